@@ -1,0 +1,84 @@
+"""The contract between the gateway and whatever turns sound into text.
+
+An engine is loaded once and does not change afterwards. Each utterance gets an engine session
+of its own: `start`, `feed` as often as there is audio, `finish`; meanwhile another task
+iterates over it and receives tokens until the last one. Tokens are append-only: what was
+emitted is never taken back.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from lanscribe.audio import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of text to append, with its place in the audio.
+
+    text: what to append, its leading space included; "" tells progress only.
+    end_s: seconds from the first sample fed. Of a word, where it ended; of a token without
+    text, how far the engine has listened.
+    """
+
+    text: str
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine says of itself."""
+
+    name: str
+    """The engine's name, a key of `lanscribe.engines.ENGINES`."""
+    model: str
+    """The model's name as clients ask for it."""
+    languages: tuple[str, ...]
+    """BCP 47 codes of the languages it understands."""
+    word_times: bool
+    """Whether `Token.end_s` of a word is measured, rather than estimated."""
+    max_session_s: float | None
+    """The longest audio that one engine session takes; None when there is no limit."""
+    capacity: int
+    """How many sessions it holds in real time on this machine."""
+
+
+class EngineSession(ABC):
+    """One utterance in work. One task feeds it, one task iterates over it."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Take up work. Raises EngineError when the engine cannot."""
+
+    @abstractmethod
+    async def feed(self, samples: Samples) -> None:
+        """Hand over audio, shape (n,), 16 kHz; waits while the engine has enough of it."""
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """Say that no more audio comes; the iteration ends after the last token."""
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Stop at once and free everything; the iteration ends. Safe to call at any time."""
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[Token]:
+        """The tokens, in order. Raises EngineError when the engine breaks."""
+
+
+class Engine(ABC):
+    """A loaded engine."""
+
+    @abstractmethod
+    def describe(self) -> EngineInfo:
+        """Its name, model, languages and capacity."""
+
+    @abstractmethod
+    def session(self) -> EngineSession:
+        """A new engine session, not yet started."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Free the model and end the worker threads. Sessions still open are aborted."""

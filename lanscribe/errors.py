@@ -1,0 +1,95 @@
+"""The error tree and the table of its codes.
+
+Every error that a client or an operator can see is a `LanscribeError` with a code out of
+`CODES`. A code is stable: programs match on it. A message is for people: what was got, what
+was expected, what to do. docs/protocol.md lists every code, and a test holds that.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """What a code means, and the WebSocket close code when it ends the connection.
+
+    close_code is None for an error after which the connection stays usable (RFC 6455 section
+    7.4; 4000-4999 are private use).
+    """
+
+    close_code: int | None
+    meaning: str
+
+
+CODES: dict[str, ErrorCode] = {
+    "invalid_json": ErrorCode(None, "a text frame is not JSON"),
+    "invalid_event": ErrorCode(None, "a message lacks a field or a field has the wrong type"),
+    "unknown_event": ErrorCode(None, "the type of a message is not one of the protocol"),
+    "invalid_audio": ErrorCode(None, "audio is empty, not base64, or not whole PCM16 samples"),
+    "model_not_found": ErrorCode(None, "the model asked for is not the one served"),
+    "model_not_validated": ErrorCode(None, "a commit came before a session.update with a model"),
+    "processing_error": ErrorCode(None, "the engine failed on this utterance"),
+    "audio_buffer_full": ErrorCode(None, "too much audio is waiting for its first commit"),
+    "too_many_utterances": ErrorCode(None, "too many committed utterances are waiting"),
+    "engine_unavailable": ErrorCode(1013, "the engine is still loading or has failed to load"),
+    "server_busy": ErrorCode(1013, "as many sessions run as this machine holds in real time"),
+    "not_allowed": ErrorCode(1008, "the address, host or origin may not use this server"),
+    "idle_timeout": ErrorCode(4000, "nothing was sent and nothing was running for too long"),
+    "client_too_slow": ErrorCode(1008, "the client does not read what it is sent"),
+    "server_stopping": ErrorCode(1001, "the server was asked to stop"),
+    "internal": ErrorCode(1011, "a defect of the server; its log has the traceback"),
+    "config_invalid": ErrorCode(None, "a setting is unknown, of the wrong type or out of range"),
+}
+
+
+class LanscribeError(Exception):
+    """An error with a stable code and a message that may be shown to anyone.
+
+    Raises KeyError when `code` is not in CODES: an unlisted code is a defect.
+    """
+
+    def __init__(self, code: str, public_message: str) -> None:
+        super().__init__(public_message)
+        self.code = code
+        self.close_code = CODES[code].close_code
+        self.public_message = public_message
+
+
+class ConfigError(LanscribeError):
+    """A setting is wrong; the program exits with 2."""
+
+    def __init__(self, public_message: str) -> None:
+        super().__init__("config_invalid", public_message)
+
+
+class ClientError(LanscribeError):
+    """The client did something that the server refuses."""
+
+
+class ProtocolError(ClientError):
+    """A message cannot be understood, or does not fit the state of its session."""
+
+
+class AuthError(ClientError):
+    """The peer may not come in."""
+
+
+class LimitError(ClientError):
+    """A bound of the server was reached."""
+
+
+class EngineError(LanscribeError):
+    """The engine could not do its work."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine is not loaded (yet)."""
+
+    def __init__(self, public_message: str) -> None:
+        super().__init__("engine_unavailable", public_message)
+
+
+class EngineFailed(EngineError):
+    """The engine broke while it worked on an utterance."""
+
+    def __init__(self, public_message: str) -> None:
+        super().__init__("processing_error", public_message)
