@@ -1,0 +1,1 @@
+"""One sans-IO codec per protocol."""

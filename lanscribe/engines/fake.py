@@ -1,0 +1,126 @@
+"""An engine that reads numbers out of the sound, for tests and for measuring the gateway.
+
+Every 80 ms frame of audio holds one level; a frame of level n/32768 is heard as the word "n",
+a silent frame as nothing. So a transcript shows exactly which frames arrived, and in what
+order: a lost, doubled or swapped frame is a lost, doubled or swapped word.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Self
+
+import numpy as np
+
+from lanscribe.audio import SampleBuffer, Samples, duration_s, sample_count
+from lanscribe.config import EngineSettings
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+
+FRAME_SAMPLES = sample_count(0.08)
+_LEVEL = np.float32(1 / 32_768)
+_MAX_WAITING_SAMPLES = sample_count(30)
+_UNMEASURED_CAPACITY = 64
+
+
+def spoken(numbers: Sequence[int]) -> Samples:
+    """Audio, shape (len(numbers) * 1280,), that the fake engine hears as `numbers`; 0 is silent."""
+    levels = np.asarray(numbers, dtype=np.float32) * _LEVEL
+    return np.repeat(levels, FRAME_SAMPLES)
+
+
+class FakeEngine(Engine):
+    """Hears numbers. Costs next to nothing and never tires."""
+
+    def __init__(self, capacity: int = _UNMEASURED_CAPACITY) -> None:
+        self._capacity = capacity
+
+    @classmethod
+    def load(cls, settings: EngineSettings) -> Self:
+        """Nothing to load; `settings.sessions` sets the capacity."""
+        return cls(settings.sessions or _UNMEASURED_CAPACITY)
+
+    def describe(self) -> EngineInfo:
+        """The fake's facts."""
+        return EngineInfo(
+            name="fake",
+            model="fake-numbers",
+            languages=("en",),
+            word_times=True,
+            max_session_s=None,
+            capacity=self._capacity,
+        )
+
+    def session(self) -> "FakeSession":
+        """A session that hears numbers."""
+        return FakeSession()
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+class FakeSession(EngineSession):
+    """One utterance of numbers."""
+
+    def __init__(self) -> None:
+        self._waiting = SampleBuffer()
+        self._frame: Samples = np.empty(0, dtype=np.float32)
+        self._heard_samples = 0
+        self._is_first_word = True
+        self._is_finished = False
+        self._is_aborted = False
+        self._changed = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Ready at once."""
+
+    async def feed(self, samples: Samples) -> None:
+        """Take audio; waits while 30 s of it are unheard."""
+        if self._is_finished:
+            raise RuntimeError("feed() after finish()")
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: len(self._waiting) < _MAX_WAITING_SAMPLES or self._is_aborted
+            )
+            self._waiting.append(samples)
+            self._changed.notify_all()
+
+    async def finish(self) -> None:
+        """The iteration ends with what is waiting; a last part of a frame is not heard."""
+        async with self._changed:
+            self._is_finished = True
+            self._changed.notify_all()
+
+    async def abort(self) -> None:
+        """The iteration ends at once."""
+        async with self._changed:
+            self._is_aborted = True
+            self._waiting = SampleBuffer()
+            self._changed.notify_all()
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        """One token for each whole frame."""
+        while (block := await self._next_block()) is not None:
+            self._frame = np.concatenate([self._frame, block])
+            while len(self._frame) >= FRAME_SAMPLES and not self._is_aborted:
+                frame, self._frame = np.split(self._frame, [FRAME_SAMPLES])
+                yield self._hear(frame)
+
+    async def _next_block(self) -> Samples | None:
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: len(self._waiting) or self._is_finished or self._is_aborted
+            )
+            if self._is_aborted or not len(self._waiting):
+                return None
+            block = self._waiting.pop_block()
+            self._changed.notify_all()
+            return block
+
+    def _hear(self, frame: Samples) -> Token:
+        self._heard_samples += FRAME_SAMPLES
+        end_s = duration_s(self._heard_samples)
+        number = round(float(frame[0] / _LEVEL))
+        if number == 0:
+            return Token("", end_s)
+        text = str(number) if self._is_first_word else f" {number}"
+        self._is_first_word = False
+        return Token(text, end_s)
