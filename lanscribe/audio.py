@@ -42,7 +42,7 @@ def pcm16_to_samples(data: bytes) -> Samples:
 def samples_to_pcm16(samples: Samples) -> bytes:
     """Encode to little-endian 16-bit PCM; values outside [-1, 1) are clipped."""
     scaled = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-    return scaled.astype("<i2").tobytes()
+    return bytes(scaled.astype("<i2"))
 
 
 class SampleBuffer:

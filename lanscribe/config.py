@@ -6,9 +6,24 @@ config/lanscribe.toml, config/local.toml, the environment (LANSCRIBE_TABLE_KEY) 
 command line.
 """
 
-from typing import Literal
+import difflib
+import json
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lanscribe.errors import ConfigError
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+DEFAULT_FILES = (PROJECT_DIR / "config/lanscribe.toml", PROJECT_DIR / "config/local.toml")
+ENV_PREFIX = "LANSCRIBE_"
+CLIENT_VARIABLES = frozenset({"LANSCRIBE_URL", "LANSCRIBE_API_KEY"})
+"""Variables of the terminal clients, which are no settings of the server."""
 
 
 class _Table(BaseModel):
@@ -28,3 +43,200 @@ class EngineSettings(_Table):
     """How many sessions run at once; 0 measures at start what the machine holds in real time."""
     threads: int = Field(default=0, ge=0, le=64)
     """Worker threads of the embedded engine; 0 is one for each core this process may use."""
+
+
+class ServerSettings(_Table):
+    """Where the server listens."""
+
+    host: str = "0.0.0.0"
+    """The address to listen on; 0.0.0.0 is the whole network, 127.0.0.1 this machine only."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """The port for HTTP and WebSocket; 0 lets the system choose."""
+
+
+class AuthSettings(_Table):
+    """Who may come in."""
+
+    mode: Literal["lan", "open"] = "lan"
+    """lan: addresses of the home network, no other web page's; open: anybody who can reach it."""
+    hostnames: tuple[str, ...] = ()
+    """Names, besides localhost and *.local, by which the server may be addressed in lan mode."""
+
+
+class LimitSettings(_Table):
+    """The bounds: each has a named error when it is reached."""
+
+    connections: int = Field(default=256, ge=1, le=10_000)
+    """TCP connections at once, idle ones included; further ones are dropped."""
+    handshake_timeout_s: float = Field(default=10.0, gt=0, le=300)
+    """How long a new connection may take to send its request."""
+    message_bytes: int = Field(default=16 * 2**20, ge=2**10, le=2**30)
+    """The largest WebSocket message; a larger one closes the connection with 1009."""
+    waiting_audio_s: float = Field(default=300.0, ge=1, le=86_400)
+    """Audio of one session that may wait for the engine; then its sender is slowed down."""
+    idle_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
+    """How long a session may be silent on the wire while it is its turn."""
+    send_timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    """How long a client may leave a message unread before it is disconnected."""
+    close_timeout_s: float = Field(default=2.0, gt=0, le=60)
+    """How long a closing connection is waited for."""
+    stop_timeout_s: float = Field(default=3.0, gt=0, le=60)
+    """How long running sessions get for their last words when the server is stopped."""
+
+
+class LogSettings(_Table):
+    """What is written down, and where."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe message that is logged."""
+    file: str = "logs/lanscribe.log"
+    """The log file, relative to the project; an empty string means none."""
+    file_bytes: int = Field(default=5_000_000, ge=10_000, le=2**31)
+    """The size at which the log file is set aside; three older ones are kept."""
+
+
+class Settings(_Table):
+    """All tables."""
+
+    server: ServerSettings = ServerSettings()
+    engine: EngineSettings = EngineSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Values from one place: table -> key -> value."""
+
+    source: str
+    values: Mapping[str, Any]
+    is_text: bool
+    """Whether the values are strings still to be parsed, as in the environment."""
+
+
+def load(
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read every source, the later ones overruling, and validate all of it.
+
+    file: read instead of config/lanscribe.toml and config/local.toml.
+    flags: "table.key" -> value, from the command line.
+    Raises ConfigError naming the source, the key, the value and what is allowed.
+    """
+    layers = [
+        *(_file_layer(path) for path in _files(file)),
+        _environment_layer(environ or {}),
+        _flag_layer(flags or {}),
+    ]
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for table, values in _validated(layer).items():
+            merged.setdefault(table, {}).update(values)
+    return Settings.model_validate(merged)
+
+
+def keys() -> Iterator[tuple[str, str, str]]:
+    """Every setting as (table, key, its documentation)."""
+    for table, field in Settings.model_fields.items():
+        table_class = field.annotation
+        assert isinstance(table_class, type)
+        assert issubclass(table_class, _Table)
+        for key, info in table_class.model_fields.items():
+            yield table, key, info.description or ""
+
+
+def environment_lines(settings: Settings) -> list[str]:
+    """The settings as shell assignments that can be sourced."""
+    values = settings.model_dump(mode="json")
+    return [
+        f"{ENV_PREFIX}{table}_{key}".upper() + "=" + shlex.quote(_as_text(values[table][key]))
+        for table, key, _ in keys()
+    ]
+
+
+def _files(file: Path | None) -> Sequence[Path]:
+    return [file] if file else [path for path in DEFAULT_FILES if path.exists()]
+
+
+def _file_layer(path: Path) -> _Layer:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    return _Layer(str(path), values, is_text=False)
+
+
+def _environment_layer(environ: Mapping[str, str]) -> _Layer:
+    values: dict[str, dict[str, str]] = {}
+    for name, value in environ.items():
+        if name.startswith(ENV_PREFIX) and name not in CLIENT_VARIABLES:
+            table, _, key = name.removeprefix(ENV_PREFIX).lower().partition("_")
+            values.setdefault(table, {})[key] = value
+    return _Layer("environment", values, is_text=True)
+
+
+def _flag_layer(flags: Mapping[str, str]) -> _Layer:
+    values: dict[str, dict[str, str]] = {}
+    for name, value in flags.items():
+        table, _, key = name.partition(".")
+        values.setdefault(table, {})[key] = value
+    return _Layer("command line", values, is_text=True)
+
+
+def _validated(layer: _Layer) -> dict[str, dict[str, Any]]:
+    """The layer's own values, of the right types and in range."""
+    try:
+        if layer.is_text:
+            settings = Settings.model_validate(_parsed_lists(layer.values))
+        else:
+            settings = Settings.model_validate_json(
+                json.dumps(layer.values, default=str), strict=True
+            )
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(layer, one) for one in error.errors())) from error
+    return settings.model_dump(exclude_unset=True)
+
+
+def _parsed_lists(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The same values with those of list settings, separated by commas, as lists."""
+    parsed = {table: dict(table_values) for table, table_values in values.items()}
+    hostnames = parsed.get("auth", {}).get("hostnames")
+    if hostnames is not None:
+        parts = [part.strip() for part in hostnames.split(",")]
+        parsed["auth"]["hostnames"] = [part for part in parts if part]
+    return parsed
+
+
+def _explain(layer: _Layer, error: Any) -> str:
+    """One line: source, key, value, what is allowed."""
+    path = [str(part) for part in error["loc"]]
+    name = ".".join(path)
+    if layer.source == "environment":
+        name = f"{ENV_PREFIX}{'_'.join(path[:2])}".upper()
+    if error["type"] == "extra_forbidden":
+        return f"{layer.source}: {name}: no such setting; {_suggestion(path)}"
+    expected = str(error["msg"]).replace("Input should be", "it should be")
+    expected = expected.replace("an object", "a table")
+    return f"{layer.source}: {name}: got {error['input']!r}; {expected}{_documentation(path)}"
+
+
+def _suggestion(path: Sequence[str]) -> str:
+    known = [f"{table}.{key}" for table, key, _ in keys()]
+    close = difflib.get_close_matches(".".join(path), known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}docs/configuration.md lists them all"
+
+
+def _documentation(path: Sequence[str]) -> str:
+    texts = [text for table, key, text in keys() if [table, key] == list(path[:2])]
+    return f" ({texts[0].rstrip('.')})" if texts else ""
+
+
+def _as_text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)

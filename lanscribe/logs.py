@@ -1,0 +1,37 @@
+"""Where the log goes: to the terminal, and to a file that is set aside when it grows.
+
+No transcript and no key is ever logged.
+"""
+
+import logging
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from lanscribe.config import PROJECT_DIR, LogSettings
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+_KEPT_FILES = 3
+
+
+def set_up(settings: LogSettings) -> Path | None:
+    """Send the log to stderr and to the file; the file's path, None when there is none.
+
+    A file that cannot be written is told on stderr and done without.
+    """
+    logging.raiseExceptions = False  # a full disk must not turn every line into a traceback
+    logging.basicConfig(level=settings.level.upper(), format=_FORMAT)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs URLs, and keys with them
+    if not settings.file:
+        return None
+    path = PROJECT_DIR / settings.file
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(
+            path, maxBytes=settings.file_bytes, backupCount=_KEPT_FILES, encoding="utf-8"
+        )
+    except OSError as error:
+        logging.warning("no log file: %s: %s", path, error.strerror)
+        return None
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    logging.getLogger().addHandler(handler)
+    return path
