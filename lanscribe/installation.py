@@ -1,0 +1,198 @@
+"""What setup.sh installed, and the proof that it is still whole.
+
+Standard library only. setup.sh writes the stamp last, so a run that was cut short leaves none;
+`verify` then compares the environment with the stamp, the lock file and the packages' own
+lists of files, and imports what was compiled. serve.sh asks for the stamp alone.
+
+    python -m lanscribe.installation write embedded|dev
+    python -m lanscribe.installation verify embedded|dev
+    python -m lanscribe.installation quick embedded
+"""
+
+import argparse
+import csv
+import hashlib
+import importlib
+import json
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+STAMP_NAME = "lanscribe-setup.json"
+LOCKS = ("embedded", "dev")
+"""Lock files in requirements/ by name; each contains the pins of those before it."""
+COMPILED = ("numpy", "onnxruntime", "onnx", "soundfile", "soxr", "pydantic_core")
+"""Modules with machine code: what fails first on a machine that they were not built for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What an environment was built from, and where."""
+
+    lock: str
+    """The name of the lock file, one of LOCKS."""
+    lock_sha256: str
+    python: str
+    """The interpreter's ABI, such as cpython-311."""
+    venv: str
+    """The absolute path: an environment does not survive a move."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A package in a lock file."""
+
+    versions: frozenset[str]
+    is_conditional: bool
+    """Whether only some platforms or Python versions need it."""
+
+
+def venv_dir(project: Path = PROJECT_DIR) -> Path:
+    """Where setup.sh puts the environment."""
+    return project / ".venv"
+
+
+def lock_path(lock: str, project: Path = PROJECT_DIR) -> Path:
+    """The lock file called `lock`."""
+    return project / "requirements" / f"{lock}.txt"
+
+
+def current_stamp(lock: str, project: Path = PROJECT_DIR) -> Stamp:
+    """The stamp that a finished setup with `lock` writes now, under this interpreter."""
+    return Stamp(
+        lock=lock,
+        lock_sha256=hashlib.sha256(lock_path(lock, project).read_bytes()).hexdigest(),
+        python=sys.implementation.cache_tag,
+        venv=str(venv_dir(project)),
+    )
+
+
+def write_stamp(lock: str, project: Path = PROJECT_DIR) -> None:
+    """Say that everything in `lock` is installed. Atomic."""
+    path = venv_dir(project) / STAMP_NAME
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(asdict(current_stamp(lock, project)), indent=2) + "\n")
+    temporary.replace(path)
+
+
+def read_stamp(project: Path = PROJECT_DIR) -> Stamp | None:
+    """The stamp of the last setup that finished, if there is one."""
+    try:
+        return Stamp(**json.loads((venv_dir(project) / STAMP_NAME).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def stamp_fault(lock: str, project: Path = PROJECT_DIR) -> str:
+    """Why the environment is not the one that `lock` asks for; empty when it is."""
+    stamp = read_stamp(project)
+    if stamp is None or stamp.lock not in LOCKS:
+        return "setup has not finished in this environment"
+    if LOCKS.index(stamp.lock) < LOCKS.index(lock):
+        return f"it has the packages of {stamp.lock}.txt, not those of {lock}.txt"
+    current = current_stamp(stamp.lock, project)
+    if stamp.venv != current.venv:
+        return f"it was made in {stamp.venv} and does not work anywhere else"
+    if stamp.python != current.python:
+        return f"it was made for {stamp.python}, and its Python is now {current.python}"
+    if stamp.lock_sha256 != current.lock_sha256:
+        return f"requirements/{stamp.lock}.txt has changed since it was made"
+    return ""
+
+
+def read_pins(lock_file: Path) -> dict[str, Pin]:
+    """The packages in a lock file by normalised name."""
+    pins: dict[str, Pin] = {}
+    for line in lock_file.read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)\s*(;?)", line):
+            name = _normalised(match[1])
+            other = pins.get(name, Pin(frozenset(), is_conditional=False))
+            conditional = other.is_conditional or bool(match[3])
+            pins[name] = Pin(other.versions | {match[2]}, conditional)
+    return pins
+
+
+def package_faults(pins: dict[str, Pin], site_packages: Path) -> Iterator[str]:
+    """Packages that are missing or have another version than the lock file says."""
+    installed = {
+        _normalised(name): version
+        for name, _, version in (path.stem.partition("-") for path in _dist_infos(site_packages))
+    }
+    for name, pin in pins.items():
+        version = installed.get(name)
+        if version is None and not pin.is_conditional:
+            yield f"{name} is not installed"
+        if version is not None and version not in pin.versions:
+            yield f"{name} is {version}, not {' or '.join(sorted(pin.versions))}"
+
+
+def file_faults(site_packages: Path) -> Iterator[str]:
+    """Files that a package's RECORD lists with a size and that are missing or differ in it."""
+    for dist_info in _dist_infos(site_packages):
+        record = dist_info / "RECORD"
+        if not record.is_file():
+            yield f"{dist_info.name} was not installed to its end"
+            continue
+        for name, _, size in csv.reader(record.read_text(encoding="utf-8").splitlines()):
+            if size and _size(site_packages / name) != int(size):
+                yield f"{name} of {dist_info.stem} is missing or changed"
+
+
+def import_faults() -> Iterator[str]:
+    """Compiled modules that this machine cannot load."""
+    for name in COMPILED:
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            yield f"{name} cannot be loaded: {error}"
+
+
+def verify(lock: str, project: Path = PROJECT_DIR) -> Iterator[str]:
+    """Everything that is wrong with the environment this interpreter runs in."""
+    if fault := stamp_fault(lock, project):
+        yield fault
+        return
+    site_packages = Path(sysconfig.get_path("purelib"))
+    yield from package_faults(read_pins(lock_path(lock, project)), site_packages)
+    yield from file_faults(site_packages)
+    yield from import_faults()
+
+
+def main() -> int:
+    """Write or judge the stamp; faults go to stdout, one a line."""
+    parser = argparse.ArgumentParser(prog="lanscribe.installation")
+    parser.add_argument("action", choices=("write", "verify", "quick"))
+    parser.add_argument("lock", choices=LOCKS)
+    arguments = parser.parse_args()
+    if arguments.action == "write":
+        write_stamp(arguments.lock)
+        return 0
+    if arguments.action == "quick":
+        faults = [fault for fault in [stamp_fault(arguments.lock)] if fault]
+    else:
+        faults = list(verify(arguments.lock))
+    sys.stdout.writelines(f"{fault}\n" for fault in faults)
+    return 1 if faults else 0
+
+
+def _dist_infos(site_packages: Path) -> list[Path]:
+    return sorted(site_packages.glob("*.dist-info"))
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Under which addresses other machines on the network reach this one. Standard library only."""
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+
+TARGETS = ("198.51.100.1", "192.168.255.254", "10.255.255.254", "172.31.255.254")
+"""One address on the way out (RFC 5737, never in use) and one in each private range."""
+UNUSED_PORT = 9
+
+
+def lan_addresses() -> list[str]:
+    """IPv4 addresses of this machine, the one of the default route first, then NAME.local.
+
+    Nothing is sent: connect() on a datagram socket only asks the routing table which source
+    address it would use. NAME.local works where the machine answers multicast DNS (macOS;
+    Linux with avahi or systemd-resolved).
+    """
+    sources = (_source_address(target) for target in TARGETS)
+    return [*usable(sources), *local_name(socket.gethostname())]
+
+
+def usable(addresses: Iterable[str | None]) -> list[str]:
+    """The addresses that others can reach, each once, in order."""
+    found = [
+        address
+        for address in addresses
+        if address is not None
+        and not ipaddress.ip_address(address).is_loopback
+        and not ipaddress.ip_address(address).is_unspecified
+    ]
+    return list(dict.fromkeys(found))
+
+
+def local_name(hostname: str) -> list[str]:
+    """The multicast DNS name of a host, or nothing when it has no name of its own."""
+    label = hostname.partition(".")[0].lower()
+    return [f"{label}.local"] if label and label != "localhost" else []
+
+
+def url_host(host: str) -> str:
+    """A host as it is written in a URL: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _source_address(target: str) -> str | None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((target, UNUSED_PORT))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
