@@ -125,7 +125,7 @@ def make_server(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A TCP socket on the address. Raises OSError when it is taken or not this machine's."""
+    """A TCP socket that listens on the address. Raises OSError when it is taken or not this machine's."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -137,6 +137,7 @@ def bind(host: str, port: int) -> socket.socket:
             if hasattr(socket, name):
                 listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         listener.bind(address)
+        listener.listen()
     except OSError:
         listener.close()
         raise

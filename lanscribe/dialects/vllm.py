@@ -82,7 +82,7 @@ def _payload(event: ServerEvent) -> dict[str, Any]:
                 "type": "transcription.done",
                 "text": event.text,
                 "usage": _usage(event),
-                "audio_s": round(event.audio_s, 3),
+                "duration_s": round(event.audio_s, 3),
             }
         case Failure():
             return {"type": "error", "error": event.error.public_message, "code": event.error.code}

@@ -1,0 +1,152 @@
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.errors import CODES, EngineFailed, ProtocolError
+from lanscribe.events import (
+    AppendAudio,
+    Commit,
+    Delta,
+    Done,
+    Failure,
+    SelectModel,
+    ServerEvent,
+    SessionCreated,
+)
+
+DIALECT = VllmDialect()
+PCM = np.array([1, -2, 3], dtype="<i2").tobytes()
+
+
+def encode(event: ServerEvent) -> dict[str, Any]:
+    (message,) = DIALECT.encode(event)
+    payload = json.loads(message)
+    assert isinstance(payload, dict)
+    return payload
+
+
+def append(audio: object) -> str:
+    return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        ('{"type":"session.update","model":"m"}', SelectModel("m")),
+        ('{"type":"session.update","model":"m","extra":1}', SelectModel("m")),
+        ('{"type":"input_audio_buffer.commit"}', Commit(is_final=False)),
+        ('{"type":"input_audio_buffer.commit","final":false}', Commit(is_final=False)),
+        ('{"type":"input_audio_buffer.commit","final":true}', Commit(is_final=True)),
+    ],
+)
+def test_client_events(message: str, event: object) -> None:
+    assert list(DIALECT.decode(message)) == [event]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        append(base64.b64encode(PCM).decode()),
+        append("\n".join(base64.b64encode(PCM).decode())),
+        PCM,
+    ],
+    ids=["base64", "base64 in lines", "binary"],
+)
+def test_audio_is_pcm16(message: str | bytes) -> None:
+    (event,) = DIALECT.decode(message)
+    assert isinstance(event, AppendAudio)
+    assert event.samples.tolist() == [1 / 32768, -2 / 32768, 3 / 32768]
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("", "invalid_json"),
+        ("not json", "invalid_json"),
+        ("[" * 100_000, "invalid_json"),
+        ("[1]", "invalid_event"),
+        ("null", "invalid_event"),
+        ('"text"', "invalid_event"),
+        ("{}", "invalid_event"),
+        ('{"type":7}', "invalid_event"),
+        ('{"type":"session.close"}', "unknown_event"),
+        ('{"type":"\\ud800"}', "unknown_event"),
+        ('{"type":"session.update"}', "invalid_event"),
+        ('{"type":"session.update","model":null}', "invalid_event"),
+        ('{"type":"session.update","model":["m"]}', "invalid_event"),
+        ('{"type":"input_audio_buffer.commit","final":"yes"}', "invalid_event"),
+        ('{"type":"input_audio_buffer.append"}', "invalid_event"),
+        (append(5), "invalid_event"),
+        (append(""), "invalid_audio"),
+        (append("not base64!"), "invalid_audio"),
+        (append("AAA"), "invalid_audio"),
+        (append("\u00e9" * 4), "invalid_audio"),
+        (append(base64.b64encode(b"abc").decode()), "invalid_audio"),
+        (b"", "invalid_audio"),
+        (b"a", "invalid_audio"),
+    ],
+)
+def test_bad_messages_have_a_code_and_say_what_is_expected(message: str | bytes, code: str) -> None:
+    with pytest.raises(ProtocolError, match="expected|needs|takes") as caught:
+        DIALECT.decode(message)
+    assert caught.value.code == code
+
+
+@given(st.one_of(st.text(), st.binary()))
+def test_no_message_raises_anything_else(message: str | bytes) -> None:
+    _decode_or_refuse(message)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+TYPES = st.sampled_from(
+    ["session.update", "input_audio_buffer.append", "input_audio_buffer.commit", "other"]
+)
+
+
+@given(TYPES, st.dictionaries(st.sampled_from(["model", "audio", "final"]), JSON))
+def test_no_field_raises_anything_else(kind: str, fields: dict[str, object]) -> None:
+    _decode_or_refuse(json.dumps({**fields, "type": kind}))
+
+
+def _decode_or_refuse(message: str | bytes) -> None:
+    try:
+        DIALECT.decode(message)
+    except ProtocolError as error:
+        assert error.code in CODES
+        for answer in DIALECT.encode(Failure(error)):
+            assert isinstance(answer, str)
+            answer.encode()
+
+
+def test_server_events() -> None:
+    assert encode(SessionCreated("sess-1", 5)) == {
+        "type": "session.created",
+        "id": "sess-1",
+        "created": 5,
+    }
+    assert encode(Delta(" né", 1.23456)) == {
+        "type": "transcription.delta",
+        "delta": " né",
+        "end_s": 1.235,
+    }
+    assert encode(Done("a b", 1.0, 2)) == {
+        "type": "transcription.done",
+        "text": "a b",
+        "usage": {"prompt_tokens": 13, "completion_tokens": 2, "total_tokens": 15},
+        "duration_s": 1.0,
+    }
+    assert encode(Failure(EngineFailed("broken"))) == {
+        "type": "error",
+        "error": "broken",
+        "code": "processing_error",
+    }

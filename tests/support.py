@@ -1,0 +1,84 @@
+"""A plain client of the realtime protocol, and speech, for the tests."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from lanscribe.audio import Samples, samples_to_pcm16
+
+DEADLINE_S = 60
+Event = dict[str, Any]
+
+
+class Client:
+    """One connection; every wait has a deadline."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    async def send(self, **event: Any) -> None:
+        await self.connection.send(json.dumps(event))
+
+    async def receive(self) -> Event:
+        message = await asyncio.wait_for(self.connection.recv(), DEADLINE_S)
+        event = json.loads(message)
+        assert isinstance(event, dict)
+        return event
+
+    async def select(self, model: str) -> None:
+        await self.send(type="session.update", model=model)
+
+    async def append(self, samples: Samples) -> None:
+        audio = base64.b64encode(samples_to_pcm16(samples)).decode()
+        await self.send(type="input_audio_buffer.append", audio=audio)
+
+    async def commit(self, **final: bool) -> None:
+        await self.send(type="input_audio_buffer.commit", **final)
+
+    async def until(self, kind: str) -> list[Event]:
+        """Events up to and with the next of type `kind`."""
+        events = [await self.receive()]
+        while events[-1]["type"] != kind:
+            events.append(await self.receive())
+        return events
+
+    async def transcribe(self, samples: Samples) -> Event:
+        """One whole utterance; its transcription.done."""
+        await self.commit(final=False)
+        for start in range(0, len(samples), 16_000):
+            await self.append(samples[start : start + 16_000])
+        await self.commit(final=True)
+        return (await self.until("transcription.done"))[-1]
+
+    async def close_code(self) -> int | None:
+        """Read to the end; the close code."""
+        async with asyncio.timeout(DEADLINE_S):
+            async for _ in self.connection:
+                pass
+        return self.connection.close_code
+
+
+@asynccontextmanager
+async def client(url: str, model: str | None = None, **options: Any) -> AsyncIterator[Client]:
+    """A connected client that has read session.created and, if given, chosen `model`."""
+    async with connect(url, ping_timeout=None, max_size=None, **options) as connection:
+        one = Client(connection)
+        assert (await one.receive())["type"] == "session.created"
+        if model:
+            await one.select(model)
+        yield one
+
+
+def text_of(events: Sequence[Event]) -> str:
+    """What the deltas among `events` say."""
+    return "".join(event["delta"] for event in events if event["type"] == "transcription.delta")
+
+
+def counting(numbers: Sequence[int]) -> str:
+    """What the fake engine makes of `spoken(numbers)`."""
+    return " ".join(str(number) for number in numbers if number)

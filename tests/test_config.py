@@ -1,0 +1,166 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lanscribe import config
+from lanscribe.config import PROJECT_DIR, Settings, environment_lines, load
+from lanscribe.errors import ConfigError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "test.toml"
+
+
+def complaint(file: Path, text: str) -> str:
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file=file)
+    return caught.value.public_message
+
+
+def test_the_shipped_file_holds_every_default() -> None:
+    shipped = load(file=PROJECT_DIR / "config/lanscribe.toml")
+    assert shipped == Settings()
+    assert shipped.model_dump(exclude_unset=True) == Settings().model_dump()
+
+
+def test_the_shipped_file_and_the_docs_explain_every_key() -> None:
+    shipped = (PROJECT_DIR / "config/lanscribe.toml").read_text()
+    documented = (PROJECT_DIR / "docs/configuration.md").read_text()
+    for _, key, text in config.keys():
+        assert text
+        assert f"# {text} Allowed: " in shipped
+        assert f"| `{key}` |" in documented
+        assert text in documented
+
+
+def test_later_sources_overrule_earlier_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped, local = tmp_path / "lanscribe.toml", tmp_path / "local.toml"
+    shipped.write_text("[server]\nport = 1\nhost = '10.0.0.1'\n[engine]\nthreads = 1\nsessions = 1")
+    local.write_text("[server]\nport = 2\n[engine]\nthreads = 2\nsessions = 2")
+    monkeypatch.setattr(config, "DEFAULT_FILES", (shipped, local))
+    environ = {"LANSCRIBE_ENGINE_THREADS": "3", "LANSCRIBE_ENGINE_SESSIONS": "3", "PATH": "/"}
+    settings = load(environ=environ, flags={"engine.sessions": "4"})
+    assert settings.server.host == "10.0.0.1"
+    assert settings.server.port == 2
+    assert settings.engine.threads == 3
+    assert settings.engine.sessions == 4
+
+
+def test_a_file_that_is_not_there_by_default_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "DEFAULT_FILES", (tmp_path / "none.toml",))
+    assert load() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[server]\nport = 99999", ["server.port", "99999", "65535"]),
+        ("[server]\nport = '8000'", ["server.port", "'8000'", "integer"]),
+        ("[server]\nport = true", ["server.port", "True", "integer"]),
+        ("[server]\nprot = 1", ["server.prot", "no such setting", "server.port"]),
+        ("[sever]\nport = 1", ["sever", "no such setting"]),
+        ("server = 1", ["server", "got 1", "table"]),
+        ("[limits]\nidle_timeout_s = nan", ["limits.idle_timeout_s"]),
+        ("[limits]\nidle_timeout_s = 0", ["limits.idle_timeout_s", "greater than 0"]),
+        ("[auth]\nmode = 'none'", ["auth.mode", "'none'", "'lan' or 'open'"]),
+        ("[auth]\nhostnames = 'box'", ["auth.hostnames", "'box'"]),
+        ("[auth]\nmode = 2020-01-01", ["auth.mode"]),
+        ("[server\n", ["is not TOML", "line 1"]),
+        ("[server]\nport = 0.5\nhost = 5", ["server.port", "server.host"]),
+    ],
+)
+def test_a_bad_value_names_file_key_value_and_what_is_allowed(
+    file: Path, text: str, parts: list[str]
+) -> None:
+    message = complaint(file, text)
+    for part in [str(file), *parts]:
+        assert part in message
+
+
+def test_a_whole_number_will_do_for_seconds(file: Path) -> None:
+    file.write_text("[limits]\nidle_timeout_s = 5")
+    assert load(file=file).limits.idle_timeout_s == 5.0
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
+        load(file=tmp_path / "none.toml")
+
+
+def test_a_file_that_is_not_text_is_named(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(file=file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("LANSCRIBE_SERVER_PORT", "eight", "LANSCRIBE_SERVER_PORT: got 'eight'"),
+        ("LANSCRIBE_SERVER_PROT", "1", "LANSCRIBE_SERVER_PROT: no such setting"),
+        ("LANSCRIBE_NONSENSE", "1", "LANSCRIBE_NONSENSE: no such setting"),
+        ("LANSCRIBE_", "1", "no such setting"),
+    ],
+)
+def test_a_bad_variable_is_named(name: str, value: str, part: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(environ={name: value})
+    assert part in caught.value.public_message
+
+
+def test_the_clients_variables_are_not_settings() -> None:
+    assert load(environ={"LANSCRIBE_URL": "ws://box:8000", "LANSCRIBE_API_KEY": "k"}) == load()
+
+
+def test_the_printed_environment_reads_back(file: Path) -> None:
+    file.write_text("[auth]\nhostnames = ['a b', 'c']\n[limits]\nidle_timeout_s = 7")
+    settings = load(file=file)
+    script = "\n".join(["set -a", *environment_lines(settings), "env -0"])
+    output = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True, env={}
+    ).stdout
+    environ = dict(line.split("=", 1) for line in output.split("\0") if "=" in line)
+    assert load(environ=environ) == settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["check-config"], 0),
+        (["check-config", "--port", "x"], 2),
+        (["print-env", "--port", "70000"], 2),
+        (["serve", "--config", "none.toml"], 2),
+        (["serve", "--nonsense"], 2),
+        ([], 2),
+    ],
+)
+def test_exit_status_and_one_clear_line(arguments: list[str], status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lanscribe", *arguments],
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert bool(done.stderr) == bool(status)
+
+
+def test_print_env_shows_a_flag() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lanscribe", "print-env", "--port", "1234"],
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "LANSCRIBE_SERVER_PORT=1234" in done.stdout

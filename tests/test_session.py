@@ -1,0 +1,202 @@
+"""The session state machine, driven by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanscribe.audio import Samples
+from lanscribe.engines.base import Token
+from lanscribe.errors import EngineFailed, LimitError, ProtocolError
+from lanscribe.events import AppendAudio, Commit, Delta, Done, Failure, SelectModel
+from lanscribe.session import MAX_UTTERANCES, Session
+
+START, END = Commit(is_final=False), Commit(is_final=True)
+
+
+def make(max_waiting_samples: int = 1000, with_model: bool = True) -> Session:
+    session = Session(["m"], max_waiting_samples)
+    if with_model:
+        session.receive(SelectModel("m"))
+    return session
+
+
+def audio(count: int, value: float = 0.0) -> AppendAudio:
+    return AppendAudio(np.full(count, value, dtype=np.float32))
+
+
+def take_all(session: Session) -> Samples:
+    blocks = [np.empty(0, dtype=np.float32)]
+    while session.has_audio:
+        blocks.append(session.take_audio())
+    return np.concatenate(blocks)
+
+
+def test_nothing_runs_before_the_first_commit() -> None:
+    session = make()
+    session.receive(audio(10))
+    assert not session.is_busy
+    session.receive(START)
+    assert session.is_busy
+    assert len(take_all(session)) == 10
+    assert not session.is_ended
+
+
+def test_a_final_commit_alone_starts_and_ends() -> None:
+    session = make()
+    session.receive(audio(10))
+    session.receive(END)
+    assert session.is_busy
+    assert session.is_ended
+
+
+def test_a_commit_while_one_runs_changes_nothing() -> None:
+    session = make()
+    session.receive(START)
+    session.receive(audio(10))
+    session.receive(START)
+    assert len(take_all(session)) == 10
+    session.receive(END)
+    session.completed()
+    assert not session.is_busy
+
+
+def test_text_accumulates_into_done() -> None:
+    session = make()
+    session.receive(START)
+    session.receive(audio(1600))
+    session.receive(END)
+    take_all(session)
+    assert session.heard(Token("Hello", 0.05)) == Delta("Hello", 0.05)
+    assert session.heard(Token("", 0.08)) == Delta("", 0.08)
+    session.heard(Token(" world", 0.1))
+    assert session.completed() == Done("Hello world", 0.1, 2)
+
+
+def test_audio_after_a_final_commit_waits_for_the_next_utterance() -> None:
+    session = make()
+    for event in (audio(3, 0.1), END, audio(4, 0.2), START):
+        session.receive(event)
+    assert take_all(session).tolist() == pytest.approx([0.1] * 3)
+    session.completed()
+    assert session.is_busy
+    assert take_all(session).tolist() == pytest.approx([0.2] * 4)
+
+
+def test_an_unknown_model_is_refused_with_the_served_names() -> None:
+    with pytest.raises(ProtocolError, match="this server has: m") as caught:
+        make().receive(SelectModel("voxtral"))
+    assert caught.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize("commit", [START, END])
+def test_a_commit_without_a_model_is_refused_and_keeps_the_audio(commit: Commit) -> None:
+    session = make(with_model=False)
+    session.receive(audio(10))
+    with pytest.raises(ProtocolError) as caught:
+        session.receive(commit)
+    assert caught.value.code == "model_not_validated"
+    session.receive(SelectModel("m"))
+    session.receive(START)
+    assert len(take_all(session)) == 10
+
+
+def test_too_much_audio_before_a_commit_is_refused_and_the_rest_kept() -> None:
+    session = make(max_waiting_samples=10)
+    session.receive(audio(10))
+    assert session.has_room
+    with pytest.raises(LimitError) as caught:
+        session.receive(audio(1))
+    assert caught.value.code == "audio_buffer_full"
+    session.receive(START)
+    assert not session.has_room
+    assert len(take_all(session)) == 10
+    assert session.has_room
+
+
+def test_too_many_waiting_utterances_are_refused() -> None:
+    session = make()
+    for _ in range(MAX_UTTERANCES - 1):
+        session.receive(END)
+    with pytest.raises(LimitError) as caught:
+        session.receive(END)
+    assert caught.value.code == "too_many_utterances"
+    for _ in range(MAX_UTTERANCES - 1):
+        session.completed()
+    session.receive(END)
+    assert session.is_busy
+
+
+def test_a_failed_open_utterance_keeps_its_audio_for_the_next_commit() -> None:
+    session = make()
+    session.receive(START)
+    session.receive(audio(10))
+    error = EngineFailed("broken")
+    assert session.failed(error) == Failure(error)
+    assert not session.is_busy
+    session.receive(START)
+    assert len(take_all(session)) == 10
+
+
+def test_a_failed_ended_utterance_gives_way_to_the_next() -> None:
+    session = make()
+    for event in (audio(3), END, audio(4), END):
+        session.receive(event)
+    session.failed(EngineFailed("broken"))
+    assert len(take_all(session)) == 4
+
+
+def test_stop_ends_what_was_started_and_forgets_the_rest() -> None:
+    session = make()
+    for event in (audio(3), START, audio(4)):
+        session.receive(event)
+    session.stop()
+    assert session.is_ended
+    assert len(take_all(session)) == 7
+    assert not session.is_over
+    session.completed()
+    assert session.is_over
+
+
+def test_stop_without_a_commit_is_over_at_once() -> None:
+    session = make()
+    session.receive(audio(3))
+    session.stop()
+    assert session.is_over
+
+
+def test_waiting_for_the_client_is_not_waiting_for_the_engine() -> None:
+    session = make()
+    assert session.is_waiting_for_client
+    session.receive(START)
+    assert session.is_waiting_for_client
+    session.receive(audio(3))
+    assert not session.is_waiting_for_client
+    take_all(session)
+    assert session.is_waiting_for_client
+    session.receive(END)
+    assert not session.is_waiting_for_client
+
+
+@given(st.lists(st.one_of(st.integers(1, 300), st.sampled_from(["start", "end", "engine"]))))
+def test_every_committed_sample_is_transcribed_once_and_in_order(steps: list[int | str]) -> None:
+    session = make(max_waiting_samples=10**9)
+    sent, heard = 0, []
+    for step in steps:
+        if isinstance(step, int):
+            session.receive(AppendAudio(np.arange(sent, sent + step, dtype=np.float32)))
+            sent += step
+        elif step == "start":
+            session.receive(START)
+        elif step == "end":
+            if sum(one == "end" for one in steps) < MAX_UTTERANCES:
+                session.receive(END)
+        elif session.is_busy:
+            heard.append(take_all(session))
+            if session.is_ended:
+                session.completed()
+    session.receive(END)
+    while session.is_busy:
+        heard.append(take_all(session))
+        session.completed()
+    assert np.array_equal(np.concatenate(heard), np.arange(sent))
