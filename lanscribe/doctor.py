@@ -1,0 +1,301 @@
+"""Checks the machine and the installation: what is wrong, and what to do about it.
+
+Standard library only, so that it runs before anything is installed:
+
+    python3 -m lanscribe.doctor [--json] [--only NAME]...
+
+Exit status 0, or 1 when a check fails. A warning is something to know; the server runs. For
+programs, --json prints one object:
+
+    {"ok": bool, "checks": [{"name": str, "status": "ok" | "warn" | "fail",
+                             "result": str, "remedy": str}, ...]}
+
+Every name of CHECKS appears once, in that order; remedy is empty when there is nothing to do.
+lanscribe.machine finds the facts; the judge_* functions here are pure.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from lanscribe import machine, network
+from lanscribe.installation import PROJECT_DIR
+from lanscribe.machine import GraphicsFacts, Outcome, PortFacts
+
+OLDEST_PYTHON = (3, 11)
+VOXTRAL_DRIVER = 580
+"""The first driver series for CUDA 13, which vLLM 0.33 is built for."""
+VOXTRAL_MEMORY_MIB = 11_000
+LEAST_MEMORY_BYTES = 1_000_000_000
+LEAST_FREE_BYTES = 1_000_000_000
+NO_VOXTRAL = "the Voxtral engine for it is not part of this version; the CPU engine serves"
+SETUP = "bash setup.sh"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    result: str
+    """What was found."""
+    remedy: str = ""
+    """What to do about it; empty when there is nothing to do."""
+
+
+def judge_python(version: tuple[int, int, int], path: str) -> Check:
+    """The Python that runs the doctor: the environment's own after setup."""
+    text = f"{'.'.join(map(str, version))} ({path})"
+    if version[:2] < OLDEST_PYTHON:
+        return Check("python", "fail", f"{text}, needed is 3.11 or newer", "install python3.11")
+    return Check("python", "ok", text)
+
+
+def judge_packages(outcome: Outcome | None) -> Check:
+    """The environment, its stamp and every package in it."""
+    if outcome is None:
+        return Check("packages", "fail", "not installed yet", SETUP)
+    if outcome.status == 0:
+        return Check("packages", "ok", "all installed, as locked in requirements/")
+    faults = outcome.output.strip().splitlines() or [outcome.last_words or "Python does not run"]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return Check("packages", "fail", faults[0] + more, f"{SETUP}, which rebuilds .venv")
+
+
+def judge_settings(outcome: Outcome | None) -> Check:
+    """The configuration files and LANSCRIBE_* variables."""
+    if outcome is None:
+        return Check("settings", "warn", "cannot be read before setup", SETUP)
+    if outcome.status == 0:
+        return Check("settings", "ok", "valid")
+    if outcome.status == 2:
+        why = outcome.errors.strip().removeprefix("lanscribe: ")
+        return Check("settings", "fail", why, "correct the value named here")
+    return Check("settings", "fail", f"cannot be read: {outcome.last_words}", SETUP)
+
+
+def judge_model(name: str, outcome: Outcome | None) -> Check:
+    """The weights of the embedded engine."""
+    if outcome is None:
+        return Check("model", "fail", f"{name} is not here yet", SETUP)
+    if outcome.status == 0:
+        return Check("model", "ok", f"{name} is in place and intact")
+    why = outcome.last_words or f"{name} is not in place"
+    return Check("model", "fail", why, f"{SETUP} --model {name}")
+
+
+def judge_portaudio(system: str, outcome: Outcome | None, has_library: bool) -> Check:
+    """The library for sound cards, which only the microphone client needs."""
+    if outcome is not None and outcome.status == 0:
+        return Check("portaudio", "ok", machine.parse_sound(outcome.output)[0])
+    if outcome is None and has_library:
+        return Check("portaudio", "ok", "found")
+    if outcome is None and system == "Darwin":
+        return Check("portaudio", "ok", "comes with the packages")
+    if outcome is None or "not found" in outcome.errors:
+        package = (
+            "brew install portaudio" if system == "Darwin" else "sudo apt install libportaudio2"
+        )
+        why = "not found; everything works but stream_microphone.py on this machine"
+        return Check("portaudio", "warn", why, package)
+    why = f"does not work here: {outcome.last_words}"
+    return Check("portaudio", "warn", why, "only stream_microphone.py on this machine needs it")
+
+
+def judge_microphone(outcome: Outcome | None) -> Check:
+    """Something to speak into on this machine; other devices bring their own."""
+    elsewhere = "speak from another device, or plug one in here"
+    if outcome is None or outcome.status != 0:
+        return Check("microphone", "warn", "not known without setup and PortAudio", elsewhere)
+    _, names = machine.parse_sound(outcome.output)
+    if not names:
+        return Check("microphone", "warn", "none on this machine", elsewhere)
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return Check("microphone", "ok", names[0] + more)
+
+
+def judge_memory(memory_bytes: int, cores: int) -> Check:
+    """Memory and cores; the embedded engine takes 0.2 to 0.5 GB."""
+    result = f"{memory_bytes / 1e9:.1f} GB of memory, {cores} {'core' if cores == 1 else 'cores'}"
+    if memory_bytes < LEAST_MEMORY_BYTES:
+        return Check("memory", "warn", f"{result}: little", f"{SETUP} --model tiny-en takes less")
+    return Check("memory", "ok", result)
+
+
+def judge_disk(free_bytes: int) -> Check:
+    """Space for updates, logs and a converted model."""
+    result = f"{free_bytes / 1e9:.1f} GB free"
+    if free_bytes < LEAST_FREE_BYTES:
+        return Check("disk", "warn", result, "free 1 GB before the next setup")
+    return Check("disk", "ok", result)
+
+
+def judge_gpu(facts: GraphicsFacts) -> Check:
+    """For information: this version computes on the CPU."""
+    if facts.nvidia_smi is not None and facts.nvidia_smi.status == 0:
+        return _judge_nvidia(facts.nvidia_smi.output)
+    if facts.nvidia_smi is not None and facts.has_nvidia_card:
+        why = f"nvidia-smi fails: {facts.nvidia_smi.last_words}; the CPU engine serves"
+        return Check("gpu", "warn", why, "reinstall the NVIDIA driver, then restart the machine")
+    if facts.has_nvidia_card:
+        return Check("gpu", "ok", f"NVIDIA card without NVIDIA's driver; {NO_VOXTRAL}")
+    if (facts.system, facts.architecture) == ("Darwin", "arm64"):
+        return Check("gpu", "ok", "Apple silicon; its MLX engine is not part of this version")
+    return Check("gpu", "ok", "none; the CPU engine serves")
+
+
+def _judge_nvidia(output: str) -> Check:
+    rows = [[cell.strip() for cell in line.split(",")] for line in output.strip().splitlines()]
+    if not rows or len(rows[0]) != 3:
+        return Check("gpu", "ok", f"nvidia-smi names no card; {NO_VOXTRAL}")
+    name, memory_mib, driver = rows[0]
+    notes = []
+    if memory_mib.isdecimal() and int(memory_mib) < VOXTRAL_MEMORY_MIB:
+        notes.append("less memory than the 12 GB it is meant for")
+    if driver.split(".")[0].isdecimal() and int(driver.split(".")[0]) < VOXTRAL_DRIVER:
+        notes.append(f"the driver is older than the {VOXTRAL_DRIVER} it will need")
+    result = f"{name}, {memory_mib} MiB, driver {driver}; " + "; ".join([NO_VOXTRAL, *notes])
+    return Check("gpu", "ok", result)
+
+
+def judge_port(facts: PortFacts) -> Check:
+    """Whether the server can listen, or does so already."""
+    if facts.port == 0:
+        return Check("port", "ok", "any free one")
+    if not facts.bind_error:
+        return Check("port", "ok", f"{facts.port} is free")
+    if _is_ours(facts.health):
+        return Check("port", "ok", f"{facts.port}: lanscribe is running there")
+    other = f"bash serve.sh --port {facts.port + 1 if facts.port < 65_535 else 8000}"
+    if facts.health is not None:
+        why = f"{facts.port} is taken by another web server"
+    else:
+        why = f"cannot listen on {facts.host}:{facts.port}: {facts.bind_error}"
+    return Check("port", "fail", why, f"end what runs there, or {other}")
+
+
+def judge_server(facts: PortFacts) -> Check:
+    """The running server's own word."""
+    if facts.health is None or not _is_ours(facts.health):
+        return Check("server", "ok", "not running", "bash serve.sh starts it")
+    status, body = facts.health
+    if status == 200:
+        return Check("server", "ok", "ready")
+    why = json.loads(body).get("reason", f"HTTP {status}")
+    return Check("server", "warn", f"not ready: {why}", "wait a moment, then look into its log")
+
+
+def judge_network(addresses: Sequence[str]) -> Check:
+    """Under which names other devices reach this machine."""
+    if not any(address[0].isdecimal() for address in addresses):
+        return Check("network", "warn", "this machine has no address on a network", "connect it")
+    return Check("network", "ok", ", ".join(addresses))
+
+
+class Examination:
+    """Finds facts, each once and only when a check asks for it."""
+
+    def __init__(self, project: Path = PROJECT_DIR) -> None:
+        self.project = project
+
+    @cached_property
+    def settings(self) -> Outcome | None:
+        """What print-env says."""
+        return machine.settings(self.project)
+
+    @cached_property
+    def values(self) -> dict[str, str]:
+        """The settings by variable name; empty when they cannot be read."""
+        readable = self.settings is not None and self.settings.status == 0
+        return machine.parse_environment(self.settings.output) if readable and self.settings else {}
+
+    @cached_property
+    def sound(self) -> Outcome | None:
+        """What PortAudio says."""
+        return machine.sound(self.project)
+
+    @cached_property
+    def model_name(self) -> str:
+        """The model that the settings name."""
+        return self.values.get("LANSCRIBE_ENGINE_MODEL", "base-en")
+
+    @cached_property
+    def port(self) -> PortFacts:
+        """Who is on the port that the settings name."""
+        host = self.values.get("LANSCRIBE_SERVER_HOST", "0.0.0.0")
+        return machine.port(host, int(self.values.get("LANSCRIBE_SERVER_PORT", "8000")))
+
+
+CHECKS: dict[str, Callable[[Examination], Check]] = {
+    "python": lambda _: judge_python(sys.version_info[:3], sys.executable),
+    "packages": lambda it: judge_packages(machine.packages(it.project)),
+    "settings": lambda it: judge_settings(it.settings),
+    "model": lambda it: judge_model(it.model_name, machine.model(it.model_name, it.project)),
+    "portaudio": lambda it: judge_portaudio(
+        platform.system(), it.sound, it.sound is None and machine.has_portaudio_library()
+    ),
+    "microphone": lambda it: judge_microphone(it.sound),
+    "memory": lambda _: judge_memory(machine.memory_bytes(), machine.cores()),
+    "disk": lambda it: judge_disk(machine.free_disk_bytes(it.project)),
+    "gpu": lambda _: judge_gpu(machine.graphics()),
+    "port": lambda it: judge_port(it.port),
+    "server": lambda it: judge_server(it.port),
+    "network": lambda _: judge_network(network.lan_addresses()),
+}
+"""What is checked, in the order of the report."""
+
+
+def table(checks: Sequence[Check]) -> str:
+    """The report for people: a line for each check, its remedy below it."""
+    width = max(len(check.name) for check in checks)
+    return "\n".join(line for check in checks for line in _rows(check, width))
+
+
+def as_json(checks: Sequence[Check]) -> str:
+    """The report for programs."""
+    report = {"ok": _is_sound(checks), "checks": [asdict(check) for check in checks]}
+    return json.dumps(report, indent=2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Examine, report to stdout; 1 when a check failed."""
+    parser = argparse.ArgumentParser(prog="lanscribe doctor", description="Check this machine.")
+    parser.add_argument("--json", action="store_true", help="print for programs")
+    parser.add_argument("--only", action="append", choices=CHECKS, help="this check alone")
+    options = parser.parse_args(arguments)
+    examination = Examination()
+    checks = [CHECKS[name](examination) for name in options.only or CHECKS]
+    sys.stdout.write((as_json(checks) if options.json else table(checks)) + "\n")
+    return 0 if _is_sound(checks) else 1
+
+
+def _is_sound(checks: Iterable[Check]) -> bool:
+    return all(check.status != "fail" for check in checks)
+
+
+def _is_ours(health: tuple[int, str] | None) -> bool:
+    """Whether the answer to /health is lanscribe's: a JSON object with its two words."""
+    try:
+        answer = json.loads(health[1]) if health else None
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and answer.get("status") in {"ok", "loading"}
+
+
+def _rows(check: Check, width: int) -> list[str]:
+    indent = " " * (width + 8)
+    first, *rest = check.result.splitlines() or [""]
+    rows = [f"{check.status:<4}  {check.name:<{width}}  {first}"]
+    rows += [indent + line for line in rest]
+    return [*rows, f"{indent}-> {check.remedy}"] if check.remedy else rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

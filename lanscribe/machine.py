@@ -1,0 +1,212 @@
+"""The facts about this machine and this installation that the doctor judges.
+
+Standard library only, and nothing here decides anything. What needs the installed packages is
+asked of the environment's own Python in a process of its own, so that a broken package, or a
+sound driver that crashes or hangs, is a fact like any other.
+"""
+
+import ctypes.util
+import http.client
+import json
+import os
+import platform
+import shlex
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanscribe.installation import PROJECT_DIR, venv_dir
+
+COMMAND_TIMEOUT_S = 20
+HEALTH_TIMEOUT_S = 3
+HEALTH_BYTES = 4096
+NVIDIA_QUERY = ("--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
+WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
+NVIDIA_VENDOR = "0x10de"
+DISPLAY_CLASS = "0x03"
+SOUND_PROBE = """
+import json, sounddevice
+names = [device["name"] for device in sounddevice.query_devices() if device["max_input_channels"]]
+print(json.dumps({"version": sounddevice.get_portaudio_version()[1], "microphones": names}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended. status is None when it could not be started or took too long."""
+
+    status: int | None
+    output: str
+    errors: str = ""
+
+    @property
+    def last_words(self) -> str:
+        """The last line it wrote, errors first: where programs say why they failed."""
+        lines = (self.errors.strip() or self.output.strip()).splitlines()
+        return lines[-1].strip() if lines else ""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphicsFacts:
+    """What there is to compute on besides the CPU."""
+
+    system: str
+    architecture: str
+    nvidia_smi: Outcome | None
+    """None when there is no such program."""
+    has_nvidia_card: bool
+    """Whether the PCI bus shows one, driver or no driver."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortFacts:
+    """What is on the server's port now."""
+
+    host: str
+    port: int
+    bind_error: str
+    """Why the port cannot be listened on; empty when it can."""
+    health: tuple[int, str] | None
+    """HTTP status and body of /health there; None when nothing answered in HTTP."""
+
+
+def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
+    """Run a command to its end, within COMMAND_TIMEOUT_S."""
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(None, "", f"no answer within {COMMAND_TIMEOUT_S} s")
+    except OSError as error:
+        return Outcome(None, "", str(error))
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def run_in_venv(arguments: Sequence[str], project: Path = PROJECT_DIR) -> Outcome | None:
+    """Run the environment's Python, or None when there is no environment."""
+    python = venv_dir(project) / "bin/python"
+    return run([python, "-P", *arguments], project) if python.exists() else None
+
+
+def graphics() -> GraphicsFacts:
+    """Look for a GPU."""
+    program = shutil.which("nvidia-smi") or shutil.which(WSL_NVIDIA_SMI)
+    return GraphicsFacts(
+        system=platform.system(),
+        architecture=platform.machine(),
+        nvidia_smi=run([program, *NVIDIA_QUERY]) if program else None,
+        has_nvidia_card=has_nvidia_card(Path("/sys/bus/pci/devices")),
+    )
+
+
+def has_nvidia_card(devices: Path) -> bool:
+    """Whether one of the PCI devices is a display controller of NVIDIA's."""
+    return any(
+        _first_line(device / "vendor") == NVIDIA_VENDOR
+        and _first_line(device / "class").startswith(DISPLAY_CLASS)
+        for device in devices.glob("*")
+    )
+
+
+def sound(project: Path = PROJECT_DIR) -> Outcome | None:
+    """PortAudio's version and the microphones as JSON, or None before setup."""
+    return run_in_venv(["-c", SOUND_PROBE], project)
+
+
+def has_portaudio_library() -> bool:
+    """Whether the system has PortAudio, asked without the packages."""
+    return ctypes.util.find_library("portaudio") is not None
+
+
+def settings(project: Path = PROJECT_DIR) -> Outcome | None:
+    """The settings as LANSCRIBE_* lines, or what is wrong with them, or None before setup."""
+    return run_in_venv(["-m", "lanscribe", "print-env"], project)
+
+
+def packages(project: Path = PROJECT_DIR) -> Outcome | None:
+    """The faults of the environment, one a line, or None when there is no environment."""
+    return run_in_venv(["-m", "lanscribe.installation", "verify", "embedded"], project)
+
+
+def model(name: str, project: Path = PROJECT_DIR) -> Outcome | None:
+    """Whether the model is in place and intact, or None before setup."""
+    return run_in_venv(["-m", "lanscribe.engines.model_store", "--model", name, "--check"], project)
+
+
+def port(host: str, number: int) -> PortFacts:
+    """Look who is on the server's port."""
+    bind_error = _bind_error(host, number)
+    health = _health(host, number) if bind_error else None
+    return PortFacts(host, number, bind_error, health)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Memory of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def free_disk_bytes(project: Path = PROJECT_DIR) -> int:
+    """Free space where the project lies."""
+    return shutil.disk_usage(project).free
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _bind_error(host: str, number: int) -> str:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, number))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _health(host: str, number: int) -> tuple[int, str] | None:
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    connection = http.client.HTTPConnection(local, number, timeout=HEALTH_TIMEOUT_S)
+    try:
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        return answer.status, answer.read(HEALTH_BYTES).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def parse_environment(lines: str) -> dict[str, str]:
+    """LANSCRIBE_* lines as print-env writes them -> variable -> value."""
+    pairs = (line.partition("=") for line in lines.splitlines())
+    return {name: "".join(shlex.split(value)) for name, _, value in pairs if name}
+
+
+def parse_sound(output: str) -> tuple[str, list[str]]:
+    """PortAudio's version and the microphones' names, out of what `sound` printed."""
+    answer = json.loads(output)
+    return str(answer["version"]), [str(name) for name in answer["microphones"]]

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs the server, in the environment that setup.sh made. The flags are the server's own; it
+# takes this process over, so Ctrl-C, signals and the exit status are its own too.
+set -euo pipefail
+
+PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+PYTHON="$PROJECT/.venv/bin/python"
+
+# die WHAT WHY NEXT: what failed, why, and what to do next.
+die() {
+  printf 'serve: %s\n       why:  %s\n       next: %s\n' "$1" "$2" "$3" >&2
+  exit 1
+}
+
+usage() {
+  cat <<'TEXT'
+usage: bash serve.sh [--port N] [--model base-en|tiny-en] [more flags]
+
+Runs lanscribe until Ctrl-C. First: bash setup.sh. Without flags it listens on port 8000 of all
+addresses of this machine, for the home network only. config/lanscribe.toml has every setting.
+TEXT
+}
+
+# -P and PYTHONPATH: the project is found from any folder, and nothing in that folder is.
+in_venv() { PYTHONPATH="$PROJECT" "$PYTHON" -P "$@"; }
+
+setup_fault() {
+  [[ -x $PYTHON ]] || { printf 'there is no .venv here\n' && return; }
+  in_venv -m lanscribe.installation quick embedded 2>&1 || true
+}
+
+help() {
+  usage
+  if [[ -z $(setup_fault) ]]; then
+    printf '\n'
+    in_venv -m lanscribe serve --help
+  fi
+}
+
+main() {
+  local argument fault
+  for argument in "$@"; do
+    case $argument in -h | --help) help && exit 0 ;; esac
+  done
+  fault=$(setup_fault)
+  [[ -z $fault ]] || die "lanscribe is not set up in this folder" "${fault##*$'\n'}" "bash setup.sh"
+  PYTHONPATH="$PROJECT" exec "$PYTHON" -P -m lanscribe serve "$@"
+}
+
+main "$@"

@@ -1,0 +1,231 @@
+#!/usr/bin/env bash
+# Puts everything lanscribe needs into this folder, and proves that it is there: a Python
+# environment in .venv with the pinned packages, and the model in models/. Nothing outside the
+# folder is changed. Runs on bash 3.2, which is what macOS has.
+set -euo pipefail
+
+PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+VENV="$PROJECT/.venv"
+NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary files the same again
+PYTHON=""
+PINS=embedded
+MODEL=""
+TASK=set_up
+DOCTOR_FLAG=""
+CHANGED=no
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+warn() { printf 'setup: warning: %s\n' "$*" >&2; }
+
+# die WHAT WHY NEXT: what failed, why, and what to do next.
+die() {
+  printf 'setup: %s\n       why:  %s\n       next: %s\n' "$1" "$2" "$3" >&2
+  exit 1
+}
+
+usage() {
+  cat <<'TEXT'
+usage: bash setup.sh [--model base-en|tiny-en] [--dev]
+       bash setup.sh --check [--json]
+
+Puts all that lanscribe needs into this folder: packages into .venv, the model into models/.
+A second run checks that it is all there and changes nothing; after an update, an interrupted
+run or a move of the folder, run it again. No root, nothing outside this folder.
+
+  --model NAME  the model of the CPU engine: base-en, or tiny-en, which takes half the
+                computing and errs more (without this flag: what the settings say, base-en)
+  --dev         add what the tests need
+  --check       change nothing; say what is here, what is wrong and what to do about it
+  --json        the same for programs
+  --help        this text
+
+Packages come from where pip is configured to get them (PIP_* variables, pip.conf). Without a
+network: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER bash setup.sh; requirements/README.md says more.
+TEXT
+}
+
+wrong_usage() {
+  printf 'setup: %s\n\n' "$1" >&2
+  usage >&2
+  exit 2
+}
+
+parse_arguments() {
+  while (($#)); do
+    case $1 in
+      --model) [[ ${2-} == base-en || ${2-} == tiny-en ]] || wrong_usage "--model takes base-en or tiny-en"
+        MODEL=$2
+        shift ;;
+      --dev) PINS=dev ;;
+      --check) TASK=check ;;
+      --json) DOCTOR_FLAG=--json ;;
+      -h | --help) usage && exit 0 ;;
+      *) wrong_usage "unknown argument: $1" ;;
+    esac
+    shift
+  done
+  [[ -z $DOCTOR_FLAG || $TASK == check ]] || wrong_usage "--json goes with --check"
+}
+
+# install_hint DEBIAN_PACKAGES BREW_FORMULA: the command that installs them here.
+install_hint() {
+  if command -v apt-get >/dev/null; then
+    printf 'sudo apt install %s' "$1"
+  elif [[ $(uname -s) == Darwin ]]; then
+    printf 'brew install %s' "$2"
+  else
+    printf 'install %s (so Debian calls it) with the package manager' "$1"
+  fi
+}
+
+# The versions that every pinned package has a wheel for.
+is_recent() {
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
+}
+
+can_make_venvs() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+
+# Sets PYTHON; one that can make environments comes before one that cannot.
+find_python() {
+  local candidate
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+    is_recent "$candidate" || continue
+    PYTHON=${PYTHON:-$candidate}
+    can_make_venvs "$candidate" || continue
+    PYTHON=$candidate
+    return
+  done
+  [[ -n $PYTHON ]] || die "no suitable Python" \
+    "needed is Python 3.11, 3.12, 3.13 or 3.14; found: $(python3 --version 2>&1 || true)" \
+    "$(install_hint 'python3.11 python3.11-venv' python@3.13), then: bash setup.sh"
+}
+
+require_venv_module() {
+  local version
+  if can_make_venvs "$PYTHON"; then return; fi
+  version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  die "cannot make a Python environment" "$PYTHON ($version) lacks the module ensurepip" \
+    "$(install_hint "python$version-venv" "python@$version"), then: bash setup.sh"
+}
+
+require_known_platform() {
+  case $(uname -s)-$(uname -m) in
+    Linux-x86_64 | Linux-aarch64 | Darwin-arm64) ;;
+    *) die "lanscribe cannot be set up here" "its packages are not built for $(uname -sm)" \
+      "use Linux on x86-64 or arm64, or macOS on Apple silicon" ;;
+  esac
+}
+
+require_space() {
+  local free_mb
+  free_mb=$(df -Pk "$PROJECT" | awk 'NR == 2 { print int($4 / 1024) }')
+  ((free_mb >= NEEDED_MB)) || die "not enough space on the disk" \
+    "$free_mb MB are free in $PROJECT, $NEEDED_MB MB are needed" "free some, then: bash setup.sh"
+}
+
+# One setup at a time. The lock is the kernel's: it goes with the last process that holds it,
+# however that ends. Python takes it because macOS has no flock command.
+take_turn() {
+  [[ -w $PROJECT ]] || die "cannot write into $PROJECT" "it belongs to somebody else" \
+    "make it yours, or clone lanscribe into a folder of yours"
+  mkdir -p "$PROJECT/.cache"
+  exec 9>>"$PROJECT/.cache/setup.lock"
+  "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null ||
+    die "another setup is at work in this folder" "two at once would spoil each other's work" \
+      "wait until it has ended, then: bash setup.sh"
+}
+
+# -P and PYTHONPATH: the project is found from any folder, and nothing in that folder is.
+in_venv() { PYTHONPATH="$PROJECT" PIP_USER=0 "$VENV/bin/python" -P "$@"; }
+
+venv_is_sound() {
+  local fault
+  [[ -d $VENV ]] || return 1
+  if fault=$(in_venv -m lanscribe.installation verify "$PINS" 2>&1); then return 0; fi
+  say "making .venv anew: ${fault##*$'\n'}"
+  return 1
+}
+
+# The stamp goes first and comes last: a run cut short in between leaves none.
+build_venv() {
+  require_known_platform
+  require_venv_module
+  require_space
+  rm -f "$VENV/lanscribe-setup.json"
+  rm -rf "$VENV"
+  say "making .venv with $("$PYTHON" --version)"
+  "$PYTHON" -m venv "$VENV" >&2 || die "cannot make a Python environment" \
+    "$PYTHON -m venv failed, with the words above" "mend that, then: bash setup.sh"
+  install_packages
+  in_venv -m lanscribe.installation write "$PINS"
+  CHANGED=yes
+  venv_is_sound || die "the packages do not work on this machine" "see the line above" \
+    "bash setup.sh --check"
+}
+
+install_packages() {
+  local quiet=(--quiet)
+  if [[ -t 2 ]]; then quiet=(--progress-bar on); fi
+  say "installing requirements/$PINS.txt (about 90 MB, unless pip has them already)"
+  in_venv -m pip install "${quiet[@]}" --disable-pip-version-check --no-input \
+    --require-hashes --only-binary :all: -r "$PROJECT/requirements/$PINS.txt" >&2 ||
+    die "cannot install the packages" "pip says it above: most often no network, or no space" \
+      "mend that, then: bash setup.sh (what was fetched is not fetched again)"
+}
+
+configured_model() {
+  in_venv -m lanscribe print-env | sed -n 's/^LANSCRIBE_ENGINE_MODEL=//p'
+}
+
+model_store() { in_venv -m lanscribe.engines.model_store --model "$MODEL" "$@" >&2; }
+
+put_model_in_place() {
+  local configured
+  configured=$(configured_model) || die "the settings cannot be read" "see the line above" \
+    "correct the value it names, then: bash setup.sh"
+  MODEL=${MODEL:-$configured}
+  if ! model_store --check 2>/dev/null; then
+    require_space
+    say "putting the model $MODEL in place (about 65 MB, unless pip has it already)"
+    model_store || die "cannot put the model $MODEL in place" "see the lines above" \
+      "mend that, then: bash setup.sh (what is done is not done again)"
+    CHANGED=yes
+  fi
+  if [[ $MODEL != "$configured" ]]; then
+    say "the settings name $configured; to serve $MODEL: bash serve.sh --model $MODEL"
+  fi
+}
+
+doctor() { PYTHONPATH="$PROJECT" "$1" -P -m lanscribe.doctor "${@:2}"; }
+
+# The environment's own Python where it runs, any suitable one otherwise.
+check() {
+  local python="$VENV/bin/python"
+  if ! "$python" -c '' 2>/dev/null; then
+    find_python
+    python=$PYTHON
+  fi
+  doctor "$python" ${DOCTOR_FLAG:+"$DOCTOR_FLAG"}
+}
+
+set_up() {
+  find_python
+  take_turn
+  venv_is_sound || build_venv
+  put_model_in_place
+  doctor "$VENV/bin/python" --only gpu --only portaudio >&2 || warn "see the lines above"
+  if [[ $CHANGED == yes ]]; then
+    say "done: the embedded CPU engine with the model $MODEL"
+  else
+    say "nothing to do: the packages and the model $MODEL are in place and whole"
+  fi
+  say "next: bash serve.sh"
+}
+
+main() {
+  parse_arguments "$@"
+  trap 'warn "interrupted; what is missing is made good by: bash setup.sh"; exit 130' INT TERM
+  "$TASK"
+}
+
+main "$@"
