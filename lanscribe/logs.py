@@ -21,6 +21,7 @@ def set_up(settings: LogSettings) -> Path | None:
     logging.raiseExceptions = False  # a full disk must not turn every line into a traceback
     logging.basicConfig(level=settings.level.upper(), format=_FORMAT)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs URLs, and keys with them
+    logging.getLogger("uvicorn.error").addFilter(_is_not_a_clients_fault)
     if not settings.file:
         return None
     path = PROJECT_DIR / settings.file
@@ -35,3 +36,8 @@ def set_up(settings: LogSettings) -> Path | None:
     handler.setFormatter(logging.Formatter(_FORMAT))
     logging.getLogger().addHandler(handler)
     return path
+
+
+def _is_not_a_clients_fault(record: logging.LogRecord) -> bool:
+    """uvicorn logs a traceback when a client's text frame is not UTF-8."""
+    return "Invalid UTF-8" not in record.getMessage()

@@ -93,7 +93,9 @@ class Server:
 StartServer = Callable[..., Server]
 
 
-def _make_server(directory: Path, engine: str, flags: list[str], environment: dict[str, str]) -> Server:
+def _make_server(
+    directory: Path, engine: str, flags: list[str], environment: dict[str, str]
+) -> Server:
     default_config = str(PROJECT_DIR / "config/lanscribe.toml")
     arguments = ["--config", default_config, "--engine", engine, *flags]
     number = len(list(directory.glob("server*.stderr")))

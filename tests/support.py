@@ -4,15 +4,20 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from lanscribe.audio import Samples, samples_to_pcm16
 
 DEADLINE_S = 60
 Event = dict[str, Any]
+
+
+class Refused(Exception):
+    """The server would not have this client: its code, its close code."""
 
 
 class Client:
@@ -58,17 +63,24 @@ class Client:
     async def close_code(self) -> int | None:
         """Read to the end; the close code."""
         async with asyncio.timeout(DEADLINE_S):
-            async for _ in self.connection:
-                pass
+            with suppress(ConnectionClosed):
+                async for _ in self.connection:
+                    pass
         return self.connection.close_code
 
 
 @asynccontextmanager
 async def client(url: str, model: str | None = None, **options: Any) -> AsyncIterator[Client]:
-    """A connected client that has read session.created and, if given, chosen `model`."""
+    """A connected client that was greeted and, if `model` is given, has chosen it.
+
+    Raises Refused when the server greets with an error.
+    """
     async with connect(url, ping_timeout=None, max_size=None, **options) as connection:
         one = Client(connection)
-        assert (await one.receive())["type"] == "session.created"
+        greeting = await one.receive()
+        if greeting["type"] == "error":
+            raise Refused(greeting["code"], await one.close_code())
+        assert greeting["type"] == "session.created"
         if model:
             await one.select(model)
         yield one
