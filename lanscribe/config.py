@@ -139,7 +139,7 @@ def load(
     return Settings.model_validate(merged)
 
 
-def keys() -> Iterator[tuple[str, str, str]]:
+def documented_keys() -> Iterator[tuple[str, str, str]]:
     """Every setting as (table, key, its documentation)."""
     for table, field in Settings.model_fields.items():
         table_class = field.annotation
@@ -154,7 +154,7 @@ def environment_lines(settings: Settings) -> list[str]:
     values = settings.model_dump(mode="json")
     return [
         f"{ENV_PREFIX}{table}_{key}".upper() + "=" + shlex.quote(_as_text(values[table][key]))
-        for table, key, _ in keys()
+        for table, key, _ in documented_keys()
     ]
 
 
@@ -227,14 +227,14 @@ def _explain(layer: _Layer, error: Any) -> str:
 
 
 def _suggestion(path: Sequence[str]) -> str:
-    known = [f"{table}.{key}" for table, key, _ in keys()]
+    known = [f"{table}.{key}" for table, key, _ in documented_keys()]
     close = difflib.get_close_matches(".".join(path), known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{hint}docs/configuration.md lists them all"
 
 
 def _documentation(path: Sequence[str]) -> str:
-    texts = [text for table, key, text in keys() if [table, key] == list(path[:2])]
+    texts = [text for table, key, text in documented_keys() if [table, key] == list(path[:2])]
     return f" ({texts[0].rstrip('.')})" if texts else ""
 
 

@@ -125,7 +125,7 @@ def make_server(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A TCP socket that listens on the address. Raises OSError when it is taken or not this machine's."""
+    """A TCP socket that listens there. Raises OSError when the address is taken or not ours."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

@@ -93,7 +93,7 @@ def test_audio_is_pcm16(message: str | bytes) -> None:
     ],
 )
 def test_bad_messages_have_a_code_and_say_what_is_expected(message: str | bytes, code: str) -> None:
-    with pytest.raises(ProtocolError, match="expected|needs|takes") as caught:
+    with pytest.raises(ProtocolError, match=r"expected|needs|takes") as caught:
         DIALECT.decode(message)
     assert caught.value.code == code
 
