@@ -106,7 +106,8 @@ async def _run(settings: config.Settings, listener: socket.socket, log_file: Pat
     try:
         engine = await asyncio.to_thread(load_engine, settings.engine)
         gateway.engine_loaded(engine)
-        print(_banner(listener, engine.describe(), log_file), flush=True)
+        if not server.should_exit:
+            print(_banner(listener, engine.describe(), log_file), flush=True)
         await serving
     finally:
         server.should_exit = True

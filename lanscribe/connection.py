@@ -16,7 +16,7 @@ from lanscribe.config import LimitSettings
 from lanscribe.dialects.base import Dialect, Message
 from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError, LimitError
-from lanscribe.events import Failure, ServerEvent, SessionCreated
+from lanscribe.events import Done, Failure, ServerEvent, SessionCreated
 from lanscribe.session import Session
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,13 @@ class Connection:
         finally:
             await engine_session.abort()
         event = self._session.failed(failure) if failure else self._session.completed()
+        if isinstance(event, Done):
+            log.info(
+                "%s: utterance done: %.1f s, %d tokens",
+                self.session_id,
+                event.audio_s,
+                event.token_count,
+            )
         await self._notify()
         await self._send(event)
 

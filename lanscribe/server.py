@@ -128,7 +128,7 @@ class Gateway:
         try:
             engine = self._ready_engine()
             with self._slots.take():
-                await self._converse(channel, dialect, engine)
+                await self._converse(websocket, dialect, engine)
         except LanscribeError as error:
             await refuse(channel, dialect, error, self._settings.limits)
         except Exception:
@@ -136,14 +136,15 @@ class Gateway:
             defect = LanscribeError("internal", "a defect of the server; its log says more")
             await refuse(channel, dialect, defect, self._settings.limits)
 
-    async def _converse(self, channel: WebSocketChannel, dialect: Dialect, engine: Engine) -> None:
+    async def _converse(self, websocket: WebSocket, dialect: Dialect, engine: Engine) -> None:
         limits = self._settings.limits
         session = Session([engine.describe().model], sample_count(limits.waiting_audio_s))
-        connection = Connection(channel, dialect, engine, session, limits)
+        connection = Connection(WebSocketChannel(websocket), dialect, engine, session, limits)
         task = asyncio.current_task()
         assert task is not None
         self._running[task] = connection
-        log.info("%s: open (%d of %d)", connection.session_id, *self._load())
+        peer = websocket.client.host if websocket.client else "unknown"
+        log.info("%s: open (%d of %d) from %s", connection.session_id, *self._load(), peer)
         try:
             await connection.run()
         finally:

@@ -8,8 +8,17 @@ from lanscribe.limits import Slots, check_host, check_origin, check_peer_is_home
 
 @pytest.mark.parametrize(
     "peer",
-    """127.0.0.1 10.1.2.3 172.31.0.1 192.168.1.2 169.254.9.9 ::1 fd00::1 fe80::1%eth0
-    ::ffff:192.168.1.2""".split(),
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.31.0.1",
+        "192.168.1.2",
+        "169.254.9.9",
+        "::1",
+        "fd00::1",
+        "fe80::1%eth0",
+        "::ffff:192.168.1.2",
+    ],
 )
 def test_the_home_network_may_come_in(peer: str) -> None:
     check_peer_is_home(peer)
