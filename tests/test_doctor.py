@@ -1,0 +1,254 @@
+import json
+
+import pytest
+
+from lanscribe import doctor, machine
+from lanscribe.doctor import (
+    Check,
+    as_json,
+    judge_disk,
+    judge_gpu,
+    judge_memory,
+    judge_microphone,
+    judge_model,
+    judge_network,
+    judge_packages,
+    judge_port,
+    judge_portaudio,
+    judge_python,
+    judge_server,
+    judge_settings,
+    table,
+)
+from lanscribe.machine import GraphicsFacts, Outcome, PortFacts
+
+RTX_3060 = "NVIDIA GeForce RTX 3060, 12288, 580.95.05\n"
+SOUND = (
+    '{"version": "PortAudio V19.6.0-devel", "microphones": ["USB Mic: Audio (hw:1,0)", "pulse"]}'
+)
+NO_PORTAUDIO = Outcome(1, "", "Traceback ...\nOSError: PortAudio library not found\n")
+READY = (200, '{"status": "ok", "engine": "embedded"}')
+LOADING = (503, '{"status": "loading", "reason": "the engine is loading"}')
+
+
+def graphics(nvidia_smi: Outcome | None = None, *, card: bool = False) -> GraphicsFacts:
+    return GraphicsFacts("Linux", "x86_64", nvidia_smi, has_nvidia_card=card)
+
+
+def taken(health: tuple[int, str] | None, number: int = 8000) -> PortFacts:
+    return PortFacts("0.0.0.0", number, "Address already in use", health)
+
+
+def test_python() -> None:
+    assert judge_python((3, 11, 2), "/usr/bin/python3").status == "ok"
+    assert judge_python((3, 10, 12), "/usr/bin/python3").status == "fail"
+
+
+def test_packages_before_setup() -> None:
+    check = judge_packages(None)
+    assert (check.status, check.remedy) == ("fail", "bash setup.sh")
+
+
+def test_packages_in_place() -> None:
+    assert judge_packages(Outcome(0, "")).status == "ok"
+
+
+def test_packages_with_faults() -> None:
+    check = judge_packages(Outcome(1, "numpy is not installed\nsoxr is 1, not 2\n"))
+    assert (check.status, check.result) == ("fail", "numpy is not installed (and 1 more)")
+
+
+def test_packages_when_their_python_does_not_run() -> None:
+    check = judge_packages(Outcome(None, "", "[Errno 8] Exec format error"))
+    assert (check.status, check.result) == ("fail", "[Errno 8] Exec format error")
+
+
+def test_settings() -> None:
+    assert judge_settings(None).status == "warn"
+    assert judge_settings(Outcome(0, "LANSCRIBE_SERVER_PORT=8000\n")).status == "ok"
+
+
+def test_settings_that_are_wrong_are_told_in_the_loaders_words() -> None:
+    words = "config/local.toml: server.port: got 70000; it should be at most 65535"
+    check = judge_settings(Outcome(2, "", f"lanscribe: {words}\n"))
+    assert (check.status, check.result) == ("fail", words)
+
+
+def test_settings_that_cannot_be_read() -> None:
+    check = judge_settings(Outcome(1, "", "Traceback\nModuleNotFoundError: no pydantic\n"))
+    assert (check.status, check.remedy) == ("fail", "bash setup.sh")
+
+
+def test_model() -> None:
+    assert judge_model("base-en", Outcome(0, "")).status == "ok"
+    assert judge_model("base-en", None).status == "fail"
+    check = judge_model("tiny-en", Outcome(1, "", "tiny-en: encoder.onnx is missing\n"))
+    assert check.result == "tiny-en: encoder.onnx is missing"
+    assert check.remedy == "bash setup.sh --model tiny-en"
+
+
+def test_portaudio_in_place() -> None:
+    check = judge_portaudio("Linux", Outcome(0, SOUND), has_library=False)
+    assert check == Check("portaudio", "ok", "PortAudio V19.6.0-devel")
+
+
+@pytest.mark.parametrize(
+    ("system", "remedy"),
+    [("Linux", "sudo apt install libportaudio2"), ("Darwin", "brew install portaudio")],
+)
+def test_portaudio_missing_spoils_only_the_microphone_client(system: str, remedy: str) -> None:
+    check = judge_portaudio(system, NO_PORTAUDIO, has_library=False)
+    assert (check.status, check.remedy) == ("warn", remedy)
+    assert "everything works but stream_microphone.py" in check.result
+
+
+def test_portaudio_before_setup() -> None:
+    assert judge_portaudio("Linux", None, has_library=True).status == "ok"
+    assert judge_portaudio("Linux", None, has_library=False).status == "warn"
+    assert judge_portaudio("Darwin", None, has_library=False).status == "ok"
+
+
+def test_portaudio_that_crashes() -> None:
+    check = judge_portaudio("Linux", Outcome(-11, "", "Segmentation fault"), has_library=False)
+    assert (check.status, check.result) == ("warn", "does not work here: Segmentation fault")
+
+
+def test_microphone() -> None:
+    assert judge_microphone(Outcome(0, SOUND)).result == "USB Mic: Audio (hw:1,0) and 1 more"
+    none = judge_microphone(Outcome(0, '{"version": "x", "microphones": []}'))
+    assert (none.status, none.result) == ("warn", "none on this machine")
+    assert judge_microphone(NO_PORTAUDIO).status == "warn"
+    assert judge_microphone(None).status == "warn"
+
+
+def test_memory_and_disk() -> None:
+    assert judge_memory(16_000_000_000, 1).result == "16.0 GB of memory, 1 core"
+    assert judge_memory(512_000_000, 4).status == "warn"
+    assert judge_disk(80_000_000_000).status == "ok"
+    assert judge_disk(400_000_000).status == "warn"
+
+
+def test_gpu_none() -> None:
+    assert judge_gpu(graphics()) == Check("gpu", "ok", "none; the CPU engine serves")
+
+
+def test_gpu_3060() -> None:
+    check = judge_gpu(graphics(Outcome(0, RTX_3060), card=True))
+    assert check.status == "ok"
+    assert check.result == (
+        "NVIDIA GeForce RTX 3060, 12288 MiB, driver 580.95.05; the Voxtral engine for it is not"
+        " part of this version; the CPU engine serves"
+    )
+
+
+def test_gpu_with_an_old_driver_and_little_memory() -> None:
+    check = judge_gpu(graphics(Outcome(0, "NVIDIA GeForce GTX 1650, 4096, 535.183.01\n")))
+    assert check.status == "ok"
+    assert "less memory than the 12 GB" in check.result
+    assert "older than the 580" in check.result
+
+
+def test_gpu_whose_driver_fails() -> None:
+    words = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
+    check = judge_gpu(graphics(Outcome(9, words), card=True))
+    assert check.status == "warn"
+    assert words in check.result
+
+
+def test_gpu_without_a_driver() -> None:
+    check = judge_gpu(graphics(card=True))
+    assert (check.status, "without NVIDIA's driver" in check.result) == ("ok", True)
+
+
+def test_gpu_that_nvidia_smi_does_not_name() -> None:
+    assert "names no card" in judge_gpu(graphics(Outcome(0, "\n"))).result
+    assert "names no card" in judge_gpu(graphics(Outcome(0, "No devices were found\n"))).result
+
+
+def test_nvidia_smi_left_over_without_a_card() -> None:
+    assert judge_gpu(graphics(Outcome(9, "failed"))).result == "none; the CPU engine serves"
+
+
+def test_apple_silicon() -> None:
+    check = judge_gpu(GraphicsFacts("Darwin", "arm64", None, has_nvidia_card=False))
+    assert (check.status, "Apple silicon" in check.result) == ("ok", True)
+
+
+def test_port_free() -> None:
+    facts = PortFacts("0.0.0.0", 8000, "", None)
+    assert judge_port(facts) == Check("port", "ok", "8000 is free")
+    assert judge_server(facts).result == "not running"
+    assert judge_port(PortFacts("0.0.0.0", 0, "", None)).result == "any free one"
+
+
+def test_port_where_lanscribe_runs() -> None:
+    assert judge_port(taken(READY)) == Check("port", "ok", "8000: lanscribe is running there")
+    assert judge_server(taken(READY)) == Check("server", "ok", "ready")
+
+
+def test_server_that_is_loading() -> None:
+    assert judge_port(taken(LOADING)).status == "ok"
+    check = judge_server(taken(LOADING))
+    assert (check.status, check.result) == ("warn", "not ready: the engine is loading")
+
+
+@pytest.mark.parametrize("body", ["", "<html>", "[]", '"ok"', '{"status": "green"}'])
+def test_port_taken_by_another_web_server(body: str) -> None:
+    check = judge_port(taken((200, body)))
+    assert (check.status, check.result) == ("fail", "8000 is taken by another web server")
+    assert check.remedy.endswith("bash serve.sh --port 8001")
+    assert judge_server(taken((200, body))).result == "not running"
+
+
+def test_port_taken_by_something_else() -> None:
+    check = judge_port(taken(None, 65_535))
+    assert check.result == "cannot listen on 0.0.0.0:65535: Address already in use"
+    assert check.remedy.endswith("--port 8000")
+
+
+def test_network() -> None:
+    assert judge_network(["192.168.1.5", "box.local"]).result == "192.168.1.5, box.local"
+    assert judge_network(["box.local"]).status == "warn"
+    assert judge_network([]).status == "warn"
+
+
+def test_the_table_is_aligned_and_puts_the_remedy_below() -> None:
+    checks = [Check("gpu", "ok", "none"), Check("packages", "fail", "one\ntwo", "bash setup.sh")]
+    assert table(checks).splitlines() == [
+        "ok    gpu       none",
+        "fail  packages  one",
+        "                two",
+        "                -> bash setup.sh",
+    ]
+
+
+def test_json_is_what_the_docstring_says() -> None:
+    checks = [Check("gpu", "ok", "none"), Check("disk", "warn", "0.4 GB free", "free some")]
+    report = json.loads(as_json(checks))
+    assert report == {
+        "ok": True,
+        "checks": [
+            {"name": "gpu", "status": "ok", "result": "none", "remedy": ""},
+            {"name": "disk", "status": "warn", "result": "0.4 GB free", "remedy": "free some"},
+        ],
+    }
+    assert json.loads(as_json([Check("disk", "fail", "none")]))["ok"] is False
+
+
+def test_every_check_bears_its_name_and_the_status_follows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "run_in_venv", lambda *_: None)
+    assert doctor.main(["--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert [check["name"] for check in report["checks"]] == list(doctor.CHECKS)
+    assert doctor.main(["--only", "memory", "--only", "gpu"]) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()][:1] == ["memory"]
+
+
+def test_broken_settings_do_not_hide_the_other_checks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "settings", lambda _: Outcome(2, "", "lanscribe: wrong\n"))
+    doctor.main(["--only", "settings", "--only", "port"])
+    assert "8000" in capsys.readouterr().out
