@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Runs every check from a fresh clone: sets up what they need, then format, lint, types, scripts
+# and tests. Arguments go to pytest: bash tests/run.sh -k session
+set -euo pipefail
+
+PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+BIN="$PROJECT/.venv/bin"
+# For the scripts; and a sound card without hardware, for the microphone client's tests.
+DEBIAN_PACKAGES=(shellcheck libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils)
+
+say() { printf '== %s\n' "$*" >&2; }
+
+die() {
+  printf 'tests/run.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+# step NAME COMMAND...: the first one that fails ends the run.
+step() {
+  local name=$1
+  shift
+  say "$name"
+  "$@" || die "FAILED: $name"
+}
+
+missing_packages() {
+  local package
+  for package in "${DEBIAN_PACKAGES[@]}"; do
+    dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null |
+      grep -qx installed || printf '%s ' "$package"
+  done
+}
+
+apt_get() {
+  local log
+  log=$(mktemp)
+  DEBIAN_FRONTEND=noninteractive apt-get "$@" >"$log" 2>&1 || { cat "$log" >&2 && return 1; }
+  rm "$log"
+}
+
+# Elsewhere than on Debian the tests that need a sound card skip themselves.
+system_packages() {
+  local missing
+  if ! command -v apt-get >/dev/null; then
+    command -v shellcheck >/dev/null || die "shellcheck is missing: brew install shellcheck"
+    return
+  fi
+  read -ra missing <<<"$(missing_packages)"
+  ((${#missing[@]})) || return 0
+  ((EUID == 0)) || die "packages are missing: sudo apt-get install ${missing[*]}"
+  apt_get update && apt_get install --yes --no-install-recommends "${missing[@]}"
+}
+
+check_scripts() { git ls-files -z -- '*.sh' .ci/run | xargs -0 shellcheck; }
+
+main() {
+  cd "$PROJECT"
+  step "system packages" system_packages
+  step "setup" bash setup.sh --dev
+  step "format" "$BIN/ruff" format --check
+  step "lint" "$BIN/ruff" check
+  step "types" "$BIN/mypy"
+  step "scripts" check_scripts
+  step "tests" "$BIN/python" -m pytest "$@"
+}
+
+main "$@"
