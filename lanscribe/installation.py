@@ -157,9 +157,9 @@ def verify(lock: str, project: Path = PROJECT_DIR) -> Iterator[str]:
         yield fault
         return
     site_packages = Path(sysconfig.get_path("purelib"))
-    yield from package_faults(read_pins(lock_path(lock, project)), site_packages)
-    yield from file_faults(site_packages)
-    yield from import_faults()
+    pins = read_pins(lock_path(lock, project))
+    faults = [*package_faults(pins, site_packages), *file_faults(site_packages)]
+    yield from faults or import_faults()
 
 
 def main() -> int:

@@ -209,4 +209,4 @@ def parse_environment(lines: str) -> dict[str, str]:
 def parse_sound(output: str) -> tuple[str, list[str]]:
     """PortAudio's version and the microphones' names, out of what `sound` printed."""
     answer = json.loads(output)
-    return str(answer["version"]), [str(name) for name in answer["microphones"]]
+    return str(answer["version"]).partition(",")[0], [str(name) for name in answer["microphones"]]

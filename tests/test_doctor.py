@@ -23,9 +23,7 @@ from lanscribe.doctor import (
 from lanscribe.machine import GraphicsFacts, Outcome, PortFacts
 
 RTX_3060 = "NVIDIA GeForce RTX 3060, 12288, 580.95.05\n"
-SOUND = (
-    '{"version": "PortAudio V19.6.0-devel", "microphones": ["USB Mic: Audio (hw:1,0)", "pulse"]}'
-)
+SOUND = '{"version": "PortAudio V19.6.0-devel, revision 396fe4b", "microphones": ["USB Mic: Audio (hw:1,0)", "pulse"]}'
 NO_PORTAUDIO = Outcome(1, "", "Traceback ...\nOSError: PortAudio library not found\n")
 READY = (200, '{"status": "ok", "engine": "embedded"}')
 LOADING = (503, '{"status": "loading", "reason": "the engine is loading"}')
