@@ -11,17 +11,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
+import numpy as np
+
 from lanscribe.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.config import RolloverSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
-from lanscribe.rollover import Cut, Rollover, Start, within
+from lanscribe.rollover import FRAME_SAMPLES, Cut, Rollover, Start, within
 from lanscribe.stitch import Seam, words_of
 
 log = logging.getLogger(__name__)
 
-PIECE_SAMPLES = sample_count(0.1)
-"""Audio goes to the engine in pieces of this size, so that a pause is noticed in time."""
 MAX_UNHEARD_S = 30.0
 MAX_WAITING_TOKENS = 256
 MAX_FAILURES = 3
@@ -29,6 +29,8 @@ MAX_FAILURES = 3
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 UNHEARD_AT_END_S = 0.1
 """An engine session that listened this much less far than it was fed has broken off."""
+UNHEARD_WHEN_OPEN_S = 1.0
+"""So much may stay unheard while more audio is awaited: a model's delay, part of a frame."""
 KEPT_S = 60.0
 """How much heard audio, and how many words, are kept for a successor."""
 
@@ -161,8 +163,7 @@ class EndlessSession(EngineSession):
     async def _feed(self, session: EngineSession, rollover: Rollover, start: Start) -> Cut | None:
         position = sample_count(start.at_s)
         while True:
-            await self._until(lambda at=position: self._ring.end > at or self._is_finished)
-            piece = self._ring.read(position)[:PIECE_SAMPLES]
+            piece = await self._piece(position)
             position += len(piece)
             cut = rollover.fed(piece)
             if len(piece):
@@ -170,6 +171,13 @@ class EndlessSession(EngineSession):
             if cut or not len(piece):
                 await session.finish()
                 return cut
+
+    async def _piece(self, position: int) -> Samples:
+        """One frame of audio, so that a cut is where it was decided; less only at the end."""
+        await self._until(lambda: self._ring.end - position >= FRAME_SAMPLES or self._is_finished)
+        piece = self._ring.read(position)[:FRAME_SAMPLES]
+        missing = min(FRAME_SAMPLES, self._ring.end - position) - len(piece)
+        return np.concatenate([piece, self._ring.read(position + len(piece))[:missing]])
 
     async def _listen(
         self,
@@ -181,7 +189,11 @@ class EndlessSession(EngineSession):
         """Emit what the engine session says, with times of the whole; how far it listened."""
         seam = self._seam(start)
         heard_s = start.at_s
-        async for relative in self._not_stalled(session):
+
+        def owes() -> bool:
+            return feeder.done() or rollover.fed_s - heard_s > UNHEARD_WHEN_OPEN_S
+
+        async for relative in self._not_stalled(session, owes):
             token = Token(relative.text, start.at_s + relative.end_s)
             heard_s = max(heard_s, token.end_s)
             cut = feeder.result() if feeder.done() else None
@@ -193,14 +205,16 @@ class EndlessSession(EngineSession):
         await self._emit(seam.close())
         return heard_s
 
-    async def _not_stalled(self, session: EngineSession) -> AsyncIterator[Token]:
-        """The engine session's tokens. Raises EngineFailed when none comes for too long."""
+    async def _not_stalled(
+        self, session: EngineSession, owes: Callable[[], bool]
+    ) -> AsyncIterator[Token]:
+        """The engine session's tokens. Raises EngineFailed when it owes some and none comes."""
         tokens = aiter(session)
         while True:
             following = asyncio.ensure_future(anext(tokens, None))
             try:
                 while not (await asyncio.wait([following], timeout=self._settings.stall_s))[0]:
-                    if duration_s(self._ring.end) - self._heard_s > self._settings.stall_s:
+                    if owes():
                         raise EngineFailed(f"the engine says nothing at {self._heard_s:.1f} s")
             finally:
                 following.cancel()

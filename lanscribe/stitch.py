@@ -69,6 +69,8 @@ class Seam:
 
     def close(self) -> list[Token]:
         """The successor is past the seam, or at its end; the tokens to emit."""
+        if self._is_open:
+            return []
         completion, words = new_words(self._said, words_of(self._held))
         self._is_open = True
         self._held = []

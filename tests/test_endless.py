@@ -100,11 +100,11 @@ async def transcribe(engine: Engine, samples: Samples, piece: int = 1600) -> lis
             await session.feed(samples[start : start + piece])
         await session.finish()
 
+    feeding = asyncio.create_task(feed())
     try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(feed())
-            return [token async for token in session]
+        return [token async for token in session]
     finally:
+        feeding.cancel()
         await session.abort()
 
 
