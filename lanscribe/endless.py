@@ -232,10 +232,10 @@ class EndlessSession(EngineSession):
         for token in tokens:
             await self._until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
             self._heard_s = max(self._heard_s, token.end_s)
+            in_order = Token(token.text, max(token.end_s, self._said_s))
             if token.text:
-                token = Token(token.text, max(token.end_s, self._said_s))
-                self._said.append(token)
-            self._waiting.append(token)
+                self._said.append(in_order)
+            self._waiting.append(in_order)
             self._forget()
             await self._notify()
 

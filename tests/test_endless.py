@@ -232,7 +232,7 @@ def test_abort_ends_the_iteration_and_the_engine_session() -> None:
         engine = FlawedEngine(sound)
         session: EngineSession = EndlessEngine(engine, FAST).session()
         await session.start()
-        await session.feed(spoken([1000]))
+        await session.feed(spoken([1000, 1001]))
         tokens = aiter(session)
         assert (await anext(tokens)).text == "1000"
         await session.abort()
