@@ -82,8 +82,8 @@ def test_settings_that_cannot_be_read() -> None:
 def test_model() -> None:
     assert judge_model("base-en", Outcome(0, "")).status == "ok"
     assert judge_model("base-en", None).status == "fail"
-    check = judge_model("tiny-en", Outcome(1, "", "tiny-en: encoder.onnx is missing\n"))
-    assert check.result == "tiny-en: encoder.onnx is missing"
+    check = judge_model("tiny-en", Outcome(1, "", "model: tiny-en/vad.onnx is damaged\n"))
+    assert check.result == "tiny-en/vad.onnx is damaged"
     assert check.remedy == "bash setup.sh --model tiny-en"
 
 
