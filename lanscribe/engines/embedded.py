@@ -97,7 +97,7 @@ class EmbeddedEngine(Engine):
 
     def _measured_capacity(self) -> int:
         """How many streams of speech the threads can follow, all at it at the same time."""
-        sample = _read_wave(model_store.sample_path())[: sample_count(_MEASURED_S)]
+        sample = read_wave(model_store.sample_path())[: sample_count(_MEASURED_S)]
         jobs = [self._pool.submit(partial(self._time, sample)) for _ in range(self._pool.threads)]
         seconds = max(job.result() for job in jobs)
         return max(1, int(self._pool.threads * _LOAD * duration_s(len(sample)) / seconds))
@@ -237,7 +237,7 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _read_wave(path: Path) -> Samples:
+def read_wave(path: Path) -> Samples:
     """The 16 kHz mono sample that comes with the model."""
     with wave.open(str(path)) as file:
         return pcm16_to_samples(file.readframes(file.getnframes()))
