@@ -84,15 +84,13 @@ def realtime_url(text: str) -> str:
 
 def explain(error: Exception, url: str) -> Trouble:
     """What an error of the connection means for the person at the terminal."""
-    at = urlsplit(url).netloc
+    at, what = urlsplit(url).netloc, str(error).strip("<>") or "it is silent"
     if isinstance(error, ConnectionClosed):
-        return Trouble(
-            f"{at} hung up: {error.rcvd or 'no reason'}", passes="1008" not in str(error)
-        )
-    is_wire = isinstance(error, OSError | WebSocketException)
-    what = str(error).strip("<>") or "silence" if is_wire else "it names no model"
+        what = f"it hung up, {error.rcvd or 'without a word'}"
+    elif not isinstance(error, OSError | WebSocketException):
+        what = "it names no model"
     line = f"no connection to {at}: {what}: is serve.sh running, are --url and --api-key right?"
-    return Trouble(line, passes=re.search(r" 50[234]\b", str(error)) is not None)
+    return Trouble(line, passes=bool(re.search(r" 50[234]\b|hung up, (?!1008)", what)))
 
 
 def first_model(url: str, headers: dict[str, str]) -> str:
@@ -238,11 +236,12 @@ class Lines:
                 self._has_gap = self._column > 0
                 continue
             if self._has_gap:
-                is_full = self._column >= (40 if self._last in ".!?" else 80)
+                ends_sentence = self._last[-1:] in ".!?" and len(self._last) > 4  # not "Mrs."
+                is_full = self._column >= (40 if ends_sentence else 80)
                 out.append("\n" if is_full else " ")
                 self._column = 0 if is_full else self._column
             out.append(word)
-            self._column, self._last, self._has_gap = self._column + len(word) + 1, word[-1], False
+            self._column, self._last, self._has_gap = self._column + len(word) + 1, word, False
             self.has_begun = True
         return "".join(out)
 
@@ -349,6 +348,7 @@ class Screen:
                 file.write(text)
                 file.flush()
         except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise OutputTrouble(f"cannot write the transcript: {error.strerror}") from error
 
     def tell(self, line: str) -> None:
@@ -373,9 +373,9 @@ class Screen:
         with suppress(OSError):
             sys.stdout.write(end)
             sys.stdout.flush()
-        if self._file:
-            self._file.write(end[-1:])
-            self._file.close()
+            if self._file:
+                self._file.write(end[-1:])
+                self._file.close()
 
     def _picture(self) -> Group:
         return Group(*([Text(self._line)] if self._line else []), self._status)
@@ -423,7 +423,7 @@ class Talk:
             if isinstance(trouble, OutputTrouble) or not (trouble.passes or self._is_proven):
                 raise
             if self._failures == 0:
-                self.screen.tell(f"{trouble}; what you say is kept, trying again")
+                self.screen.tell(f"{trouble} (what you say is kept; trying again)")
             self.state = "reconnecting"
             self._failures = min(self._failures + 1, 5)
             await asyncio.sleep(random.uniform(0.06, 0.12) * 2**self._failures)
@@ -475,6 +475,8 @@ class Talk:
         try:
             async with asyncio.timeout(CONNECT_S):
                 read_event(await ws.recv())
+            if self.state == "reconnecting":
+                self.screen.tell("connected again")
             self.state = "connected"
             while await self._take(ws):
                 pass
@@ -625,6 +627,7 @@ def run(options: argparse.Namespace) -> int:
 def main() -> int:
     """Run the program; its exit status."""
     options = parse_options()
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         return run(options)
     except Trouble as trouble:
