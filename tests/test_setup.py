@@ -56,7 +56,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def installed(project: Path, offline: dict[str, str]) -> Path:
     """The same folder, set up; when the tests run in order, that is done already."""
-    if not (project / ".venv/lanscribe-setup.json").exists():
+    if not (project / "models/base-en/manifest.json").exists():
         done = run_script(project / "setup.sh", cwd=project, environment=offline)
         assert done.returncode == 0, done.stderr
     return project
@@ -81,8 +81,13 @@ def with_programs(folder: Path, **programs: str) -> dict[str, str]:
     return {**QUIET_SURROUNDINGS, "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def interrupt_pip(project: Path, environment: Mapping[str, str], number: signal.Signals) -> int:
-    """Send a signal to setup.sh and all it has started, while pip unpacks; its exit status."""
+def interrupt(
+    project: Path, environment: Mapping[str, str], moment: str, number: signal.Signals
+) -> tuple[int, str]:
+    """Send a signal to setup.sh and all it has started, once it or pip says `moment`.
+
+    Its exit status, and what was said until then.
+    """
     process = subprocess.Popen(
         ["bash", str(project / "setup.sh")],
         env={**os.environ, **environment, "PIP_VERBOSE": "3"},
@@ -92,11 +97,16 @@ def interrupt_pip(project: Path, environment: Mapping[str, str], number: signal.
         start_new_session=True,
     )
     assert process.stderr is not None
+    said = ""
     with process.stderr:
-        assert any("Installing collected packages" in line for line in process.stderr)
-        os.killpg(process.pid, number)
+        for line in process.stderr:
+            said += line
+            if moment in line:
+                os.killpg(process.pid, number)
+                break
         process.stderr.read()
-    return process.wait(DEADLINE_S)
+    assert moment in said
+    return process.wait(DEADLINE_S), said
 
 
 # In order, in one folder.
@@ -120,22 +130,36 @@ def test_check_for_programs_before_setup(project: Path, tmp_path: Path) -> None:
     assert [check["name"] for check in report["checks"]] == list(CHECKS)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("moment", "number", "status"),
+    [
+        ("making .venv with", signal.SIGKILL, -signal.SIGKILL),
+        ("Installing collected packages", signal.SIGKILL, -signal.SIGKILL),
+        ("Installing collected packages", signal.SIGINT, 130),
+    ],
+)
 def test_a_setup_cut_short_leaves_no_stamp(
-    project: Path, offline: dict[str, str], number: signal.Signals
+    project: Path, offline: dict[str, str], moment: str, number: signal.Signals, status: int
 ) -> None:
-    status = interrupt_pip(project, offline, number)
-    assert status == (130 if number == signal.SIGINT else -signal.SIGKILL)
-    assert (project / ".venv/bin/python").exists()
+    assert interrupt(project, offline, moment, number)[0] == status
     assert not (project / ".venv/lanscribe-setup.json").exists()
 
 
-def test_the_next_setup_mends_it_without_a_network(
+def test_the_next_setup_begins_anew_and_a_model_cut_short_is_none(
+    project: Path, offline: dict[str, str]
+) -> None:
+    _, said = interrupt(project, offline, "converting it", signal.SIGKILL)
+    assert "making .venv anew: setup has not finished" in said
+    assert (project / ".venv/lanscribe-setup.json").exists()
+    assert not (project / "models/base-en").exists()
+
+
+def test_the_setup_after_that_makes_the_model_and_nothing_else(
     project: Path, offline: dict[str, str], tmp_path: Path
 ) -> None:
     done = run_script(project / "setup.sh", cwd=tmp_path, environment=offline)
     assert done.returncode == 0, done.stderr
-    assert "making .venv anew: setup has not finished" in done.stderr
+    assert "making .venv" not in done.stderr
     assert "done: the embedded CPU engine with the model base-en" in done.stderr
     assert done.stderr.endswith("next: bash serve.sh\n")
     assert done.stdout == ""
