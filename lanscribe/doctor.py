@@ -87,7 +87,7 @@ def judge_model(name: str, outcome: Outcome | None) -> Check:
         return Check("model", "fail", f"{name} is not here yet", SETUP)
     if outcome.status == 0:
         return Check("model", "ok", f"{name} is in place and intact")
-    why = outcome.last_words or f"{name} is not in place"
+    why = outcome.last_words.removeprefix("model: ") or f"{name} is not in place"
     return Check("model", "fail", why, f"{SETUP} --model {name}")
 
 

@@ -23,7 +23,9 @@ from lanscribe.doctor import (
 from lanscribe.machine import GraphicsFacts, Outcome, PortFacts
 
 RTX_3060 = "NVIDIA GeForce RTX 3060, 12288, 580.95.05\n"
-SOUND = '{"version": "PortAudio V19.6.0-devel, revision 396fe4b", "microphones": ["USB Mic: Audio (hw:1,0)", "pulse"]}'
+SOUND = (
+    '{"version": "PortAudio V19.6.0-devel, revision 396fe4b", "microphones": ["USB Mic", "pulse"]}'
+)
 NO_PORTAUDIO = Outcome(1, "", "Traceback ...\nOSError: PortAudio library not found\n")
 READY = (200, '{"status": "ok", "engine": "embedded"}')
 LOADING = (503, '{"status": "loading", "reason": "the engine is loading"}')
@@ -80,8 +82,8 @@ def test_settings_that_cannot_be_read() -> None:
 def test_model() -> None:
     assert judge_model("base-en", Outcome(0, "")).status == "ok"
     assert judge_model("base-en", None).status == "fail"
-    check = judge_model("tiny-en", Outcome(1, "", "tiny-en: encoder.onnx is missing\n"))
-    assert check.result == "tiny-en: encoder.onnx is missing"
+    check = judge_model("tiny-en", Outcome(1, "", "model: tiny-en/vad.onnx is damaged\n"))
+    assert check.result == "tiny-en/vad.onnx is damaged"
     assert check.remedy == "bash setup.sh --model tiny-en"
 
 
@@ -112,7 +114,7 @@ def test_portaudio_that_crashes() -> None:
 
 
 def test_microphone() -> None:
-    assert judge_microphone(Outcome(0, SOUND)).result == "USB Mic: Audio (hw:1,0) and 1 more"
+    assert judge_microphone(Outcome(0, SOUND)).result == "USB Mic and 1 more"
     none = judge_microphone(Outcome(0, '{"version": "x", "microphones": []}'))
     assert (none.status, none.result) == ("warn", "none on this machine")
     assert judge_microphone(NO_PORTAUDIO).status == "warn"
