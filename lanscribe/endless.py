@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
-import numpy as np
-
 from lanscribe.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.config import RolloverSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
@@ -161,9 +159,11 @@ class EndlessSession(EngineSession):
         return feeder.result()
 
     async def _feed(self, session: EngineSession, rollover: Rollover, start: Start) -> Cut | None:
-        position = sample_count(start.at_s)
+        position = first = sample_count(start.at_s)
         while True:
-            piece = await self._piece(position)
+            await self._until_audio_after(position)
+            to_frame_end = FRAME_SAMPLES - (position - first) % FRAME_SAMPLES
+            piece = self._ring.read(position)[:to_frame_end]
             position += len(piece)
             cut = rollover.fed(piece)
             if len(piece):
@@ -172,12 +172,8 @@ class EndlessSession(EngineSession):
                 await session.finish()
                 return cut
 
-    async def _piece(self, position: int) -> Samples:
-        """One frame of audio, so that a cut is where it was decided; less only at the end."""
-        await self._until(lambda: self._ring.end - position >= FRAME_SAMPLES or self._is_finished)
-        piece = self._ring.read(position)[:FRAME_SAMPLES]
-        missing = min(FRAME_SAMPLES, self._ring.end - position) - len(piece)
-        return np.concatenate([piece, self._ring.read(position + len(piece))[:missing]])
+    async def _until_audio_after(self, position: int) -> None:
+        await self._until(lambda: self._ring.end > position or self._is_finished)
 
     async def _listen(
         self,

@@ -79,6 +79,11 @@ class Loudness:
             self._speech.append((self._next_s, bool(level > threshold)))
             self._next_s += FRAME_S
 
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether everything added is in whole frames."""
+        return not len(self._rest)
+
     def pause_s(self) -> float:
         """How long it has been quiet, up to now."""
         quiet = 0
@@ -120,9 +125,14 @@ class Rollover:
         self._loudness = Loudness(start.at_s, kept_s)
 
     def fed(self, samples: Samples) -> Cut | None:
-        """The engine session is given samples; whether to end it after them."""
+        """The engine session is given samples; whether to end it after them.
+
+        Only at the end of a frame, so that a cut in a pause is one.
+        """
         self._loudness.add(samples)
         self.fed_s += duration_s(len(samples))
+        if not self._loudness.is_between_frames:
+            return None
         age_s = self.fed_s - self._start_s
         if age_s >= self._settings.target_s and self._loudness.pause_s() >= self._settings.pause_s:
             return Cut(self.fed_s, is_in_pause=True)

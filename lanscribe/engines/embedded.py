@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from lanscribe.audio import (
-    SampleBuffer,
+    SampleRing,
     Samples,
     duration_s,
     pcm16_to_samples,
@@ -121,7 +121,7 @@ class EmbeddedSession(EngineSession):
         self._recognizer: Recognizer | None = recognizer
         self._pool = pool
         self._sessions = sessions
-        self._waiting = SampleBuffer()
+        self._waiting = SampleRing()
         self._tokens: deque[Token] = deque()
         self._changed = asyncio.Condition()
         self._work: asyncio.Task[None] | None = None
@@ -200,7 +200,7 @@ class EmbeddedSession(EngineSession):
             )
             if not len(self._waiting):
                 return None
-            block = self._waiting.pop_block()
+            block = self._waiting.take()
             self._changed.notify_all()
             return block
 
@@ -225,7 +225,7 @@ class EmbeddedSession(EngineSession):
         """Free what the session holds, and wake whoever waits for it."""
         self._sessions.discard(self)
         self._recognizer = None
-        self._waiting = SampleBuffer()
+        self._waiting = SampleRing()
         self._is_over = True
         async with self._changed:
             self._changed.notify_all()
