@@ -84,12 +84,12 @@ def realtime_url(text: str) -> str:
 
 def explain(error: Exception, url: str) -> Trouble:
     """What an error of the connection means for the person at the terminal."""
-    at, what = urlsplit(url).netloc, str(error).strip("<>") or "it is silent"
+    what = str(error).strip("<>").replace("503:", "503, it may be loading:") or "it is silent"
     if isinstance(error, ConnectionClosed):
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif not isinstance(error, OSError | WebSocketException):
         what = "it names no model"
-    line = f"no connection to {at}: {what}: is serve.sh running, are --url and --api-key right?"
+    line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
     return Trouble(line, passes=bool(re.search(r" 50[234]\b|hung up, (?!1008)", what)))
 
 
@@ -328,7 +328,7 @@ class Screen:
             self._file = save.open("a", encoding="utf-8") if save else None
         except OSError as error:
             raise Trouble(f"cannot write --save {save}: {error.strerror}") from error
-        self._console = Console(stderr=True, soft_wrap=True)
+        self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and sys.stdout.isatty()
         self._lines, self._line, self._status = Lines(), "", Text()
@@ -342,7 +342,7 @@ class Screen:
         if self._is_joint:
             *full, self._line = f"{self._line}{text}".split("\n")
             for line in full:
-                self._console.print(Text(line))
+                self._console.print(Text(line), soft_wrap=True)
         try:
             for file in filter(None, (self._file, None if self._is_joint else sys.stdout)):
                 file.write(text)
@@ -353,7 +353,7 @@ class Screen:
 
     def tell(self, line: str) -> None:
         """A remark, on stderr."""
-        self._console.print(Text(line, style="dim"))
+        self._console.print(Text(line, style="dim"), soft_wrap=True)
 
     def show(self, state: str, level_dbfs: float, recorded_s: float, lag_s: float) -> None:
         """Renew the live line."""
