@@ -68,7 +68,7 @@ class EmbeddedEngine(Engine):
         if fault := model_store.problem(settings.model, models_dir):
             raise EngineUnavailable(f"{fault}; run: bash setup.sh")
         folder = model_store.model_dir(settings.model, models_dir)
-        pool = WorkerPool(settings.threads or _usable_cores())
+        pool = WorkerPool(settings.threads or usable_cores())
         engine = cls(settings.model, Moonshine(folder), VoiceDetector(folder), pool)
         if settings.sessions:
             engine._capacity = settings.sessions
@@ -239,7 +239,8 @@ class EmbeddedSession(EngineSession):
             self._changed.notify_all()
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
