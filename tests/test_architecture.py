@@ -32,7 +32,7 @@ LEVELS = [
     {"dialects", "limits"},
     {"events", "transcript", "rollover", "stitch"},
     {"engines"},
-    {"config", "audio"},
+    {"config", "audio", "changes"},
     {"errors", "__init__"},
 ]
 """From the top of the house down; a module imports from its own level or lower ones."""
