@@ -24,14 +24,17 @@ IMPURE = {"asyncio", "socket", "threading", "time", "websockets", "starlette", "
 
 LEVELS = [
     {"__main__"},
-    {"server", "transport", "doctor", "installation", "machine"},
+    {"server", "transport", "doctor"},
+    {"machine", "gpu"},
+    {"gpu_verdict", "voxtral_files"},
+    {"hub_download", "installation"},
     {"connection", "logs", "network"},
     {"session"},
     {"dialects", "limits"},
     {"events", "transcript"},
     {"engines"},
     {"config", "audio"},
-    {"errors", "__init__"},
+    {"errors", "digests", "__init__"},
 ]
 """From the top of the house down; a module imports from its own level or lower ones."""
 
