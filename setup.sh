@@ -118,7 +118,9 @@ require_known_platform() {
 
 require_space() {
   local free_mb
-  free_mb=$(df -Pk "$PROJECT" | awk 'NR == 2 { print int($4 / 1024) }')
+  # the column before the first percentage: the columns before it may contain spaces
+  free_mb=$(df -Pk "$PROJECT" |
+    awk 'NR == 2 { for (i = 2; i <= NF; i++) if ($i ~ /^[0-9]+%$/) { print int($(i - 1) / 1024); exit } }')
   ((free_mb >= NEEDED_MB)) || die "not enough space on the disk" \
     "$free_mb MB are free in $PROJECT, $NEEDED_MB MB are needed" "free some, then: bash setup.sh"
 }
@@ -126,10 +128,11 @@ require_space() {
 # One setup at a time. The lock is the kernel's: it goes with the last process that holds it,
 # however that ends. Python takes it because macOS has no flock command.
 take_turn() {
-  [[ -w $PROJECT ]] || die "cannot write into $PROJECT" "it belongs to somebody else" \
-    "make it yours, or clone lanscribe into a folder of yours"
-  mkdir -p "$PROJECT/.cache"
-  exec 9>>"$PROJECT/.cache/setup.lock"
+  local lock="$PROJECT/.cache/setup.lock"
+  { mkdir -p "$PROJECT/.cache" && (: >>"$lock"); } 2>/dev/null ||
+    die "cannot write into $PROJECT" "it, or .cache in it, belongs to somebody else" \
+      "make it yours, or clone lanscribe into a folder of yours"
+  exec 9>>"$lock"
   "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null ||
     die "another setup is at work in this folder" "two at once would spoil each other's work" \
       "wait until it has ended, then: bash setup.sh"
@@ -224,6 +227,7 @@ set_up() {
 
 main() {
   parse_arguments "$@"
+  [[ -z ${SUDO_USER-} ]] || warn "sudo is not needed; what it makes will belong to root"
   trap 'warn "interrupted; what is missing is made good by: bash setup.sh"; exit 130' INT TERM
   "$TASK"
 }

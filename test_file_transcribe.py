@@ -81,15 +81,13 @@ def realtime_url(text: str) -> str:
 
 def explain(error: Exception, url: str) -> Trouble:
     """What an error of the connection means for the person at the terminal."""
-    at = urlsplit(url).netloc
+    at, what = urlsplit(url).netloc, str(error).strip("<>") or "it is silent"
     if isinstance(error, ConnectionClosed):
-        return Trouble(
-            f"{at} hung up: {error.rcvd or 'no reason'}", passes="1008" not in str(error)
-        )
-    is_wire = isinstance(error, OSError | WebSocketException)
-    what = str(error).strip("<>") or "silence" if is_wire else "it names no model"
+        what = f"it hung up, {error.rcvd or 'without a word'}"
+    elif not isinstance(error, OSError | WebSocketException):
+        what = "it names no model"
     line = f"no connection to {at}: {what}: is serve.sh running, are --url and --api-key right?"
-    return Trouble(line, passes=re.search(r" 50[234]\b", str(error)) is not None)
+    return Trouble(line, passes=bool(re.search(r" 50[234]\b|hung up, (?!1008)", what)))
 
 
 def first_model(url: str, headers: dict[str, str]) -> str:
@@ -246,7 +244,7 @@ class Screen:
 
     def show(self, tally: Tally) -> None:
         """Bring the progress up to date."""
-        heard, whole = (timedelta(seconds=int(s)) for s in (tally.heard_s, self._duration_s))
+        heard, whole = (timedelta(seconds=round(s)) for s in (tally.heard_s, self._duration_s))
         text = f"{heard} / {whole}  lag {tally.sent_s - tally.heard_s:.1f} s"
         self._progress.update(self._bar, completed=tally.heard_s, description=text)
 
@@ -366,7 +364,8 @@ class Transcription:
             while await self._take(ws):
                 self._screen.show(self.tally)
         except (ConnectionClosed, TimeoutError) as error:
-            raise Trouble(f"{explain(error, self._options.url)}; got {self.progress}") from error
+            why = explain(error, self._options.url)
+            raise Trouble(f"stopped at {self.progress}: {why}") from error
         if not self.tally.is_committed or self.tally.heard_s < self.tally.sent_s - 1:
             raise Trouble(f"the server ended the transcript early, at {self.progress}")
 
@@ -460,6 +459,7 @@ def transcribe(options: argparse.Namespace) -> int:
 def main() -> int:
     """Run the program; its exit status."""
     options = parse_options()
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         return transcribe(options)
     except Trouble as trouble:

@@ -1,0 +1,243 @@
+"""The embedded engine: Moonshine in this process, on the CPU.
+
+The asyncio side is here: bounded input, bounded output, and a task for each session that hands
+one job at a time to the worker threads. What a job does is in recognizer.py.
+"""
+
+import asyncio
+import logging
+import os
+import time
+import wave
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from lanscribe.audio import (
+    SampleBuffer,
+    Samples,
+    duration_s,
+    pcm16_to_samples,
+    sample_count,
+)
+from lanscribe.config import EngineSettings
+from lanscribe.engines import model_store
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.moonshine import Moonshine
+from lanscribe.engines.recognizer import Recognizer
+from lanscribe.engines.vad import VoiceDetector
+from lanscribe.engines.workers import WorkerPool
+from lanscribe.errors import EngineFailed, EngineUnavailable
+
+MAX_WAITING_S = 30.0
+"""feed() waits while so much audio is unprocessed."""
+MAX_WAITING_TOKENS = 1000
+"""A session whose tokens nobody takes stops working at so many."""
+_JOB_S = 0.1
+"""The least audio worth a job while more is coming; a job takes at most a second of it."""
+_BEHIND_S = 1.0
+"""With more audio than this waiting, a session makes no hypotheses about open segments."""
+_URGENT_S = 3.0
+"""With more audio than this waiting, a session's jobs are patient ones."""
+_MEASURED_S = 3.0
+"""How much of the sample is transcribed to measure the capacity."""
+_LOAD = 0.7
+"""The part of the threads' time that real-time sessions may take: measured, docs/benchmarks.md."""
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedEngine(Engine):
+    """The loaded model, its worker threads and the sessions in work."""
+
+    def __init__(
+        self, model_name: str, model: Moonshine, detector: VoiceDetector, pool: WorkerPool
+    ) -> None:
+        self._model_name = model_name
+        self._model = model
+        self._detector = detector
+        self._pool = pool
+        self._capacity = 1
+        self._sessions: set[EmbeddedSession] = set()
+
+    @classmethod
+    def load(cls, settings: EngineSettings) -> Self:
+        """Load, warm up and measure, about 2 s. Raises EngineUnavailable."""
+        if fault := model_store.problem(settings.model):
+            raise EngineUnavailable(f"{fault}; run: bash setup.sh")
+        folder = model_store.model_dir(settings.model)
+        pool = WorkerPool(settings.threads or _usable_cores())
+        engine = cls(settings.model, Moonshine(folder), VoiceDetector(folder), pool)
+        engine._capacity = settings.sessions or engine._measured_capacity()
+        return engine
+
+    def describe(self) -> EngineInfo:
+        """Moonshine is English only."""
+        return EngineInfo(
+            name="embedded",
+            model=f"moonshine-{self._model_name}",
+            languages=("en",),
+            word_times=False,
+            max_session_s=None,
+            capacity=self._capacity,
+        )
+
+    def session(self) -> "EmbeddedSession":
+        """A session that has heard nothing yet."""
+        recognizer = Recognizer(self._model, self._detector)
+        return EmbeddedSession(recognizer, self._pool, self._sessions)
+
+    async def close(self) -> None:
+        """Abort the sessions and end the threads."""
+        for session in list(self._sessions):
+            await session.abort()
+        await asyncio.to_thread(self._pool.close)
+
+    def _measured_capacity(self) -> int:
+        """How many streams of speech the threads can follow, all at it at the same time."""
+        sample = read_wave(model_store.sample_path())[: sample_count(_MEASURED_S)]
+        jobs = [self._pool.submit(partial(self._time, sample)) for _ in range(self._pool.threads)]
+        seconds = max(job.result() for job in jobs)
+        return max(1, int(self._pool.threads * _LOAD * duration_s(len(sample)) / seconds))
+
+    def _time(self, sample: Samples) -> float:
+        """Seconds to follow the sample as it would come in from a microphone."""
+        recognizer = Recognizer(self._model, self._detector)
+        started = time.perf_counter()
+        step = sample_count(_JOB_S)
+        for start in range(0, len(sample), step):
+            recognizer.hear(sample[start : start + step])
+        return time.perf_counter() - started
+
+
+class EmbeddedSession(EngineSession):
+    """One utterance. Its state changes only on the event loop; the recognizer only in jobs."""
+
+    def __init__(
+        self, recognizer: Recognizer, pool: WorkerPool, sessions: set["EmbeddedSession"]
+    ) -> None:
+        self._recognizer: Recognizer | None = recognizer
+        self._pool = pool
+        self._sessions = sessions
+        self._waiting = SampleBuffer()
+        self._tokens: deque[Token] = deque()
+        self._changed = asyncio.Condition()
+        self._work: asyncio.Task[None] | None = None
+        self._failure: EngineFailed | None = None
+        self._is_finished = False
+        self._is_over = False
+
+    async def start(self) -> None:
+        """Begin to work."""
+        if self._work or self._is_over:
+            raise RuntimeError("start() on a session that was started before")
+        self._sessions.add(self)
+        self._work = asyncio.create_task(self._run())
+
+    async def feed(self, samples: Samples) -> None:
+        """Take audio of any length; waits while 30 s of it are unprocessed."""
+        if self._is_finished or not (self._work or self._is_over):
+            raise RuntimeError("feed() before start() or after finish()")
+        limit = sample_count(MAX_WAITING_S)
+        while len(samples) and not self._is_over:
+            async with self._changed:
+                await self._changed.wait_for(lambda: len(self._waiting) < limit or self._is_over)
+                room = limit - len(self._waiting)
+                self._waiting.append(samples[:room])
+                samples = samples[room:]
+                self._changed.notify_all()
+
+    async def finish(self) -> None:
+        """The iteration ends after the last token."""
+        async with self._changed:
+            self._is_finished = True
+            self._changed.notify_all()
+
+    async def abort(self) -> None:
+        """End the iteration now; a job that runs ends by itself, within half a second."""
+        if self._work:
+            self._work.cancel()
+            await asyncio.wait([self._work])
+        await self._end()
+        self._tokens.clear()
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        """Tokens as they come. Raises EngineFailed when the model broke."""
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._tokens or self._is_over)
+                if not self._tokens:
+                    break
+                token = self._tokens.popleft()
+                self._changed.notify_all()
+            yield token
+        if self._failure:
+            raise self._failure
+
+    async def _run(self) -> None:
+        """Job after job, until there is no more audio or the model breaks."""
+        try:
+            while (block := await self._next_block()) is not None:
+                await self._do(partial(self._hear, block, len(self._waiting)))
+            await self._do(self._last_words)
+        except Exception:  # noqa: BLE001  the border to the threads: it ends this session only
+            _log.exception("the embedded engine failed")
+            self._failure = EngineFailed("the embedded engine failed; the server's log says why")
+        finally:
+            await self._end()
+
+    async def _next_block(self) -> Samples | None:
+        """Up to a second of audio; None when no more comes."""
+        least = sample_count(_JOB_S)
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: (
+                    (len(self._waiting) >= least or self._is_finished)
+                    and len(self._tokens) < MAX_WAITING_TOKENS
+                )
+            )
+            if not len(self._waiting):
+                return None
+            block = self._waiting.pop_block()
+            self._changed.notify_all()
+            return block
+
+    async def _do(self, job: Callable[[], list[Token]]) -> None:
+        is_urgent = len(self._waiting) <= sample_count(_URGENT_S)
+        tokens = await asyncio.wrap_future(self._pool.submit(job, is_urgent=is_urgent))
+        if tokens:
+            async with self._changed:
+                self._tokens.extend(tokens)
+                self._changed.notify_all()
+
+    def _hear(self, block: Samples, waiting_samples: int) -> list[Token]:
+        recognizer = self._recognizer
+        assert recognizer
+        return recognizer.hear(block, is_behind=waiting_samples > sample_count(_BEHIND_S))
+
+    def _last_words(self) -> list[Token]:
+        assert self._recognizer
+        return self._recognizer.finish()
+
+    async def _end(self) -> None:
+        """Free what the session holds, and wake whoever waits for it."""
+        self._sessions.discard(self)
+        self._recognizer = None
+        self._waiting = SampleBuffer()
+        self._is_over = True
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def read_wave(path: Path) -> Samples:
+    """The 16 kHz mono sample that comes with the model."""
+    with wave.open(str(path)) as file:
+        return pcm16_to_samples(file.readframes(file.getnframes()))

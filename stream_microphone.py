@@ -1,0 +1,639 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["numpy>=2", "rich>=14", "sounddevice>=0.5", "soxr>=1", "websockets>=15"]
+# ///
+"""Speak, and read along: the microphone to a server that speaks vLLM's realtime protocol.
+
+    uv run stream_microphone.py --url ws://box:8000
+
+The transcript goes to stdout, all else to stderr. When the server goes away, what you say is
+kept and sent once it is back. Ctrl-C waits for the last words; a second one quits. Exit status:
+0 done, 1 failed, 2 wrong usage, 130 quit.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import queue
+import random
+import re
+import signal
+import sys
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from unicodedata import category
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import ProxyHandler, Request, build_opener
+
+import numpy as np
+import numpy.typing as npt
+import soxr  # type: ignore[import-untyped]
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+DEFAULT_URL = "ws://127.0.0.1:8000"
+CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
+CONNECT_S, SILENCE_S = 10.0, 15.0  # for the greeting; for a message, and then for a pong
+LAST_WORDS_S = 10.0  # after Ctrl-C, and again whenever the server has listened further
+GONE_S = 5.0  # without a block from the sound card
+MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
+TICK_S, CHUNK_SAMPLES = 0.05, 1_600
+UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
+WORD_SAMPLES = 24_000  # 1.5 s: no word is longer
+BARE_DELAY_SAMPLES = 16_000  # 1 s: by which bare vLLM writes later than it listens
+
+Samples = npt.NDArray[np.float32]
+"""Sound, shape (n,), float32 in [-1, 1]."""
+
+
+# >>> The protocol. These lines are the same in both clients; a test compares them.
+class Trouble(Exception):
+    """A line for the person at the terminal; `passes` when trying again later may help."""
+
+    def __init__(self, line: str, *, passes: bool = False) -> None:
+        super().__init__(" ".join(plain(line).split()))
+        self.passes = passes
+
+
+def plain(text: str) -> str:
+    """`text` without what could steer a terminal; newlines and the joiners of scripts stay."""
+    return "".join(c for c in text if c in "\n\u200c\u200d" or category(c) not in "Cc Cf Cs")
+
+
+def realtime_url(text: str) -> str:
+    """The WebSocket address that a URL, host:port or host means. Raises ValueError, KeyError."""
+    parts = urlsplit(text if "://" in text else f"//{text}")
+    if not parts.hostname:
+        raise ValueError("no host")
+    tls = {"": "", "ws": "", "http": "", "wss": "s", "https": "s"}[parts.scheme]
+    host = parts.netloc if parts.scheme or parts.port else f"{parts.netloc}:8000"
+    path = parts.path.rstrip("/").removesuffix("/realtime").removesuffix("/v1")
+    return urlunsplit((f"ws{tls}", host, f"{path}/v1/realtime", parts.query, ""))
+
+
+def explain(error: Exception, url: str) -> Trouble:
+    """What an error of the connection means for the person at the terminal."""
+    at, what = urlsplit(url).netloc, str(error).strip("<>") or "it is silent"
+    if isinstance(error, ConnectionClosed):
+        what = f"it hung up, {error.rcvd or 'without a word'}"
+    elif not isinstance(error, OSError | WebSocketException):
+        what = "it names no model"
+    line = f"no connection to {at}: {what}: is serve.sh running, are --url and --api-key right?"
+    return Trouble(line, passes=bool(re.search(r" 50[234]\b|hung up, (?!1008)", what)))
+
+
+def first_model(url: str, headers: dict[str, str]) -> str:
+    """The model that the server names first. Raises one of CONNECT_ERRORS."""
+    request = Request(f"http{url[2:]}".replace("/v1/realtime", "/v1/models"), headers=headers)
+    with build_opener(ProxyHandler({})).open(request, timeout=10) as reply:
+        return str(json.load(reply)["data"][0]["id"])
+
+
+def read_event(message: str | bytes) -> tuple[str, str, float | None]:
+    """Type, text and end_s of a message. Raises Trouble for an error or what is no message."""
+    try:
+        event = json.loads(message)
+        kind, end_s = event["type"], event.get("end_s", event.get("duration_s"))
+        text = plain(event.get("delta") or event.get("text") or event.get("error") or "")
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
+    if kind == "error":
+        raise Trouble(f"the server says: {text}", passes=event.get("code") in PASSING)
+    return kind, text, end_s if isinstance(end_s, float | int) and 0 <= end_s < 1e6 else None
+
+
+RATE_HZ, DELTA_S = 16_000, 0.08  # a delta without end_s, as of bare vLLM, stands for 0.08 s
+BEGIN, END = (f'{{"type":"input_audio_buffer.commit","final":{x}}}' for x in ("false", "true"))
+PASSING = ["engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping"]
+# <<< The protocol.
+
+
+class OutputTrouble(Trouble):
+    """The transcript cannot be written; trying again cannot help that."""
+
+
+class Ring:
+    """The last `limit_samples` of the recording as PCM16; each sample keeps its index."""
+
+    def __init__(self, limit_samples: int) -> None:
+        self.start = 0
+        self.is_closed = False
+        self._limit_bytes = 2 * limit_samples
+        self._pcm16 = bytearray()
+
+    @property
+    def end(self) -> int:
+        """The index after the last sample."""
+        return self.start + len(self._pcm16) // 2
+
+    def append(self, samples: Samples) -> None:
+        """Add samples, clipped; the oldest make room."""
+        pcm16 = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2")
+        self._pcm16 += pcm16.tobytes()
+        excess_bytes = max(0, len(self._pcm16) - self._limit_bytes)
+        del self._pcm16[:excess_bytes]
+        self.start += excess_bytes // 2
+
+    def read(self, at: int, most: int) -> bytes:
+        """Up to `most` samples from the index `at`, which must be one still kept."""
+        first = 2 * (at - self.start)
+        return bytes(self._pcm16[first : first + 2 * most])
+
+
+class Meter:
+    """How loud it is; and a remark, once an episode, when nothing is heard."""
+
+    def __init__(self) -> None:
+        self.level_dbfs = -math.inf
+        self._zero_s = self._quiet_s = 0.0
+
+    def feed(self, samples: Samples) -> str:
+        """Take in at least one sample, 16 kHz; a remark when it is time for one, else ""."""
+        peak, duration_s = float(np.abs(samples).max()), len(samples) / RATE_HZ
+        rms = math.sqrt(np.square(samples, dtype=np.float64).mean())
+        self.level_dbfs = 20 * math.log10(rms) if rms else -math.inf
+        zero_s, quiet_s = self._zero_s, self._quiet_s
+        self._zero_s = 0.0 if peak else zero_s + duration_s
+        self._quiet_s = 0.0 if peak > QUIET_PEAK else quiet_s + duration_s
+        if zero_s < MUTED_S <= self._zero_s:
+            return f"nothing but digital silence for {MUTED_S:g} s: is the microphone muted?"
+        if quiet_s < QUIET_S <= self._quiet_s and self._zero_s < MUTED_S:
+            return f"hardly a sound for {QUIET_S:g} s: is this the right microphone?"
+        return ""
+
+
+class Stitch:
+    """Joins the transcript of a new connection to what was `said` before.
+
+    Where its audio overlaps the old, it begins with words that `said` ends with: they are taken
+    out, the last of them also when only its beginning had been said.
+    """
+
+    def __init__(self, said: str, *, overlaps: bool) -> None:
+        self._old = said.split()[-6:] if overlaps else []
+        self._held: str | None = "" if said else None
+
+    def feed(self, text: str, *, is_last: bool = False) -> str:
+        """What can be said now; words that may turn out to be repeated wait."""
+        if self._held is None:
+            return text
+        self._held += text
+        words = list(re.finditer(r"\S+" if is_last else r"\S+(?=\s)", self._held))
+        for count in range(len(self._old), 0, -1):
+            old = self._old[-count:]
+            if not same_words(old, [word[0] for word in words[:count]]):
+                continue
+            if len(words) >= count:
+                return self._release(old[-1], words[count - 1])
+            if not is_last:
+                return ""
+        joined, self._held = f" {self._held.lstrip()}", None
+        return joined
+
+    def _release(self, old: str, new: re.Match[str]) -> str:
+        """What is held after the word `new`, and what `new` has beyond `old`."""
+        goes_on = new[0].casefold().startswith(old.casefold())
+        rest, self._held = new.string[new.start() + len(old) if goes_on else new.end() :], None
+        return rest
+
+
+def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether they agree but for case, punctuation, and a last old word that is cut short."""
+    pairs = [(bare(a), bare(b)) for a, b in zip(old, new, strict=False)]
+    is_cut = (
+        len(old) == len(new) and len(pairs[-1][0]) > 2 and pairs[-1][1].startswith(pairs[-1][0])
+    )
+    return all(a == b for a, b in pairs[: len(pairs) - is_cut])
+
+
+def bare(word: str) -> str:
+    """A word's letters and digits, caseless."""
+    return re.sub(r"\W", "", word).casefold()
+
+
+class Lines:
+    """Breaks a text that grows into lines, at the end of a sentence where there is one."""
+
+    def __init__(self) -> None:
+        self._column, self._last, self._has_gap, self.has_begun = 0, "", False, False
+
+    def feed(self, text: str) -> str:
+        """`text` with line breaks; white space waits for the word after it."""
+        out = []
+        for word in filter(None, re.split(r"(\s+)", text)):
+            if word.isspace():
+                self._has_gap = self._column > 0
+                continue
+            if self._has_gap:
+                ends_sentence = self._last[-1:] in ".!?" and len(self._last) > 4  # not "Mrs."
+                is_full = self._column >= (40 if ends_sentence else 80)
+                out.append("\n" if is_full else " ")
+                self._column = 0 if is_full else self._column
+            out.append(word)
+            self._column, self._last, self._has_gap = self._column + len(word) + 1, word, False
+            self.has_begun = True
+        return "".join(out)
+
+
+def choose_device(devices: Sequence[Mapping[str, Any]], wanted: str) -> int:
+    """The index of the one input device that `wanted`, an index or a part of a name, means."""
+    inputs = [device for device in devices if device["max_input_channels"]]
+    found = [d for d in inputs if wanted in (str(d["index"]), d["name"])]
+    found = found or [d for d in inputs if wanted.casefold() in d["name"].casefold()]
+    if len(found) == 1:
+        return int(found[0]["index"])
+    names = ", ".join(f"{d['index']} {d['name']}" for d in found or inputs) or "none"
+    problem = "several microphones match" if found else "no microphone matches"
+    raise Trouble(f"{problem} --device {wanted!r}; choose from: {names}")
+
+
+def sounddevice() -> Any:
+    """The module. Raises Trouble where PortAudio is missing."""
+    try:
+        import sounddevice as module  # type: ignore[import-untyped]  # noqa: PLC0415
+    except OSError as error:
+        hint = "sudo apt install libportaudio2, or on macOS: brew install portaudio"
+        raise Trouble(f"no sound without PortAudio ({error}); try: {hint}") from error
+    return module
+
+
+class Microphone:
+    """A sound card at its own rate; what its callback is given waits in a bounded queue."""
+
+    def __init__(self, wanted: str | None) -> None:
+        sd = sounddevice()
+        index = choose_device(sd.query_devices(), wanted) if wanted else None
+        self.lost_blocks = 0
+        self._blocks: queue.Queue[Samples] = queue.Queue(1_000)  # of 10 to 100 ms each
+        try:
+            device = sd.query_devices(index, "input")
+            self.name, self.rate_hz = plain(device["name"]), float(device["default_samplerate"])
+            self._stream = self._open(sd, index, device["max_input_channels"])
+            self._stream.start()
+        except (sd.PortAudioError, ValueError) as error:
+            raise Trouble(f"no microphone to record from: {error}; see --list-devices") from error
+        self._resampler = soxr.ResampleStream(self.rate_hz, RATE_HZ, 1, dtype="float32")
+
+    def _open(self, sd: Any, index: int | None, channels: int) -> Any:
+        """A stream, mono where the device can, else with all its channels."""
+        settings = {"device": index, "samplerate": self.rate_hz, "callback": self._keep}
+        with suppress(sd.PortAudioError):
+            return sd.InputStream(channels=1, dtype="float32", **settings)
+        return sd.InputStream(channels=channels, dtype="float32", **settings)
+
+    def _keep(self, block: Samples, _frames: int, _time: object, status: Any) -> None:
+        """Called by PortAudio in a thread of its own; block: shape (frames, channels)."""
+        self.lost_blocks += bool(status.input_overflow)
+        try:
+            self._blocks.put_nowait(block.copy())
+        except queue.Full:
+            self.lost_blocks += 1
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was unplugged, or for another reason records no more."""
+        return not self._stream.active
+
+    def take(self, *, is_last: bool = False) -> Samples:
+        """All that was recorded since the last call, 16 kHz mono."""
+        blocks = [self._blocks.get_nowait().mean(axis=1) for _ in range(self._blocks.qsize())]
+        recorded = np.concatenate([np.empty(0, dtype=np.float32), *blocks])
+        samples: Samples = self._resampler.resample_chunk(recorded, last=is_last)
+        return samples
+
+    def close(self) -> None:
+        """Record no more; `take` still gives what there is."""
+        self._stream.close(ignore_errors=True)
+
+
+class Screen:
+    """The transcript on stdout and in a file; level, time and lag on stderr.
+
+    Where both are the same terminal, the transcript scrolls above the live line.
+    """
+
+    def __init__(self, save: Path | None) -> None:
+        try:
+            self._file = save.open("a", encoding="utf-8") if save else None
+        except OSError as error:
+            raise Trouble(f"cannot write --save {save}: {error.strerror}") from error
+        self._console = Console(stderr=True, soft_wrap=True)
+        is_live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._is_joint = is_live and sys.stdout.isatty()
+        self._lines, self._line, self._status = Lines(), "", Text()
+        self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
+        if is_live:
+            self._live.start()
+
+    def write(self, text: str) -> None:
+        """Go on with the transcript. Raises OutputTrouble."""
+        text = self._lines.feed(text)
+        if self._is_joint:
+            *full, self._line = f"{self._line}{text}".split("\n")
+            for line in full:
+                self._console.print(Text(line))
+        try:
+            for file in filter(None, (self._file, None if self._is_joint else sys.stdout)):
+                file.write(text)
+                file.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise OutputTrouble(f"cannot write the transcript: {error.strerror}") from error
+
+    def tell(self, line: str) -> None:
+        """A remark, on stderr."""
+        self._console.print(Text(line, style="dim"))
+
+    def show(self, state: str, level_dbfs: float, recorded_s: float, lag_s: float) -> None:
+        """Renew the live line."""
+        cells = round(min(20, max(0, 20 + level_dbfs / 3))) if level_dbfs > -60 else 0
+        self._status = Text.assemble(
+            (state, "bold green" if state == "connected" else "bold yellow"),
+            f"  {timedelta(seconds=int(recorded_s))}  ",
+            ("█" * cells, "green" if level_dbfs < -3 else "red"),
+            ("░" * (20 - cells), "dim"),
+            f" {max(level_dbfs, -99):4.0f} dB  lag {lag_s:.1f} s",
+        )
+
+    def close(self) -> None:
+        """Leave the terminal as it was, the transcript on it and ended by a newline."""
+        self._live.stop()
+        end = f"{self._line}\n" if self._lines.has_begun else ""
+        with suppress(OSError):
+            sys.stdout.write(end)
+            sys.stdout.flush()
+            if self._file:
+                self._file.write(end[-1:])
+                self._file.close()
+
+    def _picture(self) -> Group:
+        return Group(*([Text(self._line)] if self._line else []), self._status)
+
+
+class Talk:
+    """Sends the ring to the server and prints what comes back, however often it reconnects.
+
+    Places are indices of samples. `heard`: how far the server has listened. `_safe`: up to where
+    every word is there. `_base`, `_sent`: where this connection's audio begins and ends.
+    """
+
+    def __init__(self, options: argparse.Namespace, ring: Ring, screen: Screen) -> None:
+        self._options, self.ring, self.screen = options, ring, screen
+        self.state = "connecting"
+        self.deadline = asyncio.Timeout(None)
+        self.heard = self._safe = self._base = self._sent = self._said_end = 0
+        self._said, self._stitch = "", Stitch("", overlaps=False)
+        self._failures = self._deltas = 0
+        self._is_proven = self._is_committed = self._is_done = False
+
+    @property
+    def lag_s(self) -> float:
+        """How much was recorded and not yet listened to."""
+        return max(0, self.ring.end - self.heard) / RATE_HZ
+
+    async def run(self) -> None:
+        """Talk until the last words are there. Raises Trouble."""
+        try:
+            async with self.deadline:
+                while not self._is_done:
+                    await self._try()
+        except TimeoutError:
+            raise Trouble(f"the last {self.lag_s:.1f} s were not transcribed in time") from None
+
+    def extend_deadline(self) -> None:
+        """Wait for the last words from now on."""
+        self.deadline.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
+
+    async def _try(self) -> None:
+        """One connection, and when it breaks, a pause. Raises Trouble that will not pass."""
+        try:
+            await self._converse()
+        except Trouble as trouble:
+            if isinstance(trouble, OutputTrouble) or not (trouble.passes or self._is_proven):
+                raise
+            if self._failures == 0:
+                self.screen.tell(f"{trouble} (what you say is kept; trying again)")
+            self.state = "reconnecting"
+            self._failures = min(self._failures + 1, 5)
+            await asyncio.sleep(random.uniform(0.06, 0.12) * 2**self._failures)
+
+    async def _converse(self) -> None:
+        url, key = self._options.url, self._options.api_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            model = self._options.model or await asyncio.to_thread(first_model, url, headers)
+            ws = await connect(url, additional_headers=headers, proxy=None, ping_timeout=None)
+        except CONNECT_ERRORS as error:
+            raise explain(error, url) from error
+        self._begin()
+        try:
+            async with ws, asyncio.TaskGroup() as tasks:
+                sender = tasks.create_task(self._send(ws, model))
+                await self._receive(ws)
+                sender.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    def _begin(self) -> None:
+        """Go back to where the words are safe, as far as the ring still has that."""
+        self._base = self._sent = max(self._safe, self.ring.start)
+        self._stitch = Stitch(self._said, overlaps=self._base < self._said_end)
+        self._deltas, self._is_committed = 0, False
+        if self._base > self._safe:
+            times = [timedelta(seconds=place // RATE_HZ) for place in (self._safe, self._base)]
+            self.screen.tell("lost, for it was too long ago: {} to {}".format(*times))
+
+    async def _send(self, ws: ClientConnection, model: str) -> None:
+        with suppress(ConnectionClosed):  # the receiver meets it too, and says so
+            await ws.send(json.dumps({"type": "session.update", "model": model}))
+            await ws.send(BEGIN)
+            while (waiting := self.ring.end - self._sent) or not self.ring.is_closed:
+                if self._sent < self.ring.start:
+                    raise Trouble("the server has fallen too far behind", passes=True)
+                if waiting < CHUNK_SAMPLES and not self.ring.is_closed:
+                    await asyncio.sleep(TICK_S)
+                    continue
+                chunk = self.ring.read(self._sent, RATE_HZ)
+                audio = b64encode(chunk).decode("ascii")
+                await ws.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+                self._sent += len(chunk) // 2
+            await ws.send(END)
+            self._is_committed = True
+
+    async def _receive(self, ws: ClientConnection) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                read_event(await ws.recv())
+            if self.state == "reconnecting":
+                self.screen.tell("connected again")
+            self.state = "connected"
+            while await self._take(ws):
+                pass
+        except (ConnectionClosed, TimeoutError) as error:
+            raise explain(error, self._options.url) from error
+        if not self._is_committed:
+            raise Trouble("the server ended the transcript", passes=True)
+        self._is_done = True
+
+    async def _take(self, ws: ClientConnection) -> bool:
+        """Take one event in; whether more are to come."""
+        kind, text, end_s = read_event(await next_message(ws))
+        if kind == "transcription.delta":
+            self._hear(text, end_s)
+        elif kind == "transcription.done":
+            self._say(self._stitch.feed("", is_last=True))
+            if end_s is not None:
+                self.heard = self._safe = self._said_end = self._place(end_s)
+        return kind != "transcription.done"
+
+    def _hear(self, text: str, end_s: float | None) -> None:
+        self._deltas += 1
+        self._failures, self._is_proven = 0, True
+        place = self._place(self._deltas * DELTA_S if end_s is None else end_s)
+        if self.ring.is_closed and place > self.heard:
+            self.extend_deadline()
+        self.heard = max(self.heard, place)
+        if text:
+            place -= BARE_DELAY_SAMPLES if end_s is None else 0
+            is_new_word = any(map(str.isspace, text))  # then the word before it is whole
+            self._safe = max(self._safe, self._said_end if is_new_word else 0, place - WORD_SAMPLES)
+            self._said_end = place
+            self._say(self._stitch.feed(text))
+        self._safe = max(self._safe, self.heard - UNSURE_SAMPLES)
+
+    def _place(self, end_s: float) -> int:
+        return min(self._base + round(end_s * RATE_HZ), self._sent)
+
+    def _say(self, text: str) -> None:
+        self._said = f"{self._said}{text}"[-500:]
+        self.screen.write(text)
+
+
+async def next_message(ws: ClientConnection) -> str | bytes:
+    """What comes next. Raises TimeoutError when the peer is silent and answers no ping."""
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                return await ws.recv()
+        except TimeoutError:
+            async with asyncio.timeout(SILENCE_S):
+                await (await ws.ping())
+
+
+async def record(mic: Microphone, talk: Talk, stop: asyncio.Event) -> bool:
+    """Fill the ring and renew the live line; whether it was told to stop, and not left alone."""
+    meter, screen, clock = Meter(), talk.screen, asyncio.get_running_loop().time
+    lost_blocks, last_block_s = 0, clock()
+    while not stop.is_set() and not mic.is_gone and clock() - last_block_s < GONE_S:
+        await asyncio.sleep(TICK_S)
+        if len(samples := mic.take()):
+            last_block_s = clock()
+            talk.ring.append(samples)
+            if remark := meter.feed(samples):
+                screen.tell(remark)
+        if mic.lost_blocks > 2 * lost_blocks:
+            lost_blocks = mic.lost_blocks
+            screen.tell(f"this computer is too slow: {lost_blocks} blocks of sound were lost")
+        screen.show(talk.state, meter.level_dbfs, talk.ring.end / RATE_HZ, talk.lag_s)
+    mic.close()
+    talk.ring.append(mic.take(is_last=True))
+    talk.ring.is_closed = True
+    talk.extend_deadline()
+    return stop.is_set()
+
+
+async def listen(options: argparse.Namespace, screen: Screen) -> int:
+    """Record and transcribe until a signal comes; the exit status. Raises Trouble."""
+    mic = Microphone(options.device)
+    talk = Talk(options, Ring(round(options.keep_minutes * 60 * RATE_HZ)), screen)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    screen.tell(f"recording from {mic.name} at {mic.rate_hz:g} Hz; Ctrl-C ends")
+
+    def interrupt() -> None:
+        if stop.is_set() or talk.state == "connecting":
+            screen.close()
+            os._exit(130)
+        stop.set()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: loop.call_soon_threadsafe(interrupt))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            recorder = tasks.create_task(record(mic, talk, stop))
+            await talk.run()
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+    if not recorder.result():
+        raise Trouble(f"{mic.name} stopped recording: was it unplugged?")
+    return 0
+
+
+def list_devices() -> int:
+    """Print every microphone, the default one with a star. Raises Trouble when there is none."""
+    sd = sounddevice()
+    inputs = [device for device in sd.query_devices() if device["max_input_channels"]]
+    for device in inputs:
+        mark = "*" if device["index"] == sd.default.device[0] else " "
+        rate_hz, name = device["default_samplerate"], plain(device["name"])
+        sys.stdout.write(f"{mark} {device['index']:2} {name} ({rate_hz:g} Hz)\n")
+    if not inputs:
+        raise Trouble("no microphone: plug one in, or allow this terminal to use it")
+    return 0
+
+
+def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    add = parser.add_argument
+    add("--url", default=os.environ.get("LANSCRIBE_URL", DEFAULT_URL), help="default: %(default)s")
+    add("--model", help="default: the first that the server names")
+    add("--api-key", default=os.environ.get("LANSCRIBE_API_KEY"), help="or LANSCRIBE_API_KEY")
+    add("--device", help="index or part of the name; default: the system's default")
+    add("--list-devices", action="store_true", help="show the microphones")
+    add("--save", type=Path, metavar="FILE", help="also write the transcript to the end of FILE")
+    add("--keep-minutes", type=float, default=10.0, help="kept while the server is away: 10")
+    options = parser.parse_args(arguments)
+    try:
+        options.url = realtime_url(options.url)
+    except (ValueError, KeyError):
+        parser.error(f"--url: got {options.url!r}, expected such as ws://HOST:8000")
+    if not 0 < options.keep_minutes <= 600:
+        parser.error(f"--keep-minutes: got {options.keep_minutes:g}, expected up to 600")
+    return options
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the options say; the exit status. Raises Trouble."""
+    if options.list_devices:
+        return list_devices()
+    screen = Screen(options.save)
+    try:
+        return asyncio.run(listen(options, screen))
+    finally:
+        screen.close()
+
+
+def main() -> int:
+    """Run the program; its exit status."""
+    options = parse_options()
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        return run(options)
+    except Trouble as trouble:
+        sys.stderr.write(f"{Path(__file__).name}: {trouble}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The clients as programs, and something for them to transcribe."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import soundfile  # type: ignore[import-untyped]
+
+from lanscribe.engines.fake import spoken
+from tests.clients.program import Program
+from tests.clients.sound import SoundCard
+from tests.conftest import PROJECT_DIR
+
+StartClient = Callable[..., Program]
+
+
+@pytest.fixture
+def start_client() -> Iterator[StartClient]:
+    """Run one: start_client("stream_microphone.py", "--url", url, in_terminal=True, HOME="/x")."""
+    programs: list[Program] = []
+
+    def start(
+        script: str, *arguments: str | Path, in_terminal: bool = False, **env: str
+    ) -> Program:
+        programs.append(Program(script, *arguments, environment=env, in_terminal=in_terminal))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.kill()
+
+
+@pytest.fixture
+def numbers_wav(tmp_path: Path) -> Callable[..., Path]:
+    """Make a file in which the fake engine hears numbers: numbers_wav([1, 2, 3])."""
+
+    def make(numbers: list[int], rate_hz: int = 16_000) -> Path:
+        path = tmp_path / f"{len(numbers)}-numbers.wav"
+        soundfile.write(path, spoken(numbers), rate_hz, subtype="PCM_16")
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def speech() -> Path:
+    """Real speech: 'Ever tried. Ever failed. No matter. Try again. Fail again. Fail better.'"""
+    path = PROJECT_DIR / "models/samples/beckett.wav"
+    assert path.exists(), "the model is missing; run: bash setup.sh"
+    return path
+
+
+@pytest.fixture
+def sound_card() -> Iterator[SoundCard]:
+    """A sound card of the test's own, at 44.1 kHz, whose microphone hears what is played."""
+    with SoundCard() as card:
+        yield card

@@ -1,0 +1,476 @@
+"""test_file_transcribe.py as people and scripts run it, against good servers and bad ones."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile  # type: ignore[import-untyped]
+from websockets.sync.server import ServerConnection
+
+import test_file_transcribe as client
+from tests.clients.conftest import StartClient
+from tests.clients.peers import greet, hear, say, server
+from tests.clients.program import DEADLINE_S
+from tests.conftest import PROJECT_DIR, Server
+
+SCRIPT = "test_file_transcribe.py"
+BECKETT = "ever tried ever failed no matter try again fail again fail better"
+MakeNumbers = Callable[..., Path]
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the client in pipes, to its end."""
+    return subprocess.run(
+        [sys.executable, str(PROJECT_DIR / SCRIPT), *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def failure(*arguments: str | Path, **environment: str) -> str:
+    """Run the client, which must fail with one line; that line."""
+    ended = run(*arguments, **environment)
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"{SCRIPT}: ")
+    return line
+
+
+def counted(last: int) -> str:
+    """What the fake engine makes of the numbers up to `last`."""
+    return " ".join(map(str, range(1, last + 1)))
+
+
+# What it is for.
+
+
+def test_speech_in_a_pipe_is_exactly_the_transcript(embedded_server: Server, speech: Path) -> None:
+    ended = run("--audio_path", speech, "--url", embedded_server.url)
+    assert client.normalised(ended.stdout) == BECKETT
+    assert ended.stdout.endswith(".\n")
+    assert ended.stdout.count("\n") == 1
+    assert ended.stderr.startswith("10.0 s of audio in ")
+    assert ended.returncode == 0
+
+
+def test_speech_in_a_terminal_shows_text_and_progress(
+    start_client: StartClient, embedded_server: Server, speech: Path
+) -> None:
+    arguments = ("--audio-path", speech, "--url", embedded_server.url)
+    program = start_client(SCRIPT, *arguments, in_terminal=True)
+    assert program.wait() == 0
+    assert " / 0:00:10  lag " in program.out.text
+    *_, text, figures = program.out.text.splitlines()
+    assert client.normalised(text) == BECKETT
+    assert "s of audio in" in figures
+
+
+def test_json_is_one_object_with_every_figure(
+    embedded_server: Server, speech: Path, tmp_path: Path
+) -> None:
+    reference = tmp_path / "reference.txt"
+    reference.write_text(BECKETT.replace("better", "worse!").upper())
+    arguments = ("--audio_path", speech, "--url", embedded_server.url, "--reference", reference)
+    ended = run(*arguments, "--json")
+    figures = json.loads(ended.stdout)
+    assert client.normalised(figures["text"]) == BECKETT
+    assert figures["wer"] == pytest.approx(1 / 12)
+    assert figures["audio_s"] == pytest.approx(10, abs=0.1)
+    assert figures["rtf"] == pytest.approx(figures["wall_s"] / figures["audio_s"])
+    assert 0 < figures["time_to_first_delta_s"] <= figures["wall_s"]
+    assert 0 <= figures["lag_p50_s"] <= figures["lag_p95_s"] <= 10
+    assert figures["model"] == "moonshine-base-en"
+    assert figures["url"] == embedded_server.url
+    assert figures["error"] is None
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "rate_hz", "channels"),
+    [
+        ("a.wav", "PCM_U8", 8_000, 1),
+        ("a.wav", "FLOAT", 48_000, 2),
+        ("a.flac", "PCM_24", 44_100, 6),
+        ("a.ogg", "VORBIS", 22_050, 1),
+        ("a.ogg", "OPUS", 48_000, 2),
+        ("a.mp3", "MPEG_LAYER_III", 44_100, 2),
+        ("a.aiff", "PCM_16", 11_025, 1),
+    ],
+)
+def test_any_format_rate_and_channel_count(
+    tmp_path: Path, name: str, subtype: str, rate_hz: int, channels: int
+) -> None:
+    """A tone on the first channel comes out at its pitch and length, its loudness shared out."""
+    time_s = np.arange(2 * rate_hz) / rate_hz
+    sound = np.zeros((len(time_s), channels))
+    sound[:, 0] = 0.5 * np.sin(2 * np.pi * 440 * time_s)
+    soundfile.write(tmp_path / name, sound, rate_hz, subtype=subtype)
+    recording = client.Recording(tmp_path / name)
+    pcm16 = np.frombuffer(b"".join(recording.chunks(0.5)), dtype="<i2")
+    assert len(pcm16) == pytest.approx(32_000, abs=1_600)
+    pitch = np.abs(np.fft.rfft(pcm16[4_000:28_000])).argmax() * 16_000 / 24_000
+    assert pitch == pytest.approx(440, abs=1)
+    loudness = np.std(pcm16[4_000:28_000] / 32_768) * np.sqrt(2)
+    assert loudness == pytest.approx(0.5 / channels, rel=0.03)
+
+
+def test_a_long_file_comes_through_whole_and_in_order(
+    fake_server: Server, numbers_wav: MakeNumbers
+) -> None:
+    path = numbers_wav(list(range(1, 15_001)))  # 20 minutes, more than a server takes at once
+    assert run("--audio_path", path, "--url", fake_server.url).stdout == f"{counted(15_000)}\n"
+
+
+def test_realtime_is_no_faster_than_speech(fake_server: Server, numbers_wav: MakeNumbers) -> None:
+    path = numbers_wav(list(range(1, 21)))
+    ended = run("--audio_path", path, "--url", fake_server.url, "--realtime", "--json")
+    figures = json.loads(ended.stdout)
+    assert figures["text"] == counted(20)
+    assert figures["wall_s"] >= 1.6
+
+
+def test_a_url_and_a_key_may_come_from_the_environment(
+    numbers_wav: MakeNumbers, fake_server: Server
+) -> None:
+    environment = {"LANSCRIBE_URL": f"localhost:{fake_server.port}", "LANSCRIBE_API_KEY": "key"}
+    assert run("--audio_path", numbers_wav([7]), **environment).stdout == "7\n"
+
+
+def test_silence_is_an_empty_line(numbers_wav: MakeNumbers, fake_server: Server) -> None:
+    ended = run("--audio_path", numbers_wav([0] * 9), "--url", fake_server.url)
+    assert (ended.returncode, ended.stdout) == (0, "\n")
+
+
+# Ctrl-C.
+
+
+@pytest.mark.parametrize("in_terminal", [False, True])
+def test_ctrl_c_ends_the_audio_and_waits_for_the_last_words(
+    start_client: StartClient, fake_server: Server, numbers_wav: MakeNumbers, in_terminal: bool
+) -> None:
+    arguments = ("--audio_path", numbers_wav(list(range(1, 1_000))), "--realtime")
+    program = start_client(SCRIPT, *arguments, "--url", fake_server.url, in_terminal=in_terminal)
+    program.out.wait_for("1 2 3 4 5 6 7 8")
+    program.interrupt()
+    assert program.wait() == 0
+    last_line = program.out.text.splitlines()[-2 if in_terminal else -1]
+    assert last_line == counted(len(last_line.split()))
+
+
+def test_sigterm_is_as_good(
+    start_client: StartClient, fake_server: Server, numbers_wav: MakeNumbers
+) -> None:
+    arguments = ("--audio_path", numbers_wav(list(range(1, 1_000))), "--realtime")
+    program = start_client(SCRIPT, *arguments, "--url", fake_server.url)
+    program.out.wait_for("1 2 3")
+    program.interrupt(signal.SIGTERM)
+    assert program.wait() == 0
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_ctrl_c_before_the_first_word_is_130(
+    start_client: StartClient, numbers_wav: MakeNumbers, signals: int
+) -> None:
+    def done_only(connection: ServerConnection) -> None:
+        greet(connection)
+        hear(connection, "input_audio_buffer.append")
+        program.interrupt()
+        while not hear(connection, "input_audio_buffer.commit")["final"]:
+            pass
+        if signals == 1:
+            say(connection, type="transcription.done", text="", duration_s=9)
+        else:
+            program.interrupt()
+        connection.recv(timeout=DEADLINE_S)
+
+    with server(done_only) as address:
+        arguments = ("--audio_path", numbers_wav([1] * 1_000), "--realtime", "--url", address)
+        program = start_client(SCRIPT, *arguments)
+        assert program.wait() == 130
+
+
+# Files that are none.
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("hello")
+    (tmp_path / "a.raw").write_text("hello")
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), 16_000)
+    for name, line in {
+        "nothing.wav": "cannot read {}: No such file or directory",
+        "": "cannot read {}: Is a directory",
+        "empty.wav": "{} is empty: 0 bytes",
+        "none.wav": "{} holds no samples",
+        "text.wav": "{} is not audio that libsndfile reads: try: ffmpeg -i {}",
+        "a.raw": "{} is not audio that libsndfile reads: try: ffmpeg -i {}",
+    }.items():
+        path = tmp_path / name
+        assert line.format(path, path) in failure("--audio_path", path)
+
+
+def test_samples_that_are_no_numbers(fake_server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "nan.wav"
+    samples = np.zeros(32_000)
+    samples[20_000] = np.nan
+    soundfile.write(path, samples, 16_000, subtype="FLOAT")
+    line = failure("--audio_path", path, "--url", fake_server.url)
+    assert "has samples that are no numbers at 1.0 s" in line
+
+
+def test_a_reference_without_words(tmp_path: Path, speech: Path) -> None:
+    (tmp_path / "reference.txt").write_text("?!")
+    for name in ("reference.txt", "nothing.txt"):
+        arguments = ("--audio_path", speech, "--reference", tmp_path / name)
+        assert "the reference" in failure(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--audio_path", "a.wav", "--url", "ftp://box"),
+        ("--audio_path", "a.wav", "--url", "ws://"),
+    ],
+)
+def test_wrong_usage_is_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).returncode == 2
+
+
+# Servers that are none.
+
+
+def refused_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_nobody_there(speech: Path) -> None:
+    line = failure("--audio_path", speech, "--url", f"127.0.0.1:{refused_port()}")
+    assert "Connection refused: is serve.sh running" in line.replace("]", "")
+
+
+def test_no_such_name(speech: Path) -> None:
+    line = failure("--audio_path", speech, "--url", "ws://no-such-box.invalid:8000")
+    assert "no connection to no-such-box.invalid:8000" in line
+
+
+def test_a_page_instead_of_a_server(speech: Path) -> None:
+    with server(greet, models=["not", "models"]) as address:
+        assert "it names no model" in failure("--audio_path", speech, "--url", address)
+
+
+def test_not_a_websocket_server(speech: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        command = ("--audio_path", speech, "--url", address, "--model", "m")
+        program = subprocess.Popen(
+            [sys.executable, PROJECT_DIR / SCRIPT, *command], stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = listener.accept()
+        connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+        connection.close()
+        _, line = program.communicate(timeout=DEADLINE_S)
+    assert program.returncode == 1
+    assert "did not receive a valid HTTP response" in line
+
+
+def test_a_model_that_the_server_does_not_have(fake_server: Server, speech: Path) -> None:
+    line = failure("--audio_path", speech, "--url", fake_server.url, "--model", "other")
+    assert "the server says: got the model 'other'; this server has: fake-numbers" in line
+
+
+def fail_with(message: str) -> Callable[[ServerConnection], None]:
+    """A server that says three words, then sends `message`."""
+
+    def handler(connection: ServerConnection) -> None:
+        greet(connection)
+        for end_s, text in ((0.1, "one"), (0.2, " two"), (0.3, " three")):
+            hear(connection, "input_audio_buffer.append")
+            say(connection, type="transcription.delta", delta=text, end_s=end_s)
+        hear(connection, "input_audio_buffer.append")
+        if message:
+            connection.send(message)
+        else:
+            connection.close(1013, "server_busy")
+        connection.recv(timeout=DEADLINE_S)
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("", "stopped at 0.3 s of 10.0 s: no connection to {}: it hung up, 1013"),
+        ("[[[", "the server sent what is not its protocol: '[[['"),
+        ("[" * 100_000, "the server sent what is not its protocol"),
+        ("[]", "the server sent what is not its protocol: '[]'"),
+        ('{"type":"transcription.delta","delta":5}', "the server sent what is not its protocol"),
+        ('{"type":"error","error":"all full","code":"server_busy"}', "the server says: all full"),
+        ('{"type":"transcription.done","text":"one two three"}', "ended the transcript early"),
+        ('{"type":"transcription.done","text":"one","duration_s":0.5}', "early, at 0.5 s"),
+    ],
+)
+def test_a_server_that_fails_half_way(speech: Path, message: str, line: str) -> None:
+    with server(fail_with(message)) as address:
+        ended = run("--audio_path", speech, "--url", address, "--realtime")
+        assert line.format(address) in ended.stderr
+    assert ended.returncode == 1
+    assert ended.stdout == "one two three\n"
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_json_tells_what_came_before_the_failure(speech: Path) -> None:
+    with server(fail_with("[[[")) as address:
+        ended = run("--audio_path", speech, "--url", address, "--realtime", "--json")
+    figures = json.loads(ended.stdout)
+    assert figures["text"] == "one two three"
+    assert "not its protocol" in figures["error"]
+    assert ended.returncode == 1
+
+
+class SilentServer:
+    """A connection on which nothing comes, as of a machine that was switched off."""
+
+    def __init__(self, *, answers_pings: bool) -> None:
+        self._answers_pings = answers_pings
+        self.pings = 0
+
+    async def recv(self) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    async def ping(self) -> asyncio.Future[float]:
+        pong = asyncio.get_running_loop().create_future()
+        self.pings += 1
+        if self._answers_pings:
+            pong.set_result(0)
+        return pong
+
+
+@pytest.mark.parametrize(("answers_pings", "pings"), [(False, 1), (True, client.MAX_SILENCES)])
+def test_a_server_that_falls_silent(
+    monkeypatch: pytest.MonkeyPatch, answers_pings: bool, pings: int
+) -> None:
+    monkeypatch.setattr(client, "SILENCE_S", 0.01)
+    silent: Any = SilentServer(answers_pings=answers_pings)
+    with pytest.raises(TimeoutError) as caught:
+        asyncio.run(client.next_message(silent))
+    assert silent.pings == pings
+    line = str(client.explain(caught.value, "ws://box:8000/v1/realtime"))
+    assert line.startswith("no connection to box:8000: it is silent: ")
+
+
+def test_what_the_server_writes_cannot_steer_the_terminal(
+    start_client: StartClient, speech: Path
+) -> None:
+    def handler(connection: ServerConnection) -> None:
+        greet(connection)
+        hear(connection, "input_audio_buffer.append")
+        evil = "\x1b]0;owned\x07[bold]a\x9b2J\u202eb\ud800\r\n"
+        say(connection, type="transcription.delta", delta=evil, end_s=0.1)
+        say(connection, type="error", error="\x1b[2J[red]c", code="\x1b")
+        connection.recv(timeout=DEADLINE_S)
+
+    with server(handler) as address:
+        arguments = ("--audio_path", speech, "--url", address)
+        piped = run(*arguments)
+        program = start_client(SCRIPT, *arguments, in_terminal=True)
+        assert program.wait() == 1
+    assert piped.stdout == "]0;owned[bold]a2Jb\n"
+    assert piped.stderr == f"{SCRIPT}: the server says: [2J[red]c\n"
+    assert "]0;owned[bold]a2Jb" in program.out.text
+    assert not set("\x07\x9b\u202e") & set(program.out.raw)
+    assert "\x1b]0" not in program.out.raw
+
+
+def test_a_reader_that_leaves(fake_server: Server, numbers_wav: MakeNumbers) -> None:
+    path = numbers_wav(list(range(1, 1_000)))
+    command = [sys.executable, SCRIPT, "--audio_path", str(path), "--url", fake_server.url]
+    program = subprocess.Popen(
+        command, cwd=PROJECT_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert program.stdout is not None
+    program.stdout.close()
+    assert program.stderr is not None
+    line = program.stderr.read().decode()
+    assert program.wait(DEADLINE_S) == 1
+    assert line == f"{SCRIPT}: cannot write the transcript: Broken pipe\n"
+    program.stderr.close()
+
+
+# The small parts.
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("box", "ws://box:8000/v1/realtime"),
+        ("box:9", "ws://box:9/v1/realtime"),
+        ("ws://box:9/", "ws://box:9/v1/realtime"),
+        ("ws://box:9/v1/realtime", "ws://box:9/v1/realtime"),
+        ("http://box:9/v1", "ws://box:9/v1/realtime"),
+        ("https://box", "wss://box/v1/realtime"),
+        ("WSS://box/speech?api_key=k", "wss://box/speech/v1/realtime?api_key=k"),
+        ("[::1]", "ws://[::1]:8000/v1/realtime"),
+        ("192.0.2.7:8000", "ws://192.0.2.7:8000/v1/realtime"),
+    ],
+)
+def test_every_way_to_write_an_address(text: str, url: str) -> None:
+    assert client.realtime_url(text) == url
+
+
+@pytest.mark.parametrize("text", ["", "ws://", "ftp://box", "box:99999", "box:x", ":8000"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        client.realtime_url(text)
+
+
+@pytest.mark.parametrize("end_s", [None, "1", -1, float("nan"), float("inf"), 1e9, [], 10**400])
+def test_a_time_that_is_none_counts_as_absent(end_s: Any) -> None:
+    message = json.dumps({"type": "transcription.delta", "delta": "a", "end_s": end_s})
+    assert client.read_event(message) == ("transcription.delta", "a", None)
+
+
+def test_a_server_without_times_listens_80_ms_a_delta() -> None:
+    tally = client.Tally(sent_s=1.0)
+    for text in ("", "a", "", " b"):
+        tally.hear(text, None)
+    assert tally.text == "a b"
+    assert tally.heard_s == pytest.approx(0.32)
+    assert tally.lags_s == pytest.approx([0.92, 0.84, 0.76, 0.68])
+
+
+def test_lag_is_what_was_sent_beyond_the_words_end() -> None:
+    tally = client.Tally(sent_s=3.0)
+    tally.hear("", 2.0)
+    tally.hear("a", 1.5)
+    assert tally.lags_s == [1.0, 1.5]
+    assert tally.heard_s == 2.0
+
+
+def test_a_done_with_more_than_the_deltas_completes_them() -> None:
+    tally = client.Tally(sent_s=3.0)
+    tally.hear(" one", 1.0)
+    assert tally.complete("one two", 3.0) == " two"
+    assert tally.text == "one two"
+    assert tally.complete("something else", 3.0) == ""
+
+
+def test_normalised() -> None:
+    assert client.normalised("Don't, well-known  ÉTÉ!\n") == "dont well known été"

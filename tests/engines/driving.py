@@ -1,0 +1,42 @@
+"""What tests of engines do with engine sessions."""
+
+import asyncio
+from collections.abc import Sequence
+
+from lanscribe.audio import Samples
+from lanscribe.engines.base import Engine, EngineSession, Token
+
+DEADLINE_S = 120
+
+
+async def drain(session: EngineSession) -> list[Token]:
+    """Every token until the session ends."""
+    return [token async for token in session]
+
+
+async def listen(engine: Engine, samples: Samples, block_samples: int) -> list[Token]:
+    """Feed the samples in blocks, as fast as the engine takes them; all of its tokens."""
+    session = engine.session()
+    await session.start()
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+        tokens = group.create_task(drain(session))
+        for start in range(0, len(samples), block_samples):
+            await session.feed(samples[start : start + block_samples])
+        await session.finish()
+    return tokens.result()
+
+
+def hear(engine: Engine, samples: Samples, block_samples: int = 16_000) -> list[Token]:
+    """`listen`, with an event loop of its own."""
+    return asyncio.run(listen(engine, samples, block_samples))
+
+
+def text_of(tokens: Sequence[Token]) -> str:
+    """The transcript."""
+    return "".join(token.text for token in tokens)
+
+
+def words_of(tokens: Sequence[Token]) -> list[str]:
+    """The words of the transcript, without case and punctuation."""
+    kept = "".join(one for one in text_of(tokens).lower() if one.isalnum() or one in " '")
+    return kept.split()
