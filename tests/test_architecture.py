@@ -32,7 +32,7 @@ LEVELS = [
     {"session"},
     {"dialects", "limits"},
     {"events", "transcript"},
-    {"engines"},
+    {"engines", "vllm_plugin"},
     {"config", "audio"},
     {"errors", "digests", "__init__"},
 ]
