@@ -433,7 +433,9 @@ class Talk:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             model = self._options.model or await asyncio.to_thread(first_model, url, headers)
-            ws = await connect(url, additional_headers=headers, proxy=None, ping_timeout=None)
+            ws = await connect(
+                url, additional_headers=headers, proxy=None, ping_timeout=None, close_timeout=1
+            )
         except CONNECT_ERRORS as error:
             raise explain(error, url) from error
         self._begin()
@@ -495,6 +497,7 @@ class Talk:
             self._say(self._stitch.feed("", is_last=True))
             if end_s is not None:
                 self.heard = self._safe = self._said_end = self._place(end_s)
+                self._is_committed &= self.heard > self._sent - CHUNK_SAMPLES
         return kind != "transcription.done"
 
     def _hear(self, text: str, end_s: float | None) -> None:
@@ -505,9 +508,10 @@ class Talk:
             self.extend_deadline()
         self.heard = max(self.heard, place)
         if text:
-            place -= BARE_DELAY_SAMPLES if end_s is None else 0
+            delay = BARE_DELAY_SAMPLES if end_s is None else 0
             is_new_word = any(map(str.isspace, text))  # then the word before it is whole
-            self._safe = max(self._safe, self._said_end if is_new_word else 0, place - WORD_SAMPLES)
+            whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
+            self._safe = max(self._safe, whole_to - delay)
             self._said_end = place
             self._say(self._stitch.feed(text))
         self._safe = max(self._safe, self.heard - UNSURE_SAMPLES)

@@ -37,7 +37,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import jiwer
 import numpy as np
 import numpy.typing as npt
-import soundfile  # type: ignore[import-untyped]
+import soundfile
 import soxr  # type: ignore[import-untyped]
 from rich.console import Console, Group
 from rich.live import Live
@@ -328,7 +328,9 @@ class Transcription:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             self.model = self.model or await asyncio.to_thread(first_model, url, headers)
-            ws = await connect(url, additional_headers=headers, proxy=None, ping_timeout=None)
+            ws = await connect(
+                url, additional_headers=headers, proxy=None, ping_timeout=None, close_timeout=1
+            )
         except CONNECT_ERRORS as error:
             raise explain(error, url) from error
         try:

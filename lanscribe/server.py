@@ -96,11 +96,13 @@ class Gateway:
 
     async def _health(self, _request: Request) -> Response:
         if self._engine is None:
-            return JSONResponse({"status": "loading", "reason": "the engine is loading"}, 503)
+            reason = "the engine is loading"
+            return JSONResponse({"status": "loading", "server": "lanscribe", "reason": reason}, 503)
         info = self._engine.describe()
         return JSONResponse(
             {
                 "status": "ok",
+                "server": "lanscribe",
                 "engine": info.name,
                 "model": info.model,
                 "sessions": self._slots.taken,

@@ -63,7 +63,10 @@ class Server:
             if line.startswith("  stop"):
                 break
         match = re.search(r":(\d+)/v1/realtime", "\n".join(self.banner))
-        assert match, f"the server did not start: {self.log}"
+        if not match:
+            self.process.wait(DEADLINE_S)
+            self.process.stdout.close()
+            pytest.fail(f"the server did not start: {self.log}")
         self.port = int(match[1])
 
     def stop(self, with_signal: signal.Signals = signal.SIGINT) -> int:

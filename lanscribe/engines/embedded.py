@@ -33,7 +33,7 @@ from lanscribe.errors import EngineFailed, EngineUnavailable
 
 MAX_WAITING_S = 30.0
 """feed() waits while so much audio is unprocessed."""
-MAX_WAITING_TOKENS = 1000
+MAX_WAITING_TOKENS = 256
 """A session whose tokens nobody takes stops working at so many."""
 _JOB_S = 0.1
 """The least audio worth a job while more is coming; a job takes at most a second of it."""
@@ -63,14 +63,18 @@ class EmbeddedEngine(Engine):
         self._sessions: set[EmbeddedSession] = set()
 
     @classmethod
-    def load(cls, settings: EngineSettings) -> Self:
+    def load(cls, settings: EngineSettings, models_dir: Path = model_store.MODELS_DIR) -> Self:
         """Load, warm up and measure, about 2 s. Raises EngineUnavailable."""
-        if fault := model_store.problem(settings.model):
+        if fault := model_store.problem(settings.model, models_dir):
             raise EngineUnavailable(f"{fault}; run: bash setup.sh")
-        folder = model_store.model_dir(settings.model)
+        folder = model_store.model_dir(settings.model, models_dir)
         pool = WorkerPool(settings.threads or _usable_cores())
         engine = cls(settings.model, Moonshine(folder), VoiceDetector(folder), pool)
-        engine._capacity = settings.sessions or engine._measured_capacity()
+        if settings.sessions:
+            engine._capacity = settings.sessions
+        else:
+            sample = read_wave(model_store.sample_path(models_dir))
+            engine._capacity = engine._measured_capacity(sample[: sample_count(_MEASURED_S)])
         return engine
 
     def describe(self) -> EngineInfo:
@@ -95,21 +99,25 @@ class EmbeddedEngine(Engine):
             await session.abort()
         await asyncio.to_thread(self._pool.close)
 
-    def _measured_capacity(self) -> int:
-        """How many streams of speech the threads can follow, all at it at the same time."""
-        sample = read_wave(model_store.sample_path())[: sample_count(_MEASURED_S)]
-        jobs = [self._pool.submit(partial(self._time, sample)) for _ in range(self._pool.threads)]
-        seconds = max(job.result() for job in jobs)
-        return max(1, int(self._pool.threads * _LOAD * duration_s(len(sample)) / seconds))
+    def _measured_capacity(self, sample: Samples) -> int:
+        """How many streams of speech the threads can follow, all at it at the same time.
+
+        The first of two rounds warms up. Time of other processes does not count.
+        """
+        threads = self._pool.threads
+        for _ in range(2):
+            jobs = [self._pool.submit(partial(self._time, sample)) for _ in range(threads)]
+            seconds = max(job.result() for job in jobs)
+        return max(1, int(threads * _LOAD * duration_s(len(sample)) / seconds))
 
     def _time(self, sample: Samples) -> float:
-        """Seconds to follow the sample as it would come in from a microphone."""
+        """Processor seconds to follow the sample as it would come in from a microphone."""
         recognizer = Recognizer(self._model, self._detector)
-        started = time.perf_counter()
+        started = time.thread_time()
         step = sample_count(_JOB_S)
         for start in range(0, len(sample), step):
             recognizer.hear(sample[start : start + step])
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
 
 class EmbeddedSession(EngineSession):

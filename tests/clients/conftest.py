@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import soundfile  # type: ignore[import-untyped]
+import soundfile
 
 from lanscribe.engines.fake import spoken
 from tests.clients.program import Program
@@ -12,6 +12,7 @@ from tests.clients.sound import SoundCard
 from tests.conftest import PROJECT_DIR
 
 StartClient = Callable[..., Program]
+MakeNumbers = Callable[..., Path]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.conftest import PROJECT_DIR
@@ -40,9 +40,13 @@ class Stream:
 
     def wait_for(self, text: str) -> None:
         """Until `text` has come."""
+        self.wait_until(lambda so_far: text in so_far)
+
+    def wait_until(self, is_enough: Callable[[str], bool]) -> None:
+        """Until `is_enough` likes what has come so far."""
         with self._changed:
-            self._changed.wait_for(lambda: text in self.text or self._is_over, DEADLINE_S)
-        assert text in self.text, f"{text!r} is not in {self.text[-2000:]!r}"
+            self._changed.wait_for(lambda: is_enough(self.text) or self._is_over, DEADLINE_S)
+        assert is_enough(self.text), self.text[-2000:]
 
     def join(self) -> None:
         """Until the other end is closed."""

@@ -14,20 +14,8 @@ from lanscribe.engines.embedded import EmbeddedEngine, read_wave
 from lanscribe.engines.moonshine import Moonshine
 from lanscribe.engines.vad import VoiceDetector
 
-BECKETT = [
-    "ever",
-    "tried",
-    "ever",
-    "failed",
-    "no",
-    "matter",
-    "try",
-    "again",
-    "fail",
-    "again",
-    "fail",
-    "better",
-]
+BECKETT = ["ever", "tried", "ever", "failed", "no", "matter"]
+BECKETT += ["try", "again", "fail", "again", "fail", "better"]
 
 
 @pytest.fixture(scope="session")

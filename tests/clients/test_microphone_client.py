@@ -1,0 +1,266 @@
+"""stream_microphone.py as people run it, on a sound card, with servers that come and go."""
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jiwer
+import pytest
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection
+
+from test_file_transcribe import normalised
+from tests.clients.conftest import MakeNumbers, StartClient
+from tests.clients.peers import greet, hear, say, server
+from tests.clients.program import DEADLINE_S, Program
+from tests.clients.sound import SoundCard
+from tests.clients.test_file_client import BECKETT, refused_port
+from tests.conftest import Server, StartServer
+
+SCRIPT = "stream_microphone.py"
+StartMicrophone = Callable[..., Program]
+
+
+@pytest.fixture
+def start_microphone(start_client: StartClient, sound_card: SoundCard) -> StartMicrophone:
+    """Run the client on the sound card, until it records."""
+
+    def start(*arguments: str | Path, in_terminal: bool = False) -> Program:
+        environment = sound_card.environment
+        program = start_client(SCRIPT, *arguments, in_terminal=in_terminal, **environment)
+        program.err.wait_for("recording from default at 44100 Hz; Ctrl-C ends")
+        return program
+
+    return start
+
+
+def loud(numbers: Sequence[int]) -> list[int]:
+    """Numbers so far apart that a sound card's rounding does not make one of another."""
+    return [0, 0, *(100 * number for number in numbers), 0, 0]
+
+
+def heard(text: str) -> list[int]:
+    """The numbers that were meant; of silence, rounding may make a 1."""
+    return [number for word in text.split() if (number := round(int(word) / 100))]
+
+
+def errors_per_word(text: str) -> float:
+    """How far `text` is from what is said in `speech`."""
+    return float(jiwer.wer(BECKETT, normalised(text)))
+
+
+# What it is for.
+
+
+def test_speech_in_a_pipe_becomes_text_while_it_is_spoken(
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    embedded_server: Server,
+    speech: Path,
+    tmp_path: Path,
+) -> None:
+    saved = tmp_path / "saved.txt"
+    saved.write_text("What was there.\n")
+    program = start_microphone("--url", embedded_server.url, "--save", saved)
+    sound_card.play(speech)
+    program.out.wait_for("No matter.")
+    program.interrupt()
+    assert program.wait() == 0
+    assert errors_per_word(program.out.text) < 0.2
+    assert program.out.text.endswith("\n")
+    assert saved.read_text() == f"What was there.\n{program.out.text}"
+    assert program.err.text == "recording from default at 44100 Hz; Ctrl-C ends\n"
+
+
+def test_speech_in_a_terminal_shows_text_level_time_and_lag(
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    embedded_server: Server,
+    speech: Path,
+    tmp_path: Path,
+) -> None:
+    saved = tmp_path / "saved.txt"
+    program = start_microphone("--url", embedded_server.url, "--save", saved, in_terminal=True)
+    program.out.wait_for("connected  0:00:0")
+    sound_card.play(speech)
+    program.out.wait_for("No matter.")
+    program.interrupt()
+    assert program.wait() == 0
+    assert "█░" in program.out.text
+    assert " dB  lag 0." in program.out.text
+    assert errors_per_word(saved.read_text()) < 0.2
+    assert all(f"{line}\n" in program.out.text for line in saved.read_text().splitlines())
+    assert program.out.raw.count("\x1b[?25l") == program.out.raw.count("\x1b[?25h") > 0
+
+
+def test_every_sample_reaches_the_server_once(
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    fake_server: Server,
+    numbers_wav: MakeNumbers,
+) -> None:
+    program = start_microphone("--url", fake_server.url)
+    sound_card.play(numbers_wav(loud(range(1, 61))))
+    program.interrupt(signal.SIGTERM)
+    assert program.wait() == 0
+    assert heard(program.out.text) == list(range(1, 61))
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_no_word_is_lost_when_the_server_crashes_or_restarts(
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    start_server: StartServer,
+    numbers_wav: MakeNumbers,
+    end: str,
+) -> None:
+    running = start_server("fake")
+    program = start_microphone("--url", running.url)
+    sound_card.play(numbers_wav(loud(range(1, 30))))
+    program.out.wait_until(lambda text: 28 in heard(text))
+    getattr(running, end)()
+    sound_card.play(numbers_wav(loud(range(30, 70))))
+    program.err.wait_for("(what you say is kept; trying again)")
+    running.restart()
+    program.err.wait_for("connected again")
+    sound_card.play(numbers_wav(loud(range(70, 100))))
+    program.interrupt()
+    assert program.wait() == 0
+    assert heard(program.out.text) == list(range(1, 100))
+
+
+def test_a_busy_server_is_waited_for(
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    start_server: StartServer,
+    numbers_wav: MakeNumbers,
+) -> None:
+    running = start_server("fake", "--sessions", "1")
+    with connect(running.url) as other:
+        other.recv(timeout=DEADLINE_S)
+        program = start_microphone("--url", running.url)
+        program.err.wait_for("(what you say is kept; trying again)")
+        sound_card.play(numbers_wav(loud(range(1, 10))))
+    program.err.wait_for("connected again")
+    program.interrupt()
+    assert program.wait() == 0
+    assert heard(program.out.text) == list(range(1, 10))
+
+
+def test_silence_is_told_and_ctrl_c_still_ends_well(
+    start_microphone: StartMicrophone, fake_server: Server
+) -> None:
+    program = start_microphone("--url", fake_server.url)
+    program.err.wait_for("nothing but digital silence for 5 s: is the microphone muted?")
+    program.interrupt()
+    assert (program.wait(), program.out.text) == (0, "")
+
+
+def test_what_the_server_writes_cannot_steer_the_terminal(
+    start_microphone: StartMicrophone,
+) -> None:
+    def handler(connection: ServerConnection) -> None:
+        greet(connection)
+        hear(connection, "input_audio_buffer.append")
+        evil = "\x1b]0;owned\x07[bold]a\x9b2J\u202eb\ud800"
+        say(connection, type="transcription.delta", delta=evil, end_s=0.1)
+        say(connection, type="error", error="\x1b]2;mine\x07[red]c", code="\x1b")
+        connection.recv(timeout=DEADLINE_S)
+
+    with server(handler) as address:
+        program = start_microphone("--url", address, in_terminal=True)
+        program.out.wait_for("]0;owned[bold]a2Jb")
+        program.out.wait_for("]2;mine[red]c")
+        program.kill()
+    assert not set("\x07\x9b\u202e") & set(program.out.raw)
+    assert "\x1b]" not in program.out.raw
+
+
+# How it ends.
+
+
+def test_a_second_ctrl_c_quits_at_once(start_microphone: StartMicrophone) -> None:
+    def deaf(connection: ServerConnection) -> None:
+        greet(connection)
+        hear(connection, "input_audio_buffer.append")
+        say(connection, type="transcription.delta", delta="one", end_s=0.1)
+        while not hear(connection, "input_audio_buffer.commit")["final"]:
+            pass
+        program.interrupt()
+        connection.recv(timeout=DEADLINE_S)
+
+    with server(deaf) as address:
+        program = start_microphone("--url", address, in_terminal=True)
+        program.out.wait_for("one")
+        program.interrupt()
+        assert program.wait() == 130
+    assert program.out.text.splitlines()[-1] == "one"
+
+
+def test_an_unplugged_microphone_ends_it_with_the_last_words(
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    fake_server: Server,
+    numbers_wav: MakeNumbers,
+) -> None:
+    program = start_microphone("--url", fake_server.url)
+    sound_card.play(numbers_wav(loud(range(1, 20))))
+    sound_card.unplug()
+    assert program.wait() == 1
+    assert heard(program.out.text) == list(range(1, 20))
+    assert "default stopped recording: was it unplugged?" in program.err.text.splitlines()[-1]
+
+
+def failure(program: Program) -> str:
+    """The one line of a client that fails."""
+    assert program.wait() == 1
+    assert program.out.text == ""
+    *_, line = program.err.text.splitlines()
+    assert line.startswith(f"{SCRIPT}: ")
+    return line
+
+
+def test_a_server_that_was_never_there(start_microphone: StartMicrophone) -> None:
+    line = failure(start_microphone("--url", f"127.0.0.1:{refused_port()}"))
+    assert "Connection refused" in line
+
+
+def test_a_model_that_the_server_does_not_have(
+    start_microphone: StartMicrophone, fake_server: Server
+) -> None:
+    line = failure(start_microphone("--url", fake_server.url, "--model", "other"))
+    assert "this server has: fake-numbers" in line
+
+
+def test_a_file_that_cannot_be_written(
+    start_client: StartClient, tmp_path: Path, fake_server: Server
+) -> None:
+    program = start_client(SCRIPT, "--url", fake_server.url, "--save", tmp_path)
+    assert "cannot write --save" in failure(program)
+
+
+def test_no_such_microphone(start_client: StartClient, sound_card: SoundCard) -> None:
+    program = start_client(SCRIPT, "--device", "Neumann", **sound_card.environment)
+    assert "choose from: 0 pulse, 1 default" in failure(program)
+
+
+def test_no_microphone(start_client: StartClient, sound_card: SoundCard) -> None:
+    sound_card.unplug()
+    recording = start_client(SCRIPT, **sound_card.environment)
+    assert "no microphone to record from" in failure(recording)
+    listing = start_client(SCRIPT, "--list-devices", **sound_card.environment)
+    assert "no microphone: plug one in" in failure(listing)
+
+
+def test_no_portaudio(start_client: StartClient, tmp_path: Path) -> None:
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
+    line = failure(start_client(SCRIPT, PYTHONPATH=str(tmp_path)))
+    assert "(PortAudio library not found)" in line
+    assert "sudo apt install libportaudio2" in line
+    assert "brew install portaudio" in line
+
+
+def test_microphones_are_listed(start_client: StartClient, sound_card: SoundCard) -> None:
+    program = start_client(SCRIPT, "--list-devices", **sound_card.environment)
+    assert program.wait() == 0
+    assert program.out.text.splitlines() == ["   0 pulse (44100 Hz)", "*  1 default (44100 Hz)"]

@@ -1,0 +1,312 @@
+"""The parts of stream_microphone.py, without a sound card."""
+
+import asyncio
+import random
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.asyncio.server import ServerConnection, serve
+
+import stream_microphone as client
+from lanscribe.engines.fake import spoken
+from tests.clients.numbers import Break, NumberServer, send
+
+DEADLINE_S = 60
+DEVICES = [
+    {"index": 0, "name": "HDMI", "max_input_channels": 0},
+    {"index": 1, "name": "USB Microphone", "max_input_channels": 1},
+    {"index": 2, "name": "Built-in Microphone", "max_input_channels": 2},
+    {"index": 3, "name": "Built-in", "max_input_channels": 2},
+]
+
+
+# The ring.
+
+
+@given(
+    limit=st.integers(1, 50),
+    sizes=st.lists(st.integers(0, 40), max_size=20),
+    at=st.integers(0, 400),
+    most=st.integers(0, 60),
+)
+def test_a_ring_keeps_the_last_samples_under_their_index(
+    limit: int, sizes: list[int], at: int, most: int
+) -> None:
+    ring, count = client.Ring(limit), 0
+    for size in sizes:
+        ring.append(np.arange(count, count + size, dtype=np.float32) / np.float32(32_768))
+        count += size
+    assert (ring.start, ring.end) == (max(0, count - limit), count)
+    if ring.start <= at <= ring.end:
+        kept = np.frombuffer(ring.read(at, most), dtype="<i2")
+        assert kept.tolist() == list(range(at, min(at + most, count)))
+
+
+def test_a_ring_clips() -> None:
+    ring = client.Ring(9)
+    ring.append(np.array([-2, -1, 0, 1, 2], dtype=np.float32))
+    assert np.frombuffer(ring.read(0, 9), "<i2").tolist() == [-32768, -32768, 0, 32767, 32767]
+
+
+# The meter.
+
+
+def tone(level: float, seconds: float = 1) -> Any:
+    return np.full(round(16_000 * seconds), level, dtype=np.float32)
+
+
+def test_a_meter_measures_dbfs() -> None:
+    meter = client.Meter()
+    meter.feed(tone(0.1))
+    assert meter.level_dbfs == pytest.approx(-20)
+    meter.feed(tone(0))
+    assert meter.level_dbfs == -np.inf
+
+
+def test_a_muted_microphone_is_told_once_an_episode() -> None:
+    meter = client.Meter()
+    remarks = [meter.feed(tone(level)) for level in [0] * 40 + [0.1] + [0] * 6]
+    told = [second for second, remark in enumerate(remarks) if remark]
+    assert told == [4, 45]
+    assert all("digital silence" in remarks[second] for second in told)
+
+
+def test_a_microphone_that_hears_nothing_is_told_once_an_episode() -> None:
+    meter = client.Meter()
+    remarks = [meter.feed(tone(level)) for level in [1e-4] * 60 + [0.1] + [1e-4] * 21]
+    told = [second for second, remark in enumerate(remarks) if remark]
+    assert told == [19, 80]
+    assert all("hardly a sound" in remarks[second] for second in told)
+
+
+# The stitch.
+
+
+@pytest.mark.parametrize(
+    ("said", "pieces", "joined"),
+    [
+        ("", ["one", " two"], "one two"),
+        ("one two", ["two", " three"], "one two three"),
+        ("one two.", [" Two", " three"], "one two. three"),
+        ("one two", ["one two three"], "one two three"),
+        ("one two", ["two"], "one two"),
+        ("one two", ["three"], "one two three"),
+        ("one two", ["t", "wo", " thr", "ee"], "one two three"),
+        ("one transcr", ["transcription", " goes on"], "one transcription goes on"),
+        ("one two", ["two, and", " three"], "one two, and three"),
+        ("very very", ["very", " good"], "very very good"),
+        ("in a", ["and then"], "in a and then"),
+        ("one", ["", " ", "two"], "one two"),
+        ("a b c d e f g h", ["c d e f g h", " i"], "a b c d e f g h i"),
+        ("a b c", ["b c b c d"], "a b c b c d"),
+    ],
+)
+def test_words_said_twice_are_joined(said: str, pieces: Sequence[str], joined: str) -> None:
+    stitch = client.Stitch(said, overlaps=True)
+    text = said + "".join(map(stitch.feed, pieces)) + stitch.feed("", is_last=True)
+    assert " ".join(text.split()) == joined
+
+
+def test_nothing_is_joined_without_an_overlap() -> None:
+    stitch = client.Stitch("one two", overlaps=False)
+    assert stitch.feed("two") + stitch.feed(" three") == " two three"
+
+
+# The lines.
+
+
+@given(st.lists(st.text("ab.!? \n", max_size=30)))
+def test_lines_change_nothing_but_white_space(pieces: list[str]) -> None:
+    lines = client.Lines()
+    assert "".join(map(lines.feed, pieces)).split() == "".join(pieces).split()
+
+
+def test_lines_end_with_a_sentence_or_when_they_are_full() -> None:
+    text = "I met the doctor yesterday, and then Mrs. Smith. We talked. " + "word " * 40
+    broken = client.Lines().feed(text)
+    first, *others = broken.split("\n")
+    assert first == "I met the doctor yesterday, and then Mrs. Smith."
+    assert [len(line) for line in others] == [80, 79, 49]
+    assert client.Lines().feed("a" * 300) == "a" * 300
+
+
+def test_lines_begin_and_end_without_a_space() -> None:
+    lines = client.Lines()
+    assert [lines.feed(" one "), lines.feed("\n two"), lines.feed("  ")] == ["one", " two", ""]
+
+
+# The choice of a microphone.
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"), [("1", 1), ("usb", 1), ("Built-in", 3), ("in micro", 2)]
+)
+def test_a_device_by_index_or_part_of_its_name(wanted: str, index: int) -> None:
+    assert client.choose_device(DEVICES, wanted) == index
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [
+        ("microphone", "several .* 'microphone'; choose from: 1 USB Microphone, 2 Built-in Micro"),
+        ("hdmi", "no microphone matches .* choose from: 1 USB Microphone, 2 .*, 3 Built-in$"),
+        ("0", "no microphone matches"),
+    ],
+)
+def test_a_device_that_is_none_or_many(wanted: str, line: str) -> None:
+    with pytest.raises(client.Trouble, match=line):
+        client.choose_device(DEVICES, wanted)
+
+
+# The talk with the server.
+
+
+class Paper:
+    """A screen that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.remarks: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def tell(self, line: str) -> None:
+        self.remarks.append(line)
+
+
+def talk(handler: Any, numbers: Sequence[int], limit_samples: int = 10**7) -> Paper:
+    """Say `numbers` to a server; what came back."""
+
+    async def run() -> Paper:
+        ring, paper = client.Ring(limit_samples), Paper()
+        ring.append(spoken([*numbers, 0]))
+        ring.is_closed = True
+        async with serve(handler, "127.0.0.1", 0, max_size=None) as running:
+            port = next(iter(running.sockets)).getsockname()[1]
+            options = client.parse_options(["--url", f"127.0.0.1:{port}", "--model", "m"])
+            screen: Any = paper
+            async with asyncio.timeout(DEADLINE_S):
+                await client.Talk(options, ring, screen).run()
+        return paper
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause between attempts."""
+    monkeypatch.setattr(random, "uniform", lambda *_: 0.0)
+
+
+WAYS = ["vanish", "stop", "close", "error", "junk"]
+
+
+@pytest.mark.usefixtures("impatience")
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.builds(Break, st.integers(1, 40), st.sampled_from([*WAYS, "done"])), max_size=5))
+def test_no_word_is_lost_or_doubled_however_often_the_server_goes(breaks: list[Break]) -> None:
+    server = NumberServer(breaks)
+    numbers = list(range(1_000, 1_100))
+    assert talk(server, numbers).text.split() == list(map(str, numbers))
+    assert server.connections <= len(breaks) + 1
+
+
+@pytest.mark.usefixtures("impatience")
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.builds(Break, st.integers(1, 20), st.sampled_from(WAYS)), max_size=4))
+def test_no_word_is_lost_or_doubled_by_bare_vllm(breaks: list[Break]) -> None:
+    """It tells no times and writes late: more is said again, and taken out again."""
+    server = NumberServer(breaks, has_times=False, delay_frames=6)
+    words = list(range(1_000, 1_050))
+    numbers = [number for word in words for number in (0, 0, 0, word)] + [0] * 10
+    assert talk(server, numbers).text.split() == list(map(str, words))
+
+
+@pytest.mark.usefixtures("impatience")
+def test_what_is_older_than_the_ring_is_told_as_lost() -> None:
+    """Of 8 s, only the last 4 s were kept while the server was away."""
+    paper = talk(NumberServer(), list(range(1, 101)), limit_samples=65_280)
+    assert paper.text.split() == [str(number) for number in range(51, 101)]
+    assert paper.remarks == ["lost, for it was too long ago: 0:00:00 to 0:00:04"]
+
+
+@pytest.mark.usefixtures("impatience")
+def test_a_long_silence_is_not_said_again() -> None:
+    """After two minutes without a word, the server listens to the last half minute again."""
+    listened: list[int] = []
+
+    class Counting(NumberServer):
+        async def _hear(self, connection: ServerConnection, frame: bytes) -> bool:
+            listened.append(self.connections)
+            return await super()._hear(connection, frame)
+
+    numbers = [1] + [0] * 1_500 + [2] + [0] * 1_499 + [3]
+    paper = talk(Counting([Break(2, "error")]), numbers)
+    assert paper.text.split() == ["1", "2", "3"]
+    assert listened.count(2) <= 1_500 + 375
+
+
+@pytest.mark.usefixtures("impatience")
+def test_the_last_words_have_a_deadline_that_progress_extends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that listens to a third and then says nothing."""
+
+    async def tired(connection: ServerConnection) -> None:
+        await send(connection, type="session.created", id="sess-1", created=1)
+        async for message in connection:
+            if "append" in str(message):
+                await send(connection, type="transcription.delta", delta="one", end_s=1.0)
+
+    monkeypatch.setattr(client, "LAST_WORDS_S", 0.5)
+    with pytest.raises(client.Trouble, match=r"the last 2\.0 s were not transcribed in time"):
+        talk(tired, [1] * 37)
+
+
+def refusing(code: str) -> Callable[[ServerConnection], Any]:
+    """A server that has a reason not to serve."""
+
+    async def handler(connection: ServerConnection) -> None:
+        await send(connection, type="error", error="no", code=code)
+        await connection.close(1013)
+
+    return handler
+
+
+def test_a_first_refusal_that_will_not_pass_is_final() -> None:
+    with pytest.raises(client.Trouble, match="the server says: no"):
+        talk(refusing("model_not_found"), [1])
+
+
+@pytest.mark.usefixtures("impatience")
+@pytest.mark.parametrize("code", ["server_busy", "engine_unavailable", "server_stopping"])
+def test_a_first_refusal_that_passes_is_told_once_and_waited_for(code: str) -> None:
+    calls = 0
+    server = NumberServer()
+
+    async def busy_at_first(connection: ServerConnection) -> None:
+        nonlocal calls
+        calls += 1
+        await (server(connection) if calls > 3 else refusing(code)(connection))
+
+    paper = talk(busy_at_first, [1, 2])
+    assert paper.text.split() == ["1", "2"]
+    waiting, connected = paper.remarks
+    assert re.search(r"says: no \(what you say is kept; trying again\)", waiting)
+    assert connected == "connected again"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--url", "ftp://box"], ["--keep-minutes", "0"], ["--keep-minutes", "nan"], ["--no-such"]],
+)
+def test_wrong_usage_is_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        client.parse_options(arguments)
+    assert caught.value.code == 2

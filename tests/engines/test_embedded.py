@@ -1,0 +1,174 @@
+"""The embedded engine beyond what every engine must do."""
+
+import asyncio
+import gc
+import shutil
+import threading
+import weakref
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lanscribe.audio import Samples, duration_s, sample_count
+from lanscribe.config import EngineSettings
+from lanscribe.engines import model_store
+from lanscribe.engines.base import Token
+from lanscribe.engines.embedded import EmbeddedEngine
+from lanscribe.engines.recognizer import Recognizer
+from lanscribe.errors import EngineFailed, EngineUnavailable
+from tests.engines.conftest import BECKETT
+from tests.engines.driving import DEADLINE_S, drain, hear, text_of, words_of
+
+
+def test_it_is_english_only_and_has_measured_itself(embedded_engine: EmbeddedEngine) -> None:
+    info = embedded_engine.describe()
+    assert (info.name, info.model) == ("embedded", "moonshine-base-en")
+    assert info.languages == ("en",)
+    assert info.capacity >= 1
+
+
+def test_the_settings_overrule_the_measured_capacity() -> None:
+    engine = EmbeddedEngine.load(EngineSettings(sessions=3, threads=1))
+    assert engine.describe().capacity == 3
+    asyncio.run(engine.close())
+
+
+def test_without_a_model_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match=r"is not in .*; run: bash setup\.sh"):
+        EmbeddedEngine.load(EngineSettings(), tmp_path)
+
+
+def test_with_a_damaged_model_it_says_what_to_do(tmp_path: Path) -> None:
+    shutil.copytree(model_store.MODELS_DIR / "base-en", tmp_path / "base-en")
+    shutil.copytree(model_store.MODELS_DIR / "samples", tmp_path / "samples")
+    with (tmp_path / "base-en/step.onnx").open("r+b") as file:
+        file.seek(20_000_000)
+        file.write(b"\xff")
+    with pytest.raises(EngineUnavailable, match=r"step\.onnx is damaged.*bash setup\.sh"):
+        EmbeddedEngine.load(EngineSettings(), tmp_path)
+
+
+def test_it_hears_every_word(embedded_engine: EmbeddedEngine, beckett: Samples) -> None:
+    assert words_of(hear(embedded_engine, beckett)) == BECKETT
+
+
+def test_what_nobody_says_has_no_text(
+    embedded_engine: EmbeddedEngine, not_speech: dict[str, Samples]
+) -> None:
+    heard = {name: text_of(hear(embedded_engine, sound)) for name, sound in not_speech.items()}
+    assert heard == dict.fromkeys(not_speech, "")
+
+
+def test_long_silence_before_speech_hides_nothing(
+    embedded_engine: EmbeddedEngine, beckett: Samples
+) -> None:
+    silence = np.zeros(sample_count(60), dtype=np.float32)
+    tokens = hear(embedded_engine, np.concatenate([silence, beckett]))
+    assert words_of(tokens) == BECKETT
+    assert all(token.end_s > 59 for token in tokens if token.text)
+
+
+def test_a_long_file_keeps_all_of_its_words(
+    embedded_engine: EmbeddedEngine, beckett: Samples
+) -> None:
+    """Two minutes at once: no pause is long enough to be lost in, no word is said twice."""
+    tokens = hear(embedded_engine, np.concatenate([beckett] * 12), block_samples=10_000_000)
+    assert len(words_of(tokens)) == pytest.approx(12 * len(BECKETT), abs=6)
+
+
+async def spoken_live(
+    engine: EmbeddedEngine, samples: Samples
+) -> AsyncIterator[tuple[float, Token]]:
+    """Feed 0.1 s at a time, each when the one before is heard: (seconds fed, token)."""
+    session = engine.session()
+    await session.start()
+    tokens = aiter(session)
+    step, heard_s = sample_count(0.1), 0.0
+    for start in range(0, len(samples), step):
+        await session.feed(samples[start : start + step])
+        fed_s = duration_s(start + step)
+        while fed_s - heard_s > 0.5:
+            token = await anext(tokens)
+            heard_s = heard_s if token.text else token.end_s
+            yield fed_s, token
+    await session.finish()
+    async for token in tokens:
+        yield duration_s(len(samples)), token
+
+
+def test_words_come_while_they_are_spoken(
+    embedded_engine: EmbeddedEngine, beckett: Samples
+) -> None:
+    async def scenario() -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            pairs = [pair async for pair in spoken_live(embedded_engine, beckett)]
+        spoken = [(fed_s, token) for fed_s, token in pairs if token.text]
+        assert words_of([token for _, token in spoken]) == BECKETT
+        delays = [fed_s - token.end_s for fed_s, token in spoken]
+        assert np.median(delays) < 1.5
+        assert spoken[0][0] < 2.5
+
+    asyncio.run(scenario())
+
+
+def test_progress_comes_in_silence_too(embedded_engine: EmbeddedEngine) -> None:
+    async def scenario() -> None:
+        silence = np.zeros(sample_count(10), dtype=np.float32)
+        async with asyncio.timeout(DEADLINE_S):
+            pairs = [pair async for pair in spoken_live(embedded_engine, silence)]
+        ends = [token.end_s for _, token in pairs]
+        assert max(np.diff(ends)) < 0.7  # 0.3 s, and what is fed before that is waited for
+
+    asyncio.run(scenario())
+
+
+def test_a_broken_model_fails_its_session_only(
+    embedded_engine: EmbeddedEngine, beckett: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_self: Recognizer, _samples: Samples, *, is_behind: bool) -> list[Token]:
+        raise ValueError(f"bits fell over, is_behind={is_behind}")
+
+    async def scenario() -> None:
+        session = embedded_engine.session()
+        await session.start()
+        await session.feed(beckett)
+        with pytest.raises(EngineFailed, match="the server's log says why"):
+            await drain(session)
+        await session.feed(beckett)  # nobody hears it, and nobody waits
+        await session.finish()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recognizer, "hear", broken)
+        asyncio.run(scenario())
+    assert words_of(hear(embedded_engine, beckett)) == BECKETT
+
+
+def test_abort_gives_the_memory_back(embedded_engine: EmbeddedEngine, beckett: Samples) -> None:
+    async def scenario() -> None:
+        session = embedded_engine.session()
+        watched = weakref.ref(session._recognizer)
+        await session.start()
+        await session.feed(np.concatenate([beckett] * 2))
+        assert not (await anext(aiter(session))).text
+        await session.abort()
+        everyone = threading.Barrier(embedded_engine._pool.threads)  # so the job is over, too
+        meetings = [embedded_engine._pool.submit(everyone.wait) for _ in range(everyone.parties)]
+        await asyncio.gather(*(asyncio.wrap_future(one) for one in meetings))
+        gc.collect()
+        assert watched() is None
+
+    asyncio.run(scenario())
+
+
+def test_close_aborts_the_sessions_in_work(beckett: Samples) -> None:
+    async def scenario() -> None:
+        engine = EmbeddedEngine.load(EngineSettings(sessions=2, threads=1))
+        session = engine.session()
+        await session.start()
+        await session.feed(beckett)
+        await engine.close()
+        assert await drain(session) == []
+
+    asyncio.run(scenario())
