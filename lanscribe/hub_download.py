@@ -30,6 +30,7 @@ PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 DOWNLOADS = 2
 """Of one file, from its beginning, when what came is not what the hub announces."""
 RANGE_IS_OUTSIDE = 416
+LONG_TO_READ_BYTES = 500_000_000
 
 Say = Callable[[str], None]
 
@@ -72,10 +73,8 @@ def fetch(listing: Listing, file: RemoteFile, folder: Path, say: Say) -> None:
     """Put one file into the folder, continuing an interrupted download. Raises HubError."""
     path = folder / file.name
     with _explained(f"fetch {file.name}", listing.repository):
-        if _size_bytes(path) == file.size_bytes:
-            say(f"checking {file.name}")
-            if has_digest(path, file.digest):
-                return
+        if _size_bytes(path) == file.size_bytes and _is_announced(file, path, say):
+            return
         partial = partial_path(folder, file)
         for _ in range(DOWNLOADS):
             if _download(listing, file, partial, say):
@@ -116,8 +115,8 @@ def _download(listing: Listing, file: RemoteFile, partial: Path, say: Say) -> bo
         _lock(out, file.name)
         if out.tell() > file.size_bytes:
             out.truncate(0)
-        beginning = f", continued at {out.tell() / 1e9:.2f} GB" if out.tell() else ""
-        say(f"fetching {file.name}, {file.size_bytes / 1e9:.2f} GB{beginning}")
+        beginning = f", continued at {_amount(out.tell())}" if out.tell() else ""
+        say(f"fetching {file.name}, {_amount(file.size_bytes)}{beginning}")
         with tqdm(
             total=file.size_bytes,
             initial=out.tell(),
@@ -129,10 +128,14 @@ def _download(listing: Listing, file: RemoteFile, partial: Path, say: Say) -> bo
             _stream_to_the_end(url, file.size_bytes, out, bar)
         out.flush()
         os.fsync(out.fileno())
-    if _size_bytes(partial) != file.size_bytes:
-        return False
-    say(f"checking {file.name}")
-    return has_digest(partial, file.digest)
+    return _size_bytes(partial) == file.size_bytes and _is_announced(file, partial, say)
+
+
+def _is_announced(file: RemoteFile, path: Path, say: Say) -> bool:
+    """Whether a file of the right size has the right content."""
+    if file.size_bytes >= LONG_TO_READ_BYTES:
+        say(f"checking {file.name}")
+    return has_digest(path, file.digest)
 
 
 def _stream_to_the_end(url: str, size_bytes: int, out: BinaryIO, bar: tqdm) -> None:
@@ -199,6 +202,10 @@ def _size_bytes(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return -1
+
+
+def _amount(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
 
 
 def _hub() -> str:

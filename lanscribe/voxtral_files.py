@@ -19,7 +19,6 @@ from lanscribe.digests import has_digest, sha256_digest
 from lanscribe.installation import PROJECT_DIR
 
 REPOSITORY = "mistralai/Voxtral-Mini-4B-Realtime-2602"
-MODEL_DIR = PROJECT_DIR / "models" / "voxtral-mini-4b-realtime"
 WEIGHTS = "consolidated.safetensors"
 FILES = ("config.json", "params.json", "tekken.json", WEIGHTS)
 """In the order of fetching: what fails soon, fails first."""
@@ -31,6 +30,14 @@ _AGAIN = "run again: bash setup.sh"
 _OWN_COPY = "bash setup.sh --model-dir DIR uses a copy that is in the folder DIR"
 _LONGEST_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format itself."""
+
+
+def model_dir(project: Path = PROJECT_DIR) -> Path:
+    """Where the files are, or will be."""
+    return project / "models" / "voxtral-mini-4b-realtime"
+
+
+MODEL_DIR = model_dir()
 
 
 class FilesError(Exception):

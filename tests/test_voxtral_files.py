@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -19,31 +18,8 @@ from lanscribe import hub_download, voxtral_files
 from lanscribe.voxtral_files import FILES, REPOSITORY, WEIGHTS, FilesError, adopt, fault, install
 from tests.model_hub import COMMIT, Fault, Hub, Server
 from tests.projects import DEADLINE_S, copy_project
+from tests.voxtral_copy import CONTENT, MIB, PARAMS
 
-MIB = 1 << 20
-PARAMS = {
-    "dim": 3072,
-    "n_layers": 26,
-    "n_heads": 32,
-    "vocab_size": 131_072,
-    "multimodal": {"whisper_model_args": {}},
-}
-
-
-def safetensors(data: bytes) -> bytes:
-    """A file in that format with one tensor."""
-    entry = {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}
-    header = json.dumps({"__metadata__": {"format": "pt"}, "weight": entry}).encode()
-    return struct.pack("<Q", len(header)) + header + data
-
-
-WEIGHTS_CONTENT = safetensors(bytes(range(256)) * (3 * MIB // 256))
-CONTENT = {
-    WEIGHTS: WEIGHTS_CONTENT,
-    "config.json": b'{"architectures": ["VoxtralRealtimeForConditionalGeneration"]}',
-    "params.json": json.dumps(PARAMS).encode(),
-    "tekken.json": b'{"config": {}, "audio": {"sampling_rate": 16000}}',
-}
 UNWANTED = {"model.safetensors": b"the same once more", "README.md": b"# Voxtral"}
 
 
