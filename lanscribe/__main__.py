@@ -6,10 +6,10 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lanscribe import __version__, config, doctor, logs, network
+from lanscribe import __version__, config, delay, doctor, logs, network, plan_report
 from lanscribe.engines import load_engine
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ConfigError, LanscribeError
@@ -29,12 +29,19 @@ _FLAGS = {
 }
 """Flag of the command line -> the setting it overrules."""
 
+_TOOLS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "doctor": lambda options: doctor.main(["--json"] if options.json else []),
+    "plan": plan_report.run,
+    "delay": delay.run,
+}
+"""Commands that need no settings."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; its exit status: 0 done, 1 failed, 2 wrong flags or settings."""
     options = _parser().parse_args(arguments)
-    if options.command == "doctor":
-        return doctor.main(["--json"] if options.json else [])
+    if tool := _TOOLS.get(options.command):
+        return tool(options)
     try:
         settings = _settings(options)
     except ConfigError as error:
@@ -61,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings_flags(print_env)
     examine = commands.add_parser("doctor", help="check this machine and the installation")
     examine.add_argument("--json", action="store_true", help="print for programs")
+    plan_report.add_flags(
+        commands.add_parser("plan", help="whether Voxtral fits into a GPU's memory")
+    )
+    delay.add_flags(commands.add_parser("delay", help="a model folder with another delay"))
     return parser
 
 
