@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # ships no types
 from hypothesis import given
 from hypothesis import strategies as st
 
