@@ -12,6 +12,7 @@ PURE = [
     "audio.py",
     "errors.py",
     "events.py",
+    "gpu_verdict.py",
     "limits.py",
     "plan.py",
     "session.py",
@@ -27,6 +28,7 @@ IMPURE = {"asyncio", "socket", "threading", "time", "websockets", "starlette", "
 LEVELS = [
     {"__main__"},
     {"server", "transport", "doctor"},
+    {"vllm_setup"},
     {"machine", "gpu"},
     {"gpu_verdict", "plan_report", "voxtral_files"},
     {"plan"},
