@@ -9,6 +9,7 @@ B's; with a mutation of tests.vllm.mutations if one is named:
 
 import argparse
 import json
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def main() -> None:
     for mutation in options.mutation:
         with mutations.applied(mutation):
             reports[mutation] = compare(load(options.quantized, **MISTRAL, **FOUR_BITS), plain)
-    print(json.dumps(reports))
+    sys.stdout.write(json.dumps(reports))
 
 
 def load(checkpoint: Path, **options: Any) -> nn.Module:
