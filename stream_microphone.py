@@ -24,7 +24,7 @@ import signal
 import sys
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from http.client import HTTPException
 from pathlib import Path
@@ -84,12 +84,12 @@ def realtime_url(text: str) -> str:
 
 def explain(error: Exception, url: str) -> Trouble:
     """What an error of the connection means for the person at the terminal."""
-    at, what = urlsplit(url).netloc, str(error).strip("<>") or "it is silent"
+    what = str(error).strip("<>").replace("503:", "503, it may be loading:") or "it is silent"
     if isinstance(error, ConnectionClosed):
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif not isinstance(error, OSError | WebSocketException):
         what = "it names no model"
-    line = f"no connection to {at}: {what}: is serve.sh running, are --url and --api-key right?"
+    line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
     return Trouble(line, passes=bool(re.search(r" 50[234]\b|hung up, (?!1008)", what)))
 
 
@@ -211,9 +211,8 @@ class Stitch:
 def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
     """Whether they agree but for case, punctuation, and a last old word that is cut short."""
     pairs = [(bare(a), bare(b)) for a, b in zip(old, new, strict=False)]
-    is_cut = (
-        len(old) == len(new) and len(pairs[-1][0]) > 2 and pairs[-1][1].startswith(pairs[-1][0])
-    )
+    *_, (last, other) = pairs or [("", "")]
+    is_cut = len(old) == len(new) and len(last) > 2 and other.startswith(last)
     return all(a == b for a, b in pairs[: len(pairs) - is_cut])
 
 
@@ -226,23 +225,25 @@ class Lines:
     """Breaks a text that grows into lines, at the end of a sentence where there is one."""
 
     def __init__(self) -> None:
-        self._column, self._last, self._has_gap, self.has_begun = 0, "", False, False
+        self.line, self._has_gap = "", False
 
     def feed(self, text: str) -> str:
         """`text` with line breaks; white space waits for the word after it."""
         out = []
         for word in filter(None, re.split(r"(\s+)", text)):
             if word.isspace():
-                self._has_gap = self._column > 0
+                self._has_gap = bool(self.line)
                 continue
             if self._has_gap:
-                ends_sentence = self._last[-1:] in ".!?" and len(self._last) > 4  # not "Mrs."
-                is_full = self._column >= (40 if ends_sentence else 80)
+                ends_sentence = re.search(r"\w{4}[.!?]+$", self.line)  # not "Mrs."
+                is_full = len(self.line) >= (40 if ends_sentence else 80)
                 out.append("\n" if is_full else " ")
-                self._column = 0 if is_full else self._column
+                self.line = "" if is_full else f"{self.line} "
+            elif len(self.line) >= 40 and self.line[-1] in "\u3001\u3002\uff01\uff0c\uff1f":
+                out.append("\n")  # Chinese and Japanese have punctuation, but no spaces
+                self.line = ""
             out.append(word)
-            self._column, self._last, self._has_gap = self._column + len(word) + 1, word, False
-            self.has_begun = True
+            self.line, self._has_gap = self.line + word, False
         return "".join(out)
 
 
@@ -328,21 +329,21 @@ class Screen:
             self._file = save.open("a", encoding="utf-8") if save else None
         except OSError as error:
             raise Trouble(f"cannot write --save {save}: {error.strerror}") from error
-        self._console = Console(stderr=True, soft_wrap=True)
+        self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and sys.stdout.isatty()
-        self._lines, self._line, self._status = Lines(), "", Text()
+        self._lines, self._status = Lines(), Text()
         self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
         if is_live:
             self._live.start()
 
     def write(self, text: str) -> None:
         """Go on with the transcript. Raises OutputTrouble."""
+        before = self._lines.line
         text = self._lines.feed(text)
         if self._is_joint:
-            *full, self._line = f"{self._line}{text}".split("\n")
-            for line in full:
-                self._console.print(Text(line))
+            for line in f"{before}{text}".split("\n")[:-1]:
+                self._console.print(Text(line), soft_wrap=True)
         try:
             for file in filter(None, (self._file, None if self._is_joint else sys.stdout)):
                 file.write(text)
@@ -353,32 +354,33 @@ class Screen:
 
     def tell(self, line: str) -> None:
         """A remark, on stderr."""
-        self._console.print(Text(line, style="dim"))
+        self._console.print(Text(line, style="dim"), soft_wrap=True)
 
     def show(self, state: str, level_dbfs: float, recorded_s: float, lag_s: float) -> None:
         """Renew the live line."""
         cells = round(min(20, max(0, 20 + level_dbfs / 3))) if level_dbfs > -60 else 0
         self._status = Text.assemble(
-            (state, "bold green" if state == "connected" else "bold yellow"),
-            f"  {timedelta(seconds=int(recorded_s))}  ",
+            (f"{state}  ", "bold green" if state == "connected" else "bold yellow"),
+            f"{timedelta(seconds=int(recorded_s))}  ",
             ("█" * cells, "green" if level_dbfs < -3 else "red"),
-            ("░" * (20 - cells), "dim"),
-            f" {max(level_dbfs, -99):4.0f} dB  lag {lag_s:.1f} s",
+            ("░" * (20 - cells) + " ", "dim"),
+            f"{max(level_dbfs, -99):3.0f} dB  lag {lag_s:.1f} s",
         )
 
     def close(self) -> None:
         """Leave the terminal as it was, the transcript on it and ended by a newline."""
         self._live.stop()
-        end = f"{self._line}\n" if self._lines.has_begun else ""
+        end = "\n" if self._lines.line else ""
         with suppress(OSError):
-            sys.stdout.write(end)
+            sys.stdout.write(self._lines.line + end if self._is_joint else end)
             sys.stdout.flush()
             if self._file:
-                self._file.write(end[-1:])
+                self._file.write(end)
                 self._file.close()
 
     def _picture(self) -> Group:
-        return Group(*([Text(self._line)] if self._line else []), self._status)
+        tail = [Text(self._lines.line)] if self._is_joint and self._lines.line else []
+        return Group(*tail, self._status)
 
 
 class Talk:
@@ -617,23 +619,15 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def run(options: argparse.Namespace) -> int:
-    """Do what the options say; the exit status. Raises Trouble."""
-    if options.list_devices:
-        return list_devices()
-    screen = Screen(options.save)
-    try:
-        return asyncio.run(listen(options, screen))
-    finally:
-        screen.close()
-
-
 def main() -> int:
     """Run the program; its exit status."""
     options = parse_options()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        return run(options)
+        if options.list_devices:
+            return list_devices()
+        with closing(Screen(options.save)) as screen:
+            return asyncio.run(listen(options, screen))
     except Trouble as trouble:
         sys.stderr.write(f"{Path(__file__).name}: {trouble}\n")
         return 1

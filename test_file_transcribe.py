@@ -81,12 +81,12 @@ def realtime_url(text: str) -> str:
 
 def explain(error: Exception, url: str) -> Trouble:
     """What an error of the connection means for the person at the terminal."""
-    at, what = urlsplit(url).netloc, str(error).strip("<>") or "it is silent"
+    what = str(error).strip("<>").replace("503:", "503, it may be loading:") or "it is silent"
     if isinstance(error, ConnectionClosed):
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif not isinstance(error, OSError | WebSocketException):
         what = "it names no model"
-    line = f"no connection to {at}: {what}: is serve.sh running, are --url and --api-key right?"
+    line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
     return Trouble(line, passes=bool(re.search(r" 50[234]\b|hung up, (?!1008)", what)))
 
 
@@ -222,7 +222,7 @@ class Screen:
     def __init__(self, duration_s: float, *, shows_text: bool) -> None:
         self._duration_s = duration_s
         self._shows_text = shows_text
-        self._console = Console(stderr=True, soft_wrap=True)
+        self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and shows_text and sys.stdout.isatty()
         self._line, self._space, self._has_begun = "", "", False
@@ -250,7 +250,7 @@ class Screen:
 
     def tell(self, line: str) -> None:
         """A remark, on stderr."""
-        self._console.print(Text(line))
+        self._console.print(Text(line), soft_wrap=True)
 
     def close(self, *, is_whole: bool) -> None:
         """Leave the terminal as it was, the transcript on it and ended by a newline."""
@@ -265,7 +265,7 @@ class Screen:
         while len(self._line) > width:
             cut = max(self._line.rfind(" ", 0, width + 1), 0) or width
             full, self._line = self._line[:cut], self._line[cut:].lstrip(" ")
-            self._console.print(Text(full))
+            self._console.print(Text(full), soft_wrap=True)
 
     def _picture(self) -> Group:
         return Group(*([Text(self._line)] if self._line else []), self._progress)

@@ -3,8 +3,6 @@
 From the moment it is decoded, audio is 16 kHz mono float32 in [-1, 1): `Samples`, shape (n,).
 """
 
-from collections import deque
-
 import numpy as np
 import numpy.typing as npt
 
@@ -45,41 +43,54 @@ def samples_to_pcm16(samples: Samples) -> bytes:
     return bytes(scaled.astype("<i2"))
 
 
-class SampleBuffer:
-    """A first-in, first-out store of samples whose memory follows their number.
+class SampleRing:
+    """A store of samples by their absolute index, whose memory follows their number.
 
     Small appends are merged into blocks of a second, so that ten thousand appends of one
     sample cost what one append of ten thousand does.
     """
 
     def __init__(self) -> None:
-        self._blocks: deque[Samples] = deque()
-        self._filled = 0
-        self._count = 0
+        self._blocks: dict[int, Samples] = {}
+        self.oldest = 0
+        """The index of the oldest sample in store."""
+        self.end = 0
+        """The index of the next sample to come."""
 
     def __len__(self) -> int:
         """How many samples are in store."""
-        return self._count
+        return self.end - self.oldest
 
     def append(self, samples: Samples) -> None:
         """Add samples, shape (n,), at the end."""
-        self._count += len(samples)
         while len(samples):
-            if not self._blocks or self._filled == _BLOCK_SAMPLES:
-                self._blocks.append(np.empty(_BLOCK_SAMPLES, dtype=np.float32))
-                self._filled = 0
-            room = min(_BLOCK_SAMPLES - self._filled, len(samples))
-            self._blocks[-1][self._filled : self._filled + room] = samples[:room]
-            self._filled += room
+            number, filled = divmod(self.end, _BLOCK_SAMPLES)
+            block = self._blocks.setdefault(number, np.empty(_BLOCK_SAMPLES, dtype=np.float32))
+            room = min(_BLOCK_SAMPLES - filled, len(samples))
+            block[filled : filled + room] = samples[:room]
+            self.end += room
             samples = samples[room:]
 
-    def pop_block(self) -> Samples:
-        """Take the oldest samples, shape (n,), n up to one second; (0,) when there are none."""
-        if not self._blocks:
+    def read(self, start: int) -> Samples:
+        """Samples from index start on, shape (n,), n up to one second; (0,) at the end.
+
+        Raises IndexError when they were forgotten.
+        """
+        if not self.oldest <= start <= self.end:
+            raise IndexError(f"sample {start} of {self.oldest} to {self.end}")
+        if start == self.end:
             return np.empty(0, dtype=np.float32)
-        block = self._blocks.popleft()
-        if not self._blocks:
-            block = block[: self._filled]
-            self._filled = 0
-        self._count -= len(block)
+        number, offset = divmod(start, _BLOCK_SAMPLES)
+        return self._blocks[number][offset : self.end - number * _BLOCK_SAMPLES]
+
+    def forget(self, before: int) -> None:
+        """Drop samples with an index less than before."""
+        for number in range(self.oldest // _BLOCK_SAMPLES, before // _BLOCK_SAMPLES):
+            self._blocks.pop(number, None)
+        self.oldest = max(self.oldest, min(before, self.end))
+
+    def take(self) -> Samples:
+        """Read the oldest samples, shape (n,), and forget them."""
+        block = self.read(self.oldest)
+        self.forget(self.oldest + len(block))
         return block

@@ -45,6 +45,25 @@ class EngineSettings(_Table):
     """Worker threads of the embedded engine; 0 is one for each core this process may use."""
 
 
+class RolloverSettings(_Table):
+    """How one endless session is made out of limited engine sessions."""
+
+    target_s: float = Field(default=240.0, ge=1, le=86_400)
+    """After this much audio an engine session makes way for the next at the next pause."""
+    limit_s: float = Field(default=300.0, ge=2, le=86_400)
+    """After this much audio it makes way at once, in the middle of speech."""
+    pause_s: float = Field(default=0.5, ge=0.1, le=10)
+    """How long it has to be quiet to be a pause."""
+    overlap_s: float = Field(default=4.0, ge=0.5, le=60)
+    """Audio that is heard again when there was no pause; repeated words are left out."""
+    rut_s: float = Field(default=16.0, ge=2, le=3600)
+    """Speech without a single word after which the engine session is given up."""
+    stall_s: float = Field(default=10.0, ge=0.1, le=3600)
+    """How long an engine may say nothing at all while it has audio, before it is given up."""
+    retry_s: float = Field(default=300.0, ge=0, le=86_400)
+    """How long an engine that is away is waited for; audio waits meanwhile."""
+
+
 class ServerSettings(_Table):
     """Where the server listens."""
 
@@ -100,6 +119,7 @@ class Settings(_Table):
 
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
+    rollover: RolloverSettings = RolloverSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()

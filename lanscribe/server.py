@@ -16,6 +16,7 @@ from lanscribe.config import AuthSettings, Settings
 from lanscribe.connection import Connection, refuse
 from lanscribe.dialects.base import Dialect, Message
 from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import AuthError, EngineUnavailable, LanscribeError
 from lanscribe.limits import Slots, check_host, check_origin, check_peer_is_home
@@ -67,8 +68,8 @@ class Gateway:
         self._started_unix_s = int(time.time())
 
     def engine_loaded(self, engine: Engine) -> None:
-        """Begin to serve with `engine`."""
-        self._engine = engine
+        """Begin to serve with `engine`, whose sessions become endless here."""
+        self._engine = EndlessEngine(engine, self._settings.rollover)
         self._slots = Slots(engine.describe().capacity)
 
     async def drain(self) -> None:

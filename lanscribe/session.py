@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lanscribe.audio import SampleBuffer, Samples, duration_s
+from lanscribe.audio import SampleRing, Samples, duration_s
 from lanscribe.engines.base import Token
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.events import (
@@ -32,7 +32,7 @@ MAX_UTTERANCES = 64
 
 @dataclass(slots=True, eq=False)
 class _Utterance:
-    waiting: SampleBuffer = field(default_factory=SampleBuffer)
+    waiting: SampleRing = field(default_factory=SampleRing)
     transcript: Transcript = field(default_factory=Transcript)
     taken_samples: int = 0
     is_committed: bool = False
@@ -107,7 +107,7 @@ class Session:
     def take_audio(self) -> Samples:
         """The next audio for the engine, shape (n,), n up to one second; (0,) if there is none."""
         head = self._utterances[0]
-        block = head.waiting.pop_block()
+        block = head.waiting.take()
         head.taken_samples += len(block)
         return block
 

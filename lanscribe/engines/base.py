@@ -57,7 +57,11 @@ class EngineSession(ABC):
 
     @abstractmethod
     async def finish(self) -> None:
-        """Say that no more audio comes; the iteration ends after the last token."""
+        """Say that no more audio comes; the iteration ends after the last token.
+
+        The last token, with or without text, ends where the audio does: an iteration that ends
+        short of that has broken off.
+        """
 
     @abstractmethod
     async def abort(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from lanscribe.audio import (
-    SampleBuffer,
+    SampleRing,
     Samples,
     duration_s,
     pcm16_to_samples,
@@ -68,7 +68,7 @@ class EmbeddedEngine(Engine):
         if fault := model_store.problem(settings.model, models_dir):
             raise EngineUnavailable(f"{fault}; run: bash setup.sh")
         folder = model_store.model_dir(settings.model, models_dir)
-        pool = WorkerPool(settings.threads or _usable_cores())
+        pool = WorkerPool(settings.threads or usable_cores())
         engine = cls(settings.model, Moonshine(folder), VoiceDetector(folder), pool)
         if settings.sessions:
             engine._capacity = settings.sessions
@@ -129,7 +129,7 @@ class EmbeddedSession(EngineSession):
         self._recognizer: Recognizer | None = recognizer
         self._pool = pool
         self._sessions = sessions
-        self._waiting = SampleBuffer()
+        self._waiting = SampleRing()
         self._tokens: deque[Token] = deque()
         self._changed = asyncio.Condition()
         self._work: asyncio.Task[None] | None = None
@@ -208,7 +208,7 @@ class EmbeddedSession(EngineSession):
             )
             if not len(self._waiting):
                 return None
-            block = self._waiting.pop_block()
+            block = self._waiting.take()
             self._changed.notify_all()
             return block
 
@@ -233,13 +233,14 @@ class EmbeddedSession(EngineSession):
         """Free what the session holds, and wake whoever waits for it."""
         self._sessions.discard(self)
         self._recognizer = None
-        self._waiting = SampleBuffer()
+        self._waiting = SampleRing()
         self._is_over = True
         async with self._changed:
             self._changed.notify_all()
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

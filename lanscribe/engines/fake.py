@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from lanscribe.audio import SampleBuffer, Samples, duration_s, sample_count
+from lanscribe.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 
@@ -61,7 +61,7 @@ class FakeSession(EngineSession):
     """One utterance of numbers."""
 
     def __init__(self) -> None:
-        self._waiting = SampleBuffer()
+        self._waiting = SampleRing()
         self._frame: Samples = np.empty(0, dtype=np.float32)
         self._heard_samples = 0
         self._is_first_word = True
@@ -84,7 +84,7 @@ class FakeSession(EngineSession):
             self._changed.notify_all()
 
     async def finish(self) -> None:
-        """The iteration ends with what is waiting; a last part of a frame is not heard."""
+        """The iteration ends with what is waiting; a part of a frame at the end is heard as one."""
         async with self._changed:
             self._is_finished = True
             self._changed.notify_all()
@@ -93,7 +93,7 @@ class FakeSession(EngineSession):
         """The iteration ends at once."""
         async with self._changed:
             self._is_aborted = True
-            self._waiting = SampleBuffer()
+            self._waiting = SampleRing()
             self._changed.notify_all()
 
     async def __aiter__(self) -> AsyncIterator[Token]:
@@ -103,6 +103,8 @@ class FakeSession(EngineSession):
             while len(self._frame) >= FRAME_SAMPLES and not self._is_aborted:
                 frame, self._frame = np.split(self._frame, [FRAME_SAMPLES])
                 yield self._hear(frame)
+        if len(self._frame) and not self._is_aborted:
+            yield self._hear(self._frame)
 
     async def _next_block(self) -> Samples | None:
         async with self._changed:
@@ -111,12 +113,12 @@ class FakeSession(EngineSession):
             )
             if self._is_aborted or not len(self._waiting):
                 return None
-            block = self._waiting.pop_block()
+            block = self._waiting.take()
             self._changed.notify_all()
             return block
 
     def _hear(self, frame: Samples) -> Token:
-        self._heard_samples += FRAME_SAMPLES
+        self._heard_samples += len(frame)
         end_s = duration_s(self._heard_samples)
         number = round(float(frame[0] / _LEVEL))
         if number == 0:

@@ -139,9 +139,9 @@ class _Segment:
         self._held.clear()
 
     def listen(self, heard_s: float, silence_s: float) -> list[Settled]:
-        """A new hypothesis, if there is enough new sound for one."""
+        """What another hypothesis settles, if there is enough new sound for one."""
         is_quiet = silence_s >= self._policy.tail_s
-        if duration_s(sum(map(len, self._pending))) < (0.01 if is_quiet else self._policy.hop_s):
+        if not is_quiet and duration_s(sum(map(len, self._pending))) < self._policy.hop_s:
             return []
         return self._agreement.update(self._hypothesis(), heard_s, is_quiet=is_quiet)
 
@@ -152,14 +152,17 @@ class _Segment:
         return self._agreement.finish(units, heard_s)
 
     def _hypothesis(self) -> list[Unit]:
-        if self._pending:
-            self._features.append(self._model, np.concatenate(self._pending))
-            self._pending.clear()
+        """What the sound so far says, after what is emitted; computed only for new sound."""
+        agreement = self._agreement
+        if not self._pending:
+            return agreement.units
+        self._features.append(self._model, np.concatenate(self._pending))
+        self._pending.clear()
         heard = self._model.encode(self._features)
         if heard is None:
             return []
-        agreement = self._agreement
-        return self._model.decode(heard, prefix=agreement.emitted, guess=agreement.guess)
+        guess = [token for unit in agreement.units for token in unit.tokens]
+        return self._model.decode(heard, prefix=agreement.emitted, guess=guess)
 
     def _is_noise(self, units: list[Unit]) -> bool:
         if self._agreement.emitted or not units:

@@ -49,14 +49,20 @@ class Policy:
     """No segment is longer: the model was trained on such lengths."""
     tail_s: float = 0.256
     """Silence after the last speech which the model gets to hear."""
-    hop_s: float = 0.3
+    hop_s: float = 0.4
     """A new hypothesis after so much new sound."""
-    sure_log_probability: float = -0.1
-    """At and above it a word counts as sure."""
-    sure_s: float = 0.3
-    """A sure word is emitted when it stood in the hypotheses for so long."""
-    unsure_s: float = 0.6
-    """Any other word."""
+    settle_s: float = 0.3
+    """A word is emitted when it has stood in the hypotheses for so long."""
+    doubt_s: float = 1.0
+    """A word waits so much longer for each nat that its log-probability is below zero."""
+    most_doubt_s: float = 0.5
+    """But no more than this."""
+    quiet_s: float = 0.1
+    """How long any word has to stand once speech has stopped."""
+
+    def needed_s(self, unit: Unit) -> float:
+        """How long `unit` has to stand while speech goes on."""
+        return self.settle_s + min(-unit.log_probability * self.doubt_s, self.most_doubt_s)
 
 
 class Edge(Enum):
@@ -141,20 +147,20 @@ class Agreement:
         """The tokens emitted so far: every hypothesis has to continue them."""
 
     @property
-    def guess(self) -> list[int]:
-        """The tokens of the last hypothesis after the emitted ones."""
-        return [token for unit in self._units for token in unit.tokens]
+    def units(self) -> list[Unit]:
+        """What the last hypothesis has after the emitted tokens."""
+        return list(self._units)
 
     def update(
         self, units: Sequence[Unit], heard_s: float, *, is_quiet: bool = False
     ) -> list[Settled]:
         """Compare a hypothesis from `heard_s` of sound with those before; what is settled now.
 
-        is_quiet: speech has stopped, so no word is cut off and none waits any longer.
+        is_quiet: speech has stopped, so no word is cut off any more.
         """
         self._remember(units, heard_s)
         count = 0
-        while count < len(units) and (is_quiet or self._has_stood(count, heard_s)):
+        while count < len(units) and self._has_stood(count, heard_s, is_quiet):
             count += 1
         while count and not units[count - 1].is_word:
             count -= 1  # a mark may still change until a word follows it
@@ -162,13 +168,10 @@ class Agreement:
 
     def finish(self, units: Sequence[Unit], heard_s: float) -> list[Settled]:
         """The last hypothesis about the segment: all of it is settled."""
-        known = len(self._units)
         self._remember(units, heard_s)
-        settled = self._settle(len(units))
-        stood = [one.since_s is not None and one.since_s < heard_s for one in settled]
         return [
-            one if is_old and known else Settled(one.unit, None)
-            for one, is_old in zip(settled, stood, strict=True)
+            Settled(one.unit, None) if one.since_s == heard_s else one
+            for one in self._settle(len(units))
         ]
 
     def _remember(self, units: Sequence[Unit], heard_s: float) -> None:
@@ -180,10 +183,9 @@ class Agreement:
         self._units = list(units)
         self._since_s = self._since_s[:same] + [heard_s] * (len(units) - same)
 
-    def _has_stood(self, index: int, heard_s: float) -> bool:
+    def _has_stood(self, index: int, heard_s: float, is_quiet: bool) -> bool:
         policy = self._policy
-        is_sure = self._units[index].log_probability >= policy.sure_log_probability
-        needed_s = policy.sure_s if is_sure else policy.unsure_s
+        needed_s = policy.quiet_s if is_quiet else policy.needed_s(self._units[index])
         return heard_s - self._since_s[index] >= needed_s - policy.block_s
 
     def _settle(self, count: int) -> list[Settled]:

@@ -1,6 +1,9 @@
 """stream_microphone.py as people run it, on a sound card, with servers that come and go."""
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from tests.clients.peers import greet, hear, say, server
 from tests.clients.program import DEADLINE_S, Program
 from tests.clients.sound import SoundCard
 from tests.clients.test_file_client import BECKETT, refused_port
-from tests.conftest import Server, StartServer
+from tests.conftest import PROJECT_DIR, Server, StartServer
 
 SCRIPT = "stream_microphone.py"
 StartMicrophone = Callable[..., Program]
@@ -209,6 +212,21 @@ def test_an_unplugged_microphone_ends_it_with_the_last_words(
     assert program.wait() == 1
     assert heard(program.out.text) == list(range(1, 20))
     assert "default stopped recording: was it unplugged?" in program.err.text.splitlines()[-1]
+
+
+def test_a_reader_that_leaves(
+    sound_card: SoundCard, fake_server: Server, numbers_wav: MakeNumbers
+) -> None:
+    command = [sys.executable, str(PROJECT_DIR / SCRIPT), "--url", fake_server.url]
+    pipe, environ = subprocess.PIPE, {**os.environ, **sound_card.environment}
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environ, text=True) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        assert "Ctrl-C ends" in program.stderr.readline()
+        sound_card.play(numbers_wav(loud(range(1, 20))))
+        assert program.stderr.read() == f"{SCRIPT}: cannot write the transcript: Broken pipe\n"
+    assert program.returncode == 1
 
 
 def failure(program: Program) -> str:

@@ -131,8 +131,17 @@ def test_lines_end_with_a_sentence_or_when_they_are_full() -> None:
     broken = client.Lines().feed(text)
     first, *others = broken.split("\n")
     assert first == "I met the doctor yesterday, and then Mrs. Smith."
-    assert [len(line) for line in others] == [80, 79, 49]
+    assert [len(line) for line in others] == [80, 84, 44]
     assert client.Lines().feed("a" * 300) == "a" * 300
+    lines = client.Lines()
+    pieces = ["A sentence in so many pieces is", " not", " bro", "ken", ".", " Is it", "?"]
+    assert "".join(map(lines.feed, pieces)).endswith("broken.\nIs it?")
+
+
+def test_lines_end_without_spaces_too() -> None:
+    lines, sentence = client.Lines(), "\u4eca\u65e5\u306f\u3044\u3044\u5929\u6c17\u3067\u3059\u3002"
+    text = "".join(lines.feed(sentence) for _ in range(10))
+    assert text == "\n".join([sentence * 4, sentence * 4, sentence * 2])
 
 
 def test_lines_begin_and_end_without_a_space() -> None:

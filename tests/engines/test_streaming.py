@@ -10,6 +10,7 @@ from lanscribe.engines.streaming import Agreement, Edge, Policy, Segmenter, Sett
 
 POLICY = Policy()
 SURE, UNSURE = -0.001, -3.0
+SLOWEST_S = POLICY.settle_s + POLICY.most_doubt_s
 
 
 def blocks(seconds: float) -> int:
@@ -94,9 +95,9 @@ def test_a_sure_word_is_emitted_sooner_than_an_unsure_one() -> None:
                 return step / 10
         raise AssertionError("never")
 
-    assert settles_at(SURE) == pytest.approx(POLICY.sure_s, abs=0.1)
-    assert settles_at(UNSURE) == pytest.approx(POLICY.unsure_s, abs=0.1)
-    assert settles_at(SURE) < settles_at(UNSURE)
+    assert settles_at(SURE) == pytest.approx(POLICY.settle_s, abs=0.1)
+    assert settles_at(UNSURE) == pytest.approx(SLOWEST_S, abs=0.1)
+    assert settles_at(SURE) < settles_at(-0.3) < settles_at(UNSURE)
 
 
 def test_a_word_that_changes_starts_to_wait_again() -> None:
@@ -104,15 +105,15 @@ def test_a_word_that_changes_starts_to_wait_again() -> None:
     assert agreement.update(words("ice cream", UNSURE), 1.0) == []
     assert agreement.update(words("I scream", UNSURE), 1.4) == []
     assert agreement.update(words("I scream", UNSURE), 1.7) == []
-    assert text(agreement.update(words("I scream", UNSURE), 1.4 + POLICY.unsure_s)) == "I scream"
+    assert text(agreement.update(words("I scream", UNSURE), 1.4 + SLOWEST_S)) == "I scream"
 
 
 def test_words_after_a_doubtful_one_wait_for_it() -> None:
     agreement = Agreement(POLICY)
     first = [*words("well", UNSURE), *words("known", SURE)]
     agreement.update(first, 1.0)
-    assert agreement.update(first, 1.0 + POLICY.sure_s) == []
-    assert text(agreement.update(first, 1.0 + POLICY.unsure_s)) == "well known"
+    assert agreement.update(first, 1.0 + POLICY.settle_s) == []
+    assert text(agreement.update(first, 1.0 + SLOWEST_S)) == "well known"
 
 
 def test_a_mark_waits_until_a_word_follows_it() -> None:
@@ -123,18 +124,20 @@ def test_a_mark_waits_until_a_word_follows_it() -> None:
     assert text(agreement.update(words(". now"), 5.0)) == ". now"
 
 
-def test_quiet_means_that_no_word_waits_any_longer() -> None:
+def test_quiet_means_that_no_word_waits_long() -> None:
     agreement = Agreement(POLICY)
-    assert text(agreement.update(words("the end .", UNSURE), 1.0, is_quiet=True)) == "the end"
+    assert agreement.update(words("the end .", UNSURE), 1.0) == []
+    settled = agreement.update(words("the end .", UNSURE), 1.0 + POLICY.quiet_s, is_quiet=True)
+    assert text(settled) == "the end"
     assert text(agreement.finish(words("."), 1.3)) == "."
 
 
-def test_what_was_emitted_is_the_prefix_and_the_rest_the_guess() -> None:
+def test_what_was_emitted_is_the_prefix_and_the_rest_is_kept() -> None:
     agreement = Agreement(POLICY)
     agreement.update(words("one two"), 1.0)
     agreement.update([*words("one two"), *words("three", UNSURE)], 2.0)
     assert agreement.emitted == [one.tokens[0] for one in words("one two")]
-    assert agreement.guess == [one.tokens[0] for one in words("three")]
+    assert agreement.units == words("three", UNSURE)
 
 
 def test_a_word_keeps_the_time_at_which_it_turned_up() -> None:
@@ -182,4 +185,4 @@ def test_emitted_text_only_grows_and_ends_as_the_final_text(
     deltas += agreement.finish(words(" ".join(last)), heard_s)
     assert deltas[: len(before)] == before
     assert [one.unit for one in deltas[len(before) :]] == words(" ".join(last))
-    assert agreement.guess == []
+    assert agreement.units == []

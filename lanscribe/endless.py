@@ -1,0 +1,278 @@
+"""One endless engine session out of limited ones.
+
+A planned rollover, a limit, a rut, a stall and a crash are the same act: the engine session
+ends, the next one listens from a safe place on, and the text is stitched. Whoever iterates
+notices nothing: tokens stay append-only, and their times are those of the whole audio.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
+
+from lanscribe.audio import SampleRing, Samples, duration_s, sample_count
+from lanscribe.config import RolloverSettings
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
+from lanscribe.rollover import FRAME_SAMPLES, Cut, Rollover, Start, within
+from lanscribe.stitch import Seam, words_of
+
+log = logging.getLogger(__name__)
+
+MAX_UNHEARD_S = 30.0
+MAX_WAITING_TOKENS = 256
+MAX_FAILURES = 3
+"""How often engine sessions may break with no progress between before the client is told."""
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+UNHEARD_AT_END_S = 0.1
+"""An engine session that listened this much less far than it was fed has broken off."""
+UNHEARD_WHEN_OPEN_S = 1.0
+"""So much may stay unheard while more audio is awaited: a model's delay, part of a frame."""
+KEPT_S = 60.0
+"""How much heard audio, and how many words, are kept for a successor."""
+
+
+class EndlessEngine(Engine):
+    """An engine whose sessions have no limit, made of one whose sessions have."""
+
+    def __init__(self, engine: Engine, settings: RolloverSettings) -> None:
+        self._engine = engine
+        self._settings = within(settings, engine.describe().max_session_s)
+
+    def describe(self) -> EngineInfo:
+        """The engine's facts, without its limit."""
+        return replace(self._engine.describe(), max_session_s=None)
+
+    def session(self) -> "EndlessSession":
+        """A new endless session."""
+        return EndlessSession(self._engine, self._settings)
+
+    async def close(self) -> None:
+        """Close the engine."""
+        await self._engine.close()
+
+
+class _RutError(EngineFailed):
+    """The engine session lives and brings no words over speech."""
+
+
+class EndlessSession(EngineSession):
+    """One utterance over as many engine sessions as it takes."""
+
+    def __init__(self, engine: Engine, settings: RolloverSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._ring = SampleRing()
+        self._changed = asyncio.Condition()
+        self._waiting: deque[Token] = deque()
+        self._said: deque[Token] = deque()
+        self._heard_s = 0.0
+        self._rut_at_s = -1.0
+        self._failures = 0
+        self._is_finished = False
+        self._is_over = False
+        self._runner: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin; an engine that is away is waited for."""
+        self._runner = asyncio.create_task(self._run())
+
+    async def feed(self, samples: Samples) -> None:
+        """Take audio; waits while 30 s of it are unheard."""
+        if self._is_finished:
+            raise RuntimeError("feed() after finish()")
+        await self._until(
+            lambda: duration_s(self._ring.end) - self._heard_s < MAX_UNHEARD_S or self._is_over
+        )
+        self._ring.append(samples)
+        await self._notify()
+
+    async def finish(self) -> None:
+        """The iteration ends after the last word of the last engine session."""
+        self._is_finished = True
+        await self._notify()
+
+    async def abort(self) -> None:
+        """End the engine session of the moment, and the iteration."""
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.wait([self._runner])
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        """Tokens with times of the whole utterance."""
+        assert self._runner is not None, "not started"
+        while True:
+            await self._until(lambda: bool(self._waiting) or self._is_over)
+            if not self._waiting:
+                break
+            token = self._waiting.popleft()
+            await self._notify()
+            yield token
+        if not self._runner.cancelled() and (error := self._runner.exception()):
+            raise error
+
+    async def _run(self) -> None:
+        try:
+            start: Start | None = Start(0.0, is_clean=True)
+            while start is not None:
+                start = await self._engine_session(start)
+        finally:
+            self._is_over = True
+            await self._notify()
+
+    async def _engine_session(self, start: Start) -> Start | None:
+        """Run one engine session; where its successor begins, None at the end."""
+        rollover = Rollover(self._settings, start)
+        said_before_s = self._said_s
+        try:
+            cut = await self._converse(rollover, start)
+        except _RutError as error:
+            log.info("%s", error)
+            is_second, self._rut_at_s = self._rut_at_s == self._said_s, self._said_s
+            if is_second:
+                return rollover.after_second_rut(self._heard_s, self._oldest_s)
+            return rollover.after_failure(self._said_s, self._oldest_s)
+        except EngineError as error:
+            if self._said_s > said_before_s:
+                self._failures = 0
+            await self._wait_after(error)
+            return rollover.after_failure(self._said_s, self._oldest_s)
+        self._failures = 0
+        return rollover.after_cut(cut, self._said_s, self._oldest_s) if cut else None
+
+    async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
+        """Let one engine session hear and speak, up to a cut or (None) the end of the audio."""
+        session = self._engine.session()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await session.start()
+                feeder = tasks.create_task(self._feed(session, rollover, start))
+                heard_s = await self._listen(session, rollover, start, feeder)
+                fed_s = rollover.fed_s
+                if not feeder.done() or fed_s - heard_s > UNHEARD_AT_END_S:
+                    raise EngineFailed(f"the engine ended by itself at {heard_s:.1f} s")
+        except BaseExceptionGroup as group:
+            raise _only_engine_error(group) from group
+        finally:
+            await session.abort()
+        return feeder.result()
+
+    async def _feed(self, session: EngineSession, rollover: Rollover, start: Start) -> Cut | None:
+        position = first = sample_count(start.at_s)
+        while True:
+            await self._until_audio_after(position)
+            to_frame_end = FRAME_SAMPLES - (position - first) % FRAME_SAMPLES
+            piece = self._ring.read(position)[:to_frame_end]
+            position += len(piece)
+            cut = rollover.fed(piece)
+            if len(piece):
+                await session.feed(piece)
+            if cut or not len(piece):
+                await session.finish()
+                return cut
+
+    async def _until_audio_after(self, position: int) -> None:
+        await self._until(lambda: self._ring.end > position or self._is_finished)
+
+    async def _listen(
+        self,
+        session: EngineSession,
+        rollover: Rollover,
+        start: Start,
+        feeder: "asyncio.Task[Cut | None]",
+    ) -> float:
+        """Emit what the engine session says, with times of the whole; how far it listened."""
+        seam = self._seam(start)
+        heard_s = start.at_s
+
+        def owes() -> bool:
+            return feeder.done() or rollover.fed_s - heard_s > UNHEARD_WHEN_OPEN_S
+
+        async for relative in self._not_stalled(session, owes):
+            token = Token(relative.text, start.at_s + relative.end_s)
+            heard_s = max(heard_s, token.end_s)
+            cut = feeder.result() if feeder.done() else None
+            if token.text and cut and cut.is_uncertain(token):
+                continue
+            if rollover.heard(token):
+                raise _RutError(f"no words over speech at {token.end_s:.1f} s: heard again")
+            await self._emit(seam.add(token))
+        await self._emit(seam.close())
+        return heard_s
+
+    async def _not_stalled(
+        self, session: EngineSession, owes: Callable[[], bool]
+    ) -> AsyncIterator[Token]:
+        """The engine session's tokens. Raises EngineFailed when it owes some and none comes."""
+        tokens = aiter(session)
+        while True:
+            following = asyncio.ensure_future(anext(tokens, None))
+            try:
+                while not (await asyncio.wait([following], timeout=self._settings.stall_s))[0]:
+                    if owes():
+                        raise EngineFailed(f"the engine says nothing at {self._heard_s:.1f} s")
+            finally:
+                following.cancel()
+            token = following.result()
+            if token is None:
+                return
+            yield token
+
+    def _seam(self, start: Start) -> Seam:
+        said = [] if start.is_clean else words_of(self._said)
+        heard_again = [word for word in said if word.end_s > start.at_s]
+        return Seam(heard_again, needs_space=bool(self._said))
+
+    async def _emit(self, tokens: Iterable[Token]) -> None:
+        for token in tokens:
+            await self._until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
+            self._heard_s = max(self._heard_s, token.end_s)
+            in_order = Token(token.text, max(token.end_s, self._said_s))
+            if token.text:
+                self._said.append(in_order)
+            self._waiting.append(in_order)
+            self._forget()
+            await self._notify()
+
+    def _forget(self) -> None:
+        self._ring.forget(sample_count(max(0.0, self._heard_s - KEPT_S)))
+        while self._said and self._said[0].end_s < self._heard_s - KEPT_S and len(self._said) > 1:
+            self._said.popleft()
+
+    async def _wait_after(self, error: EngineError) -> None:
+        """Wait a little before the next attempt. Raises the error when it is one too many."""
+        self._failures += 1
+        backoff_s = BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
+        if isinstance(error, EngineUnavailable):
+            is_too_many = self._failures * BACKOFF_S[-1] > self._settings.retry_s
+        else:
+            is_too_many = self._failures > MAX_FAILURES
+        if is_too_many:
+            raise error
+        log.warning("the engine is taken up again at %.1f s: %s", self._heard_s, error)
+        await asyncio.sleep(backoff_s)
+
+    @property
+    def _said_s(self) -> float:
+        return self._said[-1].end_s if self._said else 0.0
+
+    @property
+    def _oldest_s(self) -> float:
+        return duration_s(self._ring.oldest)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with self._changed:
+            await self._changed.wait_for(condition)
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _only_engine_error(group: BaseExceptionGroup) -> BaseException:
+    """The engine's error in the group, or the group itself when there is something else."""
+    matching, other = group.split(EngineError)
+    if other is not None or matching is None:
+        return group
+    return matching.exceptions[0]

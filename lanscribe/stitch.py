@@ -1,0 +1,172 @@
+"""Joins what two engine sessions heard of the same speech, without losing or doubling a word.
+
+A successor listens again to the last seconds before the seam. Its words are held back until
+it is past the seam; then those that were said already are found by the longest run of equal
+words at about the same time, or by time alone where nothing is equal.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lanscribe.engines.base import Token
+
+RUN_TOLERANCE_S = 0.6
+"""How far apart the same word may be timed by two engine sessions, in a run of several."""
+SINGLE_TOLERANCE_S = 0.3
+"""The same for a word that matches alone."""
+WORD_WORTH_S = 0.25
+"""A run that is a word longer may be this much further off in time and is still the better."""
+TIE_S = 0.15
+"""Two words that end within this of each other are the same word heard differently."""
+PAST_SEAM_S = 1.0
+"""A successor is past the seam when it has heard this much more than what was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word as it was emitted, its surrounding space included, and where it ended."""
+
+    text: str
+    end_s: float
+
+    @property
+    def key(self) -> str:
+        """What has to be equal for two words to be the same."""
+        folded = unicodedata.normalize("NFKC", self.text).casefold()
+        return "".join(letter for letter in folded if letter.isalnum())
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    said: int
+    heard: int
+    length: int
+    distance_s: float
+
+
+class Seam:
+    """Holds a successor's tokens back until it is past the seam, then lets the new ones go.
+
+    said: the words before the seam that the successor hears again; may be none.
+    needs_space: whether text stands before the seam, so that a space has to part the two.
+    """
+
+    def __init__(self, said: Sequence[Word], *, needs_space: bool) -> None:
+        self._said = said
+        self._needs_space = needs_space
+        self._held: list[Token] = []
+        self._is_open = not said
+
+    def add(self, token: Token) -> list[Token]:
+        """Take the successor's next token; the tokens to emit now."""
+        if self._is_open:
+            return [self._spaced(token)]
+        if self._is_past(token):
+            return [*self.close(), self._spaced(token)]
+        self._held.append(token)
+        return []
+
+    def close(self) -> list[Token]:
+        """The successor is past the seam, or at its end; the tokens to emit."""
+        if self._is_open:
+            return []
+        completion, words = new_words(self._said, words_of(self._held))
+        self._is_open = True
+        self._held = []
+        rest = [self._spaced(Token(word.text, word.end_s)) for word in words]
+        return [Token(completion.text, completion.end_s), *rest] if completion else rest
+
+    def _is_past(self, token: Token) -> bool:
+        is_between_words = not token.text or token.text[0].isspace()
+        return is_between_words and token.end_s > self._said[-1].end_s + PAST_SEAM_S
+
+    def _spaced(self, token: Token) -> Token:
+        """The token, parted from what stands before the seam if it is the first with text."""
+        if not token.text or not self._needs_space:
+            return token
+        self._needs_space = False
+        if token.text[0].isspace() or _is_unspaced(token.text[0]):
+            return token
+        return Token(f" {token.text}", token.end_s)
+
+
+def words_of(tokens: Iterable[Token]) -> list[Word]:
+    """Tokens put together to words.
+
+    A word begins with a token that begins with space; in a script that has no spaces every
+    token is one.
+    """
+    words: list[Word] = []
+    for token in tokens:
+        if not token.text:
+            continue
+        is_part = words and not (token.text[0].isspace() or _is_unspaced(token.text[0]))
+        if is_part:
+            words[-1] = Word(words[-1].text + token.text, token.end_s)
+        else:
+            words.append(Word(token.text, token.end_s))
+    return words
+
+
+def _is_unspaced(letter: str) -> bool:
+    """Whether the letter is of a script without spaces between words."""
+    name = unicodedata.name(letter, "")
+    return name.startswith(("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC"))
+
+
+def new_words(said: Sequence[Word], heard: Sequence[Word]) -> tuple[Word | None, list[Word]]:
+    """What `heard` has beyond `said`: the rest of a word of which half was said, and words.
+
+    said: the words before the seam, as far back as the successor listens.
+    heard: the successor's words, in the same time.
+    """
+    run = _best_run(said, heard)
+    if run is None:
+        return None, _after(heard, said[-1].end_s if said else -TIE_S)
+    rest = heard[run.heard + run.length :]
+    if run.said + run.length < len(said):
+        return None, _after(rest, said[-1].end_s)
+    return _completion(said[-1], heard[run.heard + run.length - 1]), list(rest)
+
+
+def _after(words: Sequence[Word], end_s: float) -> list[Word]:
+    return [word for word in words if word.end_s > end_s + TIE_S]
+
+
+def _completion(said: Word, heard: Word) -> Word | None:
+    if len(heard.key) <= len(said.key):
+        return None
+    return Word(heard.text.strip()[len(said.text.strip()) :], heard.end_s)
+
+
+def _best_run(said: Sequence[Word], heard: Sequence[Word]) -> _Run | None:
+    """The run of equal words that is longest and closest in time."""
+    runs = [
+        run
+        for start in range(len(said))
+        for other in range(len(heard))
+        if (run := _run_at(said, heard, start, other)) is not None
+    ]
+    return max(runs, key=lambda run: run.length - run.distance_s / WORD_WORTH_S, default=None)
+
+
+def _run_at(said: Sequence[Word], heard: Sequence[Word], start: int, other: int) -> _Run | None:
+    length = 0
+    distance_s = 0.0
+    while start + length < len(said) and other + length < len(heard):
+        one, two = said[start + length], heard[other + length]
+        is_last = start + length == len(said) - 1
+        if not _is_same(one, two, may_be_half=is_last):
+            break
+        distance_s = max(distance_s, abs(one.end_s - two.end_s))
+        length += 1
+    tolerance_s = SINGLE_TOLERANCE_S if length == 1 else RUN_TOLERANCE_S
+    is_run = length > 0 and distance_s <= tolerance_s
+    return _Run(start, other, length, distance_s) if is_run else None
+
+
+def _is_same(said: Word, heard: Word, *, may_be_half: bool) -> bool:
+    if may_be_half and said.key and heard.text.strip().startswith(said.text.strip()):
+        return True
+    return bool(said.key) and said.key == heard.key

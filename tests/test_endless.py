@@ -1,0 +1,259 @@
+"""Engine sessions that end, break, go deaf and hang, and a transcript that shows none of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lanscribe.audio import Samples, duration_s
+from lanscribe.config import RolloverSettings
+from lanscribe.endless import EndlessEngine
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.fake import FRAME_SAMPLES, FakeEngine, FakeSession, spoken
+from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
+from tests.support import counting
+
+FAST = RolloverSettings(
+    target_s=4, limit_s=6, pause_s=0.4, overlap_s=2, rut_s=4, stall_s=0.2, retry_s=300
+)
+
+
+class FlawedEngine(FakeEngine):
+    """The fake engine with faults: `flaw(number)` says what is wrong with session `number`."""
+
+    def __init__(self, flaw: Callable[[int], "type[FakeSession]"]) -> None:
+        super().__init__()
+        self._flaw = flaw
+        self.sessions: list[FakeSession] = []
+
+    def session(self) -> FakeSession:
+        self.sessions.append(self._flaw(len(self.sessions))())
+        return self.sessions[-1]
+
+
+def after(seconds: float, fault: Callable[[], AsyncIterator[Token]]) -> type[FakeSession]:
+    """A session that is sound for some audio, then does what `fault` does."""
+
+    class Flawed(FakeSession):
+        async def __aiter__(self) -> AsyncIterator[Token]:
+            async for token in FakeSession.__aiter__(self):
+                if token.end_s > seconds:
+                    break
+                yield token
+            else:
+                return
+            async for token in fault():
+                yield token
+
+    return Flawed
+
+
+async def breaks() -> AsyncIterator[Token]:
+    raise EngineFailed("broken on purpose")
+    yield Token("", 0.0)
+
+
+async def ends() -> AsyncIterator[Token]:
+    return
+    yield Token("", 0.0)
+
+
+async def hangs() -> AsyncIterator[Token]:
+    await asyncio.Event().wait()
+    yield Token("", 0.0)
+
+
+class Deaf(FakeSession):
+    """Hears, but finds no words."""
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        async for token in FakeSession.__aiter__(self):
+            yield Token("", token.end_s)
+
+
+class Away(FakeSession):
+    async def start(self) -> None:
+        raise EngineUnavailable("restarting")
+
+
+def numbers_with_pauses(seed: int, count: int) -> list[int]:
+    """Words of 80 ms, with a pause of 0.4 to 0.8 s after every ten or so."""
+    rng = np.random.default_rng(seed)
+    numbers: list[int] = []
+    for number in range(count):
+        numbers.append(1000 + number)
+        if rng.random() < 0.1:
+            numbers += [0] * int(rng.integers(5, 10))
+    return numbers
+
+
+async def transcribe(engine: Engine, samples: Samples, piece: int = 1600) -> list[Token]:
+    session = engine.session()
+    await session.start()
+
+    async def feed() -> None:
+        for start in range(0, len(samples), piece):
+            await session.feed(samples[start : start + piece])
+        await session.finish()
+
+    feeding = asyncio.create_task(feed())
+    try:
+        return [token async for token in session]
+    finally:
+        feeding.cancel()
+        await session.abort()
+
+
+def text_of(tokens: Sequence[Token]) -> str:
+    return "".join(token.text for token in tokens)
+
+
+def run(engine: Engine, numbers: Sequence[int], rollover: RolloverSettings = FAST) -> list[Token]:
+    tokens = asyncio.run(transcribe(EndlessEngine(engine, rollover), spoken(numbers)))
+    ends = [token.end_s for token in tokens if token.text]
+    assert ends == sorted(ends)
+    return tokens
+
+
+def sound(_number: int) -> type[FakeSession]:
+    return FakeSession
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rollovers_at_pauses_lose_and_double_nothing(seed: int) -> None:
+    numbers = numbers_with_pauses(seed, 600)
+    engine = FlawedEngine(sound)
+    assert text_of(run(engine, numbers)) == counting(numbers)
+    assert len(engine.sessions) > 6
+
+
+@pytest.mark.parametrize("offset", range(0, FRAME_SAMPLES, 160))
+def test_rollovers_in_the_middle_of_speech_at_every_phase_of_a_word(offset: int) -> None:
+    numbers = [*range(1000, 1400)]
+    engine = FlawedEngine(sound)
+    samples = np.concatenate([np.zeros(offset, dtype=np.float32), spoken(numbers)])
+    tokens = asyncio.run(transcribe(EndlessEngine(engine, FAST), samples))
+    heard = text_of(tokens).split()
+    assert heard[:2] in (["1000", "1001"], ["1001", "1002"])
+    expected = [str(number) for number in numbers]
+    assert heard == expected[expected.index(heard[0]) : len(heard) + expected.index(heard[0])]
+    assert len(heard) >= 398
+    assert len(engine.sessions) > 5
+
+
+@pytest.mark.parametrize("fault", [breaks, ends, hangs])
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 3.0])
+def test_a_session_that_breaks_off_is_taken_up_again(
+    fault: Callable[[], AsyncIterator[Token]], seconds: float
+) -> None:
+    numbers = numbers_with_pauses(1, 300)
+    engine = FlawedEngine(lambda number: FakeSession if number % 2 else after(seconds, fault))
+    assert text_of(run(engine, numbers)) == counting(numbers)
+
+
+def test_an_engine_that_is_away_is_waited_for() -> None:
+    numbers = numbers_with_pauses(2, 100)
+    engine = FlawedEngine(lambda number: Away if number < 2 else FakeSession)
+    assert text_of(run(engine, numbers)) == counting(numbers)
+
+
+def test_an_engine_that_stays_away_is_the_clients_error() -> None:
+    rollover = FAST.model_copy(update={"retry_s": 0.0})
+    with pytest.raises(EngineUnavailable):
+        run(FlawedEngine(lambda _: Away), [1000], rollover)
+
+
+def test_an_engine_that_breaks_every_time_is_the_clients_error() -> None:
+    with pytest.raises(EngineError, match="on purpose"):
+        run(FlawedEngine(lambda _: after(0.0, breaks)), [*range(1000, 1100)])
+
+
+def test_a_rut_is_noticed_and_heard_again() -> None:
+    numbers = [*range(1000, 1300)]
+    engine = FlawedEngine(lambda number: Deaf if number == 1 else FakeSession)
+    assert text_of(run(engine, numbers)) == counting(numbers)
+
+
+def test_speech_that_no_session_understands_does_not_hold_up_the_rest() -> None:
+    numbers = [*range(1000, 1300)]
+    engine = FlawedEngine(lambda number: Deaf if number < 3 else FakeSession)
+    heard = text_of(run(engine, numbers)).split()
+    assert heard == [str(number) for number in numbers][-len(heard) :]
+    assert len(heard) > 100
+
+
+def test_an_engines_own_limit_is_kept() -> None:
+    class Short(FlawedEngine):
+        def describe(self) -> EngineInfo:
+            return replace(super().describe(), max_session_s=3.0)
+
+    numbers = numbers_with_pauses(3, 200)
+    engine = Short(lambda _: after(3.0, ends))
+    endless = EndlessEngine(engine, FAST)
+    assert endless.describe().max_session_s is None
+    tokens = asyncio.run(transcribe(endless, spoken(numbers)))
+    assert text_of(tokens) == counting(numbers)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 1000),
+    st.lists(st.tuples(st.floats(0, 5), st.sampled_from([breaks, ends])), min_size=0, max_size=12),
+    st.integers(100, 20_000),
+)
+def test_whatever_breaks_the_text_is_whole(
+    seed: int,
+    faults: list[tuple[float, Callable[[], AsyncIterator[Token]]]],
+    piece: int,
+) -> None:
+    numbers = numbers_with_pauses(seed, 200)
+
+    def flaw(number: int) -> type[FakeSession]:
+        is_flawed = number < 2 * len(faults) and number % 2 == 0
+        return after(*faults[number // 2]) if is_flawed else FakeSession
+
+    engine = EndlessEngine(FlawedEngine(flaw), FAST)
+    tokens = asyncio.run(transcribe(engine, spoken(numbers), piece))
+    assert text_of(tokens) == counting(numbers)
+
+
+def test_progress_goes_on_through_silence() -> None:
+    tokens = run(FlawedEngine(sound), [0] * 500)
+    assert text_of(tokens) == ""
+    assert tokens[-1].end_s == pytest.approx(40.0, abs=0.1)
+
+
+def test_abort_ends_the_iteration_and_the_engine_session() -> None:
+    async def converse() -> None:
+        engine = FlawedEngine(sound)
+        session: EngineSession = EndlessEngine(engine, FAST).session()
+        await session.start()
+        await session.feed(spoken([1000, 1001]))
+        tokens = aiter(session)
+        assert (await anext(tokens)).text == "1000"
+        await session.abort()
+        assert [token async for token in tokens] == []
+        assert [token async for token in engine.sessions[0]] == []
+
+    asyncio.run(converse())
+
+
+def test_feeding_waits_while_much_is_unheard() -> None:
+    async def converse() -> None:
+        engine = FlawedEngine(lambda _: after(0.0, hangs))
+        session = EndlessEngine(engine, FAST.model_copy(update={"stall_s": 300})).session()
+        await session.start()
+        fed_s = 0.0
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                while True:
+                    await session.feed(spoken([0] * 100))
+                    fed_s += duration_s(100 * FRAME_SAMPLES)
+        assert fed_s < 60
+        await session.abort()
+
+    asyncio.run(converse())

@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanscribe.engines.base import Token
+from lanscribe.stitch import Seam, Word, new_words, words_of
+
+
+def timed(text: str, start_s: float = 0.0, step_s: float = 0.4) -> list[Word]:
+    """Words that end step_s apart."""
+    return [
+        Word(f" {word}", start_s + (number + 1) * step_s)
+        for number, word in enumerate(text.split())
+    ]
+
+
+def joined(said: list[Word], heard: list[Word]) -> str:
+    completion, words = new_words(said, heard)
+    text = "".join(word.text for word in said)
+    if completion:
+        text += completion.text
+    return (text + "".join(word.text for word in words)).strip()
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "start_s", "expected"),
+    [
+        ("a b c d", "b c d e f", 0.4, "a b c d e f"),
+        ("a b c d", "e f", 1.6, "a b c d e f"),
+        ("a b c d", "a b c d", 0.0, "a b c d"),
+        ("a b c d", "", 0.0, "a b c d"),
+        ("a b c X", "a b c d e", 0.0, "a b c X e"),
+        ("the cat the dog", "the dog the end", 0.8, "the cat the dog the end"),
+        ("no no no no", "no no no yes", 0.4, "no no no no yes"),
+        ("Hello, World", "hello world! again", 0.0, "Hello, World again"),
+        ("one two thr", "two three four", 0.4, "one two three four"),
+        ("one two, th", "Two three four", 0.4, "one two, three four"),
+        ("x y z", "p q r s t", 0.0, "x y z s t"),
+    ],
+)
+def test_words_heard_twice_are_said_once(
+    said: str, heard: str, start_s: float, expected: str
+) -> None:
+    assert joined(timed(said), timed(heard, start_s)) == expected
+
+
+def test_equal_words_far_apart_are_not_the_same_word() -> None:
+    assert joined(timed("yes"), timed("yes", start_s=3.0)) == "yes yes"
+
+
+def test_times_may_jitter_within_a_run() -> None:
+    said, heard = timed("a b c d"), timed("a b c d e", start_s=0.5)
+    assert joined(said, heard) == "a b c d e"
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f", "g", "h"]), min_size=2, max_size=30),
+    st.data(),
+)
+def test_any_text_cut_anywhere_comes_out_whole(text: list[str], data: st.DataObject) -> None:
+    words = timed(" ".join(text))
+    said = data.draw(st.integers(1, len(words)))
+    replayed = data.draw(st.integers(0, said))
+    assert joined(words[:said], words[replayed:]) == " ".join(text)
+
+
+def test_a_seam_lets_go_once_it_is_past_what_was_said() -> None:
+    seam = Seam(timed("a b c"), needs_space=True)
+    assert seam.add(Token("b", 0.8)) == []
+    assert seam.add(Token(" c", 1.2)) == []
+    assert seam.add(Token(" d", 1.6)) == []
+    assert seam.add(Token("", 2.3)) == [Token(" d", 1.6), Token("", 2.3)]
+    assert seam.add(Token("e", 2.6)) == [Token("e", 2.6)]
+
+
+def test_a_seam_without_overlap_only_parts_the_words() -> None:
+    seam = Seam([], needs_space=True)
+    assert seam.add(Token("", 0.1)) == [Token("", 0.1)]
+    assert seam.add(Token("next", 0.5)) == [Token(" next", 0.5)]
+    assert seam.add(Token(" word", 0.9)) == [Token(" word", 0.9)]
+
+
+def test_scripts_without_spaces_are_not_parted() -> None:
+    seam = Seam([], needs_space=True)
+    assert seam.add(Token("語", 0.1)) == [Token("語", 0.1)]
+    assert [word.text for word in words_of([Token("日", 1), Token("本", 2)])] == ["日", "本"]
+
+
+def test_a_word_in_pieces_is_not_cut_at_the_seam() -> None:
+    seam = Seam(timed("a b"), needs_space=True)
+    pieces = [Token("b", 0.8), Token(" lo", 1.7), Token("ng", 2.5), Token(" end", 2.9)]
+    emitted = [token for piece in pieces for token in seam.add(piece)]
+    assert "".join(token.text for token in emitted) == " long end"
