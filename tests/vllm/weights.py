@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,15 @@ def main() -> None:
     sys.stdout.write(json.dumps(reports))
 
 
-def load(checkpoint: Path, **options: Any) -> nn.Module:
-    """The model as its loader leaves it, before vLLM packs bf16 weights for the processor."""
+def load(checkpoint: Path, *, packed: bool = False, **options: Any) -> nn.Module:
+    """The model as its loader leaves it, or packed for the processor's kernels after that."""
     config = EngineArgs(model=str(checkpoint), enforce_eager=True, **options).create_engine_config()
-    packing = mock.patch.object(base_loader, "process_weights_after_loading")
-    no_gpu = mock.patch("torch.accelerator.empty_cache")
-    with set_current_vllm_config(config), packing, no_gpu:
+    with ExitStack() as stack:
+        stack.enter_context(set_current_vllm_config(config))
+        if not packed:
+            stack.enter_context(mock.patch.object(base_loader, "process_weights_after_loading"))
+        if not torch.accelerator.is_available():
+            stack.enter_context(mock.patch("torch.accelerator.empty_cache"))
         start_distribution()
         loader = get_model_loader(config.load_config)
         model: nn.Module = loader.load_model(vllm_config=config, model_config=config.model_config)
