@@ -40,7 +40,7 @@ LEVELS = [
     {"dialects", "limits"},
     {"events", "transcript", "rollover", "stitch"},
     {"engines", "vllm_plugin"},
-    {"config", "audio", "delay", "voxtral_memory"},
+    {"config", "audio", "changes", "delay", "voxtral_memory"},
     {"errors", "digests", "__init__"},
 ]
 """From the top of the house down; a module imports from its own level or lower ones."""
