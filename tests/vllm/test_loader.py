@@ -15,8 +15,9 @@ LAYERS = [f"language_model.model.layers.{number}" for number in range(TINY.decod
 LAYERS += [
     f"whisper_encoder.whisper_encoder.layers.{number}" for number in range(TINY.encoder.layers)
 ]
-LINEAR = ("qkv_proj.weight", "o_proj.weight", "out_proj.weight", "gate_up_proj.weight")
-LINEAR += ("down_proj.weight",)
+LINEAR = tuple(
+    f"{name}.weight" for name in ("qkv_proj", "o_proj", "out_proj", "gate_up_proj", "down_proj")
+)
 
 
 @pytest.fixture(scope="module")
