@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the server, in the environment that setup.sh made. The flags are the server's own; it
-# takes this process over, so Ctrl-C, signals and the exit status are its own too.
+# takes this process over, so Ctrl-C, signals and the exit status are its own too. From another
+# terminal: stop, restart, status (lanscribe/control.py).
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -15,9 +16,16 @@ die() {
 usage() {
   cat <<'TEXT'
 usage: bash serve.sh [--port N] [--model base-en|tiny-en] [more flags]
+       bash serve.sh --direct [--port N] [--host H] [--max-model-len N]
+                              [--gpu-memory-utilization F] [more flags of vLLM's]
+       bash serve.sh stop|restart|status [--port N]
 
 Runs lanscribe until Ctrl-C. First: bash setup.sh. Without flags it listens on port 8000 of all
 addresses of this machine, for the home network only. config/lanscribe.toml has every setting.
+On an NVIDIA card vLLM is started beside it, and again if it fails; logs/vllm.log has its words.
+
+  --direct             vLLM's own server for the network, without lanscribe in front of it
+  stop restart status  for what runs from this folder, or of that the server on one port
 TEXT
 }
 
@@ -39,12 +47,17 @@ help() {
 
 main() {
   local argument fault
+  local -a command=(-m lanscribe serve)
   for argument in "$@"; do
     case $argument in -h | --help) help && exit 0 ;; esac
   done
   fault=$(setup_fault)
   [[ -z $fault ]] || die "lanscribe is not set up in this folder" "${fault##*$'\n'}" "bash setup.sh"
-  PYTHONPATH="$PROJECT" exec "$PYTHON" -P -m lanscribe serve "$@"
+  case ${1-} in
+    stop | restart | status) command=(-m lanscribe.control) ;;
+    --direct) shift && command=(-m lanscribe direct) ;;
+  esac
+  PYTHONPATH="$PROJECT" exec "$PYTHON" -P "${command[@]}" "$@"
 }
 
 main "$@"

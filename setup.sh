@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Puts everything lanscribe needs into this folder, and proves that it is there: a Python
-# environment in .venv with the pinned packages, and the model in models/. Nothing outside the
-# folder is changed. Runs on bash 3.2, which is what macOS has.
+# Puts everything lanscribe needs into this folder, and proves that it is there: the pinned
+# packages in .venv, those for an NVIDIA card in .venv-vllm, and models in models/. Nothing
+# outside the folder is changed. Runs on bash 3.2, which is what macOS has.
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -10,6 +10,7 @@ NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary fil
 PYTHON=""
 PINS=embedded
 MODEL=""
+VOXTRAL="" VOXTRAL_DIR="" # what lanscribe.vllm_setup makes of the NVIDIA card; where its model is
 TASK=set_up
 DOCTOR_FLAG=""
 CHANGED=no
@@ -25,7 +26,7 @@ die() {
 
 usage() {
   cat <<'TEXT'
-usage: bash setup.sh [--model base-en|tiny-en] [--dev]
+usage: bash setup.sh [--model base-en|tiny-en] [--model-dir DIR] [--cpu] [--dev]
        bash setup.sh --check [--json]
 
 Puts all that lanscribe needs into this folder: packages into .venv, the model into models/.
@@ -34,6 +35,8 @@ run or a move of the folder, run it again. No root, nothing outside this folder.
 
   --model NAME  the model of the CPU engine: base-en, or tiny-en, which takes half the
                 computing and errs more (without this flag: what the settings say, base-en)
+  --model-dir DIR  the model for an NVIDIA card, Voxtral, is in DIR: do not download it
+  --cpu         leave an NVIDIA card alone
   --dev         add what the tests need
   --check       change nothing; say what is here, what is wrong and what to do about it
   --json        the same for programs
@@ -56,6 +59,9 @@ parse_arguments() {
       --model) [[ ${2-} == base-en || ${2-} == tiny-en ]] || wrong_usage "--model takes base-en or tiny-en"
         MODEL=$2
         shift ;;
+      --model-dir) [[ -d ${2-} ]] || wrong_usage "--model-dir takes a folder that is there"
+        VOXTRAL_DIR=$2 && shift ;;
+      --cpu) VOXTRAL=none ;;
       --dev) PINS=dev ;;
       --check) TASK=check ;;
       --json) DOCTOR_FLAG=--json ;;
@@ -199,6 +205,13 @@ put_model_in_place() {
   fi
 }
 
+set_up_voxtral() {
+  [[ -z $VOXTRAL ]] || return 0
+  VOXTRAL=$(in_venv -m lanscribe.vllm_setup ${VOXTRAL_DIR:+--model-dir "$VOXTRAL_DIR"}) ||
+    die "cannot set up the NVIDIA card" "see above" "bash setup.sh; or without it: bash setup.sh --cpu"
+  [[ $VOXTRAL != changed ]] || CHANGED=yes
+}
+
 doctor() { PYTHONPATH="$PROJECT" "$1" -P -m lanscribe.doctor "${@:2}"; }
 
 # The environment's own Python where it runs, any suitable one otherwise.
@@ -216,6 +229,7 @@ set_up() {
   take_turn
   venv_is_sound || build_venv
   put_model_in_place
+  set_up_voxtral
   doctor "$VENV/bin/python" --only gpu --only portaudio >&2 || warn "see the lines above"
   if [[ $CHANGED == yes ]]; then
     say "done: the embedded CPU engine with the model $MODEL"

@@ -6,15 +6,27 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from lanscribe import __version__, config, doctor, logs, network
-from lanscribe.engines import load_engine
-from lanscribe.engines.base import EngineInfo
+from lanscribe import (
+    __version__,
+    config,
+    control,
+    delay,
+    doctor,
+    logs,
+    network,
+    plan_report,
+    vllm_command,
+)
+from lanscribe.engines import chosen, load_engine
+from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ConfigError, LanscribeError
 from lanscribe.server import Gateway
-from lanscribe.transport import bind, make_server, stop_on_signals
+from lanscribe.transport import Server, bind, make_server, stop_on_signals
+from lanscribe.vllm_service import VllmService
 
 log = logging.getLogger("lanscribe")
 
@@ -29,12 +41,19 @@ _FLAGS = {
 }
 """Flag of the command line -> the setting it overrules."""
 
+_TOOLS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "doctor": lambda options: doctor.main(["--json"] if options.json else []),
+    "plan": plan_report.run,
+    "delay": delay.run,
+}
+"""Commands that need no settings."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; its exit status: 0 done, 1 failed, 2 wrong flags or settings."""
-    options = _parser().parse_args(arguments)
-    if options.command == "doctor":
-        return doctor.main(["--json"] if options.json else [])
+    options = _options(arguments)
+    if tool := _TOOLS.get(options.command):
+        return tool(options)
     try:
         settings = _settings(options)
     except ConfigError as error:
@@ -46,7 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "check-config":
         print("the settings are valid")
         return 0
-    return _serve(settings)
+    return _serve_directly(settings, options.rest) if options.rest is not None else _serve(settings)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says; `rest` is what it says to vLLM, None unless it is direct."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "direct":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest if options.command == "direct" else None
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,12 +84,23 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="run the server")
     _add_settings_flags(serve)
+    direct = commands.add_parser(
+        "direct",
+        help="run vLLM itself for the network, without the gateway; further flags are vLLM's",
+        allow_abbrev=False,
+    )
+    for flag in ("host", "port"):
+        direct.add_argument(f"--{flag}", help=f"overrules server.{flag}")
     check = commands.add_parser("check-config", help="check every setting and say what is wrong")
     _add_settings_flags(check)
     print_env = commands.add_parser("print-env", help="print the settings as shell variables")
     _add_settings_flags(print_env)
     examine = commands.add_parser("doctor", help="check this machine and the installation")
     examine.add_argument("--json", action="store_true", help="print for programs")
+    plan_report.add_flags(
+        commands.add_parser("plan", help="whether Voxtral fits into a GPU's memory")
+    )
+    delay.add_flags(commands.add_parser("delay", help="a model folder with another delay"))
     return parser
 
 
@@ -71,9 +111,10 @@ def _add_settings_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(options: argparse.Namespace) -> config.Settings:
-    given = {flag: getattr(options, flag) for flag in _FLAGS}
+    given = {flag: getattr(options, flag, None) for flag in _FLAGS}
     flags = {_FLAGS[flag]: value for flag, value in given.items() if value is not None}
-    return config.load(file=options.config, environ=os.environ, flags=flags)
+    file = getattr(options, "config", None)
+    return config.load(file=file, environ=os.environ, flags=flags)
 
 
 def _serve(settings: config.Settings) -> int:
@@ -88,32 +129,105 @@ def _serve(settings: config.Settings) -> int:
         )
         return 1
     log_file = logs.set_up(settings.log)
+    host, port = listener.getsockname()[:2]
     try:
-        asyncio.run(_run(settings, listener, log_file))
+        with control.recorded("gateway", host, port):
+            is_restart = asyncio.run(_run(settings, listener, log_file))
+    except ConfigError as error:
+        print(f"lanscribe: {error.public_message}", file=sys.stderr)
+        return 2
     except LanscribeError as error:
         log.error("%s", error.public_message)
         return 1
+    if is_restart:
+        log.info("starting again")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
 
 
-async def _run(settings: config.Settings, listener: socket.socket, log_file: Path | None) -> None:
-    """Listen at once, load the engine meanwhile, serve until a signal comes."""
+def _serve_directly(settings: config.Settings, flags: Sequence[str]) -> int:
+    """Become vLLM's own server; returns only when that is not possible."""
+    try:
+        command = vllm_command.direct_command(settings, flags)
+    except LanscribeError as error:
+        print(f"lanscribe: {error.public_message}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    return _become_vllm(command, settings.server)
+
+
+def _become_vllm(command: list[str], server: config.ServerSettings) -> NoReturn:
+    environment = vllm_command.environment(os.environ)
+    if not environment.get(vllm_command.KEY_VARIABLE):
+        print(
+            "lanscribe: this is vLLM itself: whoever reaches it may use it, without a limit;"
+            f" {vllm_command.KEY_VARIABLE}=... in the environment asks for a key",
+            file=sys.stderr,
+        )
+    control.write_record("direct", server.host, server.port)
+    os.execve(command[0], command, environment)
+
+
+async def _run(settings: config.Settings, listener: socket.socket, log_file: Path | None) -> bool:
+    """Listen at once, load the engine meanwhile, serve until a signal; whether to start again."""
     gateway = Gateway(_with_own_name(settings))
     server = make_server(gateway.app(), settings.limits, gateway.drain)
     stop_on_signals(server)
-    serving = asyncio.create_task(server.serve([listener]))
-    engine = None
-    try:
-        engine = await asyncio.to_thread(load_engine, settings.engine)
+    wants_restart = _stop_to_restart(server)
+
+    def ready(engine: Engine) -> None:
         gateway.engine_loaded(engine)
         if not server.should_exit:
             print(_banner(listener, engine.describe(), log_file), flush=True)
-        await serving
+
+    serving = asyncio.create_task(server.serve([listener]))
+    supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
+    try:
+        await asyncio.wait({serving, supplying}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         server.should_exit = True
-        await serving
-        if engine is not None:
-            await engine.close()
+        await asyncio.wait({serving, supplying})
+    serving.result()
+    supplying.result()
+    return wants_restart.is_set()
+
+
+def _stop_to_restart(server: Server) -> asyncio.Event:
+    """Set by the signal that stops the server in order to start it anew."""
+    wants_restart = asyncio.Event()
+
+    def stop() -> None:
+        wants_restart.set()
+        server.should_exit = True
+
+    asyncio.get_running_loop().add_signal_handler(control.RESTART_SIGNAL, stop)
+    return wants_restart
+
+
+async def _supply_engine(
+    settings: config.Settings,
+    gateway: Gateway,
+    ready: Callable[[Engine], None],
+    serving: asyncio.Task[None],
+) -> None:
+    """Give the gateway its engine, and keep that until the gateway serves no more."""
+    name = settings.engine.name
+    has_vllm = name == "auto" and await asyncio.to_thread(vllm_command.is_at_hand)
+    engine_settings = settings.engine.model_copy(update={"name": chosen(name, has_vllm=has_vllm)})
+    if engine_settings.name == "vllm":
+        service = VllmService(settings, os.environ, ready, gateway.set_loading)
+        running = asyncio.create_task(service.run())
+        await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
+        running.cancel()
+        await asyncio.wait({running})
+        if not running.cancelled():
+            running.result()
+        return
+    engine = await asyncio.to_thread(load_engine, engine_settings)
+    try:
+        ready(engine)
+        await asyncio.wait({serving})
+    finally:
+        await engine.close()
 
 
 def _with_own_name(settings: config.Settings) -> config.Settings:

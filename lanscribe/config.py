@@ -35,7 +35,7 @@ class _Table(BaseModel):
 class EngineSettings(_Table):
     """What turns sound into text."""
 
-    name: Literal["auto", "embedded", "fake"] = "auto"
+    name: Literal["auto", "embedded", "vllm", "fake"] = "auto"
     """The engine; auto takes the best one this machine can run."""
     model: Literal["base-en", "tiny-en"] = "base-en"
     """The embedded engine's model; tiny-en takes half the computing and errs more."""
@@ -62,6 +62,31 @@ class RolloverSettings(_Table):
     """How long an engine may say nothing at all while it has audio, before it is given up."""
     retry_s: float = Field(default=300.0, ge=0, le=86_400)
     """How long an engine that is away is waited for; audio waits meanwhile."""
+
+
+class VllmSettings(_Table):
+    """vLLM, which runs the Voxtral model on an NVIDIA card."""
+
+    profile: str = "auto"
+    """A file of config/vllm without its .yaml, or a path with a slash; auto goes by the card."""
+    model_dir: str = "models/voxtral-mini-4b-realtime"
+    """The folder of the model, relative to the project."""
+    delay_ms: int = Field(default=480, ge=80, le=2400, multiple_of=80)
+    """How far the text is behind the voice; more delay errs less. Beyond 1200 only 2400."""
+    arguments: str = ""
+    """Further flags for vLLM, as in a shell; they overrule the profile."""
+    port: int = Field(default=8001, ge=1, le=65535)
+    """Its port, on this machine only."""
+    url: str = Field(default="", pattern=r"^(http://[^/\s]+/?)?$")
+    """A vLLM that runs already, such as http://127.0.0.1:8001; empty starts one here."""
+    python: str = ".venv-vllm/bin/python"
+    """The Python of the environment with vLLM, relative to the project."""
+    start_timeout_s: float = Field(default=1200.0, gt=0, le=86_400)
+    """How long it may take to load before it is started anew."""
+    answer_timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    """How long it may leave audio of a session unheard before the session is given up."""
+    stop_timeout_s: float = Field(default=6.0, gt=0, le=300)
+    """How long it may take to end before it is killed."""
 
 
 class ServerSettings(_Table):
@@ -120,6 +145,7 @@ class Settings(_Table):
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
     rollover: RolloverSettings = RolloverSettings()
+    vllm: VllmSettings = VllmSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()

@@ -24,17 +24,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from lanscribe import machine, network
+from lanscribe import machine, network, voxtral_files
+from lanscribe.gpu_verdict import LEAST_DRIVER, Verdict
 from lanscribe.installation import PROJECT_DIR
 from lanscribe.machine import GraphicsFacts, Outcome, PortFacts
+from lanscribe.voxtral_files import model_dir
 
 OLDEST_PYTHON = (3, 11)
-VOXTRAL_DRIVER = 580
-"""The first driver series for CUDA 13, which vLLM 0.33 is built for."""
-VOXTRAL_MEMORY_MIB = 11_000
 LEAST_MEMORY_BYTES = 1_000_000_000
 LEAST_FREE_BYTES = 1_000_000_000
-NO_VOXTRAL = "the Voxtral engine for it is not part of this version; the CPU engine serves"
 SETUP = "bash setup.sh"
 
 
@@ -137,32 +135,36 @@ def judge_disk(free_bytes: int) -> Check:
     return Check("disk", "ok", result)
 
 
-def judge_gpu(facts: GraphicsFacts) -> Check:
-    """For information: this version computes on the CPU."""
-    if facts.nvidia_smi is not None and facts.nvidia_smi.status == 0:
-        return _judge_nvidia(facts.nvidia_smi.output)
+def judge_gpu(facts: GraphicsFacts, verdict: Verdict | None) -> Check:
+    """The NVIDIA card: without one that can serve Voxtral, the CPU engine serves."""
+    if verdict is not None:
+        return Check("gpu", "warn" if verdict.remedy else "ok", verdict.result, verdict.remedy)
     if facts.nvidia_smi is not None and facts.has_nvidia_card:
         why = f"nvidia-smi fails: {facts.nvidia_smi.last_words}; the CPU engine serves"
         return Check("gpu", "warn", why, "reinstall the NVIDIA driver, then restart the machine")
     if facts.has_nvidia_card:
-        return Check("gpu", "ok", f"NVIDIA card without NVIDIA's driver; {NO_VOXTRAL}")
+        remedy = f"to use it install NVIDIA's driver {LEAST_DRIVER} or newer, then: {SETUP}"
+        why = "NVIDIA card without NVIDIA's driver; the CPU engine serves"
+        return Check("gpu", "ok", why, remedy)
     if (facts.system, facts.architecture) == ("Darwin", "arm64"):
         return Check("gpu", "ok", "Apple silicon; its MLX engine is not part of this version")
     return Check("gpu", "ok", "none; the CPU engine serves")
 
 
-def _judge_nvidia(output: str) -> Check:
-    rows = [[cell.strip() for cell in line.split(",")] for line in output.strip().splitlines()]
-    if not rows or len(rows[0]) != 3:
-        return Check("gpu", "ok", f"nvidia-smi names no card; {NO_VOXTRAL}")
-    name, memory_mib, driver = rows[0]
-    notes = []
-    if memory_mib.isdecimal() and int(memory_mib) < VOXTRAL_MEMORY_MIB:
-        notes.append("less memory than the 12 GB it is meant for")
-    if driver.split(".")[0].isdecimal() and int(driver.split(".")[0]) < VOXTRAL_DRIVER:
-        notes.append(f"the driver is older than the {VOXTRAL_DRIVER} it will need")
-    result = f"{name}, {memory_mib} MiB, driver {driver}; " + "; ".join([NO_VOXTRAL, *notes])
-    return Check("gpu", "ok", result)
+def judge_voxtral(
+    verdict: Verdict | None, packages: Outcome | None, files_fault: str | None
+) -> Check:
+    """vLLM's environment and the model, where there is a card for them."""
+    if packages is None and (verdict is None or not verdict.profile):
+        return Check("voxtral", "ok", "not set up: no card for it")
+    if packages is None:
+        return Check("voxtral", "warn", "not set up yet; the CPU engine serves", SETUP)
+    if packages.status != 0:
+        faults = packages.output.strip().splitlines() or [packages.last_words]
+        return Check("voxtral", "warn", faults[0], f"{SETUP}, which rebuilds .venv-vllm")
+    if files_fault is not None:
+        return Check("voxtral", "warn", files_fault, SETUP)
+    return Check("voxtral", "ok", "vLLM and the model are in place")
 
 
 def judge_port(facts: PortFacts) -> Check:
@@ -227,6 +229,11 @@ class Examination:
         return self.values.get("LANSCRIBE_ENGINE_MODEL", "base-en")
 
     @cached_property
+    def verdict(self) -> Verdict | None:
+        """What the NVIDIA card is good for."""
+        return machine.card_verdict(self.project)
+
+    @cached_property
     def port(self) -> PortFacts:
         """Who is on the port that the settings name."""
         host = self.values.get("LANSCRIBE_SERVER_HOST", "0.0.0.0")
@@ -244,7 +251,10 @@ CHECKS: dict[str, Callable[[Examination], Check]] = {
     "microphone": lambda it: judge_microphone(it.sound),
     "memory": lambda _: judge_memory(machine.memory_bytes(), machine.cores()),
     "disk": lambda it: judge_disk(machine.free_disk_bytes(it.project)),
-    "gpu": lambda _: judge_gpu(machine.graphics()),
+    "gpu": lambda it: judge_gpu(machine.graphics(), it.verdict),
+    "voxtral": lambda it: judge_voxtral(
+        it.verdict, machine.vllm_packages(it.project), voxtral_files.fault(model_dir(it.project))
+    ),
     "port": lambda it: judge_port(it.port),
     "server": lambda it: judge_server(it.port),
     "network": lambda _: judge_network(network.lan_addresses()),

@@ -2,11 +2,12 @@
 
 Standard library only. setup.sh writes the stamp last, so a run that was cut short leaves none;
 `verify` then compares the environment with the stamp, the lock file and the packages' own
-lists of files, and imports what was compiled. serve.sh asks for the stamp alone.
+lists of files, and imports what was compiled. serve.sh asks for the stamp alone. vLLM has an
+environment of its own, because it pins what lanscribe pins otherwise.
 
-    python -m lanscribe.installation write embedded|dev
-    python -m lanscribe.installation verify embedded|dev
-    python -m lanscribe.installation quick embedded
+    python -m lanscribe.installation write embedded|dev|vllm
+    python -m lanscribe.installation verify embedded|dev|vllm
+    python -m lanscribe.installation quick embedded|vllm
 """
 
 import argparse
@@ -25,6 +26,7 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 STAMP_NAME = "lanscribe-setup.json"
 LOCKS = ("embedded", "dev")
 """Lock files in requirements/ by name; each contains the pins of those before it."""
+VLLM_LOCK = "vllm"
 COMPILED = ("numpy", "onnxruntime", "onnx", "soundfile", "soxr", "pydantic_core")
 """Modules with machine code: what fails first on a machine that they were not built for."""
 
@@ -34,7 +36,7 @@ class Stamp:
     """What an environment was built from, and where."""
 
     lock: str
-    """The name of the lock file, one of LOCKS."""
+    """The name of the lock file, one of LOCKS or VLLM_LOCK."""
     lock_sha256: str
     python: str
     """The interpreter's ABI, such as cpython-311."""
@@ -51,9 +53,9 @@ class Pin:
     """Whether only some platforms or Python versions need it."""
 
 
-def venv_dir(project: Path = PROJECT_DIR) -> Path:
-    """Where setup.sh puts the environment."""
-    return project / ".venv"
+def venv_dir(project: Path = PROJECT_DIR, lock: str = "embedded") -> Path:
+    """Where setup.sh puts the environment with the packages of `lock`."""
+    return project / (".venv-vllm" if lock == VLLM_LOCK else ".venv")
 
 
 def lock_path(lock: str, project: Path = PROJECT_DIR) -> Path:
@@ -67,32 +69,33 @@ def current_stamp(lock: str, project: Path = PROJECT_DIR) -> Stamp:
         lock=lock,
         lock_sha256=hashlib.sha256(lock_path(lock, project).read_bytes()).hexdigest(),
         python=sys.implementation.cache_tag,
-        venv=str(venv_dir(project)),
+        venv=str(venv_dir(project, lock)),
     )
 
 
 def write_stamp(lock: str, project: Path = PROJECT_DIR) -> None:
     """Say that everything in `lock` is installed. Atomic."""
-    path = venv_dir(project) / STAMP_NAME
+    path = venv_dir(project, lock) / STAMP_NAME
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(asdict(current_stamp(lock, project)), indent=2) + "\n")
     temporary.replace(path)
 
 
-def read_stamp(project: Path = PROJECT_DIR) -> Stamp | None:
-    """The stamp of the last setup that finished, if there is one."""
+def read_stamp(project: Path = PROJECT_DIR, lock: str = "embedded") -> Stamp | None:
+    """The stamp of the last setup that finished in the environment for `lock`, if there is one."""
     try:
-        return Stamp(**json.loads((venv_dir(project) / STAMP_NAME).read_text()))
+        return Stamp(**json.loads((venv_dir(project, lock) / STAMP_NAME).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def stamp_fault(lock: str, project: Path = PROJECT_DIR) -> str:
     """Why the environment is not the one that `lock` asks for; empty when it is."""
-    stamp = read_stamp(project)
-    if stamp is None or stamp.lock not in LOCKS:
+    stamp = read_stamp(project, lock)
+    locks = (VLLM_LOCK,) if lock == VLLM_LOCK else LOCKS
+    if stamp is None or stamp.lock not in locks:
         return "setup has not finished in this environment"
-    if LOCKS.index(stamp.lock) < LOCKS.index(lock):
+    if locks.index(stamp.lock) < locks.index(lock):
         return f"it has the packages of {stamp.lock}.txt, not those of {lock}.txt"
     current = current_stamp(stamp.lock, project)
     if stamp.venv != current.venv:
@@ -152,21 +155,24 @@ def import_faults() -> Iterator[str]:
 
 
 def verify(lock: str, project: Path = PROJECT_DIR) -> Iterator[str]:
-    """Everything that is wrong with the environment this interpreter runs in."""
+    """Everything that is wrong with the environment this interpreter runs in.
+
+    vLLM and what it brings are not imported: that takes half a minute.
+    """
     if fault := stamp_fault(lock, project):
         yield fault
         return
     site_packages = Path(sysconfig.get_path("purelib"))
     pins = read_pins(lock_path(lock, project))
     faults = [*package_faults(pins, site_packages), *file_faults(site_packages)]
-    yield from faults or import_faults()
+    yield from faults or (() if lock == VLLM_LOCK else import_faults())
 
 
 def main() -> int:
     """Write or judge the stamp; faults go to stdout, one a line."""
     parser = argparse.ArgumentParser(prog="lanscribe.installation")
     parser.add_argument("action", choices=("write", "verify", "quick"))
-    parser.add_argument("lock", choices=LOCKS)
+    parser.add_argument("lock", choices=(*LOCKS, VLLM_LOCK))
     arguments = parser.parse_args()
     if arguments.action == "write":
         write_stamp(arguments.lock)

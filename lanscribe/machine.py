@@ -14,16 +14,17 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanscribe.installation import PROJECT_DIR, venv_dir
+from lanscribe.gpu_verdict import Verdict
+from lanscribe.installation import PROJECT_DIR, VLLM_LOCK, venv_dir
 
 COMMAND_TIMEOUT_S = 20
 HEALTH_TIMEOUT_S = 3
 HEALTH_BYTES = 4096
-NVIDIA_QUERY = ("--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
 WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
 NVIDIA_VENDOR = "0x10de"
 DISPLAY_CLASS = "0x03"
@@ -56,7 +57,7 @@ class GraphicsFacts:
     system: str
     architecture: str
     nvidia_smi: Outcome | None
-    """None when there is no such program."""
+    """What it says of the driver; None when there is no such program."""
     has_nvidia_card: bool
     """Whether the PCI bus shows one, driver or no driver."""
 
@@ -94,9 +95,11 @@ def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-def run_in_venv(arguments: Sequence[str], project: Path = PROJECT_DIR) -> Outcome | None:
-    """Run the environment's Python, or None when there is no environment."""
-    python = venv_dir(project) / "bin/python"
+def run_in_venv(
+    arguments: Sequence[str], project: Path = PROJECT_DIR, *, lock: str = "embedded"
+) -> Outcome | None:
+    """Run the Python of the environment for `lock`, or None when there is no environment."""
+    python = venv_dir(project, lock) / "bin/python"
     return run([python, "-P", *arguments], project) if python.exists() else None
 
 
@@ -106,9 +109,19 @@ def graphics() -> GraphicsFacts:
     return GraphicsFacts(
         system=platform.system(),
         architecture=platform.machine(),
-        nvidia_smi=run([program, *NVIDIA_QUERY]) if program else None,
+        nvidia_smi=run([program, "--list-gpus"]) if program else None,
         has_nvidia_card=has_nvidia_card(Path("/sys/bus/pci/devices")),
     )
+
+
+def card_verdict(project: Path = PROJECT_DIR) -> Verdict | None:
+    """Whether Voxtral runs on the NVIDIA card; None when no driver shows one."""
+    question = ["-m", "lanscribe.gpu", "--json"]
+    outcome = run_in_venv(question, project) or run([sys.executable, "-P", *question], project)
+    try:
+        return Verdict(**json.loads(outcome.output)["verdict"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def has_nvidia_card(devices: Path) -> bool:
@@ -138,6 +151,12 @@ def settings(project: Path = PROJECT_DIR) -> Outcome | None:
 def packages(project: Path = PROJECT_DIR) -> Outcome | None:
     """The faults of the environment, one a line, or None when there is no environment."""
     return run_in_venv(["-m", "lanscribe.installation", "verify", "embedded"], project)
+
+
+def vllm_packages(project: Path = PROJECT_DIR) -> Outcome | None:
+    """The faults of vLLM's environment, or None when there is no such environment."""
+    question = ["-m", "lanscribe.installation", "verify", VLLM_LOCK]
+    return run_in_venv(question, project, lock=VLLM_LOCK)
 
 
 def model(name: str, project: Path = PROJECT_DIR) -> Outcome | None:

@@ -63,6 +63,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._engine: Engine | None = None
+        self._loading: str | None = "the engine is loading"
         self._slots = Slots(0)
         self._running: dict[asyncio.Task[None], Connection] = {}
         self._started_unix_s = int(time.time())
@@ -71,6 +72,14 @@ class Gateway:
         """Begin to serve with `engine`, whose sessions become endless here."""
         self._engine = EndlessEngine(engine, self._settings.rollover)
         self._slots = Slots(engine.describe().capacity)
+        self._loading = None
+
+    def set_loading(self, reason: str | None) -> None:
+        """Say why the engine does not serve at the moment, or (None) that it does again.
+
+        Sessions that are open go on: they wait for the engine themselves.
+        """
+        self._loading = reason
 
     async def drain(self) -> None:
         """Let running sessions have their last words, within limits.stop_timeout_s."""
@@ -96,8 +105,8 @@ class Gateway:
         )
 
     async def _health(self, _request: Request) -> Response:
-        if self._engine is None:
-            reason = "the engine is loading"
+        if self._engine is None or self._loading:
+            reason = self._loading
             return JSONResponse({"status": "loading", "server": "lanscribe", "reason": reason}, 503)
         info = self._engine.describe()
         return JSONResponse(
@@ -158,8 +167,8 @@ class Gateway:
         return self._slots.taken, self._slots.capacity
 
     def _ready_engine(self) -> Engine:
-        if self._engine is None:
-            raise EngineUnavailable("the engine is loading; try again in a few seconds")
+        if self._engine is None or self._loading:
+            raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 PARTS = ("setup.sh", "serve.sh", "requirements", "config", "lanscribe")
+PACKAGING = ("pyproject.toml", "README.md", "LICENSE")
 DEADLINE_S = 600
 """Only so that a hang ends: nothing here is timed."""
 
@@ -16,7 +17,7 @@ DEADLINE_S = 600
 def copy_project(target: Path) -> Path:
     """A copy of what the scripts need, without anything that was made by running them."""
     target.mkdir(parents=True)
-    for name in PARTS:
+    for name in (*PARTS, *PACKAGING):
         source = PROJECT_DIR / name
         if source.is_dir():
             unwanted = shutil.ignore_patterns("__pycache__", "local.toml")

@@ -18,11 +18,13 @@ from lanscribe.doctor import (
     judge_python,
     judge_server,
     judge_settings,
+    judge_voxtral,
     table,
 )
+from lanscribe.gpu_verdict import Verdict
 from lanscribe.machine import GraphicsFacts, Outcome, PortFacts
 
-RTX_3060 = "NVIDIA GeForce RTX 3060, 12288, 580.95.05\n"
+SMI_WORKS = Outcome(0, "GPU 0: NVIDIA GeForce RTX 3060 (UUID: GPU-5d8c2a6e)\n")
 SOUND = (
     '{"version": "PortAudio V19.6.0-devel, revision 396fe4b", "microphones": ["USB Mic", "pulse"]}'
 )
@@ -129,49 +131,86 @@ def test_memory_and_disk() -> None:
 
 
 def test_gpu_none() -> None:
-    assert judge_gpu(graphics()) == Check("gpu", "ok", "none; the CPU engine serves")
+    assert judge_gpu(graphics(), None) == Check("gpu", "ok", "none; the CPU engine serves")
 
 
-def test_gpu_3060() -> None:
-    check = judge_gpu(graphics(Outcome(0, RTX_3060), card=True))
-    assert check.status == "ok"
-    assert check.result == (
-        "NVIDIA GeForce RTX 3060, 12288 MiB, driver 580.95.05; the Voxtral engine for it is not"
-        " part of this version; the CPU engine serves"
-    )
+def test_gpu_that_will_do() -> None:
+    verdict = Verdict("rtx3060-12gb", True, "RTX 3060; Voxtral runs on it")
+    check = judge_gpu(graphics(SMI_WORKS, card=True), verdict)
+    assert check == Check("gpu", "ok", "RTX 3060; Voxtral runs on it")
 
 
-def test_gpu_with_an_old_driver_and_little_memory() -> None:
-    check = judge_gpu(graphics(Outcome(0, "NVIDIA GeForce GTX 1650, 4096, 535.183.01\n")))
-    assert check.status == "ok"
-    assert "less memory than the 12 GB" in check.result
-    assert "older than the 580" in check.result
+def test_gpu_that_will_never_do_is_nothing_to_worry_about() -> None:
+    verdict = Verdict("", False, "GTX 1080; too old; the CPU engine serves")
+    assert judge_gpu(graphics(SMI_WORKS, card=True), verdict).status == "ok"
+
+
+def test_gpu_that_would_do_with_another_driver() -> None:
+    verdict = Verdict("", False, "RTX 3060; the driver is older", "install NVIDIA's driver 580")
+    check = judge_gpu(graphics(SMI_WORKS, card=True), verdict)
+    assert (check.status, check.remedy) == ("warn", "install NVIDIA's driver 580")
 
 
 def test_gpu_whose_driver_fails() -> None:
     words = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
-    check = judge_gpu(graphics(Outcome(9, words), card=True))
+    check = judge_gpu(graphics(Outcome(9, words), card=True), None)
     assert check.status == "warn"
     assert words in check.result
+    assert check.remedy == "reinstall the NVIDIA driver, then restart the machine"
 
 
 def test_gpu_without_a_driver() -> None:
-    check = judge_gpu(graphics(card=True))
+    check = judge_gpu(graphics(card=True), None)
     assert (check.status, "without NVIDIA's driver" in check.result) == ("ok", True)
-
-
-def test_gpu_that_nvidia_smi_does_not_name() -> None:
-    assert "names no card" in judge_gpu(graphics(Outcome(0, "\n"))).result
-    assert "names no card" in judge_gpu(graphics(Outcome(0, "No devices were found\n"))).result
+    assert check.remedy == "to use it install NVIDIA's driver 580 or newer, then: bash setup.sh"
 
 
 def test_nvidia_smi_left_over_without_a_card() -> None:
-    assert judge_gpu(graphics(Outcome(9, "failed"))).result == "none; the CPU engine serves"
+    check = judge_gpu(graphics(Outcome(9, "failed")), None)
+    assert check.result == "none; the CPU engine serves"
 
 
 def test_apple_silicon() -> None:
-    check = judge_gpu(GraphicsFacts("Darwin", "arm64", None, has_nvidia_card=False))
+    check = judge_gpu(GraphicsFacts("Darwin", "arm64", None, has_nvidia_card=False), None)
     assert (check.status, "Apple silicon" in check.result) == ("ok", True)
+
+
+@pytest.mark.parametrize("verdict", [None, Verdict("", False, "too old")])
+def test_voxtral_without_a_card_for_it(verdict: Verdict | None) -> None:
+    check = judge_voxtral(verdict, None, "the Voxtral model is not here")
+    assert check == Check("voxtral", "ok", "not set up: no card for it")
+
+
+@pytest.mark.parametrize(
+    ("packages", "files_fault", "result", "remedy"),
+    [
+        (None, "no model", "not set up yet; the CPU engine serves", "bash setup.sh"),
+        (
+            Outcome(1, "torch is not installed\nvllm is not installed\n"),
+            None,
+            "torch is not installed",
+            "bash setup.sh, which rebuilds .venv-vllm",
+        ),
+        (
+            Outcome(None, "", "Exec format error"),
+            None,
+            "Exec format error",
+            "bash setup.sh, which rebuilds .venv-vllm",
+        ),
+        (Outcome(0, ""), "params.json is missing", "params.json is missing", "bash setup.sh"),
+    ],
+)
+def test_voxtral_that_is_not_whole_leaves_the_cpu_engine(
+    packages: Outcome | None, files_fault: str | None, result: str, remedy: str
+) -> None:
+    verdict = Verdict("rtx3060-12gb", True, "RTX 3060")
+    check = judge_voxtral(verdict, packages, files_fault)
+    assert check == Check("voxtral", "warn", result, remedy)
+
+
+def test_voxtral_in_place() -> None:
+    check = judge_voxtral(Verdict("8gb", True, "RTX 3070"), Outcome(0, ""), None)
+    assert check == Check("voxtral", "ok", "vLLM and the model are in place")
 
 
 def test_port_free() -> None:
@@ -238,7 +277,7 @@ def test_json_is_what_the_docstring_says() -> None:
 def test_every_check_bears_its_name_and_the_status_follows(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(machine, "run_in_venv", lambda *_: None)
+    monkeypatch.setattr(machine, "run_in_venv", lambda *_, **__: None)
     assert doctor.main(["--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert [check["name"] for check in report["checks"]] == list(doctor.CHECKS)

@@ -8,7 +8,8 @@ from socket import socket
 import pytest
 
 from lanscribe import machine
-from tests.projects import write_script
+from tests.nvml import RTX_3060, put_nvml
+from tests.projects import copy_project, write_script
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -57,6 +58,26 @@ def test_a_command_that_hangs_is_a_fact(monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_an_environment_nothing_is_asked(tmp_path: Path) -> None:
     assert machine.packages(tmp_path) is None
     assert machine.sound(tmp_path) is None
+
+
+def test_the_card_is_judged_before_anything_is_installed(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "a b" / "lanscribe")
+    put_nvml(project, RTX_3060 | {"driver": "535.183.01"})
+    verdict = machine.card_verdict(project)
+    assert verdict is not None
+    assert (verdict.profile, "RTX 3060" in verdict.result) == ("", True)
+
+
+def test_without_a_card_there_is_no_verdict(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "lanscribe")
+    put_nvml(project)
+    assert machine.card_verdict(project) is None
+
+
+def test_a_driver_that_crashes_is_no_card(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "lanscribe")
+    (project / "pynvml.py").write_text("import os\nos.abort()\n")
+    assert machine.card_verdict(project) is None
 
 
 @pytest.mark.parametrize(

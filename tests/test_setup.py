@@ -7,6 +7,7 @@ left. The others need no installation.
 import fcntl
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,10 @@ from pathlib import Path
 import pytest
 
 from lanscribe.doctor import CHECKS
+from tests.nvml import RTX_3060, put_large_disk, put_nvml
 from tests.projects import DEADLINE_S, PROJECT_DIR, copy_project, run_script, write_script
+from tests.vllm_wheels import make_wheels, write_lock
+from tests.voxtral_copy import write_model
 
 PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11")
 QUIET_SURROUNDINGS = {"PULSE_SERVER": "unix:/none", "LANSCRIBE_SERVER_PORT": "0"}
@@ -25,6 +29,7 @@ QUIET_SURROUNDINGS = {"PULSE_SERVER": "unix:/none", "LANSCRIBE_SERVER_PORT": "0"
 MODEL_PACKAGES = ("moonshine-cpp==0.1.4", "silero-vad==6.2.3")
 """What lanscribe.engines.model_store takes the weights out of."""
 
+CAN_RUN_VLLM = (platform.system(), platform.machine()) == ("Linux", "x86_64")
 Snapshot = dict[str, tuple[int, int]]
 
 
@@ -204,12 +209,66 @@ def test_without_portaudio_only_the_microphone_client_is_missed(
     assert "libportaudio2" in done.stderr or "brew install portaudio" in done.stderr
 
 
-def test_an_nvidia_gpu_is_named_and_what_serves_instead(installed: Path, tmp_path: Path) -> None:
-    card = {"nvidia-smi": "echo 'NVIDIA GeForce RTX 3060, 12288, 580.95.05'"}
-    environment = with_programs(tmp_path / "bin", **card)
-    done = run_script(installed / "setup.sh", cwd=tmp_path, environment=environment)
+def test_an_nvidia_card_that_will_not_do_is_named_and_what_serves_instead(
+    installed: Path, tmp_path: Path
+) -> None:
+    put_nvml(installed, RTX_3060 | {"capability": (6, 1)})
+    done = run_script(installed / "setup.sh", cwd=tmp_path, environment=QUIET_SURROUNDINGS)
+    (installed / "pynvml.py").unlink()
+    assert (done.returncode, "nothing to do" in done.stderr) == (0, True)
     assert "RTX 3060, 12288 MiB" in done.stderr
-    assert "not part of this version; the CPU engine serves" in done.stderr
+    assert "the CPU engine serves" in done.stderr
+    assert not (installed / ".venv-vllm").exists()
+
+
+@pytest.mark.skipif(not CAN_RUN_VLLM, reason="vLLM is set up on Linux on x86-64 only")
+def test_an_nvidia_card_gets_vllm_and_the_model_unless_it_is_to_be_left_alone(
+    installed: Path, tmp_path: Path, offline: dict[str, str]
+) -> None:
+    packages, model = tmp_path / "packages", tmp_path / "my model"
+    make_wheels(packages)
+    write_model(model)
+    write_lock(installed / "requirements/vllm.txt", packages)
+    put_nvml(installed, RTX_3060)
+    put_large_disk(installed)
+    environment = {**offline, "PIP_FIND_LINKS": str(packages)}
+    left_alone = run_script(installed / "setup.sh", "--cpu", cwd=tmp_path, environment=environment)
+    assert (left_alone.returncode, "nothing to do" in left_alone.stderr) == (0, True)
+    assert not (installed / ".venv-vllm").exists()
+    flags = ("--model-dir", "my model")
+    first = run_script(installed / "setup.sh", *flags, cwd=tmp_path, environment=environment)
+    assert (first.returncode, "done:" in first.stderr) == (0, True), first.stderr
+    check = run_script(installed / "setup.sh", "--check", cwd=tmp_path, environment=environment)
+    assert "Voxtral runs on it, with the profile rtx3060-12gb" in check.stdout
+    assert "vLLM and the model are in place" in check.stdout
+    before = snapshot(installed)
+    second = run_script(installed / "setup.sh", cwd=tmp_path, environment=environment)
+    assert (second.returncode, "nothing to do" in second.stderr) == (0, True)
+    assert "vLLM and Voxtral, for the NVIDIA card, are in place" in second.stderr
+    assert snapshot(installed) == before
+    clean(installed)
+
+
+def test_vllm_that_cannot_be_had_leaves_the_cpu_engine(
+    installed: Path, tmp_path: Path, offline: dict[str, str]
+) -> None:
+    put_nvml(installed, RTX_3060)
+    put_large_disk(installed)
+    environment = {**offline, "PIP_FIND_LINKS": str(tmp_path)}
+    done = run_script(installed / "setup.sh", cwd=tmp_path, environment=environment)
+    clean(installed)
+    if CAN_RUN_VLLM:
+        assert done.returncode == 1
+        assert "next: bash setup.sh; or without it: bash setup.sh --cpu" in done.stderr
+
+
+def clean(project: Path) -> None:
+    """Take away what the tests with a card have put there."""
+    for name in ("pynvml.py", "sitecustomize.py"):
+        (project / name).unlink()
+    for name in (".venv-vllm", "models/voxtral-mini-4b-realtime", "lanscribe.egg-info"):
+        shutil.rmtree(project / name, ignore_errors=True)
+    shutil.copy(PROJECT_DIR / "requirements/vllm.txt", project / "requirements")
 
 
 def test_two_setups_at_once_do_not_mix(installed: Path, tmp_path: Path) -> None:
@@ -262,6 +321,8 @@ def test_packages_that_cannot_be_had_are_told(
         (["--model"], "--model takes base-en or tiny-en"),
         (["--model", "huge"], "--model takes base-en or tiny-en"),
         (["--json"], "--json goes with --check"),
+        (["--model-dir"], "--model-dir takes a folder that is there"),
+        (["--model-dir", "/no/such/folder"], "--model-dir takes a folder that is there"),
         (["base-en"], "unknown argument: base-en"),
     ],
 )

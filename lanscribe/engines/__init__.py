@@ -8,14 +8,22 @@ from lanscribe.engines.base import Engine
 
 ENGINES = {
     "embedded": "lanscribe.engines.embedded:EmbeddedEngine",
+    "vllm": "lanscribe.engines.vllm:VllmEngine",
     "fake": "lanscribe.engines.fake:FakeEngine",
 }
-"""Engine name -> "module:Class". The class has `load(settings: EngineSettings)`, blocking."""
+"""Engine name -> "module:Class". The class has `load(settings: EngineSettings)`, blocking; more
+that an engine needs, such as the server it talks to, is a keyword of its own."""
 
 
-def load_engine(settings: EngineSettings) -> Engine:
-    """Load the engine that `settings` names. Blocks; raises EngineUnavailable."""
-    name = "embedded" if settings.name == "auto" else settings.name
-    module_name, class_name = ENGINES[name].split(":")
+def chosen(name: str, *, has_vllm: bool) -> str:
+    """The engine that `name`, perhaps auto, stands for on a machine with or without vLLM."""
+    if name != "auto":
+        return name
+    return "vllm" if has_vllm else "embedded"
+
+
+def load_engine(settings: EngineSettings, **more: object) -> Engine:
+    """Load the engine that `settings` names, not auto. Blocks; raises EngineUnavailable."""
+    module_name, class_name = ENGINES[settings.name].split(":")
     engine_class = getattr(import_module(module_name), class_name)
-    return cast(Engine, engine_class.load(settings))
+    return cast(Engine, engine_class.load(settings, **more))

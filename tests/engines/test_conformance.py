@@ -13,8 +13,10 @@ import pytest
 from lanscribe.audio import Samples, duration_s, sample_count
 from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.engines.fake import FakeEngine, spoken
+from lanscribe.engines.vllm import VllmEngine, VllmServer
 from tests.engines.conftest import BECKETT
 from tests.engines.driving import DEADLINE_S, drain, hear, listen, text_of, words_of
+from tests.engines.vllm_standin import KEY, MODEL, standin
 
 
 @dataclass
@@ -32,13 +34,17 @@ class Case:
         assert likeness >= self.least_likeness, f"got {words}, expected {self.words}"
 
 
-@pytest.fixture(params=["fake", "embedded"])
+@pytest.fixture(params=["fake", "vllm", "embedded"])
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     """Each engine in turn; only the one asked for is loaded."""
+    numbers = [*range(1, 60), 0, 0, 0, *range(100, 150)]
+    words = [str(number) for number in numbers if number]
     if request.param == "fake":
-        numbers = [*range(1, 60), 0, 0, 0, *range(100, 150)]
-        words = [str(number) for number in numbers if number]
         yield Case(FakeEngine(), spoken(numbers), words, 1.0)
+    elif request.param == "vllm":
+        with standin() as server:
+            vllm = VllmServer(server.url, MODEL, max_model_len=3840, api_key=KEY)
+            yield Case(VllmEngine(vllm), spoken(numbers), words, 1.0)
     else:
         engine = request.getfixturevalue("embedded_engine")
         yield Case(engine, request.getfixturevalue("beckett"), BECKETT, 0.8)

@@ -1,0 +1,105 @@
+"""A model folder with another transcription delay: `python -m lanscribe delay`.
+
+The delay is one number in tekken.json, read by vLLM when it starts, and the same for all sessions.
+The original stays as it is: the new folder has a tekken.json of its own and links to the rest.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+DEFAULT_DELAY_MS = 480
+DELAYS_MS = (*range(80, 1201, 80), 2400)
+"""What the model was trained for, by its card."""
+TEKKEN = "tekken.json"
+NEEDED_FILES = (TEKKEN, "params.json")
+
+
+class DelayError(Exception):
+    """The folder could not be made; the message is one line for the user."""
+
+
+def folder_for(model_dir: Path, delay_ms: int) -> Path:
+    """The folder to serve from: the model's own, or the one made of it for this delay.
+
+    A second call changes nothing, unless the original has changed. Raises DelayError.
+    """
+    if delay_ms not in DELAYS_MS:
+        raise DelayError(f"a delay of {delay_ms} ms is not among {_allowed()}")
+    source = model_dir.resolve()
+    tekken = _read_tekken(source)
+    if tekken["audio"]["transcription_delay_ms"] == delay_ms:
+        return model_dir
+    folder = source.with_name(f"{source.name}-delay-{delay_ms}")
+    tekken["audio"]["transcription_delay_ms"] = delay_ms
+    try:
+        folder.mkdir(exist_ok=True)
+        _link_all(source, folder)
+        _write(folder / TEKKEN, json.dumps(tekken, ensure_ascii=False))
+    except OSError as error:
+        raise DelayError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    return folder
+
+
+def _allowed() -> str:
+    return f"the multiples of 80 from {DELAYS_MS[0]} to {DELAYS_MS[-2]}, and {DELAYS_MS[-1]}"
+
+
+def _read_tekken(folder: Path) -> dict[str, Any]:
+    for name in NEEDED_FILES:
+        if not (folder / name).is_file():
+            raise DelayError(f"{folder} is not a folder of the model: it has no {name}")
+    try:
+        tekken = json.loads((folder / TEKKEN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DelayError(f"{folder / TEKKEN} cannot be read: {error}") from error
+    audio = tekken.get("audio") if isinstance(tekken, dict) else None
+    if not isinstance(audio, dict) or "transcription_delay_ms" not in audio:
+        raise DelayError(f"{folder / TEKKEN} has no audio.transcription_delay_ms")
+    return dict(tekken)
+
+
+def _link_all(source: Path, folder: Path) -> None:
+    """Links in `folder` to all files of `source` but tekken.json; none that are left over."""
+    names = {path.name for path in source.iterdir() if path.is_file()} - {TEKKEN}
+    for path in folder.iterdir():
+        if path.is_symlink() and path.name not in names:
+            path.unlink()
+    for name in names:
+        # relative, so that the folders may be moved together
+        target, link = Path(os.pardir, source.name, name), folder / name
+        if link.is_symlink() and link.readlink() == target:
+            continue
+        if link.exists() and not link.is_symlink():
+            raise DelayError(f"{link} is in the way: remove the folder {folder}")
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write whole or not at all, and not when it is there already."""
+    if path.is_file() and not path.is_symlink() and path.read_text(encoding="utf-8") == text:
+        return
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of `lanscribe delay`."""
+    parser.add_argument("--model-dir", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--ms", type=int, required=True, metavar="N", help=_allowed())
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the folder to serve from; 1 when it cannot be made."""
+    try:
+        folder = folder_for(options.model_dir, options.ms)
+    except DelayError as error:
+        sys.stderr.write(f"lanscribe: {error}\n")
+        return 1
+    sys.stdout.write(f"{folder}\n")
+    return 0

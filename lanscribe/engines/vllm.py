@@ -1,0 +1,312 @@
+"""Voxtral through vLLM's own /v1/realtime (vllm 0.32 and 0.33), one WebSocket an utterance.
+
+The model hears in steps of 80 ms, and vLLM sends one delta for each step, with or without text:
+the next step needs the token of the last one, so none is ever left out or merged. Hence time is
+the number of deltas. The first prompt is BOS, the padding and the delay's tokens (mistral_common
+1.13, `encode_streaming_tokens`), so delta k = 0, 1, ... comes after (1 + delay + k) steps of real
+audio, and the words it carries were spoken the delay earlier: by the end of step k + 1, whatever
+the delay is. That is where a token with text ends; one without ends where vLLM listens.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from lanscribe.audio import (
+    SAMPLE_RATE_HZ,
+    Samples,
+    duration_s,
+    sample_count,
+    samples_to_pcm16,
+)
+from lanscribe.config import EngineSettings
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.errors import EngineFailed, EngineUnavailable
+
+log = logging.getLogger(__name__)
+
+STEP_S = 0.08
+STEP_SAMPLES = sample_count(STEP_S)
+LANGUAGES = ("en", "fr", "es", "de", "ru", "zh", "ja", "it", "pt", "nl", "ar", "hi", "ko")
+"""Of the model card of Voxtral-Mini-4B-Realtime-2602."""
+_PADDING_TOKENS = 32 + (30 + 1) + 10 + 2
+"""Of max_model_len, at most: padding before; the longest delay, BOS and a long word after."""
+_CHUNK_SAMPLES = SAMPLE_RATE_HZ
+_MAX_UNHEARD_S = 30.0
+_MAX_HELD_S = 4.0
+"""Audio that vLLM may hold without a delta: before the first, the longest delay and a step."""
+_MAX_WAITING_MESSAGES = 1024
+"""More than the deltas of _MAX_UNHEARD_S, so a consumer's pause never stops the socket."""
+_UNKNOWN_CAPACITY = 4
+"""Full-length sessions in INT4 on 12 GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class VllmServer:
+    """A running vLLM."""
+
+    url: str
+    """Where it is, such as http://127.0.0.1:8001."""
+    model: str
+    """The name under which it serves the model."""
+    max_model_len: int
+    """Its limit on the tokens of one session."""
+    max_num_seqs: int = 0
+    """Its limit on sessions at once; 0 when it is not known."""
+    delay_s: float = 0.48
+    """How far its text is behind the voice."""
+    api_key: str = ""
+    answer_timeout_s: float = 30.0
+    """How long it may leave audio unheard."""
+    why_down: Callable[[], str | None] = lambda: None
+    """Why it does not serve at the moment, where that is known."""
+
+
+class VllmEngine(Engine):
+    """The sessions of one vLLM. It connects for each of them, so vLLM may come and go."""
+
+    def __init__(self, server: VllmServer, capacity: int = 0) -> None:
+        self._server = server
+        self._capacity = capacity or server.max_num_seqs or _UNKNOWN_CAPACITY
+        self._sessions: set[VllmSession] = set()
+
+    @classmethod
+    def load(cls, settings: EngineSettings, *, server: VllmServer) -> Self:
+        """Nothing to load here; `settings.sessions` overrules vLLM's own limit."""
+        return cls(server, settings.sessions)
+
+    def describe(self) -> EngineInfo:
+        """vLLM's facts. Word times are counted in steps of 80 ms, not aligned."""
+        steps = max(self._server.max_model_len - _PADDING_TOKENS, 1)
+        return EngineInfo(
+            name="vllm",
+            model=self._server.model,
+            languages=LANGUAGES,
+            word_times=False,
+            max_session_s=duration_s(steps * STEP_SAMPLES),
+            capacity=self._capacity,
+        )
+
+    def session(self) -> "VllmSession":
+        """A session with a WebSocket of its own."""
+        session = VllmSession(self._server, self._sessions.discard)
+        self._sessions.add(session)
+        return session
+
+    async def close(self) -> None:
+        """Abort the sessions that are open; vLLM itself is its supervisor's."""
+        for session in list(self._sessions):
+            await session.abort()
+
+
+class VllmSession(EngineSession, AsyncIterator[Token]):
+    """One utterance at vLLM."""
+
+    def __init__(
+        self, server: VllmServer, on_end: Callable[["VllmSession"], None] = lambda _: None
+    ) -> None:
+        self.usage: Mapping[str, Any] = {}
+        """What vLLM counted, once the iteration has ended."""
+        self._server = server
+        self._on_end = on_end
+        self._socket: ClientConnection | None = None
+        self._fed_samples = 0
+        self._steps = 0
+        self._is_first_word = True
+        self._is_finished = False
+        self._is_over = False
+        self._owed_since_s: float | None = None
+        self._changed = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Connect and begin. Raises EngineUnavailable."""
+        server = self._server
+        try:
+            async with asyncio.timeout(server.answer_timeout_s):
+                self._socket = await _connect(server)
+                await self._socket.recv()  # session.created
+                await self._send(type="session.update", model=server.model)
+                await self._send(type="input_audio_buffer.commit", final=False)
+        except TimeoutError:
+            raise self._unavailable(f"no answer within {server.answer_timeout_s:g} s") from None
+        except InvalidStatus as error:
+            raise self._unavailable(_refusal(error.response.status_code)) from error
+        except (OSError, InvalidHandshake, ConnectionClosed, EngineFailed) as error:
+            raise self._unavailable(str(error)) from error
+
+    async def feed(self, samples: Samples) -> None:
+        """Send audio; waits while 30 s of it are unheard."""
+        if self._is_finished:
+            raise RuntimeError("feed() after finish()")
+        for start in range(0, len(samples), _CHUNK_SAMPLES):
+            await self._until_heard()
+            if self._is_over:
+                return
+            chunk = samples[start : start + _CHUNK_SAMPLES]
+            self._fed_samples += len(chunk)
+            self._note_debt(progressed=False)
+            audio = base64.b64encode(samples_to_pcm16(chunk)).decode("ascii")
+            await self._send(type="input_audio_buffer.append", audio=audio)
+
+    async def finish(self) -> None:
+        """Send the last commit; without any audio there is nothing to wait for."""
+        is_first, self._is_finished = not self._is_finished, True
+        if not self._fed_samples:
+            await self.abort()
+        elif is_first and not self._is_over:
+            self._note_debt(progressed=False)
+            await self._send(type="input_audio_buffer.commit", final=True)
+
+    async def abort(self) -> None:
+        """Drop the socket, without waiting for a peer that may hang; vLLM frees the slot."""
+        self._on_end(self)
+        async with self._changed:  # a feed that waits must not do so for ever
+            self._is_over = True
+            self._changed.notify_all()
+        if self._socket is not None:
+            self._socket.transport.abort()
+            await self._socket.wait_closed()
+
+    def __aiter__(self) -> Self:
+        """The tokens; one iteration only."""
+        return self
+
+    async def __anext__(self) -> Token:
+        """The next step's token. Raises EngineFailed."""
+        try:
+            event = None if self._is_over else await self._receive()
+        except BaseException:
+            await self.abort()
+            raise
+        if event is None or event["type"] == "transcription.done":
+            self.usage = (event or {}).get("usage") or self.usage
+            await self.abort()
+            raise StopAsyncIteration
+        return await self._hear(str(event["delta"]))
+
+    async def _hear(self, text: str) -> Token:
+        async with self._changed:
+            self._steps += 1
+            self._note_debt(progressed=True)
+            self._changed.notify_all()
+        if self._is_first_word:
+            text = text.lstrip()
+            self._is_first_word = not text
+        end_s = self._steps * STEP_S if text else self._listened_s
+        # vLLM pads the end with silence, which takes steps too
+        return Token(text, min(end_s, duration_s(self._fed_samples)))
+
+    async def _receive(self) -> Mapping[str, Any] | None:
+        """The next delta or done; None when aborted. Raises EngineFailed."""
+        assert self._socket is not None, "iterated before start()"
+        while True:
+            try:
+                async with asyncio.timeout(self._server.answer_timeout_s):
+                    return _known_event(await self._socket.recv())
+            except TimeoutError:
+                self._check_debt()
+            except ConnectionClosed as error:
+                if self._is_over:
+                    return None
+                raise _connection_lost(error) from error
+
+    async def _send(self, **event: object) -> None:
+        assert self._socket is not None, "fed before start()"
+        try:
+            await self._socket.send(json.dumps(event))
+        except ConnectionClosed as error:
+            if not self._is_over:
+                raise _connection_lost(error) from error
+
+    async def _until_heard(self) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._is_over or self._unheard_s < _MAX_UNHEARD_S)
+
+    @property
+    def _listened_s(self) -> float:
+        """The audio that the last delta came after; none before the first."""
+        return self._server.delay_s + self._steps * STEP_S if self._steps else 0.0
+
+    @property
+    def _unheard_s(self) -> float:
+        return duration_s(self._fed_samples) - self._listened_s
+
+    def _note_debt(self, *, progressed: bool) -> None:
+        """Keep since when vLLM has had audio to hear, or an end to tell, and has not done so."""
+        if not self._is_finished and self._unheard_s <= _MAX_HELD_S:
+            self._owed_since_s = None
+        elif progressed or self._owed_since_s is None:
+            self._owed_since_s = asyncio.get_running_loop().time()
+
+    def _check_debt(self) -> None:
+        """Raises EngineFailed when vLLM has been given audio and been silent for too long."""
+        if self._owed_since_s is None:
+            return
+        silent_s = asyncio.get_running_loop().time() - self._owed_since_s
+        if silent_s >= self._server.answer_timeout_s:
+            raise EngineFailed(
+                f"vLLM has said nothing for {silent_s:.0f} s while {max(self._unheard_s, 0):.1f} s"
+                " of audio wait; it hangs or is overloaded: logs/vllm.log says more"
+            )
+
+    def _unavailable(self, reason: str) -> EngineUnavailable:
+        known = self._server.why_down()
+        return EngineUnavailable(
+            f"vLLM does not serve now: {known or f'{self._server.url}: {reason}'};"
+            " try again in a few seconds"
+        )
+
+
+async def _connect(server: VllmServer) -> ClientConnection:
+    headers = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
+    return await connect(
+        f"ws{server.url.removeprefix('http')}/v1/realtime",
+        additional_headers=headers,
+        compression=None,
+        proxy=None,
+        open_timeout=None,
+        ping_interval=None,
+        max_queue=_MAX_WAITING_MESSAGES,
+        max_size=None,
+    )
+
+
+def _known_event(message: str | bytes) -> Mapping[str, Any] | None:
+    """A delta or done out of vLLM's message. Raises EngineFailed for anything else."""
+    try:
+        event = json.loads(message)
+        kind = event["type"]
+        if kind == "transcription.delta" and isinstance(event["delta"], str):
+            return dict(event)
+        if kind == "transcription.done":
+            return dict(event)
+        if kind == "error":
+            raise EngineFailed(_explain(str(event["error"]), str(event.get("code"))))
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineFailed(f"vLLM sent what is not its protocol: {message[:200]!r}") from error
+    raise EngineFailed(f"vLLM sent an event of an unknown kind: {str(kind)[:200]!r}")
+
+
+def _explain(text: str, code: str) -> str:
+    if code == "model_not_found":
+        return f"vLLM serves another model than when it was asked: {text}; start lanscribe again"
+    return f"vLLM failed on this utterance: {text} ({code}); logs/vllm.log says more"
+
+
+def _refusal(status: int) -> str:
+    if status in {401, 403}:
+        return (
+            f"it refuses the key (HTTP {status}); set VLLM_API_KEY to the one it was started with"
+        )
+    return f"it answers HTTP {status} instead of a WebSocket"
+
+
+def _connection_lost(error: ConnectionClosed) -> EngineFailed:
+    return EngineFailed(f"vLLM ended in the middle of the utterance ({error}); it is started again")

@@ -1,0 +1,35 @@
+"""When to start a program again that has failed, and when to give it up. Pure."""
+
+from collections import deque
+
+
+class RestartSchedule:
+    """Longer waits from failure to failure; no more after too many of them in too short a time.
+
+    most_failures: how many within `within_s` seconds are too many.
+    """
+
+    def __init__(
+        self,
+        *,
+        most_failures: int = 5,
+        within_s: float = 1800.0,
+        first_wait_s: float = 1.0,
+        longest_wait_s: float = 60.0,
+    ) -> None:
+        self._most_failures = most_failures
+        self._within_s = within_s
+        self._first_wait_s = first_wait_s
+        self._longest_wait_s = longest_wait_s
+        self._failed_at_s: deque[float] = deque()
+
+    def failed(self, now_s: float) -> float | None:
+        """It has failed: the seconds to wait before the next start, None for never again."""
+        self._failed_at_s.append(now_s)
+        while self._failed_at_s[0] < now_s - self._within_s:
+            self._failed_at_s.popleft()
+        count = len(self._failed_at_s)
+        if count >= self._most_failures:
+            return None
+        wait_s: float = self._first_wait_s * 2 ** (count - 1)
+        return min(wait_s, self._longest_wait_s)

@@ -1,0 +1,1 @@
+"""What lanscribe adds inside vLLM: Voxtral Realtime in 4 bits."""

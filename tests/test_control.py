@@ -1,0 +1,214 @@
+"""serve.sh from another terminal: stop, restart, status; and vLLM without the gateway."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from lanscribe import control
+from lanscribe.control import Record, start_mark
+from tests.projects import DEADLINE_S, copy_project, lend_venv, run_script, write_script
+
+FAKE = ("--engine", "fake", "--host", "127.0.0.1", "--port", "0")
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that is set up, under a path with a space."""
+    folder = copy_project(tmp_path_factory.mktemp("control") / "a b" / "lanscribe")
+    lend_venv(folder)
+    return folder
+
+
+Terminal = subprocess.Popen[str]
+
+
+@pytest.fixture
+def serve(project: Path) -> Iterator[Callable[[], Terminal]]:
+    """Start serve.sh as in a terminal; ready when it returns."""
+    terminals: list[Terminal] = []
+
+    def start() -> Terminal:
+        command = ["bash", str(project / "serve.sh"), *FAKE]
+        terminals.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        )
+        await_banner(terminals[-1])
+        return terminals[-1]
+
+    yield start
+    for terminal in terminals:
+        terminal.kill()
+        terminal.wait(DEADLINE_S)
+        assert terminal.stdout is not None
+        terminal.stdout.close()
+
+
+def await_banner(terminal: Terminal) -> int:
+    """Read the banner; the port in it."""
+    assert terminal.stdout is not None
+    port = 0
+    for line in terminal.stdout:
+        if line.startswith("  health"):
+            port = int(line.rpartition(":")[2].partition("/")[0])
+        if line.startswith("  stop"):
+            return port
+    pytest.fail("it did not start")
+
+
+def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_script(project / "serve.sh", *arguments, cwd=project)
+
+
+def test_without_a_server_there_is_nothing_to_do(project: Path) -> None:
+    assert (run(project, "status").returncode, run(project, "status").stdout) == (
+        control.NOT_RUNNING,
+        "nothing runs\n",
+    )
+    assert run(project, "stop").returncode == 0
+    assert run(project, "restart").returncode == 1
+
+
+def test_status_shows_and_stop_stops(project: Path, serve: Callable[[], Terminal]) -> None:
+    server = serve()
+    shown = run(project, "status")
+    assert shown.returncode == 0
+    assert "ready, fake with fake-numbers, 0 of 64 sessions" in shown.stdout
+    assert run(project, "stop").returncode == 0
+    assert server.wait(DEADLINE_S) == 0
+    assert not list((project / ".cache/servers").iterdir())
+
+
+def test_restart_keeps_the_terminal(project: Path, serve: Callable[[], Terminal]) -> None:
+    server = serve()
+    (project / "config/local.toml").write_text("[engine]\nsessions = 3\n")
+    try:
+        done = run(project, "restart")
+    finally:
+        (project / "config/local.toml").unlink()
+    assert done.returncode == 0
+    assert "0 of 3 sessions" in done.stderr
+    await_banner(server)
+    assert run(project, "stop").returncode == 0
+    assert server.wait(DEADLINE_S) == 0
+
+
+def test_of_two_servers_the_one_on_a_port_is_meant(
+    project: Path, serve: Callable[[], Terminal]
+) -> None:
+    serve()
+    other = serve()
+    (record,) = [
+        json.loads(path.read_text())
+        for path in (project / ".cache/servers").iterdir()
+        if path.stem == str(other.pid)
+    ]
+    assert len(run(project, "status").stdout.splitlines()) == 2
+    assert run(project, "stop", "--port", str(record["port"])).returncode == 0
+    assert other.wait(DEADLINE_S) == 0
+    assert len(run(project, "status").stdout.splitlines()) == 1
+
+
+def test_a_killed_server_is_not_there(project: Path, serve: Callable[[], Terminal]) -> None:
+    server = serve()
+    server.kill()
+    server.wait(DEADLINE_S)
+    assert run(project, "status").returncode == control.NOT_RUNNING
+    assert not list((project / ".cache/servers").iterdir())
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with it."""
+    with subprocess.Popen(SLEEP) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(control, "RECORDS_DIR", tmp_path)
+    return tmp_path
+
+
+def write(records: Path, pid: int, mark: str) -> Path:
+    path = records / f"{pid}.json"
+    path.write_text(json.dumps(asdict(Record(pid, mark, "1", "gateway", "127.0.0.1", 1))))
+    return path
+
+
+def test_a_number_that_went_to_another_process_is_never_signalled(
+    records: Path, stranger: subprocess.Popen[bytes]
+) -> None:
+    path = write(records, stranger.pid, "12345 another-boot")
+    assert control.main(["stop"]) == 0
+    assert stranger.poll() is None
+    assert not path.exists()
+
+
+def test_the_process_of_the_record_is(records: Path, stranger: subprocess.Popen[bytes]) -> None:
+    write(records, stranger.pid, start_mark(stranger.pid) or "")
+    assert control.main(["stop"]) == 0
+    assert stranger.wait(DEADLINE_S) == -15
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"pid": 1}'])
+def test_a_record_that_is_none_is_thrown_away(records: Path, text: str) -> None:
+    (records / "1.json").write_text(text)
+    assert control.main(["status"]) == control.NOT_RUNNING
+    assert not list(records.iterdir())
+
+
+def test_a_start_mark_is_a_processs_own(stranger: subprocess.Popen[bytes]) -> None:
+    assert start_mark(stranger.pid) == start_mark(stranger.pid)
+    stranger.kill()
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PID, stranger.pid, os.WEXITED | os.WNOWAIT)
+    assert start_mark(stranger.pid) is None
+
+
+@pytest.fixture
+def direct_project(project: Path) -> Iterator[Path]:
+    """One where vLLM is a script that shows how it was called."""
+    python = project / ".venv-vllm/bin/python"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    write_script(python, 'printf "%s\\n" "$@"; echo "key ${VLLM_API_KEY-none}"')
+    model = project / "models/voxtral-mini-4b-realtime"
+    model.mkdir(parents=True, exist_ok=True)
+    (model / "params.json").write_text("{}")
+    (model / "tekken.json").write_text('{"audio": {"transcription_delay_ms": 480}}')
+    (project / "config/local.toml").write_text(
+        "[vllm]\nprofile = 'rtx3060-12gb'\narguments = '--max-model-len 1000'\n"
+    )
+    yield project
+    (project / "config/local.toml").unlink()
+
+
+def test_direct_is_vllm_on_the_network(direct_project: Path) -> None:
+    flags = ("--port", "9000", "--max-model-len", "2000", "--gpu-memory-utilization", "0.7")
+    done = run(direct_project, "--direct", *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        *("-P", "-m", "vllm.entrypoints.openai.api_server"),
+        *("--config", str(direct_project / "config/vllm/rtx3060-12gb.yaml")),
+        *("--model", str(direct_project / "models/voxtral-mini-4b-realtime")),
+        *("--host", "0.0.0.0", "--port", "9000"),
+        *("--max-model-len", "1000", "--max-model-len", "2000"),
+        *("--gpu-memory-utilization", "0.7"),
+        "key none",
+    ]
+    assert "whoever reaches it may use it" in done.stderr
+
+
+def test_direct_without_the_model_says_what_is_missing(direct_project: Path) -> None:
+    (direct_project / "models/voxtral-mini-4b-realtime/params.json").unlink()
+    done = run(direct_project, "--direct")
+    assert done.returncode == 2
+    assert "it has no params.json" in done.stderr
