@@ -23,4 +23,5 @@ def _note(random: np.random.Generator) -> Samples:
     levels = random.uniform(0, 0.2, size=(4, 1)) * random.choice([0, 0.1, 1, 1, 1])
     tones = (levels * np.sin(2 * np.pi * frequencies_hz * time_s)).sum(axis=0)
     noise = random.normal(0, random.choice([0.001, 0.01, 0.05]), NOTE_SAMPLES)
-    return np.clip(tones + noise, -1, 1).astype(np.float32)
+    note: Samples = np.clip(tones + noise, -1, 1).astype(np.float32)
+    return note

@@ -15,8 +15,7 @@ LAYERS = [f"language_model.model.layers.{number}" for number in range(TINY.decod
 LAYERS += [
     f"whisper_encoder.whisper_encoder.layers.{number}" for number in range(TINY.encoder.layers)
 ]
-LINEAR = ("qkv_proj.weight", "o_proj.weight", "out_proj.weight", "gate_up_proj.weight")
-LINEAR += ("down_proj.weight",)
+LINEAR = tuple(f"{part}_proj.weight" for part in ("qkv", "o", "out", "gate_up", "down"))
 
 
 @pytest.fixture(scope="module")
