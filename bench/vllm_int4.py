@@ -110,7 +110,6 @@ def in_own_process(folder: Path, form: str, steps: int) -> Step | None:
     return Step(**json.loads(done.stdout.splitlines()[-1]))
 
 
-@torch.inference_mode()
 def measured(folder: Path, form: str, steps: int) -> Step:
     """Load the checkpoint in one form and time its linear layers.
 
@@ -120,8 +119,9 @@ def measured(folder: Path, form: str, steps: int) -> Step:
     model = load(folder, packed=True, **MISTRAL, **FORMS[form])
     weight_bytes = on_cpu or torch.cuda.memory_allocated()
     calls = list(linear_calls(model))
-    durations_s = timed(lambda: [call() for call in calls], steps)
-    return Step(weight_bytes, statistics.median(durations_s), copy_bandwidth(steps))
+    with torch.inference_mode():
+        durations_s = timed(lambda: [call() for call in calls], steps)
+        return Step(weight_bytes, statistics.median(durations_s), copy_bandwidth(steps))
 
 
 def linear_calls(model: nn.Module) -> Iterator[Run]:
@@ -167,7 +167,8 @@ def _as_graph(run: Run) -> Run:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    return graph.replay
+    replay: Run = graph.replay
+    return replay
 
 
 def copy_bandwidth(steps: int) -> float:

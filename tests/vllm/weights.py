@@ -27,8 +27,8 @@ from vllm.model_executor.model_loader import base_loader, get_model_loader
 
 from tests.vllm import mutations
 
-MISTRAL = {"tokenizer_mode": "mistral", "config_format": "mistral"}
-FOUR_BITS = {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
+MISTRAL: dict[str, Any] = {"tokenizer_mode": "mistral", "config_format": "mistral"}
+FOUR_BITS: dict[str, Any] = {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
 
 
 @dataclass(frozen=True, slots=True)
