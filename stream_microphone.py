@@ -400,7 +400,8 @@ class Talk:
     """Sends the ring to the server and prints what comes back, however often it reconnects.
 
     Places are indices of samples. `heard`: how far the server has listened. `_safe`: up to where
-    every word is there. `_base`, `_sent`: where this connection's audio begins and ends.
+    every word is there. `_said_end`: where the last word ended. `_base`, `_sent`: where this
+    connection's audio begins and ends. A new connection listens again from `_safe` on.
     """
 
     def __init__(self, options: argparse.Namespace, ring: Ring, screen: Screen) -> None:
@@ -465,7 +466,7 @@ class Talk:
 
     def _begin(self) -> None:
         """Go back to where the words are safe, as far as the ring still has that."""
-        self._base = self._sent = max(self._safe, self.ring.start)
+        self.heard = self._base = self._sent = max(self._safe, self.ring.start)
         self._stitch = Stitch(self._said, is_open=self._base < self._said_end)
         self._deltas, self._is_committed = 0, False
         if self._base > self._safe:
@@ -530,9 +531,10 @@ class Talk:
         self.heard = max(self.heard, place)
         if text:
             self._say(self._stitch.feed(text))
-        if self._stitch.is_open and not self._is_beyond_the_old(place, text):
-            return
-        self._say(self._stitch.close())
+        if self._stitch.is_open:
+            if not self._is_beyond_the_old(place, text):
+                return
+            self._say(self._stitch.close())
         if text:
             is_new_word = any(map(str.isspace, text))  # then the word before it is whole
             whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)

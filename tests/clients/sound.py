@@ -1,7 +1,9 @@
 """A sound card without hardware: a PulseAudio daemon of one's own, reached through ALSA."""
 
 import os
+import select
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -47,7 +49,7 @@ class SoundCard:
         _where: TracebackType | None,
     ) -> None:
         self.unplug()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._folder)
 
     def play(self, path: Path) -> None:
         """Play a file to its end."""
@@ -59,14 +61,20 @@ class SoundCard:
 
     def unplug(self) -> None:
         """Take the card away."""
-        self._run("pulseaudio", "--kill", is_sure=False)
+        try:
+            daemon = os.pidfd_open(int((self._folder / "pulse/pid").read_text(encoding="ascii")))
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        signal.pidfd_send_signal(daemon, signal.SIGTERM)
+        select.select([daemon], [], [], DEADLINE_S)
+        os.close(daemon)
 
-    def _run(self, *command: str, is_sure: bool = True) -> None:
+    def _run(self, *command: str) -> None:
         subprocess.run(
             command,
             env={**os.environ, **self.environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            check=is_sure,
+            check=True,
             timeout=DEADLINE_S,
         )
