@@ -49,9 +49,10 @@ LAST_WORDS_S = 10.0  # after Ctrl-C, and again whenever the server has listened 
 GONE_S = 5.0  # without a block from the sound card
 MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
 TICK_S, CHUNK_SAMPLES = 0.05, 1_600
+PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
 UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
-WORD_SAMPLES = 24_000  # 1.5 s: no word is longer
-BARE_DELAY_SAMPLES = 16_000  # 1 s: by which bare vLLM writes later than it listens
+WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
+SLACK_SAMPLES = 19_200  # 1.2 s: by which the times of words are too late at most
 
 Samples = npt.NDArray[np.float32]
 """Sound, shape (n,), float32 in [-1, 1]."""
@@ -176,44 +177,56 @@ class Meter:
 class Stitch:
     """Joins the transcript of a new connection to what was `said` before.
 
-    Where its audio overlaps the old, it begins with words that `said` ends with: they are taken
-    out, the last of them also when only its beginning had been said.
+    While it is open it holds the words of the sound that is listened to again; when it is closed,
+    those that were said already are taken out.
     """
 
-    def __init__(self, said: str, *, overlaps: bool) -> None:
-        self._old = said.split()[-6:] if overlaps else []
-        self._held: str | None = "" if said else None
+    def __init__(self, said: str, *, is_open: bool) -> None:
+        self._old = said.split()[-24:]
+        self._held = " " if said else ""
+        self.is_open = is_open
 
-    def feed(self, text: str, *, is_last: bool = False) -> str:
-        """What can be said now; words that may turn out to be repeated wait."""
-        if self._held is None:
-            return text
+    def feed(self, text: str) -> str:
+        """What can be said now."""
         self._held += text
-        words = list(re.finditer(r"\S+" if is_last else r"\S+(?=\s)", self._held))
-        for count in range(len(self._old), 0, -1):
-            old = self._old[-count:]
-            if not same_words(old, [word[0] for word in words[:count]]):
-                continue
-            if len(words) >= count:
-                return self._release(old[-1], words[count - 1])
-            if not is_last:
-                return ""
-        joined, self._held = f" {self._held.lstrip()}", None
-        return joined
+        return "" if self.is_open else self._release(0)
 
-    def _release(self, old: str, new: re.Match[str]) -> str:
-        """What is held after the word `new`, and what `new` has beyond `old`."""
-        goes_on = new[0].casefold().startswith(old.casefold())
-        rest, self._held = new.string[new.start() + len(old) if goes_on else new.end() :], None
-        return rest
+    @property
+    def has_words(self) -> bool:
+        """Whether it holds any."""
+        return bool(self._held.strip())
+
+    def close(self) -> str:
+        """What is left to say of the words that were held."""
+        self.is_open = False
+        words = list(re.finditer(r"\S+", self._held))
+        count = repeated(self._old, [word[0] for word in words])
+        if not count:
+            return self._release(0)
+        old, new = self._old[-1], words[count - 1]
+        goes_on = new[0].casefold().startswith(old.casefold())  # the old word had been cut short
+        return self._release(new.start() + len(old) if goes_on else new.end())
+
+    def _release(self, start: int) -> str:
+        text, self._held = self._held[start:], ""
+        return text
+
+
+def repeated(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
+    for count in range(min(len(old), len(new)), 0, -1):
+        for end in range(count, len(new) + 1 if count > 1 else min(len(new), 4) + 1):
+            if same_words(old[-count:], new[end - count : end]):
+                return end
+            if 1 < count < len(old) and same_words(old[-count - 1 : -1], new[end - count : end]):
+                return min(end + 1, len(new))
+    return 0
 
 
 def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
     """Whether they agree but for case, punctuation, and a last old word that is cut short."""
-    pairs = [(bare(a), bare(b)) for a, b in zip(old, new, strict=False)]
-    *_, (last, other) = pairs or [("", "")]
-    is_cut = len(old) == len(new) and len(last) > 2 and other.startswith(last)
-    return all(a == b for a, b in pairs[: len(pairs) - is_cut])
+    *pairs, (a, b) = ((bare(x), bare(y)) for x, y in zip(old, new, strict=True))
+    return all(x == y for x, y in pairs) and (a == b or (len(a) > 2 and b.startswith(a)))
 
 
 def bare(word: str) -> str:
@@ -395,8 +408,9 @@ class Talk:
         self.state = "connecting"
         self.deadline = asyncio.Timeout(None)
         self.heard = self._safe = self._base = self._sent = self._said_end = 0
-        self._said, self._stitch = "", Stitch("", overlaps=False)
+        self._said, self._stitch = "", Stitch("", is_open=False)
         self._failures = self._deltas = 0
+        self._text_s = 0.0
         self._is_proven = self._is_committed = self._is_done = False
 
     @property
@@ -452,7 +466,7 @@ class Talk:
     def _begin(self) -> None:
         """Go back to where the words are safe, as far as the ring still has that."""
         self._base = self._sent = max(self._safe, self.ring.start)
-        self._stitch = Stitch(self._said, overlaps=self._base < self._said_end)
+        self._stitch = Stitch(self._said, is_open=self._base < self._said_end)
         self._deltas, self._is_committed = 0, False
         if self._base > self._safe:
             times = [timedelta(seconds=place // RATE_HZ) for place in (self._safe, self._base)]
@@ -496,11 +510,16 @@ class Talk:
         if kind == "transcription.delta":
             self._hear(text, end_s)
         elif kind == "transcription.done":
-            self._say(self._stitch.feed("", is_last=True))
-            if end_s is not None:
-                self.heard = self._safe = self._said_end = self._place(end_s)
-                self._is_committed &= self.heard > self._sent - CHUNK_SAMPLES
+            self._end(None if end_s is None else self._place(end_s))
         return kind != "transcription.done"
+
+    def _end(self, place: int | None) -> None:
+        """The utterance is done; all up to `place` is transcribed, if the server tells."""
+        if place is not None:
+            self._is_committed &= place > self._sent - CHUNK_SAMPLES
+        if self._is_committed or (place or 0) > self._said_end:
+            self._say(self._stitch.close())
+            self.heard = self._safe = self._said_end = self._sent if place is None else place
 
     def _hear(self, text: str, end_s: float | None) -> None:
         self._deltas += 1
@@ -510,13 +529,27 @@ class Talk:
             self.extend_deadline()
         self.heard = max(self.heard, place)
         if text:
-            delay = BARE_DELAY_SAMPLES if end_s is None else 0
+            self._say(self._stitch.feed(text))
+        if self._stitch.is_open and not self._is_beyond_the_old(place, text):
+            return
+        self._say(self._stitch.close())
+        if text:
             is_new_word = any(map(str.isspace, text))  # then the word before it is whole
             whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
-            self._safe = max(self._safe, whole_to - delay)
-            self._said_end = place
-            self._say(self._stitch.feed(text))
+            self._safe = max(self._safe, whole_to - SLACK_SAMPLES)
+            self._said_end = max(self._said_end, place)
         self._safe = max(self._safe, self.heard - UNSURE_SAMPLES)
+
+    def _is_beyond_the_old(self, place: int, text: str) -> bool:
+        """Whether no more words come that a connection before this one has brought."""
+        now_s = asyncio.get_running_loop().time()
+        if text:
+            self._text_s = now_s
+            return place > self._said_end + SLACK_SAMPLES
+        if not self._stitch.has_words:
+            return self.heard > self._said_end + UNSURE_SAMPLES
+        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
+        return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, end_s: float) -> int:
         return min(self._base + round(end_s * RATE_HZ), self._sent)

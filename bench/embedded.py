@@ -1,6 +1,6 @@
 """How well and how fast the embedded engine hears, beside the same model offline and a peer.
 
-    python -m bench.embedded [--audio FOLDER] [--quick] [--streams 1,2,4,8,12]
+    python -m bench.embedded [--audio FOLDER] [--quick] [--streams 1,2,4,8,12] [--only ENGINE]
 
 FOLDER holds WAV files and a manifest.tsv (columns file, group, reference); without it the
 sample that comes with the model is used. Needs requirements/bench.in. Streams are fed in real
@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--audio", type=Path)
     parser.add_argument("--quick", action="store_true", help="only every third clip")
     parser.add_argument("--streams", default="1,2,4,8,12,16")
-    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--only", choices=["lanscribe", "whisper"], help="one engine only")
     arguments = parser.parse_args()
     steps = [int(part) for part in arguments.streams.split(",")]
     clips = read_clips(arguments.audio)
@@ -210,9 +210,11 @@ def main() -> None:
     print(f"{len(clips)} clips, {total_s:.0f} s, {usable_cores()} cores; cpu/s: processor seconds")
     print("for a second of audio; p50 p90 p95 first: delays in s; skip: words without a delay\n")
     print(HEAD, flush=True)
-    apart(partial(measure, Row("lanscribe, files"), embedded_engine, partial(_files, clips=clips)))
-    _ladder("lanscribe", embedded_engine, clips, steps)
-    if not arguments.no_peer:
+    if arguments.only != "whisper":
+        work = partial(_files, clips=clips)
+        apart(partial(measure, Row("lanscribe, files"), embedded_engine, work))
+        _ladder("lanscribe", embedded_engine, clips, steps)
+    if arguments.only != "lanscribe":
         work = partial(_peer_files, clips=clips)
         apart(partial(measure, Row("whisper tiny.en, files"), whisper_engine, work))
         _ladder("whisper tiny.en", whisper_engine, clips, steps)

@@ -9,9 +9,10 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
+from lanscribe.changes import Changes
 from lanscribe.config import LimitSettings
 from lanscribe.dialects.base import Dialect, Message
 from lanscribe.engines.base import Engine, EngineSession
@@ -52,7 +53,7 @@ class Connection:
         self._engine = engine
         self._session = session
         self._limits = limits
-        self._changed = asyncio.Condition()
+        self._changes = Changes()
         self._sending = asyncio.Lock()
         self._stop = asyncio.Event()
 
@@ -85,13 +86,13 @@ class Connection:
                 return None
             reader.cancel()
             self._session.stop()
-            await self._notify()
+            await self._changes.tell()
         return reason
 
     async def _read(self) -> LanscribeError | None:
         """Take messages in until the client leaves (None) or is idle for too long."""
         while True:
-            await self._until(lambda: self._session.has_room)
+            await self._changes.until(lambda: self._session.has_room)
             try:
                 async with asyncio.timeout(self._limits.idle_timeout_s):
                     message = await self._channel.receive()
@@ -109,12 +110,12 @@ class Connection:
                 self._session.receive(event)
         except ClientError as error:
             await self._send(Failure(error))
-        await self._notify()
+        await self._changes.tell()
 
     async def _transcribe(self) -> None:
         """Give one utterance after the other to the engine."""
         while True:
-            await self._until(lambda: self._session.is_busy or self._session.is_over)
+            await self._changes.until(lambda: self._session.is_busy or self._session.is_over)
             if self._session.is_over:
                 return
             await self._transcribe_utterance()
@@ -140,16 +141,16 @@ class Connection:
                 event.audio_s,
                 event.token_count,
             )
-        await self._notify()
+        await self._changes.tell()
         await self._send(event)
 
     async def _feed(self, engine_session: EngineSession) -> None:
         while True:
-            await self._until(lambda: self._session.has_audio or self._session.is_ended)
+            await self._changes.until(lambda: self._session.has_audio or self._session.is_ended)
             if not self._session.has_audio:
                 return await engine_session.finish()
             block = self._session.take_audio()
-            await self._notify()
+            await self._changes.tell()
             await engine_session.feed(block)
 
     async def _listen(self, engine_session: EngineSession) -> None:
@@ -173,14 +174,6 @@ class Connection:
                 f"the client read nothing for {self._limits.send_timeout_s:g} s; read every"
                 " message as it comes",
             ) from None
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        async with self._changed:
-            await self._changed.wait_for(condition)
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
 
 
 async def refuse(

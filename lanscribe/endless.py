@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
 from lanscribe.audio import SampleRing, Samples, duration_s, sample_count
+from lanscribe.changes import Changes
 from lanscribe.config import RolloverSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
@@ -64,7 +65,7 @@ class EndlessSession(EngineSession):
         self._engine = engine
         self._settings = settings
         self._ring = SampleRing()
-        self._changed = asyncio.Condition()
+        self._changes = Changes()
         self._waiting: deque[Token] = deque()
         self._said: deque[Token] = deque()
         self._heard_s = 0.0
@@ -82,16 +83,16 @@ class EndlessSession(EngineSession):
         """Take audio; waits while 30 s of it are unheard."""
         if self._is_finished:
             raise RuntimeError("feed() after finish()")
-        await self._until(
+        await self._changes.until(
             lambda: duration_s(self._ring.end) - self._heard_s < MAX_UNHEARD_S or self._is_over
         )
         self._ring.append(samples)
-        await self._notify()
+        await self._changes.tell()
 
     async def finish(self) -> None:
         """The iteration ends after the last word of the last engine session."""
         self._is_finished = True
-        await self._notify()
+        await self._changes.tell()
 
     async def abort(self) -> None:
         """End the engine session of the moment, and the iteration."""
@@ -103,11 +104,11 @@ class EndlessSession(EngineSession):
         """Tokens with times of the whole utterance."""
         assert self._runner is not None, "not started"
         while True:
-            await self._until(lambda: bool(self._waiting) or self._is_over)
+            await self._changes.until(lambda: bool(self._waiting) or self._is_over)
             if not self._waiting:
                 break
             token = self._waiting.popleft()
-            await self._notify()
+            await self._changes.tell()
             yield token
         if not self._runner.cancelled() and (error := self._runner.exception()):
             raise error
@@ -119,7 +120,7 @@ class EndlessSession(EngineSession):
                 start = await self._engine_session(start)
         finally:
             self._is_over = True
-            await self._notify()
+            await self._changes.tell()
 
     async def _engine_session(self, start: Start) -> Start | None:
         """Run one engine session; where its successor begins, None at the end."""
@@ -173,7 +174,7 @@ class EndlessSession(EngineSession):
                 return cut
 
     async def _until_audio_after(self, position: int) -> None:
-        await self._until(lambda: self._ring.end > position or self._is_finished)
+        await self._changes.until(lambda: self._ring.end > position or self._is_finished)
 
     async def _listen(
         self,
@@ -226,14 +227,14 @@ class EndlessSession(EngineSession):
 
     async def _emit(self, tokens: Iterable[Token]) -> None:
         for token in tokens:
-            await self._until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
+            await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
             self._heard_s = max(self._heard_s, token.end_s)
             in_order = Token(token.text, max(token.end_s, self._said_s))
             if token.text:
                 self._said.append(in_order)
             self._waiting.append(in_order)
             self._forget()
-            await self._notify()
+            await self._changes.tell()
 
     def _forget(self) -> None:
         self._ring.forget(sample_count(max(0.0, self._heard_s - KEPT_S)))
@@ -260,14 +261,6 @@ class EndlessSession(EngineSession):
     @property
     def _oldest_s(self) -> float:
         return duration_s(self._ring.oldest)
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        async with self._changed:
-            await self._changed.wait_for(condition)
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
 
 
 def _only_engine_error(group: BaseExceptionGroup) -> BaseException:

@@ -21,6 +21,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from lanscribe.config import LimitSettings
 
 _GRACEFUL_SHUTDOWN_S = 1
+_UNREAD_BYTES = 2**17
+"""What the system holds for a client that does not read; half an hour of text fits in."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A peer that vanished is noticed after a minute. Not WebSocket pings: a pong would wait
 behind the audio that flow control holds back, and a sender slowed down would look dead."""
@@ -133,6 +135,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)
         for name, value in _KEEPALIVE.items():
             if hasattr(socket, name):
                 listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

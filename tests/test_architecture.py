@@ -43,7 +43,7 @@ LEVELS = [
     {"dialects", "limits"},
     {"events", "transcript", "rollover", "stitch"},
     {"engines", "vllm_plugin"},
-    {"config", "audio", "delay", "guard", "restarts", "vllm_log", "voxtral_memory"},
+    {"config", "audio", "changes", "delay", "guard", "restarts", "vllm_log", "voxtral_memory"},
     {"errors", "digests", "__init__"},
 ]
 """From the top of the house down; a module imports from its own level or lower ones."""

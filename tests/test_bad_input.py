@@ -172,15 +172,17 @@ def test_a_client_that_never_reads_is_disconnected(start_server: StartServer) ->
             )
             raw = writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            await handshake(reader, writer)
-            reader._transport.pause_reading()  # type: ignore[attr-defined]
-            junk = frame(b"x" * 100)
-            with pytest.raises(ConnectionError):
-                async with asyncio.timeout(DEADLINE_S):
-                    while True:
-                        writer.write(junk * 1000)
-                        await writer.drain()
-            writer.transport.abort()
+            try:
+                await handshake(reader, writer)
+                reader._transport.pause_reading()  # type: ignore[attr-defined]
+                provoking = frame(json.dumps({"type": "x" * 200}).encode()) * 100
+                with pytest.raises(ConnectionError):
+                    async with asyncio.timeout(DEADLINE_S):
+                        while True:
+                            writer.write(provoking)
+                            await writer.drain()
+            finally:
+                writer.transport.abort()
 
     asyncio.run(converse())
     wait_for_log(server, "client read nothing")

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from lanscribe.audio import (
     SampleRing,
     Samples,
@@ -27,7 +29,7 @@ from lanscribe.engines import model_store
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.engines.moonshine import Moonshine
 from lanscribe.engines.recognizer import Recognizer
-from lanscribe.engines.vad import VoiceDetector
+from lanscribe.engines.vad import BLOCK_SAMPLES, VoiceDetector
 from lanscribe.engines.workers import WorkerPool
 from lanscribe.errors import EngineFailed, EngineUnavailable
 
@@ -41,10 +43,13 @@ _BEHIND_S = 1.0
 """With more audio than this waiting, a session makes no hypotheses about open segments."""
 _URGENT_S = 3.0
 """With more audio than this waiting, a session's jobs are patient ones."""
-_MEASURED_S = 3.0
-"""How much of the sample is transcribed to measure the capacity."""
-_LOAD = 0.7
-"""The part of the threads' time that real-time sessions may take: measured, docs/benchmarks.md."""
+_MEASURED_S = 5.0
+"""How long a speaker talks without a pause where the capacity is measured."""
+_SPEECH = 0.5
+"""The probability from which a block of the sample is speech."""
+_LOAD = 0.5
+"""The part of the threads' time that may be planned for: sentences of 10 s cost a quarter more
+than the 5 s measured, and beyond 0.8 the words come late (docs/benchmarks.md)."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +79,7 @@ class EmbeddedEngine(Engine):
             engine._capacity = settings.sessions
         else:
             sample = read_wave(model_store.sample_path(models_dir))
-            engine._capacity = engine._measured_capacity(sample[: sample_count(_MEASURED_S)])
+            engine._capacity = engine._measured_capacity(engine._without_pauses(sample))
         return engine
 
     def describe(self) -> EngineInfo:
@@ -102,13 +107,20 @@ class EmbeddedEngine(Engine):
     def _measured_capacity(self, sample: Samples) -> int:
         """How many streams of speech the threads can follow, all at it at the same time.
 
-        The first of two rounds warms up. Time of other processes does not count.
+        The first round only warms up. Time of other processes does not count.
         """
         threads = self._pool.threads
-        for _ in range(2):
-            jobs = [self._pool.submit(partial(self._time, sample)) for _ in range(threads)]
+        for part in (sample[: sample_count(1)], sample):
+            jobs = [self._pool.submit(partial(self._time, part)) for _ in range(threads)]
             seconds = max(job.result() for job in jobs)
         return max(1, int(threads * _LOAD * duration_s(len(sample)) / seconds))
+
+    def _without_pauses(self, sample: Samples) -> Samples:
+        """The speech in the sample, over and over; who never pauses costs the most."""
+        probabilities = np.array(self._detector.stream().probabilities(sample))
+        blocks = sample[: len(probabilities) * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES)
+        speech = blocks[probabilities > _SPEECH].reshape(-1)
+        return np.resize(speech, sample_count(_MEASURED_S))
 
     def _time(self, sample: Samples) -> float:
         """Processor seconds to follow the sample as it would come in from a microphone."""

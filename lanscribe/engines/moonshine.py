@@ -173,14 +173,14 @@ class Moonshine:
         tokens: list[int] = []
         log_probabilities: list[float] = []
         known, draft = [_START, *prefix], list(guess[:_GUESS_TOKENS])
-        while len(tokens) < limit and not _is_looping(tokens):
+        while len(tokens) < limit and not loop_tokens(tokens):
             best, probabilities, past = self._advance(heard, past, known, draft)
             tokens += best
             log_probabilities += [math.log(max(p, _LEAST_PROBABILITY)) for p in probabilities]
             if _END in best:
                 break
             known, draft = best[-1:], _continuation(guess, tokens)
-        count = tokens.index(_END) if _END in tokens else len(tokens)
+        count = tokens.index(_END) if _END in tokens else len(tokens) - loop_tokens(tokens)
         return self.tokenizer.units(tokens[:count], log_probabilities[:count])
 
     def _advance(
@@ -222,14 +222,14 @@ def _continuation(guess: Sequence[int], tokens: Sequence[int]) -> list[int]:
     return list(guess[nearest + 1 : nearest + 1 + _GUESS_TOKENS])
 
 
-def _is_looping(tokens: Sequence[int]) -> bool:
-    """Whether the tokens end in the same few, over and over."""
+def loop_tokens(tokens: Sequence[int]) -> int:
+    """How many tokens at the end only repeat those before: models get stuck in such loops."""
     for period in range(1, _LOOP_TOKENS):
         length = max(4 * period, _LOOP_TOKENS)
         tail = tokens[-length:]
         if len(tail) == length and list(tail[period:]) == list(tail[:-period]):
-            return True
-    return False
+            return length - period
+    return 0
 
 
 def _is_mark(piece: bytes) -> bool:

@@ -122,7 +122,6 @@ class _Segment:
         self._agreement = Agreement(policy)
         self._pending: list[Samples] = []  # not yet given to the front end
         self._held: list[Samples] = []  # silence that may turn out to be the end
-        self._listened_s = 0.0
         self._samples = 0
 
     @property

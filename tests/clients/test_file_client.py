@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 
 import test_file_transcribe as client
 from tests.clients.conftest import StartClient
 from tests.clients.peers import greet, hear, say, server
 from tests.clients.program import DEADLINE_S
-from tests.conftest import PROJECT_DIR, Server
+from tests.conftest import PROJECT_DIR, Server, StartServer
 
 SCRIPT = "test_file_transcribe.py"
 BECKETT = "ever tried ever failed no matter try again fail again fail better"
@@ -293,6 +295,34 @@ def test_not_a_websocket_server(speech: Path) -> None:
 def test_a_model_that_the_server_does_not_have(fake_server: Server, speech: Path) -> None:
     line = failure("--audio_path", speech, "--url", fake_server.url, "--model", "other")
     assert "the server says: got the model 'other'; this server has: fake-numbers" in line
+
+
+def test_a_busy_server(start_server: StartServer, speech: Path) -> None:
+    running = start_server("fake", "--sessions", "1")
+    with connect(running.url) as other:
+        other.recv(timeout=DEADLINE_S)
+        line = failure("--audio_path", speech, "--url", running.url)
+    assert "the server says: " in line
+
+
+@pytest.mark.parametrize(("end", "why"), [("kill", "without a word"), ("stop", "ended")])
+def test_a_server_that_goes_half_way(
+    start_client: StartClient,
+    start_server: StartServer,
+    numbers_wav: MakeNumbers,
+    end: str,
+    why: str,
+) -> None:
+    running = start_server("fake")
+    arguments = ("--audio_path", numbers_wav(list(range(1, 1_000))), "--realtime")
+    program = start_client(SCRIPT, *arguments, "--url", running.url)
+    program.out.wait_for("1 2 3 4 5 6")
+    getattr(running, end)()
+    assert program.wait() == 1
+    text = program.out.text
+    assert text == f"{counted(len(text.split()))}\n"
+    (line,) = program.err.text.splitlines()
+    assert re.search(rf"{why}.* of 79\.9 s|at .* of 79\.9 s.*{why}", line)
 
 
 def fail_with(message: str) -> Callable[[ServerConnection], None]:

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -88,33 +89,35 @@ def test_a_microphone_that_hears_nothing_is_told_once_an_episode() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "pieces", "joined"),
+    ("said", "held", "joined"),
     [
-        ("", ["one", " two"], "one two"),
-        ("one two", ["two", " three"], "one two three"),
-        ("one two.", [" Two", " three"], "one two. three"),
-        ("one two", ["one two three"], "one two three"),
-        ("one two", ["two"], "one two"),
-        ("one two", ["three"], "one two three"),
-        ("one two", ["t", "wo", " thr", "ee"], "one two three"),
-        ("one transcr", ["transcription", " goes on"], "one transcription goes on"),
-        ("one two", ["two, and", " three"], "one two, and three"),
-        ("very very", ["very", " good"], "very very good"),
-        ("in a", ["and then"], "in a and then"),
-        ("one", ["", " ", "two"], "one two"),
-        ("a b c d e f g h", ["c d e f g h", " i"], "a b c d e f g h i"),
-        ("a b c", ["b c b c d"], "a b c b c d"),
+        ("one two", "two three", "one two three"),
+        ("one two.", "Two three", "one two. three"),
+        ("one two", "two", "one two"),
+        ("one two", "three", "one two three"),
+        ("one two", "", "one two"),
+        ("one transcr", "transcription goes on", "one transcription goes on"),
+        ("one two", "one two, and three", "one two, and three"),
+        ("very very", "very good", "very very good"),
+        ("in a", "and then", "in a and then"),
+        ("a b c d e f g h", "c d e f g h i", "a b c d e f g h i"),
+        ("a b c", "b c b c d", "a b c b c d"),
+        ("then she ran the", "and the circle", "then she ran the circle"),
+        ("missus rachel lynde", "missus rachel lind was one", "missus rachel lynde was one"),
+        ("this is a fine day", "that's a fine", "this is a fine day"),
+        ("into the", "a b c d e the", "into the a b c d e the"),
     ],
 )
-def test_words_said_twice_are_joined(said: str, pieces: Sequence[str], joined: str) -> None:
-    stitch = client.Stitch(said, overlaps=True)
-    text = said + "".join(map(stitch.feed, pieces)) + stitch.feed("", is_last=True)
-    assert " ".join(text.split()) == joined
+def test_words_that_were_said_already_are_taken_out(said: str, held: str, joined: str) -> None:
+    stitch = client.Stitch(said, is_open=True)
+    assert "".join(map(stitch.feed, held)) == ""
+    assert " ".join((said + stitch.close()).split()) == joined
+    assert stitch.feed(" more") == " more"
 
 
-def test_nothing_is_joined_without_an_overlap() -> None:
-    stitch = client.Stitch("one two", overlaps=False)
-    assert stitch.feed("two") + stitch.feed(" three") == " two three"
+def test_nothing_is_taken_out_of_what_was_not_listened_to_again() -> None:
+    stitch = client.Stitch("one two", is_open=False)
+    assert [stitch.feed("two"), stitch.feed(" three"), stitch.close()] == [" two", " three", ""]
 
 
 # The lines.
@@ -181,30 +184,46 @@ class Paper:
     def __init__(self) -> None:
         self.text = ""
         self.remarks: list[str] = []
+        self.written = asyncio.Event()
 
     def write(self, text: str) -> None:
         self.text += text
+        self.written.set()
+
+    async def wait_for(self, text: str) -> None:
+        while text not in self.text:
+            self.written.clear()
+            await self.written.wait()
 
     def tell(self, line: str) -> None:
         self.remarks.append(line)
 
 
 def talk(handler: Any, numbers: Sequence[int], limit_samples: int = 10**7) -> Paper:
-    """Say `numbers` to a server; what came back."""
+    """Say `numbers` to a server, all at once; what came back."""
 
     async def run() -> Paper:
-        ring, paper = client.Ring(limit_samples), Paper()
+        ring = client.Ring(limit_samples)
         ring.append(spoken([*numbers, 0]))
         ring.is_closed = True
-        async with serve(handler, "127.0.0.1", 0, max_size=None) as running:
-            port = next(iter(running.sockets)).getsockname()[1]
-            options = client.parse_options(["--url", f"127.0.0.1:{port}", "--model", "m"])
-            screen: Any = paper
-            async with asyncio.timeout(DEADLINE_S):
-                await client.Talk(options, ring, screen).run()
+        async with talking(handler, ring) as (paper, done):
+            await done
         return paper
 
     return asyncio.run(run())
+
+
+@asynccontextmanager
+async def talking(
+    handler: Any, ring: client.Ring
+) -> AsyncIterator[tuple[Paper, asyncio.Task[None]]]:
+    """A talk that goes on beside the test; what came back so far, and when it is done."""
+    async with serve(handler, "127.0.0.1", 0, max_size=None) as running:
+        port = next(iter(running.sockets)).getsockname()[1]
+        options = client.parse_options(["--url", f"127.0.0.1:{port}", "--model", "m"])
+        paper: Any = Paper()
+        async with asyncio.timeout(DEADLINE_S):
+            yield paper, asyncio.create_task(client.Talk(options, ring, paper).run())
 
 
 @pytest.fixture
@@ -259,6 +278,41 @@ def test_a_long_silence_is_not_said_again() -> None:
     paper = talk(Counting([Break(2, "error")]), numbers)
     assert paper.text.split() == ["1", "2", "3"]
     assert listened.count(2) <= 1_500 + 375
+
+
+@pytest.mark.usefixtures("impatience")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_word_after_a_break_is_said_when_the_speaker_pauses(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """No later word tells that it is not one of the old."""
+    monkeypatch.setattr(client, "PAUSE_S", 0.0)
+
+    async def run() -> None:
+        ring = client.Ring(10**7)
+        ring.append(spoken([1, 2, 3] + [0] * 100))
+        async with talking(NumberServer([Break(2, way)]), ring) as (paper, done):
+            await paper.wait_for("3")
+            ring.is_closed = True
+            await done
+        assert paper.text.split() == ["1", "2", "3"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatience")
+def test_bare_vllm_that_ends_an_utterance_by_itself_is_begun_anew() -> None:
+    async def run() -> None:
+        ring, words = client.Ring(10**7), list(range(1_000, 1_050))
+        ring.append(spoken([number for word in words for number in (0, 0, 0, word)] + [0] * 50))
+        server = NumberServer([Break(20, "done")], has_times=False, delay_frames=6)
+        async with talking(server, ring) as (paper, done):
+            await paper.wait_for("1049")
+            ring.is_closed = True
+            await done
+        assert paper.text.split() == list(map(str, words))
+
+    asyncio.run(run())
 
 
 @pytest.mark.usefixtures("impatience")
