@@ -36,6 +36,8 @@ _FLAGS = {
     "engine": "engine.name",
     "model": "engine.model",
     "sessions": "engine.sessions",
+    "profile": "vllm.profile",
+    "delay_ms": "vllm.delay_ms",
     "log_level": "log.level",
     "log_file": "log.file",
 }

@@ -137,6 +137,8 @@ def test_the_printed_environment_reads_back(file: Path) -> None:
         (["check-config"], 0),
         (["check-config", "--port", "x"], 2),
         (["print-env", "--port", "70000"], 2),
+        (["check-config", "--delay-ms", "960", "--profile", "24gb"], 0),
+        (["check-config", "--delay-ms", "961"], 2),
         (["serve", "--config", "none.toml"], 2),
         (["serve", "--nonsense"], 2),
         ([], 2),
