@@ -10,7 +10,7 @@ NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary fil
 PYTHON=""
 PINS=embedded
 MODEL=""
-VOXTRAL="" VOXTRAL_DIR="" # what lanscribe.vllm_setup makes of the NVIDIA card; where its model is
+VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # what lanscribe.vllm_setup makes of the NVIDIA card; where its model is
 TASK=set_up
 DOCTOR_FLAG=""
 CHANGED=no
@@ -231,8 +231,9 @@ set_up() {
   put_model_in_place
   set_up_voxtral
   doctor "$VENV/bin/python" --only gpu --only portaudio >&2 || warn "see the lines above"
+  [[ $VOXTRAL == none || $VOXTRAL == unusable ]] || CHOSEN="Voxtral on the NVIDIA card, and "
   if [[ $CHANGED == yes ]]; then
-    say "done: the embedded CPU engine with the model $MODEL"
+    say "done: ${CHOSEN}the embedded CPU engine with the model $MODEL"
   else
     say "nothing to do: the packages and the model $MODEL are in place and whole"
   fi
