@@ -26,6 +26,7 @@ from lanscribe.audio import (
     sample_count,
     samples_to_pcm16,
 )
+from lanscribe.changes import Changes
 from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.errors import EngineFailed, EngineUnavailable
@@ -123,7 +124,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         self._is_finished = False
         self._is_over = False
         self._owed_since_s: float | None = None
-        self._changed = asyncio.Condition()
+        self._changes = Changes()
 
     async def start(self) -> None:
         """Connect and begin. Raises EngineUnavailable."""
@@ -146,7 +147,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         if self._is_finished:
             raise RuntimeError("feed() after finish()")
         for start in range(0, len(samples), _CHUNK_SAMPLES):
-            await self._until_heard()
+            await self._changes.until(lambda: self._is_over or self._unheard_s < _MAX_UNHEARD_S)
             if self._is_over:
                 return
             chunk = samples[start : start + _CHUNK_SAMPLES]
@@ -167,9 +168,8 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
     async def abort(self) -> None:
         """Drop the socket, without waiting for a peer that may hang; vLLM frees the slot."""
         self._on_end(self)
-        async with self._changed:  # a feed that waits must not do so for ever
-            self._is_over = True
-            self._changed.notify_all()
+        self._is_over = True
+        await self._changes.tell()  # a feed that waits must not do so for ever
         if self._socket is not None:
             self._socket.transport.abort()
             await self._socket.wait_closed()
@@ -192,10 +192,9 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         return await self._hear(str(event["delta"]))
 
     async def _hear(self, text: str) -> Token:
-        async with self._changed:
-            self._steps += 1
-            self._note_debt(progressed=True)
-            self._changed.notify_all()
+        self._steps += 1
+        self._note_debt(progressed=True)
+        await self._changes.tell()
         if self._is_first_word:
             text = text.lstrip()
             self._is_first_word = not text
@@ -224,10 +223,6 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         except ConnectionClosed as error:
             if not self._is_over:
                 raise _connection_lost(error) from error
-
-    async def _until_heard(self) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._is_over or self._unheard_s < _MAX_UNHEARD_S)
 
     @property
     def _listened_s(self) -> float:
