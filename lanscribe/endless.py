@@ -26,7 +26,7 @@ MAX_WAITING_TOKENS = 256
 MAX_FAILURES = 3
 """How often engine sessions may break with no progress between before the client is told."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
-UNHEARD_AT_END_S = 0.1
+UNHEARD_AT_END_S = 0.01
 """An engine session that listened this much less far than it was fed has broken off."""
 UNHEARD_WHEN_OPEN_S = 1.0
 """So much may stay unheard while more audio is awaited: a model's delay, part of a frame."""
