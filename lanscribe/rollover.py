@@ -94,10 +94,13 @@ class Loudness:
         return quiet * FRAME_S
 
     def speech_s(self, start_s: float, end_s: float) -> float:
-        """How much speech there was from start_s to end_s."""
-        return FRAME_S * sum(
-            is_speech for at_s, is_speech in self._speech if start_s <= at_s < end_s
-        )
+        """How much speech there was from start_s to end_s; costs only what lies after start_s."""
+        frames = 0
+        for at_s, is_speech in reversed(self._speech):
+            if at_s < start_s:
+                break
+            frames += is_speech and at_s < end_s
+        return frames * FRAME_S
 
     def last_pause(self, start_s: float, end_s: float, length_s: float) -> float | None:
         """The middle of the last pause of length_s within the span; None if there is none."""
@@ -144,6 +147,7 @@ class Rollover:
         """The engine session emitted a token; whether it is in a rut and has to be given up."""
         if token.text:
             self._last_word_s = token.end_s
+            return False
         wordless_s = self._loudness.speech_s(self._last_word_s, token.end_s)
         return wordless_s >= self._settings.rut_s
 
