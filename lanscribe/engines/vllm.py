@@ -29,7 +29,7 @@ from lanscribe.audio import (
 from lanscribe.changes import Changes
 from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
-from lanscribe.errors import EngineFailed, EngineUnavailable
+from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,9 @@ _MAX_WAITING_MESSAGES = 1024
 """More than the deltas of _MAX_UNHEARD_S, so a consumer's pause never stops the socket."""
 _UNKNOWN_CAPACITY = 4
 """Full-length sessions in INT4 on 12 GB."""
+_ENGINE_IS_DEAD = "EngineCore encountered an issue"
+"""How vllm/v1/engine/exceptions.py begins when the process that computes is gone: until vLLM has
+noticed and ended too, it takes connections and answers every commit with this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         return self
 
     async def __anext__(self) -> Token:
-        """The next step's token. Raises EngineFailed."""
+        """The next step's token. Raises EngineFailed, or EngineUnavailable if vLLM is dying."""
         try:
             event = None if self._is_over else await self._receive()
         except BaseException:
@@ -203,7 +206,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         return Token(text, min(end_s, duration_s(self._fed_samples)))
 
     async def _receive(self) -> Mapping[str, Any] | None:
-        """The next delta or done; None when aborted. Raises EngineFailed."""
+        """The next delta or done; None when aborted. Raises EngineError."""
         assert self._socket is not None, "iterated before start()"
         while True:
             try:
@@ -274,7 +277,7 @@ async def _connect(server: VllmServer) -> ClientConnection:
 
 
 def _known_event(message: str | bytes) -> Mapping[str, Any] | None:
-    """A delta or done out of vLLM's message. Raises EngineFailed for anything else."""
+    """A delta or done out of vLLM's message. Raises EngineError for anything else."""
     try:
         event = json.loads(message)
         kind = event["type"]
@@ -283,16 +286,20 @@ def _known_event(message: str | bytes) -> Mapping[str, Any] | None:
         if kind == "transcription.done":
             return dict(event)
         if kind == "error":
-            raise EngineFailed(_explain(str(event["error"]), str(event.get("code"))))
+            raise _error_of(str(event["error"]), str(event.get("code")))
     except (ValueError, KeyError, TypeError) as error:
         raise EngineFailed(f"vLLM sent what is not its protocol: {message[:200]!r}") from error
     raise EngineFailed(f"vLLM sent an event of an unknown kind: {str(kind)[:200]!r}")
 
 
-def _explain(text: str, code: str) -> str:
+def _error_of(text: str, code: str) -> EngineError:
     if code == "model_not_found":
-        return f"vLLM serves another model than when it was asked: {text}; start lanscribe again"
-    return f"vLLM failed on this utterance: {text} ({code}); logs/vllm.log says more"
+        return EngineFailed(
+            f"vLLM serves another model than when it was asked: {text}; start lanscribe again"
+        )
+    if text.startswith(_ENGINE_IS_DEAD):
+        return EngineUnavailable("vLLM's engine process has died; vLLM is started again")
+    return EngineFailed(f"vLLM failed on this utterance: {text} ({code}); logs/vllm.log says more")
 
 
 def _refusal(status: int) -> str:

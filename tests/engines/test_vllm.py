@@ -13,7 +13,7 @@ from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine, Token
 from lanscribe.engines.fake import spoken
 from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
-from lanscribe.errors import EngineFailed, EngineUnavailable
+from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 from tests.engines.driving import DEADLINE_S, drain, hear, text_of
 from tests.engines.vllm_standin import DELAY_STEPS, KEY, MODEL, Fault, Standin, standin
 from tests.vllm.server import free_port
@@ -100,7 +100,7 @@ async def broken(engine: Engine) -> tuple[list[Token], Exception | None]:
         try:
             async for token in session:
                 tokens.append(token)  # noqa: PERF401  what came before an error counts
-        except EngineFailed as error:
+        except EngineError as error:
             failure = error
         await asyncio.wait([feeding])
         assert feeding.exception() is None or isinstance(feeding.exception(), EngineFailed)
@@ -127,6 +127,14 @@ def test_a_fault_is_told_and_holds_nobody(
     text = text_of(tokens)  # a cut may lose what is on its way
     assert text == "1 2 3 4 5" or (fault == "cut" and "1 2 3 4 5".startswith(text))
     assert words in str(failure)
+
+
+def test_a_vllm_whose_engine_is_dead_is_away_until_it_is_started_again(
+    server: Standin, engine: Engine
+) -> None:
+    server.fault = "dead"
+    _, failure = asyncio.run(broken(engine))
+    assert isinstance(failure, EngineUnavailable)
 
 
 def test_an_end_that_nobody_asked_for_ends_the_iteration(server: Standin, engine: Engine) -> None:

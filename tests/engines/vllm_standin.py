@@ -27,7 +27,8 @@ DELAY_STEPS = 6
 STEP_SAMPLES = 1280
 LOOK_AHEAD_SAMPLES = 40
 PADDING_STEPS = DELAY_STEPS + 1 + 10
-Fault = Literal["none", "cut", "error", "done", "mute", "never greets", "nonsense"]
+Fault = Literal["none", "cut", "error", "dead", "done", "mute", "never greets", "nonsense"]
+DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."  # vllm 0.33
 
 
 @dataclass
@@ -100,6 +101,8 @@ class _Conversation:
                 self._connection.socket.close()
             case "error":
                 self._send(type="error", error="CUDA went away", code="processing_error")
+            case "dead":
+                self._send(type="error", error=DEAD, code="processing_error")
             case "done":
                 self._done()
             case "nonsense":
