@@ -20,10 +20,12 @@ class Token:
     text: what to append, its leading space included; "" tells progress only.
     end_s: seconds from the first sample fed. Of a word, where it ended; of a token without
     text, how far the engine has listened.
+    start_s: of text, where it began; None when the engine cannot tell, and for no text.
     """
 
     text: str
     end_s: float
+    start_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
