@@ -5,21 +5,22 @@ import logging
 import time
 
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lanscribe.audio import sample_count
-from lanscribe.config import AuthSettings, Settings
+from lanscribe.config import Settings
 from lanscribe.connection import Connection, refuse
 from lanscribe.dialects.base import Dialect, Message
 from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.doorkeeper import Doorkeeper, error_response
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine
-from lanscribe.errors import AuthError, EngineUnavailable, LanscribeError
-from lanscribe.limits import Slots, check_host, check_origin, check_peer_is_home
+from lanscribe.errors import EngineUnavailable, LanscribeError
+from lanscribe.limits import Slots
 from lanscribe.session import Session
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Gateway:
         try:
             info = self._ready_engine().describe()
         except EngineUnavailable as error:
-            return _error_response(error, 503)
+            return error_response(error, 503)
         model = {
             "id": info.model,
             "object": "model",
@@ -170,37 +171,3 @@ class Gateway:
         if self._engine is None or self._loading:
             raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
-
-
-class Doorkeeper:
-    """Turns away who may not come in, before anything else sees the request."""
-
-    def __init__(self, app: ASGIApp, auth: AuthSettings) -> None:
-        self._app = app
-        self._auth = auth
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, or answer 403 with the reason."""
-        try:
-            if self._auth.mode == "lan":
-                self._check(HTTPConnection(scope))
-        except AuthError as error:
-            log.warning("turned away: %s", error)
-            response = _error_response(error, 403)
-            if scope["type"] == "websocket":
-                await receive()
-                await WebSocket(scope, receive, send).send_denial_response(response)
-            else:
-                await response(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _check(self, request: HTTPConnection) -> None:
-        host = request.headers.get("host")
-        check_peer_is_home(request.client.host if request.client else "")
-        check_host(host, self._auth.hostnames)
-        check_origin(request.headers.get("origin"), host)
-
-
-def _error_response(error: LanscribeError, status: int) -> Response:
-    return JSONResponse({"error": error.public_message, "code": error.code}, status)

@@ -32,6 +32,7 @@ IMPURE = {"asyncio", "socket", "threading", "time", "websockets", "starlette", "
 LEVELS = [
     {"__main__"},
     {"server", "transport", "doctor"},
+    {"doorkeeper"},
     {"vllm_service"},
     {"control", "vllm_command", "vllm_setup"},
     {"machine", "gpu"},
