@@ -3,6 +3,9 @@
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,18 +15,26 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lanscribe.audio import sample_count
+from lanscribe.changes import Changes
 from lanscribe.config import Settings
-from lanscribe.connection import Connection, refuse
-from lanscribe.dialects.base import Dialect, Message
+from lanscribe.connection import Channel, Conversation, refuse
+from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.doorkeeper import Doorkeeper, error_response
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine
-from lanscribe.errors import EngineUnavailable, LanscribeError
+from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError
+from lanscribe.events import Message
 from lanscribe.limits import Slots
 from lanscribe.session import Session
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_LEAVING_S = 0.5
+"""How long a session may take to end once its client has closed the socket."""
+_NO_CLOSE = {1005, 1006}
+"""What uvicorn says when a connection ends without a close frame that has a code."""
 
 
 class WebSocketChannel:
@@ -33,9 +44,14 @@ class WebSocketChannel:
         self._websocket = websocket
 
     async def receive(self) -> Message | None:
-        """The next frame's text or bytes; None when the peer is gone."""
+        """The next frame's text or bytes; None when the peer has closed.
+
+        Raises ConnectionError when it is gone without having closed.
+        """
         event = await self._websocket.receive()
         if event["type"] == "websocket.disconnect":
+            if event.get("code") in _NO_CLOSE:
+                raise ConnectionError("the connection broke")
             return None
         text: str | None = event.get("text")
         return text if text is not None else bytes(event["bytes"])
@@ -66,7 +82,9 @@ class Gateway:
         self._engine: Engine | None = None
         self._loading: str | None = "the engine is loading"
         self._slots = Slots(0)
-        self._running: dict[asyncio.Task[None], Connection] = {}
+        self._conversations: dict[str, Conversation] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._changes = Changes()
         self._started_unix_s = int(time.time())
 
     def engine_loaded(self, engine: Engine) -> None:
@@ -84,10 +102,10 @@ class Gateway:
 
     async def drain(self) -> None:
         """Let running sessions have their last words, within limits.stop_timeout_s."""
-        for connection in self._running.values():
-            connection.stop()
-        if self._running:
-            await asyncio.wait(self._running, timeout=self._settings.limits.stop_timeout_s)
+        for conversation in list(self._conversations.values()):
+            await conversation.stop(_stopping())
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._settings.limits.stop_timeout_s)
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
@@ -138,31 +156,87 @@ class Gateway:
     async def _realtime(self, websocket: WebSocket) -> None:
         await websocket.accept()
         channel, dialect = WebSocketChannel(websocket), VllmDialect()
+        reason: LanscribeError | None
         try:
-            engine = self._ready_engine()
-            with self._slots.take():
-                await self._converse(websocket, dialect, engine)
+            if (token := websocket.query_params.get("resume")) is not None:
+                reason = await self._resume(channel, token, websocket.query_params.get("seen", ""))
+            else:
+                reason = await self._begin(websocket, channel, dialect)
         except LanscribeError as error:
-            await refuse(channel, dialect, error, self._settings.limits)
+            reason = error
         except Exception:
             log.exception("a connection ended by a defect of the server")
-            defect = LanscribeError("internal", "a defect of the server; its log says more")
-            await refuse(channel, dialect, defect, self._settings.limits)
+            reason = LanscribeError("internal", "a defect of the server; its log says more")
+        await self._part(channel, dialect, reason)
 
-    async def _converse(self, websocket: WebSocket, dialect: Dialect, engine: Engine) -> None:
-        limits = self._settings.limits
-        session = Session([engine.describe().model], sample_count(limits.waiting_audio_s))
-        connection = Connection(WebSocketChannel(websocket), dialect, engine, session, limits)
-        task = asyncio.current_task()
-        assert task is not None
-        self._running[task] = connection
-        peer = websocket.client.host if websocket.client else "unknown"
-        log.info("%s: open (%d of %d) from %s", connection.session_id, *self._load(), peer)
+    async def _begin(
+        self, websocket: WebSocket, channel: Channel, dialect: Dialect
+    ) -> LanscribeError | None:
+        """Serve a new session; why it ended, None when there is nothing left to say."""
+        engine = self._ready_engine()
+        settings = self._settings
+        await self._let_the_last_one_out()
+        with ExitStack() as slot:
+            slot.enter_context(self._slots.take())
+            models = [engine.describe().model]
+            session = Session(models, sample_count(settings.limits.waiting_audio_s))
+            conversation = Conversation(dialect, engine, session, settings.limits, settings.resume)
+            peer = websocket.client.host if websocket.client else "unknown"
+            log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
+            self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
+        return await self._serve(conversation.attach(channel))
+
+    async def _resume(self, channel: Channel, token: str, seen: str) -> LanscribeError | None:
+        """Go on with a session over a new socket; raises ClientError when it is not there."""
+        conversation = self._conversations.get(token)
+        if conversation is None or not seen.isdecimal():
+            raise ClientError(
+                "resume_failed",
+                "got a resume token of no running session, or no number of the last event seen;"
+                " begin a new session",
+            )
+        log.info("%s: resumed", conversation.session_id)
+        return await self._serve(conversation.reattach(channel, int(seen)))
+
+    async def _host(self, conversation: Conversation, slot: ExitStack) -> None:
+        """Run a session to its end, whichever sockets it has."""
+        token = conversation.resume_token
+        self._conversations[token] = conversation
         try:
-            await connection.run()
+            with slot:
+                await conversation.run()
+        except Exception:
+            log.exception("%s: ended by a defect of the server", conversation.session_id)
         finally:
-            del self._running[task]
-            log.info("%s: ended", connection.session_id)
+            del self._conversations[token]
+            log.info("%s: ended", conversation.session_id)
+            await self._changes.tell()
+
+    async def _let_the_last_one_out(self) -> None:
+        """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING_S):
+                await self._changes.until(lambda: self._slots.taken < self._slots.capacity)
+
+    async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
+        """Await it as a task that the end of the server waits for."""
+        return await self._keep(asyncio.create_task(serving))
+
+    def _keep(self, task: asyncio.Task[_T]) -> asyncio.Task[_T]:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _part(
+        self, channel: Channel, dialect: Dialect, reason: LanscribeError | None
+    ) -> None:
+        """Close the socket of a conversation that is over, or goes on elsewhere."""
+        if reason is not None:
+            log.info("closed: %s", reason)
+            await refuse(channel, dialect, reason, self._settings.limits)
+        else:
+            with suppress(ConnectionError):
+                await channel.close(1000, "")
 
     def _load(self) -> tuple[int, int]:
         return self._slots.taken, self._slots.capacity
@@ -171,3 +245,7 @@ class Gateway:
         if self._engine is None or self._loading:
             raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
+
+
+def _stopping() -> LanscribeError:
+    return LanscribeError("server_stopping", "the server was asked to stop; connect again later")

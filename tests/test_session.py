@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from lanscribe.audio import Samples
 from lanscribe.engines.base import Token
 from lanscribe.errors import EngineFailed, LimitError, ProtocolError
-from lanscribe.events import AppendAudio, Commit, Delta, Done, Failure, SelectModel
+from lanscribe.events import (
+    AppendAudio,
+    Commit,
+    Delta,
+    Done,
+    Failure,
+    Lost,
+    SelectModel,
+    Utterance,
+)
 from lanscribe.session import MAX_UTTERANCES, Session
 
 START, END = Commit(is_final=False), Commit(is_final=True)
@@ -70,7 +79,7 @@ def test_text_accumulates_into_done() -> None:
     assert session.heard(Token("Hello", 0.05)) == Delta("Hello", 0.05)
     assert session.heard(Token("", 0.08)) == Delta("", 0.08)
     session.heard(Token(" world", 0.1))
-    assert session.completed() == Done("Hello world", 0.1, 2)
+    assert session.completed() == [Done("Hello world", 0.1, 2)]
 
 
 def test_audio_after_a_final_commit_waits_for_the_next_utterance() -> None:
@@ -132,7 +141,8 @@ def test_a_failed_open_utterance_keeps_its_audio_for_the_next_commit() -> None:
     session.receive(START)
     session.receive(audio(10))
     error = EngineFailed("broken")
-    assert session.failed(error) == Failure(error)
+    lost = Lost(text="", start_s=0.0, end_s=0.0)
+    assert session.failed(error) == [Failure(error, lost, Utterance(1))]
     assert not session.is_busy
     session.receive(START)
     assert len(take_all(session)) == 10
