@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Coroutine
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -18,8 +19,8 @@ from lanscribe.audio import sample_count
 from lanscribe.changes import Changes
 from lanscribe.config import Settings
 from lanscribe.connection import Channel, Conversation, refuse
+from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
 from lanscribe.dialects.base import Dialect
-from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.doorkeeper import Doorkeeper, error_response
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine
@@ -113,7 +114,10 @@ class Gateway:
             Route("/", self._greet),
             Route("/health", self._health),
             Route("/v1/models", self._models),
-            WebSocketRoute("/v1/realtime", self._realtime),
+            *(
+                WebSocketRoute(path, partial(self._talk, make))
+                for path, make in WEBSOCKET_PATHS.items()
+            ),
         ]
         return Doorkeeper(Starlette(routes=routes), self._settings.auth)
 
@@ -153,9 +157,11 @@ class Gateway:
         }
         return JSONResponse({"object": "list", "data": [model]})
 
-    async def _realtime(self, websocket: WebSocket) -> None:
+    async def _talk(self, make: MakeDialect, websocket: WebSocket) -> None:
+        """Serve one WebSocket, whatever its protocol."""
         await websocket.accept()
-        channel, dialect = WebSocketChannel(websocket), VllmDialect()
+        info = self._engine.describe() if self._engine else None
+        channel, dialect = WebSocketChannel(websocket), make(info, websocket.query_params)
         reason: LanscribeError | None
         try:
             if (token := websocket.query_params.get("resume")) is not None:

@@ -8,10 +8,11 @@ docs/protocol.md describes both.
 import binascii
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lanscribe.audio import Samples, pcm16_to_samples
+from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.events import (
     Acknowledge,
@@ -38,7 +39,9 @@ class VllmDialect:
 
     name = "vllm"
 
-    def __init__(self) -> None:
+    def __init__(
+        self, _info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
+    ) -> None:
         self._number = 0
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
