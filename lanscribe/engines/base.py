@@ -55,6 +55,8 @@ class EngineInfo:
     """The longest audio that one engine session takes; None when there is no limit."""
     capacity: int
     """How many sessions it holds in real time on this machine."""
+    delay_s: float = 1.0
+    """About how far its text is behind the voice."""
 
 
 class EngineSession(ABC):

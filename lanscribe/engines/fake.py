@@ -47,6 +47,7 @@ class FakeEngine(Engine):
             word_times=True,
             max_session_s=None,
             capacity=self._capacity,
+            delay_s=duration_s(FRAME_SAMPLES),
         )
 
     def session(self) -> "FakeSession":

@@ -98,6 +98,7 @@ class VllmEngine(Engine):
             word_times=False,
             max_session_s=duration_s(steps * STEP_SAMPLES),
             capacity=self._capacity,
+            delay_s=self._server.delay_s,
         )
 
     def session(self) -> "VllmSession":
