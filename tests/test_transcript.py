@@ -163,17 +163,17 @@ def test_both_kinds_of_file_are_read_back_as_they_were_meant(tokens: list[Token]
         webvtt.from_buffer(io.StringIO(vtt(words)), format="vtt"),
         webvtt.from_buffer(io.StringIO(srt(words)), format="srt"),
     ):
-        starts = [ms(caption.start) for caption in captions]
+        starts = [ms(caption.start) for caption in captions.captions]
         assert starts == [round(1000 * segment.start_s) for segment in found]
         assert starts == sorted(starts)
-        assert all(ms(caption.end) > ms(caption.start) for caption in captions)
+        assert all(ms(caption.end) > ms(caption.start) for caption in captions.captions)
 
 
 @pytest.mark.parametrize("kind", ["srt", "vtt"])
 def test_what_could_be_taken_for_markup_is_read_back_as_text(kind: str) -> None:
     words = spoken("a < b && <c> & d \u2192 e")
     made = {"srt": srt, "vtt": vtt}[kind](words)
-    (caption,) = webvtt.from_buffer(io.StringIO(made), format=kind)
+    (caption,) = webvtt.from_buffer(io.StringIO(made), format=kind).captions
     assert (
         caption.raw_text
         == {

@@ -157,8 +157,8 @@ def test_json_format_has_words_and_segments(numbers_wav: MakeNumbers) -> None:
 def test_captions_of_real_speech_are_where_it_is(embedded_server: Server, speech: Path) -> None:
     ended = run("--audio_path", speech, "--url", embedded_server.url, "--format", "srt")
     captions = webvtt.from_buffer(io.StringIO(ended.stdout), format="srt")
-    assert client.normalised(" ".join(one.text for one in captions)) == BECKETT
-    starts_s = [float(one.start.rpartition(":")[2]) for one in captions]
+    assert client.normalised(" ".join(one.text for one in captions.captions)) == BECKETT
+    starts_s = [float(one.start.rpartition(":")[2]) for one in captions.captions]
     assert starts_s == pytest.approx([0, 2, 3, 5, 6, 8], abs=1)
 
 

@@ -132,7 +132,7 @@ def test_captions_grow_and_other_formats_come_at_the_end(
     assert heard(verbose["text"]) == list(range(1, 41))
     assert json.dumps(verbose) in program.out.text
     texts = [segment["text"] for segment in verbose["segments"]]
-    assert [one.text.replace("\n", " ") for one in webvtt.read(captions)] == texts
+    assert [one.text.replace("\n", " ") for one in webvtt.read(str(captions)).captions] == texts
     starts_s = [word["start"] for word in verbose["words"] if heard(word["word"])]
     assert np.diff(starts_s) == pytest.approx(0.08, abs=0.01)
 
