@@ -454,51 +454,59 @@ def document(words: Words, kind: str, duration_s: float) -> str:
 # <<< The captions.
 
 
+class Sound(soundfile.SoundFile):  # type: ignore[misc]
+    """An open audio file that is only read on: a seek damages MP3 and Vorbis in libsndfile 1.2."""
+
+    def seekable(self) -> bool:
+        """No; otherwise soundfile seeks after each read."""
+        return False
+
+
 class Recording:
     """An audio file as 16 kHz mono PCM16. Raises Trouble when it is none, or is damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with path.open("rb") as file:
-                if not file.read(1):
-                    raise Trouble(f"{path} is empty: 0 bytes")
-            self._sound = soundfile.SoundFile(path)
-        except OSError as error:
-            raise Trouble(f"cannot read {path}: {error.strerror}") from error
-        except (soundfile.SoundFileError, TypeError) as error:
-            raise Trouble(f"{path} is not audio that libsndfile reads: {self._remedy()}") from error
-        if self._sound.frames == 0:
-            raise Trouble(f"{path} holds no samples")
-        self.duration_s = self._sound.frames / self._sound.samplerate
+        with self._open() as sound:
+            if sound.frames == 0:
+                raise Trouble(f"{path} holds no samples")
+            self.duration_s = sound.frames / sound.samplerate
 
     def chunks(self, chunk_s: float, start: int = 0) -> Iterator[bytes]:
         """The audio from a sample on, in pieces of about `chunk_s`, one in memory at a time."""
-        rate_hz, is_last = self._sound.samplerate, False
-        resampler = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32")
-        first_s = max(0, start // RATE_HZ - 1)  # a second earlier, for the resampler to settle
-        excess = start - first_s * RATE_HZ
-        self._seek(first_s * rate_hz)
-        while not is_last:
-            block = self._read(max(1, round(chunk_s * rate_hz)))
-            is_last = len(block) == 0
-            samples = resampler.resample_chunk(block.mean(axis=1), last=is_last)
-            samples, excess = samples[excess:], max(0, excess - len(samples))
-            if len(samples):
-                yield np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2").tobytes()
+        with self._open() as sound:
+            rate_hz, is_last = sound.samplerate, False
+            resampler = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32")
+            first_s = max(0, start // RATE_HZ - 1)  # a second earlier, for the resampler to settle
+            for _ in range(first_s):
+                self._read(sound, rate_hz)
+            excess = start - first_s * RATE_HZ
+            while not is_last:
+                block = self._read(sound, max(1, round(chunk_s * rate_hz)))
+                is_last = len(block) == 0
+                samples = resampler.resample_chunk(block.mean(axis=1), last=is_last)
+                samples, excess = samples[excess:], max(0, excess - len(samples))
+                if len(samples):
+                    pcm16 = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2")
+                    yield pcm16.tobytes()
 
-    def _seek(self, frame: int) -> None:
+    def _open(self) -> Sound:
         try:
-            if self._sound.tell() != frame:
-                self._sound.seek(frame)
-        except soundfile.SoundFileError as error:
-            raise Trouble(f"{self.path} can be read only once: {self._remedy()}") from error
+            with self.path.open("rb") as file:
+                if not file.read(1):
+                    raise Trouble(f"{self.path} is empty: 0 bytes")
+            return Sound(self.path)
+        except OSError as error:
+            raise Trouble(f"cannot read {self.path}: {error.strerror}") from error
+        except (soundfile.SoundFileError, TypeError) as error:
+            line = f"{self.path} is not audio that libsndfile reads: {self._remedy()}"
+            raise Trouble(line) from error
 
-    def _read(self, frames: int) -> npt.NDArray[np.float32]:
+    def _read(self, sound: Sound, frames: int) -> npt.NDArray[np.float32]:
         """The next block, shape (frames, channels), fewer frames at the end."""
-        at_s = self._sound.tell() / self._sound.samplerate
+        at_s = sound.tell() / sound.samplerate
         try:
-            block: npt.NDArray[np.float32] = self._sound.read(frames, "float32", always_2d=True)
+            block: npt.NDArray[np.float32] = sound.read(frames, "float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise Trouble(f"{self.path} is damaged at {at_s:.1f} s: {self._remedy()}") from error
         if not np.isfinite(block).all():
@@ -728,7 +736,8 @@ class Transcription:
         with suppress(ConnectionClosed):  # the receiver meets it too, and says so
             await ws.send(session.model(self.model))
             await ws.send(BEGIN)
-            for chunk in self._recording.chunks(0.1 if is_live else 0.5, story.sent):
+            chunks = self._recording.chunks(0.1 if is_live else 0.5, story.sent)
+            while chunk := await asyncio.to_thread(next, chunks, b""):  # far on, that takes long
                 if self._stop.is_set():
                     break
                 story.sent += len(chunk) // 2

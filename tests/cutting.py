@@ -38,7 +38,8 @@ class Relay:
         down = self._forward(up_reader, writer, down_bytes)
         tasks = [asyncio.create_task(up), asyncio.create_task(down)]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.cuts_made += any(task.result() for task in ended)
         finally:
             writer.transport.abort()
             if cut and cut.is_unnoticed:
@@ -56,8 +57,8 @@ class Relay:
 
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None
-    ) -> None:
-        """Copy until the end, or until `left` bytes are through."""
+    ) -> bool:
+        """Copy until the end, or until `left` bytes are through; whether they were."""
         with suppress(ConnectionError):
             while data := await reader.read(4096 if left is None else min(4096, left)):
                 writer.write(data)
@@ -65,8 +66,8 @@ class Relay:
                 if left is not None:
                     left -= len(data)
                     if left == 0:
-                        self.cuts_made += 1
-                        return
+                        return True
+        return False
 
 
 @asynccontextmanager

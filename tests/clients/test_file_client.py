@@ -210,7 +210,7 @@ def test_any_format_rate_and_channel_count(
     loudness = np.std(pcm16[4_000:28_000] / 32_768) * np.sqrt(2)
     assert loudness == pytest.approx(0.5 / channels, rel=0.15)  # MP3 takes liberties
     again = np.frombuffer(b"".join(recording.chunks(0.3, 20_000)), dtype="<i2")
-    assert again == pytest.approx(pcm16[20_000:], abs=2 if subtype != "OPUS" else 400)
+    assert np.array_equal(again, pcm16[20_000:])
 
 
 def test_a_long_file_comes_through_whole_and_in_order(
@@ -408,7 +408,7 @@ def test_a_server_that_goes_half_way(
     told, line = program.err.text.splitlines()
     assert re.search(rf"{why}.* of 79\.9 s|at .* of 79\.9 s.*{why}", told)
     assert told.endswith(" (trying again)")
-    assert re.search(r"stopped at .* of 79\.9 s: 127.0.0.1:\d+: .*refused", line)
+    assert re.search(r"stopped at .* of 79\.9 s: 127\.0\.0\.1:\d+: .*serve\.sh", line)
 
 
 def fail_with(message: str) -> Callable[[ServerConnection], None]:

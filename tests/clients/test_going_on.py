@@ -114,11 +114,11 @@ def test_a_file_comes_through_a_bad_network_whole(
 def test_words_of_a_file_keep_their_times_through_a_bad_network(
     fake_server: Server, numbers_wav: MakeNumbers
 ) -> None:
-    path, some = numbers_wav(NUMBERS), cuts(2, CUTS)
+    path, some = numbers_wav(NUMBERS), cuts(2, 8)
     arguments = ("fake-numbers", "--format", "json")
     out, cuts_made = transcribe_file(fake_server.port, path, some, *arguments)
     assert_in_time([tuple(word.values()) for word in json.loads(out)["words"]])
-    assert cuts_made == CUTS
+    assert cuts_made == 8
 
 
 @pytest.mark.usefixtures("impatience")
@@ -145,18 +145,13 @@ def test_speech_comes_through_a_bad_network_whole(embedded_server: Server, speec
 
 @pytest.mark.usefixtures("impatience")
 def test_a_session_that_the_server_gave_up_is_begun_anew(
-    start_server: StartServer, numbers_wav: MakeNumbers
+    start_server: StartServer,
 ) -> None:
-    """The microphone client comes back at once and finds its token all the same of no use."""
     running = start_server("fake", LANSCRIBE_RESUME_KEEP_S="0.001")
-    some = partial(cuts, count=5, up=200_000, down=20_000, least=GREETING_BYTES)
-    path = numbers_wav(NUMBERS)
-    out, cuts_made = transcribe_file(running.port, path, some(6), "fake-numbers")
-    assert out == f"{counted(len(NUMBERS))}\n"
-    assert cuts_made == 5
-    paper, cuts_made = speak(running.port, spoken(NUMBERS), some(7), "fake-numbers")
+    some = cuts(6, 9, up=200_000, down=20_000, least=GREETING_BYTES)
+    paper, cuts_made = speak(running.port, spoken(NUMBERS), some, "fake-numbers")
     assert_in_time(paper.words)
-    assert cuts_made == 5
+    assert cuts_made >= 4  # between two of them the server refuses
     assert "running session" in running.log
 
 
@@ -164,10 +159,10 @@ def test_a_session_that_the_server_gave_up_is_begun_anew(
 def test_a_file_survives_a_server_that_is_started_again(
     start_client: StartClient, start_server: StartServer, numbers_wav: MakeNumbers, end: str
 ) -> None:
-    running, count = start_server("fake"), 6_000
+    running, count = start_server("fake"), 60
     path = numbers_wav(list(range(1, count + 1)))
-    program = start_client(FILE_CLIENT, "--audio_path", path, "--url", running.url)
-    program.out.wait_for(" 500 ")
+    program = start_client(FILE_CLIENT, "--audio_path", path, "--url", running.url, "--realtime")
+    program.out.wait_for(" 20 ")
     getattr(running, end)()
     program.err.wait_for("(trying again)")
     running.restart()
@@ -211,7 +206,7 @@ def test_a_file_is_told_of_lag_and_of_what_was_lost(
 
 @pytest.mark.usefixtures("impatience")
 def test_a_speaker_is_told_of_lag_and_of_what_was_lost() -> None:
-    async def scenario(address: str) -> Paper:
+    async def scenario(address: str) -> tuple[str, list[str]]:
         ring = stream_microphone.Ring(10**7)
         ring.append(spoken([1] * 20))
         options = stream_microphone.parse_options(["--url", address, "--model", "m"])
@@ -223,12 +218,12 @@ def test_a_speaker_is_told_of_lag_and_of_what_was_lost() -> None:
                 await paper.told.wait()
         talking.cancel()
         await asyncio.wait([talking])
-        return paper
+        return paper.text, paper.remarks
 
     with server(behind) as address:
-        paper = asyncio.run(scenario(address))
-    assert paper.text == " 0 1 2 3 4"
-    assert paper.remarks == [*TOLD, f"{STUCK} (what you say is kept; trying again)"]
+        text, remarks = asyncio.run(scenario(address))
+    assert text == " 0 1 2 3 4"
+    assert remarks == [*TOLD, f"{STUCK} (what you say is kept; trying again)"]
 
 
 def test_bare_vllm_is_asked_for_nothing_that_it_does_not_know(
