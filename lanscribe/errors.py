@@ -28,6 +28,7 @@ CODES: dict[str, ErrorCode] = {
     "model_not_found": ErrorCode(None, "the model asked for is not the one served"),
     "model_not_validated": ErrorCode(None, "a commit came before a session.update with a model"),
     "processing_error": ErrorCode(None, "the engine failed on this utterance"),
+    "input_audio_buffer_commit_empty": ErrorCode(None, "a commit came without audio before it"),
     "audio_buffer_full": ErrorCode(None, "too much audio is waiting for its first commit"),
     "too_many_utterances": ErrorCode(None, "too many committed utterances are waiting"),
     "engine_unavailable": ErrorCode(1013, "the engine is still loading or has failed to load"),

@@ -23,6 +23,7 @@ PURE = [
     "session.py",
     "stitch.py",
     "transcript.py",
+    "turns.py",
     "vllm_log.py",
     "voxtral_memory.py",
     "dialects/base.py",
@@ -45,7 +46,7 @@ LEVELS = [
     {"connection", "logs", "network", "vllm_process"},
     {"session", "endless"},
     {"dialects", "limits", "resume"},
-    {"events", "transcript", "rollover", "stitch"},
+    {"events", "transcript", "rollover", "stitch", "turns"},
     {"engines", "vllm_plugin"},
     {
         "config",
