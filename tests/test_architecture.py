@@ -27,7 +27,12 @@ PURE = [
     "vllm_log.py",
     "voxtral_memory.py",
     "dialects/base.py",
+    "dialects/fields.py",
+    "dialects/negotiation.py",
+    "dialects/openai.py",
+    "dialects/openai_settings.py",
     "dialects/vllm.py",
+    "dialects/voxmlx.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""
