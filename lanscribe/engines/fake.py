@@ -1,9 +1,8 @@
 """An engine that reads numbers out of the sound, for tests and for measuring the gateway.
 
-Every 80 ms frame of audio holds one level; a frame with n/32768 in its middle is heard as the
-word "n", a silent frame as nothing. So a transcript shows exactly which frames arrived, and in
-what order: a lost, doubled or swapped frame is a lost, doubled or swapped word. (In its middle,
-because resampling rounds the edges.)
+Every 80 ms frame of audio holds one level; a frame of level n/32768 is heard as the word "n",
+a silent frame as nothing. So a transcript shows exactly which frames arrived, and in what
+order: a lost, doubled or swapped frame is a lost, doubled or swapped word.
 """
 
 import asyncio
@@ -122,7 +121,7 @@ class FakeSession(EngineSession):
     def _hear(self, frame: Samples) -> Token:
         self._heard_samples += len(frame)
         end_s = duration_s(self._heard_samples)
-        number = round(float(frame[len(frame) // 2] / _LEVEL))
+        number = round(float(frame[0] / _LEVEL))
         if number == 0:
             return Token("", end_s)
         text = str(number) if self._is_first_word else f" {number}"
