@@ -33,6 +33,7 @@ PURE = [
     "dialects/openai_settings.py",
     "dialects/vllm.py",
     "dialects/voxmlx.py",
+    "engines/alignment.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""
