@@ -15,6 +15,8 @@ import soxr  # type: ignore[import-untyped]
 from openai import AsyncOpenAI
 from openai.resources.beta.realtime.realtime import AsyncRealtimeConnection as BetaConnection
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from lanscribe.audio import Samples, samples_to_pcm16
 from tests.conftest import Server
@@ -278,6 +280,19 @@ def test_livekit_and_pipecat_with_turns_of_their_own(fake_server: Server) -> Non
                     assert "".join(deltas) == text == counting(range(start, start + 50))
 
         asyncio.run(converse())
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [(["realtime", "openai-insecure-api-key.k"], "realtime"), (None, None)]
+)
+def test_a_browsers_subprotocol_is_taken(
+    fake_server: Server, offered: list[Subprotocol] | None, chosen: str | None
+) -> None:
+    async def converse() -> None:
+        async with connect(fake_server.url, subprotocols=offered) as connection:
+            assert connection.subprotocol == chosen
+
+    asyncio.run(converse())
 
 
 async def until_beta(connection: BetaConnection, kind: str) -> list[Event]:
