@@ -70,7 +70,7 @@ def test_a_file_that_is_not_there_by_default_is_done_without(
         ("server = 1", ["server", "got 1", "table"]),
         ("[limits]\nidle_timeout_s = nan", ["limits.idle_timeout_s"]),
         ("[limits]\nidle_timeout_s = 0", ["limits.idle_timeout_s", "greater than 0"]),
-        ("[auth]\nmode = 'none'", ["auth.mode", "'none'", "'lan' or 'open'"]),
+        ("[auth]\nmode = 'none'", ["auth.mode", "'none'", "'lan', 'key' or 'open'"]),
         ("[auth]\nhostnames = 'box'", ["auth.hostnames", "'box'"]),
         ("[auth]\nmode = 2020-01-01", ["auth.mode"]),
         ("[server\n", ["is not TOML", "line 1"]),
