@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -102,6 +102,33 @@ def test_who_does_not_speak_tls_harms_nobody(
     asyncio.run(converse())
     server.stop()
     assert "Traceback" not in server.log
+
+
+def test_a_request_that_comes_with_the_handshakes_end_is_answered(
+    start_server: StartServer, certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    server = start_server("fake", *flags(certificate))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    address = ("127.0.0.1", secure_port(server))
+    with socket.create_connection(address, timeout=DEADLINE_S) as raw:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65_536))
+        tls.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        raw.sendall(outgoing.read())  # the handshake's end and the request
+        answer = b""
+        while b'"status":"ok"' not in answer:
+            data = raw.recv(65_536)
+            assert data, answer
+            incoming.write(data)
+            with suppress(ssl.SSLWantReadError):
+                answer += tls.read(65_536)
+    assert answer.startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("is_shaken", [False, True], ids=["the handshake", "the request"])
