@@ -15,6 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from lanscribe import reasons
 from lanscribe.audio import sample_count
 from lanscribe.changes import Changes
 from lanscribe.config import Settings
@@ -105,7 +106,7 @@ class Gateway:
     async def drain(self) -> None:
         """Let running sessions have their last words, within limits.stop_timeout_s."""
         for conversation in list(self._conversations.values()):
-            await conversation.stop(_stopping())
+            await conversation.stop(reasons.stopping())
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._settings.limits.stop_timeout_s)
 
@@ -175,7 +176,7 @@ class Gateway:
             reason = error
         except Exception:
             log.exception("a connection ended by a defect of the server")
-            reason = LanscribeError("internal", "a defect of the server; its log says more")
+            reason = reasons.defect()
         await self._part(channel, dialect, reason)
 
     async def _begin(
@@ -184,9 +185,9 @@ class Gateway:
         """Serve a new session; why it ended, None when there is nothing left to say."""
         engine = self._ready_engine()
         settings = self._settings
-        await self._let_the_last_one_out()
+        peer = websocket.client.host if websocket.client else "unknown"
+        await self._let_the_last_one_out(peer)
         with ExitStack() as slot:
-            peer = websocket.client.host if websocket.client else "unknown"
             slot.enter_context(self._slots.take(peer))
             models = [engine.describe().model]
             session = Session(models, sample_count(settings.limits.waiting_audio_s))
@@ -221,11 +222,11 @@ class Gateway:
             log.info("%s: ended", conversation.session_id)
             await self._changes.tell()
 
-    async def _let_the_last_one_out(self) -> None:
+    async def _let_the_last_one_out(self, peer: str) -> None:
         """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVING_S):
-                await self._changes.until(lambda: self._slots.taken < self._slots.capacity)
+                await self._changes.until(lambda: self._slots.has_room(peer))
 
     async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
         """Await it as a task that the end of the server waits for."""
@@ -254,7 +255,3 @@ class Gateway:
         if self._engine is None or self._loading:
             raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
-
-
-def _stopping() -> LanscribeError:
-    return LanscribeError("server_stopping", "the server was asked to stop; connect again later")
