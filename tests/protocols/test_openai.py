@@ -18,9 +18,10 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from lanscribe.audio import Samples, samples_to_pcm16
+from lanscribe.audio import Samples
 from tests.conftest import Server
 from tests.protocols.openai_driver import OpenAiDriver
+from tests.protocols.sound import at_24_khz, spoken_at_24_khz
 from tests.support import DEADLINE_S, counting
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
@@ -35,19 +36,6 @@ DRIVER = OpenAiDriver()
 def check_words(text: str) -> None:
     heard = "".join(c if c.isalpha() else " " for c in text.lower())
     assert jiwer.wer(SAID, heard) <= MAX_WORD_ERROR_RATE, text
-
-
-def spoken_at_24_khz(numbers: Sequence[int]) -> bytes:
-    """PCM that resampling does not change where the fake engine listens.
-
-    It listens at the beginning of each 80 ms; so numbers change half way between.
-    """
-    levels = np.repeat(np.array([0, *numbers, 0], dtype="<i2"), 1920)
-    return levels[960:-960].tobytes()
-
-
-def at_24_khz(samples: Samples) -> bytes:
-    return samples_to_pcm16(soxr.resample(samples, 16_000, 24_000))
 
 
 @asynccontextmanager
