@@ -23,7 +23,8 @@ _THRESHOLD_DB = 24.0
 class TurnSettings:
     """What makes a turn.
 
-    threshold: 0 to 1; more asks for louder speech, by 2.4 dB for each 0.1.
+    threshold: 0 to 1; more asks for louder speech, by 2.4 dB for each 0.1. It moves the levels
+    that are silence or speech in any room; how far speech is above the noise of this one stays.
     prefix_padding_s: how much of the sound before the speech belongs to the turn.
     silence_s: how long it is quiet at the end of a turn; whole frames.
     """
