@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,11 +16,13 @@ from lanscribe import (
     config,
     control,
     delay,
+    discovery,
     doctor,
     logs,
     network,
     plan_report,
     vllm_command,
+    wyoming_server,
 )
 from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine, EngineInfo
@@ -171,26 +174,47 @@ def _become_vllm(command: list[str], server: config.ServerSettings) -> NoReturn:
 
 async def _run(settings: config.Settings, listener: socket.socket, log_file: Path | None) -> bool:
     """Listen at once, load the engine meanwhile, serve until a signal; whether to start again."""
-    gateway = Gateway(_with_own_name(settings))
+    settings = _with_own_name(settings)
+    gateway = Gateway(settings)
     server = make_server(gateway.app(), settings.limits, gateway.drain)
     stop_on_signals(server)
     wants_restart = _stop_to_restart(server)
+    is_ready = asyncio.Event()
+    async with (
+        wyoming_server.serving(gateway, settings) as wyoming_port,
+        _announced(settings, listener, wyoming_port, is_ready),
+    ):
 
-    def ready(engine: Engine) -> None:
-        gateway.engine_loaded(engine)
-        if not server.should_exit:
-            print(_banner(listener, engine.describe(), log_file), flush=True)
+        def ready(engine: Engine) -> None:
+            gateway.engine_loaded(engine)
+            if not server.should_exit:
+                print(_banner(listener, wyoming_port, engine.describe(), log_file), flush=True)
+                is_ready.set()
 
-    serving = asyncio.create_task(server.serve([listener]))
-    supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
-    try:
-        await asyncio.wait({serving, supplying}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        server.should_exit = True
-        await asyncio.wait({serving, supplying})
+        serving = asyncio.create_task(server.serve([listener]))
+        supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
+        try:
+            await asyncio.wait({serving, supplying}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            server.should_exit = True
+            await asyncio.wait({serving, supplying})
     serving.result()
     supplying.result()
     return wants_restart.is_set()
+
+
+def _announced(
+    settings: config.Settings,
+    listener: socket.socket,
+    wyoming_port: int | None,
+    is_ready: asyncio.Event,
+) -> AbstractAsyncContextManager[None]:
+    """Tell the network of this server once it is ready, if that is wished."""
+    if not settings.discovery.enabled:
+        return nullcontext()
+    host, port = listener.getsockname()[:2]
+    services = discovery.services(port, wyoming_port)
+    return discovery.announced(services, discovery.announced_addresses(host), is_ready)
 
 
 def _stop_to_restart(server: Server) -> asyncio.Event:
@@ -239,7 +263,9 @@ def _with_own_name(settings: config.Settings) -> config.Settings:
     return settings.model_copy(update={"auth": auth})
 
 
-def _banner(listener: socket.socket, engine: EngineInfo, log_file: Path | None) -> str:
+def _banner(
+    listener: socket.socket, wyoming_port: int | None, engine: EngineInfo, log_file: Path | None
+) -> str:
     host, port = listener.getsockname()[:2]
     hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]
     local = hosts[0] if host not in {"0.0.0.0", "::"} else "127.0.0.1"
@@ -247,6 +273,11 @@ def _banner(listener: socket.socket, engine: EngineInfo, log_file: Path | None) 
         [
             f"lanscribe {__version__} is ready.",
             *(f"  clients    ws://{network.url_host(name)}:{port}/v1/realtime" for name in hosts),
+            *(
+                [f"  wyoming    tcp://{network.url_host(hosts[0])}:{wyoming_port}"]
+                if wyoming_port
+                else []
+            ),
             f"  health     http://{network.url_host(local)}:{port}/health",
             f"  engine     {engine.name}, model {engine.model}"
             f" ({', '.join(engine.languages)}), {engine.capacity} sessions at once",

@@ -98,6 +98,22 @@ class ServerSettings(_Table):
     """The port for HTTP and WebSocket; 0 lets the system choose."""
 
 
+class WyomingSettings(_Table):
+    """The port for Home Assistant, at the address of server.host."""
+
+    enabled: bool = True
+    """Whether Home Assistant is served."""
+    port: int = Field(default=10300, ge=0, le=65535)
+    """The port for the Wyoming protocol; 0 lets the system choose."""
+
+
+class DiscoverySettings(_Table):
+    """How Home Assistant and apps find the server by themselves."""
+
+    enabled: bool = True
+    """Whether the server tells the network by multicast DNS where it is."""
+
+
 class AuthSettings(_Table):
     """Who may come in."""
 
@@ -159,6 +175,8 @@ class Settings(_Table):
     engine: EngineSettings = EngineSettings()
     rollover: RolloverSettings = RolloverSettings()
     vllm: VllmSettings = VllmSettings()
+    wyoming: WyomingSettings = WyomingSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     resume: ResumeSettings = ResumeSettings()

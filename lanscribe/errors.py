@@ -33,6 +33,7 @@ CODES: dict[str, ErrorCode] = {
     "engine_unavailable": ErrorCode(1013, "the engine is still loading or has failed to load"),
     "server_busy": ErrorCode(1013, "as many sessions run as this machine holds in real time"),
     "not_allowed": ErrorCode(1008, "the address, host or origin may not use this server"),
+    "message_too_large": ErrorCode(1009, "a message is larger than the server takes"),
     "idle_timeout": ErrorCode(4000, "nothing was sent and nothing was running for too long"),
     "session_too_long": ErrorCode(4003, "the session has lasted as long as one may"),
     "resume_failed": ErrorCode(4004, "the session to resume has ended, or its events are gone"),

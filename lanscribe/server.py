@@ -23,7 +23,7 @@ from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
 from lanscribe.dialects.base import Dialect
 from lanscribe.doorkeeper import Doorkeeper, error_response
 from lanscribe.endless import EndlessEngine
-from lanscribe.engines.base import Engine
+from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError
 from lanscribe.events import Message
 from lanscribe.limits import Slots
@@ -101,6 +101,11 @@ class Gateway:
         """
         self._loading = reason
 
+    @property
+    def info(self) -> EngineInfo | None:
+        """What the engine says of itself; None until the first one is loaded."""
+        return self._engine.describe() if self._engine else None
+
     async def drain(self) -> None:
         """Let running sessions have their last words, within limits.stop_timeout_s."""
         for conversation in list(self._conversations.values()):
@@ -160,14 +165,30 @@ class Gateway:
     async def _talk(self, make: MakeDialect, websocket: WebSocket) -> None:
         """Serve one WebSocket, whatever its protocol."""
         await websocket.accept()
-        info = self._engine.describe() if self._engine else None
-        channel, dialect = WebSocketChannel(websocket), make(info, websocket.query_params)
+        query = websocket.query_params
+        channel, dialect = WebSocketChannel(websocket), make(self.info, query)
+        peer = websocket.client.host if websocket.client else "unknown"
+        resume = (query["resume"], query.get("seen", "")) if "resume" in query else None
+        await self.converse(channel, dialect, peer, resume=resume)
+
+    async def converse(
+        self,
+        channel: Channel,
+        dialect: Dialect,
+        peer: str,
+        *,
+        resume: tuple[str, str] | None = None,
+    ) -> None:
+        """Serve a client over any transport, then close it.
+
+        resume: the token of the session to go on with, and the last event seen, in digits.
+        """
         reason: LanscribeError | None
         try:
-            if (token := websocket.query_params.get("resume")) is not None:
-                reason = await self._resume(channel, token, websocket.query_params.get("seen", ""))
+            if resume is not None:
+                reason = await self._resume(channel, *resume)
             else:
-                reason = await self._begin(websocket, channel, dialect)
+                reason = await self._begin(peer, channel, dialect)
         except LanscribeError as error:
             reason = error
         except Exception:
@@ -175,9 +196,7 @@ class Gateway:
             reason = LanscribeError("internal", "a defect of the server; its log says more")
         await self._part(channel, dialect, reason)
 
-    async def _begin(
-        self, websocket: WebSocket, channel: Channel, dialect: Dialect
-    ) -> LanscribeError | None:
+    async def _begin(self, peer: str, channel: Channel, dialect: Dialect) -> LanscribeError | None:
         """Serve a new session; why it ended, None when there is nothing left to say."""
         engine = self._ready_engine()
         settings = self._settings
@@ -187,7 +206,6 @@ class Gateway:
             models = [engine.describe().model]
             session = Session(models, sample_count(settings.limits.waiting_audio_s))
             conversation = Conversation(dialect, engine, session, settings.limits, settings.resume)
-            peer = websocket.client.host if websocket.client else "unknown"
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
             self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
         return await self._serve(conversation.attach(channel))

@@ -25,6 +25,7 @@ class Server:
     port: int = 0
     banner: list[str] = field(default_factory=list)
     host: str = "127.0.0.1"
+    wyoming_port: int = 0
 
     @property
     def url(self) -> str:
@@ -68,6 +69,8 @@ class Server:
             self.process.stdout.close()
             pytest.fail(f"the server did not start: {self.log}")
         self.port = int(match[1])
+        if match := re.search(r"  wyoming .*:(\d+)", "\n".join(self.banner)):
+            self.wyoming_port = int(match[1])
 
     def stop(self, with_signal: signal.Signals = signal.SIGINT) -> int:
         """Ask it to stop; its exit status."""
@@ -102,7 +105,12 @@ def _make_server(
     default_config = str(PROJECT_DIR / "config/lanscribe.toml")
     arguments = ["--config", default_config, "--engine", engine, *flags]
     number = len(list(directory.glob("server*.stderr")))
-    environment = {"LANSCRIBE_LOG_FILE": str(directory / f"server{number}.log"), **environment}
+    quiet = {
+        "LANSCRIBE_LOG_FILE": str(directory / f"server{number}.log"),
+        "LANSCRIBE_WYOMING_PORT": "0",
+        "LANSCRIBE_DISCOVERY_ENABLED": "false",
+    }
+    environment = {**quiet, **environment}
     server = Server(arguments, environment, directory / f"server{number}.stderr")
     server.start()
     return server

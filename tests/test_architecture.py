@@ -27,6 +27,7 @@ PURE = [
     "voxtral_memory.py",
     "dialects/base.py",
     "dialects/vllm.py",
+    "dialects/wyoming.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""
@@ -34,6 +35,7 @@ IMPURE = {"asyncio", "socket", "threading", "time", "websockets", "starlette", "
 
 LEVELS = [
     {"__main__"},
+    {"wyoming_server"},
     {"server", "transport", "doctor"},
     {"doorkeeper"},
     {"vllm_service"},
@@ -42,7 +44,7 @@ LEVELS = [
     {"gpu_verdict", "plan_report", "voxtral_files"},
     {"plan"},
     {"hub_download", "installation"},
-    {"connection", "logs", "network", "vllm_process"},
+    {"connection", "discovery", "logs", "network", "vllm_process"},
     {"session", "endless"},
     {"dialects", "limits", "resume"},
     {"events", "transcript", "rollover", "stitch"},
