@@ -77,15 +77,18 @@ async def _announce(
 async def _announce_until_cancelled(offered: Sequence[Service], addresses: Sequence[str]) -> None:
     responder = AsyncZeroconf(interfaces=list(addresses))
     try:
-        for service in offered:
-            info = _info(service, addresses)
-            await (await responder.async_register_service(info, allow_name_change=True))
-            log.info("announced %s on port %d", info.name, service.port)
+        await asyncio.gather(*(_register(responder, _info(one, addresses)) for one in offered))
         await asyncio.Event().wait()
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVING_S):
                 await responder.async_close()
+
+
+async def _register(responder: AsyncZeroconf, info: AsyncServiceInfo) -> None:
+    """Announce it, under another name if this one is taken."""
+    await (await responder.async_register_service(info, allow_name_change=True))
+    log.info("announced %s on port %s", info.name, info.port)
 
 
 def _info(service: Service, addresses: Sequence[str]) -> AsyncServiceInfo:

@@ -105,12 +105,7 @@ def _make_server(
     default_config = str(PROJECT_DIR / "config/lanscribe.toml")
     arguments = ["--config", default_config, "--engine", engine, *flags]
     number = len(list(directory.glob("server*.stderr")))
-    quiet = {
-        "LANSCRIBE_LOG_FILE": str(directory / f"server{number}.log"),
-        "LANSCRIBE_WYOMING_PORT": "0",
-        "LANSCRIBE_DISCOVERY_ENABLED": "false",
-    }
-    environment = {**quiet, **environment}
+    environment = {"LANSCRIBE_LOG_FILE": str(directory / f"server{number}.log"), **environment}
     server = Server(arguments, environment, directory / f"server{number}.stderr")
     server.start()
     return server
@@ -121,6 +116,15 @@ def _end(server: Server) -> None:
         server.stop()
     elif server.process.stdout is not None:
         server.process.stdout.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _apart_from_each_other() -> Iterator[None]:
+    """Every server, scripts' ones too: a Wyoming port of its own, and no word to the network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LANSCRIBE_WYOMING_PORT", "0")
+        patch.setenv("LANSCRIBE_DISCOVERY_ENABLED", "false")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,8 @@ HANG_UP: Message = b""
 """No event: where it stands in the row of messages, the connection is to be closed."""
 MAX_HEADER_BYTES = 2**16
 MAX_CHANNELS = 32
+MAX_CHUNK_S = 60
+"""More would take long to resample, and nobody else is served meanwhile."""
 _HARMLESS = frozenset({"invalid_json", "invalid_event", "invalid_audio"})
 """Errors about one event, after which the others have their answers. After any other error an
 answer is missing, and a client that knows no error event would wait for it for ever."""
@@ -116,6 +118,9 @@ class _Sound:
             raise ValueError(
                 f"got {len(payload)} bytes, which is not a whole number of frames of {frame_bytes}"
             )
+        chunk_s = len(payload) // frame_bytes / self.form.rate
+        if chunk_s > MAX_CHUNK_S:
+            raise ValueError(f"got a chunk of {chunk_s:.0f} s, where {MAX_CHUNK_S} s are the most")
         channels = _integers(payload, self.form.width).reshape(-1, self.form.channels)
         return self._decoder.feed(channels.mean(axis=1, dtype=np.float32).tobytes())
 
@@ -197,7 +202,9 @@ class WyomingDialect:
         try:
             samples = self._sound.feed(event.payload)
         except ValueError as error:
-            raise ProtocolError("invalid_audio", f"{error}; expected whole frames") from error
+            raise ProtocolError(
+                "invalid_audio", f"{error}; expected whole frames in chunks of about 0.1 s"
+            ) from error
         return [*begin, AppendAudio(samples)] if len(samples) else begin
 
     def _stop(self, _event: _Event) -> list[ClientEvent]:
