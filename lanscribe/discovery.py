@@ -71,7 +71,7 @@ async def _announce(
     try:
         await _announce_until_cancelled(offered, addresses)
     except (OSError, zeroconf.Error, RuntimeError) as error:  # the last: an address is gone
-        log.warning("not announced: %s: %s; clients need a URL", type(error).__name__, error)
+        log.warning("not announced: %s: %s; clients need a URL", type(error).__name__, str(error))
 
 
 async def _announce_until_cancelled(offered: Sequence[Service], addresses: Sequence[str]) -> None:

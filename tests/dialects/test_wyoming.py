@@ -216,7 +216,8 @@ def test_every_width_is_what_wyomings_own_converter_makes_of_it(width: int, chan
 def test_any_rate_keeps_tone_and_length(rate_hz: int) -> None:
     """Chunks of odd sizes; one second of 440 Hz stays that."""
     tone = np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz) * 0.5
-    dialect, events = WyomingDialect(), []
+    dialect = WyomingDialect()
+    events: list[ClientEvent] = []
     for part in np.array_split(tone, 37):
         stereo = np.repeat(np.rint(part * 2**15).astype("<i2"), 2).tobytes()
         events += dialect.decode(chunk(stereo, rate_hz, 2, 2))
