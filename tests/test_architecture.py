@@ -28,6 +28,7 @@ PURE = [
     "dialects/base.py",
     "dialects/vllm.py",
     "dialects/wyoming.py",
+    "engines/alignment.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""
