@@ -129,6 +129,8 @@ class WyomingServer:
             await refuse(channel, WyomingDialect(), error, self._limits)
         except (ConnectionError, TimeoutError) as error:
             log.debug("gone: %s", error)
+        except Exception:
+            log.exception("a connection ended by a defect of the server")
         finally:
             writer.transport.abort()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.audio import AudioChunk, AudioChunkConverter, AudioStart, AudioStop
@@ -304,11 +304,13 @@ HEADERS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50) | st.text(max_size=50), max_size=3))
 def test_no_bytes_raise_anything_else(messages: list[Message]) -> None:
     _decode_or_refuse(messages)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(HEADERS, st.binary(max_size=20)), min_size=1, max_size=6))
 def test_no_event_raises_anything_else(events: list[tuple[dict[str, Any], bytes]]) -> None:
     messages: list[Message] = []
@@ -329,6 +331,7 @@ def _decode_or_refuse(messages: list[Message]) -> None:
             assert len(error.public_message) < 2000
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=8), st.data())
 def test_a_stream_cut_anywhere_is_the_same_events(payloads: list[bytes], data: Any) -> None:
     events = [wire(AudioChunk(16_000, 1, 1, payload).event()) for payload in payloads]
@@ -343,6 +346,7 @@ def test_a_stream_cut_anywhere_is_the_same_events(payloads: list[bytes], data: A
     assert splitter.is_between_events
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_the_splitter_refuses_what_is_no_wyoming(stream: bytes) -> None:
     splitter = EventSplitter(MAX_BYTES)

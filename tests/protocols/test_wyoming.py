@@ -368,7 +368,7 @@ def test_an_event_that_makes_no_sense_is_told_and_the_connection_goes_on(
             await talker.say(spoken([1]))
             assert await talker.send_nonsense() == "invalid_event"
             await talker.write(event("audio-chunk", FORMAT, b"odd"))
-            assert (await talker.read())[1]["code"] == "invalid_audio"
+            assert await talker.error_code() == "invalid_audio"
             await talker.say(spoken([2]))
             assert (await talker.end())[1] == "1 2"
 
@@ -434,7 +434,7 @@ def test_no_transcript_stands_for_what_the_engine_could_not_do() -> None:
 def test_who_never_finishes_a_first_event_is_told_and_closed(start: bytes) -> None:
     async def converse() -> None:
         async with (
-            box(FakeEngine(), handshake_timeout_s=0.2) as server,
+            box(FakeEngine(), handshake_timeout_s=0.5) as server,
             unharmed(server),
             plain(server) as (speaker, _),
         ):

@@ -69,6 +69,10 @@ class WyomingSpeaker(Speaker):
 
     async def send_nonsense(self) -> str:
         await self.write(event("transcribe", {"language": 5}))
+        return await self.error_code()
+
+    async def error_code(self) -> str:
+        """The code of the next error; text before it is kept for `end`."""
         while (answer := await self._next())[0] != "error":
             pass
         return str(answer[1]["code"])
