@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
@@ -16,7 +17,7 @@ from lanscribe.connection import refuse
 from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
 from lanscribe.errors import AuthError, LanscribeError, LimitError, ProtocolError
 from lanscribe.events import Failure, Message, Reply
-from lanscribe.limits import check_peer_is_home
+from lanscribe.limits import Pace, check_peer_is_home
 from lanscribe.server import Gateway
 from lanscribe.tasks import end
 from lanscribe.transport import bind
@@ -139,14 +140,17 @@ class WyomingServer:
 
         Raises LimitError when it is silent for too long, ConnectionError when it is gone.
         """
-        timeout_s = self._limits.handshake_timeout_s
+        limits = self._limits
+        pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
+        timeout_s = limits.handshake_timeout_s
         while (message := await _in_time(channel, timeout_s)) is not None:
             if type_of(message) in _NEEDS_ENGINE:
                 return True
             await channel.receive()
-            async with asyncio.timeout(self._limits.send_timeout_s):
+            async with asyncio.timeout(limits.send_timeout_s):
                 await self._answer(channel, message)
-            timeout_s = self._limits.idle_timeout_s
+            await asyncio.sleep(pace.wait_s(len(message), time.monotonic()))
+            timeout_s = limits.idle_timeout_s
         return False
 
     async def _answer(self, channel: WyomingChannel, message: Message) -> None:
@@ -166,20 +170,31 @@ class WyomingServer:
 
 
 def check_peer(peer: str, auth_mode: str) -> None:
-    """Admit whom auth.mode admits, where Wyoming, which has no keys, can prove who it is.
+    """Admit whom auth.mode admits, where nobody can show a key.
 
     Raises AuthError for anybody else.
     """
-    if auth_mode == "open":
+    if auth_mode == "open" or _is_loopback(peer):
         return
-    check_peer_is_home(peer)
-    address = ipaddress.ip_address(peer)
-    if auth_mode != "lan" and not (getattr(address, "ipv4_mapped", None) or address).is_loopback:
-        raise AuthError(
-            "not_allowed",
-            f"{peer} is not this machine; Wyoming has no keys, so it serves this machine only"
-            f" while auth.mode is {auth_mode}",
-        )
+    who = "this machine"
+    if auth_mode == "lan":
+        who = "the home network"
+        with suppress(AuthError):
+            check_peer_is_home(peer)
+            return
+    raise AuthError(
+        "not_allowed",
+        f"got the peer {peer[:200]!r}; Wyoming has no keys, so it serves {who} only while auth.mode"
+        f" is {auth_mode}",
+    )
+
+
+def _is_loopback(peer: str) -> bool:
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 @asynccontextmanager
