@@ -43,7 +43,7 @@ LEVELS = [
     {"plan"},
     {"hub_download", "installation"},
     {"connection", "logs", "network", "vllm_process"},
-    {"session", "endless"},
+    {"session", "endless", "media"},
     {"dialects", "limits", "resume"},
     {"events", "transcript", "rollover", "stitch"},
     {"engines", "vllm_plugin"},
