@@ -27,6 +27,7 @@ PURE = [
     "voxtral_memory.py",
     "dialects/base.py",
     "dialects/vllm.py",
+    "engines/alignment.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""
