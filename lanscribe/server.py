@@ -1,10 +1,9 @@
-"""The gateway over HTTP and WebSocket: health, models, and /v1/realtime."""
+"""The gateway over HTTP and WebSocket: health, files, and /v1/realtime."""
 
 import asyncio
 import logging
-import time
-from collections.abc import Coroutine
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,12 +20,13 @@ from lanscribe.config import Settings
 from lanscribe.connection import Channel, Conversation, refuse
 from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
 from lanscribe.dialects.base import Dialect
-from lanscribe.doorkeeper import Doorkeeper, error_response
+from lanscribe.doorkeeper import Doorkeeper
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError
 from lanscribe.events import Message
 from lanscribe.limits import Slots
+from lanscribe.rest import Rest
 from lanscribe.session import Session
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Gateway:
         self._conversations: dict[str, Conversation] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changes = Changes()
-        self._started_unix_s = int(time.time())
+        self._rest = Rest(settings.limits, self._ready_engine, self._slot)
 
     def engine_loaded(self, engine: Engine) -> None:
         """Begin to serve with `engine`, whose sessions become endless here."""
@@ -105,15 +105,18 @@ class Gateway:
         """Let running sessions have their last words, within limits.stop_timeout_s."""
         for conversation in list(self._conversations.values()):
             await conversation.stop(_stopping())
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._settings.limits.stop_timeout_s)
+        timeout_s = self._settings.limits.stop_timeout_s
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._rest.drain(timeout_s))
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=timeout_s)
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
         routes = [
             Route("/", self._greet),
             Route("/health", self._health),
-            Route("/v1/models", self._models),
+            *self._rest.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))
                 for path, make in WEBSOCKET_PATHS.items()
@@ -142,20 +145,6 @@ class Gateway:
                 "capacity": self._slots.capacity,
             }
         )
-
-    async def _models(self, _request: Request) -> Response:
-        try:
-            info = self._ready_engine().describe()
-        except EngineUnavailable as error:
-            return error_response(error, 503)
-        model = {
-            "id": info.model,
-            "object": "model",
-            "created": self._started_unix_s,
-            "owned_by": "lanscribe",
-            "languages": info.languages,
-        }
-        return JSONResponse({"object": "list", "data": [model]})
 
     async def _talk(self, make: MakeDialect, websocket: WebSocket) -> None:
         """Serve one WebSocket, whatever its protocol."""
@@ -223,6 +212,13 @@ class Gateway:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVING_S):
                 await self._changes.until(lambda: self._slots.taken < self._slots.capacity)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Hold a slot. Raises LimitError when none is free."""
+        await self._let_the_last_one_out()
+        with self._slots.take():
+            yield
 
     async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
         """Await it as a task that the end of the server waits for."""

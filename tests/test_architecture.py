@@ -36,7 +36,9 @@ IMPURE = {"asyncio", "socket", "threading", "time", "websockets", "starlette", "
 LEVELS = [
     {"__main__"},
     {"server", "transport", "doctor"},
-    {"doorkeeper"},
+    {"doorkeeper", "rest"},
+    {"rest_form", "openapi"},
+    {"exchange"},
     {"vllm_service"},
     {"control", "vllm_command", "vllm_setup"},
     {"machine", "gpu"},
