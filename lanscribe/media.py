@@ -141,8 +141,8 @@ def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Samples]:
         )
     except av.FFmpegError as error:
         raise _invalid(
-            f"got {size_bytes} bytes that begin with {head!r} and are no sound that can be read"
-            f" ({_reason(error)}); expected a whole file of {KINDS} or the like"
+            f"got {size_bytes} bytes that begin with {head!r} and are no sound that can be read;"
+            f" expected a whole file of {KINDS} or the like"
         ) from error
     with container:
         stream = container.streams.best("audio")
