@@ -112,6 +112,8 @@ class Exchange:
                 await self.event({"type": "error"} | _details(error), is_last=True)
             return
         response = error_response(error)
+        if not self._is_read:
+            response.headers["Connection"] = "close"
         head = {"status": response.status_code, "headers": response.raw_headers}
         await self._send({"type": "http.response.start"} | head)
         body = {"type": "http.response.body", "body": response.body, "more_body": True}

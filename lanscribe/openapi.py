@@ -24,6 +24,10 @@ _FILE_KINDS = "audio/wav, audio/flac, audio/ogg, audio/mpeg, audio/mp4, audio/we
 _NUMBER: Json = {"type": "number", "minimum": 0}
 _COUNT: Json = {"type": "integer", "minimum": 0}
 _TEXT: Json = {"type": "string"}
+_EVENT: Json = {
+    "contentMediaType": "application/json",
+    "description": "transcript.text.delta, then transcript.text.done; or error",
+}
 _STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
@@ -121,7 +125,7 @@ def _transcriptions() -> Json:
             "text/plain": text,
             "application/x-subrip": text,
             "text/vtt": text,
-            "text/event-stream": text,
+            "text/event-stream": {"schema": _object(data=_TEXT | _EVENT)},
         },
     }
     form = {"schema": _form(), "encoding": {"file": {"contentType": _FILE_KINDS}}}
