@@ -157,7 +157,14 @@ def _form() -> Json:
         "temperature": {"type": "number", "minimum": 0, "maximum": 1}
         | _meaning("accepted, without effect"),
     }
-    return {"type": "object", "required": ["file"], "properties": fields}
+    whole = {"properties": {"stream": {"const": False}}}
+    streamed = {"properties": {"response_format": {"enum": formats[:2]}}}
+    return {
+        "type": "object",
+        "required": ["file"],
+        "properties": fields,
+        "anyOf": [whole, streamed],
+    }
 
 
 def _health() -> Json:

@@ -369,9 +369,11 @@ def test_every_way_to_use_it_keeps_to_its_description(fake_server: Server) -> No
     for result, mode in itertools.product(schema.get_all_operations(), GenerationMode):
         assert isinstance(result, Ok)
         operation = result.ok()
+        if mode.is_negative and operation.method != "post":
+            continue  # there is nothing to get wrong
 
         @settings(
-            max_examples=25,
+            max_examples=20,
             deadline=None,
             database=None,
             derandomize=True,
