@@ -4,6 +4,7 @@ A segment is what fits on a screen at once: two lines of 42 narrow letters, seve
 """
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def words_of(tokens: Iterable[Token]) -> list[Word]:
             words[-1] = Word(last.text + token.text, start_s, end_s)
         else:
             words.append(Word(token.text, _start_s(token, last.end_s, end_s), end_s))
-    return words
+    return words if words and words[0].text.strip() else []
 
 
 def _opens(before: str, text: str) -> bool:
@@ -210,12 +211,12 @@ def vtt(words: Sequence[Word]) -> str:
 
 def _cues(found: Sequence[Segment], *, mark: str) -> list[str]:
     """The line of times of each segment; WebVTT wants an end that is after the start."""
-    starts_ms = [round(1000 * segment.start_s) for segment in found]
+    bounds_ms = [round(1000 * segment.start_s) for segment in found]
+    bounds_ms.append(sys.maxsize)  # nothing comes after the last
     cues = []
-    for segment, start_ms, next_ms in zip(found, starts_ms, [*starts_ms[1:], None], strict=True):
-        longer_ms = start_ms + round(1000 * SHOWN_S)
-        end_ms = max(round(1000 * segment.end_s), start_ms + 1)
-        end_ms = max(end_ms, longer_ms if next_ms is None else min(longer_ms, next_ms))
+    for segment, start_ms, next_ms in zip(found, bounds_ms, bounds_ms[1:], strict=False):
+        shown_ms = min(start_ms + round(1000 * SHOWN_S), next_ms)
+        end_ms = max(round(1000 * segment.end_s), shown_ms, start_ms + 1)
         cues.append(f"{_clock(start_ms, mark)} --> {_clock(end_ms, mark)}")
     return cues
 
