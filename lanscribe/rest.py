@@ -64,7 +64,9 @@ class Rest:
                 await self._changes.until(lambda: not self._uploads.taken)
         self._is_stopping = True
         await self._changes.tell()
-        await self._changes.until(lambda: not self._uploads.taken)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.close_timeout_s):
+                await self._changes.until(lambda: not self._uploads.taken)
 
     async def _list_models(self, _request: Request) -> Response:
         try:

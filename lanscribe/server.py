@@ -128,6 +128,7 @@ class Gateway:
         return PlainTextResponse(
             "lanscribe: live speech to text.\n"
             "WebSocket: /v1/realtime   models: /v1/models   health: /health\n"
+            "files: /v1/audio/transcriptions   all about HTTP: /docs\n"
         )
 
     async def _health(self, _request: Request) -> Response:

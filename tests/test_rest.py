@@ -314,6 +314,19 @@ def test_a_client_that_leaves_takes_its_transcription_along(
     assert "Traceback" not in server.log
 
 
+def test_a_client_that_does_not_read_is_given_up(start_server: StartServer) -> None:
+    server = start_server("fake", "--sessions", "1", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.5")
+    numbers = [n % 9000 + 1 for n in range(HOUR_FRAMES // 2)]
+    form: Any = {
+        "file": ("n.wav", by_libsndfile(spoken(numbers), "FLAC")),
+        "stream": (None, "true"),
+    }
+    with httpx.stream("POST", server.http_url + PATH, files=form, timeout=DEADLINE_S) as response:
+        assert response.status_code == 200
+        wait_for_log(server, "a client left before its file was transcribed")
+        assert sessions(server) == 0
+
+
 def test_a_server_that_stops_tells_who_waits(start_server: StartServer, hour: bytes) -> None:
     server = start_server("fake", LANSCRIBE_LIMITS_STOP_TIMEOUT_S="0.1")
 
