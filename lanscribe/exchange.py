@@ -60,6 +60,12 @@ class Exchange:
         self._is_read = False
         self._is_streaming = False
 
+    @property
+    def address(self) -> str:
+        """Who sends the request."""
+        client: tuple[str, int] | None = self._scope.get("client")
+        return client[0] if client else "unknown"
+
     @asynccontextmanager
     async def form(self) -> AsyncIterator[FormData]:
         """The form, whose files exist as long as the context does.

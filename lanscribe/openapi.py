@@ -236,7 +236,10 @@ def _operation(summary: str, schema: Json, *, errors: list[int]) -> Json:
 
 
 def _refusals(meanings: dict[int, str]) -> Json:
-    outside = {"403": {"description": "the address, host or origin may not come in"}}
+    outside = {
+        "401": {"description": "the key is wrong, or has to be shown"},
+        "403": {"description": "the address, host or origin may not come in"},
+    }
     return outside | {
         str(status): _answer(meaning, _ref("Error")) for status, meaning in meanings.items()
     }

@@ -36,13 +36,13 @@ class Rest:
         self,
         limits: LimitSettings,
         ready_engine: Callable[[], Engine],
-        slot: Callable[[], AbstractAsyncContextManager[None]],
+        slot: Callable[[str], AbstractAsyncContextManager[None]],
     ) -> None:
-        """ready_engine raises EngineUnavailable, entering slot() LimitError."""
+        """ready_engine raises EngineUnavailable, entering slot(address) LimitError."""
         self._limits = limits
         self._ready_engine = ready_engine
         self._slot = slot
-        self._uploads = Slots(0)
+        self._uploads: Slots | None = None
         self._is_stopping = False
         self._changes = Changes()
         self._started_unix_s = int(time.time())
@@ -61,12 +61,16 @@ class Rest:
         """Let the files under way be finished, for so long, then tell the others."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._changes.until(lambda: not self._uploads.taken)
+                await self._changes.until(lambda: not self._uploading)
         self._is_stopping = True
         await self._changes.tell()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.close_timeout_s):
-                await self._changes.until(lambda: not self._uploads.taken)
+                await self._changes.until(lambda: not self._uploading)
+
+    @property
+    def _uploading(self) -> int:
+        return self._uploads.taken if self._uploads else 0
 
     async def _list_models(self, _request: Request) -> Response:
         try:
@@ -118,16 +122,18 @@ class Rest:
 
     async def _serve(self, exchange: Exchange) -> None:
         engine = self._ready_engine()
-        self._uploads.capacity = engine.describe().capacity
+        if self._uploads is None:
+            capacity = engine.describe().capacity
+            self._uploads = Slots(capacity, self._limits.sessions_per_address)
         try:
-            with self._uploads.take():
+            with self._uploads.take(exchange.address):
                 await first_of(self._transcribe(exchange, engine), self._until_stopped())
         finally:
             await self._changes.tell()
 
     async def _transcribe(self, exchange: Exchange, engine: Engine) -> None:
         """Take in a form, and answer it."""
-        async with self._slot():
+        async with self._slot(exchange.address):
             pass  # who is to be turned away need not upload first
         async with exchange.form() as form:
             wanted, heard = Wanted.of(form), Heard()
@@ -139,7 +145,7 @@ class Rest:
                         delta = {"type": "transcript.text.delta", "delta": token.text}
                         await exchange.event(delta)
 
-            async with self._slot(), opened(wanted.file) as blocks:
+            async with self._slot(exchange.address), opened(wanted.file) as blocks:
                 if wanted.is_streamed:
                     await exchange.begin_events()
                 hearing = _hear(engine, heard.counted(blocks), tell)

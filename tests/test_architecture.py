@@ -44,6 +44,8 @@ LEVELS = [
     {"machine", "gpu"},
     {"gpu_verdict", "plan_report", "voxtral_files"},
     {"plan"},
+    {"tls"},
+    {"keys"},
     {"hub_download", "installation"},
     {"connection", "logs", "network", "vllm_process"},
     {"session", "endless", "media"},
