@@ -167,9 +167,9 @@ class LimitSettings(_Table):
     sessions_per_address: int = Field(default=0, ge=0, le=1000)
     """How many sessions one address may have; 0 is half of all, at least 2. Not on this machine."""
     messages_per_s: int = Field(default=1000, ge=10, le=1_000_000)
-    """How many messages a client may send in a second; ten times as many at once."""
+    """How many messages of a client are read in a second; ten times as many at once."""
     bytes_per_s: int = Field(default=32 * 2**20, ge=64_000, le=2**40)
-    """How much a client may send in a second; the default is 1000 times as fast as speech."""
+    """Bytes of a client that are read in a second; the default is 1000 times as fast as speech."""
     stop_timeout_s: float = Field(default=3.0, gt=0, le=60)
     """How long running sessions get for their last words when the server is stopped."""
 

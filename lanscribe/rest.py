@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lanscribe import openapi
+from lanscribe import openapi, reasons
 from lanscribe.audio import Samples
 from lanscribe.changes import Changes
 from lanscribe.config import LimitSettings
@@ -117,8 +117,7 @@ class Rest:
             await exchange.refuse(error)
         except Exception:
             log.exception("a request ended by a defect of the server")
-            defect = LanscribeError("internal", "a defect of the server; its log says more")
-            await exchange.refuse(defect)
+            await exchange.refuse(reasons.defect())
 
     async def _serve(self, exchange: Exchange) -> None:
         engine = self._ready_engine()
@@ -158,7 +157,7 @@ class Rest:
 
     async def _until_stopped(self) -> None:
         await self._changes.until(lambda: self._is_stopping)
-        raise LanscribeError("server_stopping", "the server was asked to stop; send it again later")
+        raise reasons.stopping()
 
     async def _until_too_long(self) -> None:
         if not (longest_s := self._limits.session_s):

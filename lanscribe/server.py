@@ -14,6 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from lanscribe import reasons
 from lanscribe.audio import sample_count
 from lanscribe.changes import Changes
 from lanscribe.config import Settings
@@ -105,7 +106,7 @@ class Gateway:
     async def drain(self) -> None:
         """Let running sessions have their last words, within limits.stop_timeout_s."""
         for conversation in list(self._conversations.values()):
-            await conversation.stop(_stopping())
+            await conversation.stop(reasons.stopping())
         timeout_s = self._settings.limits.stop_timeout_s
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._rest.drain(timeout_s))
@@ -165,7 +166,7 @@ class Gateway:
             reason = error
         except Exception:
             log.exception("a connection ended by a defect of the server")
-            reason = LanscribeError("internal", "a defect of the server; its log says more")
+            reason = reasons.defect()
         await self._part(channel, dialect, reason)
 
     async def _begin(
@@ -174,9 +175,9 @@ class Gateway:
         """Serve a new session; why it ended, None when there is nothing left to say."""
         engine = self._ready_engine()
         settings = self._settings
-        await self._let_the_last_one_out()
+        peer = websocket.client.host if websocket.client else "unknown"
+        await self._let_the_last_one_out(peer)
         with ExitStack() as slot:
-            peer = websocket.client.host if websocket.client else "unknown"
             slot.enter_context(self._slots.take(peer))
             models = [engine.describe().model]
             session = Session(models, sample_count(settings.limits.waiting_audio_s))
@@ -211,16 +212,16 @@ class Gateway:
             log.info("%s: ended", conversation.session_id)
             await self._changes.tell()
 
-    async def _let_the_last_one_out(self) -> None:
+    async def _let_the_last_one_out(self, peer: str) -> None:
         """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVING_S):
-                await self._changes.until(lambda: self._slots.taken < self._slots.capacity)
+                await self._changes.until(lambda: self._slots.has_room(peer))
 
     @asynccontextmanager
     async def _slot(self, address: str) -> AsyncIterator[None]:
         """Hold a slot. Raises LimitError when there is none for this address."""
-        await self._let_the_last_one_out()
+        await self._let_the_last_one_out(address)
         with self._slots.take(address):
             yield
 
@@ -251,7 +252,3 @@ class Gateway:
         if self._engine is None or self._loading:
             raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
-
-
-def _stopping() -> LanscribeError:
-    return LanscribeError("server_stopping", "the server was asked to stop; connect again later")
