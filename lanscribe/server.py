@@ -222,8 +222,11 @@ class Gateway:
     async def _slot(self, address: str) -> AsyncIterator[None]:
         """Hold a slot. Raises LimitError when there is none for this address."""
         await self._let_the_last_one_out(address)
-        with self._slots.take(address):
-            yield
+        try:
+            with self._slots.take(address):
+                yield
+        finally:
+            await self._changes.tell()
 
     async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
         """Await it as a task that the end of the server waits for."""
