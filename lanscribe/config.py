@@ -166,6 +166,8 @@ class LimitSettings(_Table):
     """How long a new connection may take to send its request."""
     message_bytes: int = Field(default=16 * 2**20, ge=2**10, le=2**30)
     """The largest WebSocket message; a larger one closes the connection with 1009."""
+    upload_bytes: int = Field(default=2**30, ge=2**10, le=2**40)
+    """The largest upload, which is kept in the folder for temporary files while it is read."""
     waiting_audio_s: float = Field(default=300.0, ge=1, le=86_400)
     """Audio of one session that may wait for the engine; then its sender is slowed down."""
     idle_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
