@@ -34,6 +34,7 @@ PURE = [
     "dialects/openai_settings.py",
     "dialects/vllm.py",
     "dialects/voxmlx.py",
+    "dialects/wyoming.py",
     "engines/alignment.py",
     "engines/streaming.py",
 ]
@@ -42,8 +43,11 @@ IMPURE = {"asyncio", "socket", "threading", "time", "websockets", "starlette", "
 
 LEVELS = [
     {"__main__"},
+    {"wyoming_server"},
     {"server", "transport", "doctor"},
-    {"doorkeeper"},
+    {"doorkeeper", "rest"},
+    {"rest_form", "openapi"},
+    {"exchange"},
     {"vllm_service"},
     {"control", "vllm_command", "vllm_setup"},
     {"machine", "gpu"},
@@ -52,8 +56,8 @@ LEVELS = [
     {"tls"},
     {"keys"},
     {"hub_download", "installation"},
-    {"connection", "logs", "network", "vllm_process"},
-    {"session", "endless"},
+    {"connection", "discovery", "logs", "network", "vllm_process"},
+    {"session", "endless", "media"},
     {"dialects", "limits", "resume"},
     {"events", "transcript", "rollover", "stitch", "turns"},
     {"engines", "vllm_plugin"},
