@@ -113,6 +113,7 @@ class Gateway:
         routes = [
             Route("/", self._greet),
             Route("/health", self._health),
+            Route("/healthz", self._health),  # Yap's name for it
             Route("/v1/models", self._models),
             *(
                 WebSocketRoute(path, partial(self._talk, make))

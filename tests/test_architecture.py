@@ -26,7 +26,9 @@ PURE = [
     "vllm_log.py",
     "voxtral_memory.py",
     "dialects/base.py",
+    "dialects/fields.py",
     "dialects/vllm.py",
+    "dialects/yap.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.dialects.yap import YapDialect
 from lanscribe.engines.base import EngineInfo
 
 MakeDialect = Callable[[EngineInfo | None, Mapping[str, str]], Dialect]
@@ -11,4 +12,5 @@ MakeDialect = Callable[[EngineInfo | None, Mapping[str, str]], Dialect]
 
 WEBSOCKET_PATHS: Mapping[str, MakeDialect] = {
     "/v1/realtime": VllmDialect,
+    "/ws": YapDialect,
 }
