@@ -27,6 +27,7 @@ PURE = [
     "voxtral_memory.py",
     "dialects/base.py",
     "dialects/fields.py",
+    "dialects/mistral.py",
     "dialects/vllm.py",
     "dialects/yap.py",
     "engines/streaming.py",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from lanscribe.dialects.base import Dialect
+from lanscribe.dialects.mistral import MistralDialect
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.dialects.yap import YapDialect
 from lanscribe.engines.base import EngineInfo
@@ -12,5 +13,6 @@ MakeDialect = Callable[[EngineInfo | None, Mapping[str, str]], Dialect]
 
 WEBSOCKET_PATHS: Mapping[str, MakeDialect] = {
     "/v1/realtime": VllmDialect,
+    "/v1/audio/transcriptions/realtime": MistralDialect,
     "/ws": YapDialect,
 }

@@ -10,6 +10,7 @@ from lanscribe.events import Message
 
 Fields = Mapping[str, Any]
 """A JSON object."""
+_MAX_INTEGER = 2**53
 
 
 def decode_object(message: Message, example: str) -> Fields:
@@ -59,10 +60,12 @@ def flag(fields: Fields, name: str) -> bool:
 
 
 def integer(fields: Fields, name: str) -> int:
-    """A whole number."""
+    """A whole number that every JSON library can hold (RFC 8259, section 6)."""
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int):
         raise _unexpected(fields, name, "a whole number")
+    if abs(value) >= _MAX_INTEGER:
+        raise _unexpected(fields, name, "one below 2^53")
     return value
 
 
