@@ -129,8 +129,8 @@ def target(options: argparse.Namespace) -> Target:
     protocol = PROTOCOLS[options.protocol]
     parts = urlsplit(options.url if "://" in options.url else f"ws://{options.url}")
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    url = f"{scheme}://{parts.netloc}{protocol.path}?model={quote(options.model)}"
-    return Target(url, protocol, options.model, options.live)
+    query = f"?model={quote(options.model)}" if options.model else ""
+    return Target(f"{scheme}://{parts.netloc}{protocol.path}{query}", protocol, options.model, options.live)
 
 
 def read_sound(path: Path | None) -> Samples:
