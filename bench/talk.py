@@ -130,7 +130,9 @@ def target(options: argparse.Namespace) -> Target:
     parts = urlsplit(options.url if "://" in options.url else f"ws://{options.url}")
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     query = f"?model={quote(options.model)}" if options.model else ""
-    return Target(f"{scheme}://{parts.netloc}{protocol.path}{query}", protocol, options.model, options.live)
+    return Target(
+        f"{scheme}://{parts.netloc}{protocol.path}{query}", protocol, options.model, options.live
+    )
 
 
 def read_sound(path: Path | None) -> Samples:

@@ -30,6 +30,7 @@ PURE = [
     "dialects/mistral.py",
     "dialects/vllm.py",
     "dialects/yap.py",
+    "engines/alignment.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""
