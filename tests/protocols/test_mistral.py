@@ -199,8 +199,11 @@ def test_times_are_those_of_the_stream(fake_server: Server) -> None:
             events = await listener.until_done()
         live = [event for event in events if isinstance(event, TranscriptionStreamSegmentDelta)]
         segments = done_of(events).segments or []
-        assert [s.start for s in live] == [s.start for s in segments]
-        assert all(0.16 <= (s.start or 0) <= (s.end or 0) <= 0.32 for s in segments)
+        assert [(s.text, s.end) for s in segments] == [("1", 0.24), ("2", 0.32)]
+        assert all(0.16 <= (s.start or 0) < (s.end or 0) for s in segments)
+        assert [(s.text, s.start, s.end) for s in live] == [
+            (s.text, s.start, s.end) for s in segments
+        ]
         assert done_of(events).usage.prompt_tokens == 2
 
     asyncio.run(converse())
