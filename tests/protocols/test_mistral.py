@@ -4,6 +4,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Sequence
 
+import httpx
 import pytest
 import soundfile
 import soxr  # type: ignore[import-untyped]
@@ -254,12 +255,15 @@ def test_a_full_server_fails_the_connect(start_server: StartServer) -> None:
 
 def test_what_livekits_plugin_sends(embedded_server: Server) -> None:
     """livekit-plugins-mistralai 1.8.9: no session.update; appends of 50 ms from one task, a flush
-    from another when its voice detector hears the end of speech, at last a flush and an end."""
+    from another when its voice detector hears the end of speech, at last a flush and an end.
+    Its handshake has the headers of an HTTP client, with a second Connection line among them."""
     audio = samples_to_pcm16(read_wave(sample_path()))
     middle = 88 * 1_600  # 4.4 s, in a pause
 
     async def converse() -> list[RealtimeEvent]:
-        connection = await connect(embedded_server)
+        headers = dict(httpx.Client().headers)
+        assert headers["connection"] == "keep-alive"
+        connection = await connect(embedded_server, http_headers=headers)
         listener = Listener(connection)
         reading = asyncio.create_task(listener.rest())
         await send(connection, audio[:middle], 1_600)
