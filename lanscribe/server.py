@@ -15,13 +15,14 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from lanscribe import reasons
 from lanscribe.audio import sample_count
 from lanscribe.changes import Changes
 from lanscribe.config import Settings
 from lanscribe.connection import Channel, Conversation, refuse
 from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
 from lanscribe.dialects.base import Dialect
-from lanscribe.doorkeeper import Doorkeeper, error_response
+from lanscribe.doorkeeper import Doorkeeper, error_response, refusal_of
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError
@@ -91,7 +92,8 @@ class Gateway:
     def engine_loaded(self, engine: Engine) -> None:
         """Begin to serve with `engine`, whose sessions become endless here."""
         self._engine = EndlessEngine(engine, self._settings.rollover)
-        self._slots = Slots(engine.describe().capacity)
+        per_address = self._settings.limits.sessions_per_address
+        self._slots = Slots(engine.describe().capacity, per_address)
         self._loading = None
 
     def set_loading(self, reason: str | None) -> None:
@@ -104,7 +106,7 @@ class Gateway:
     async def drain(self) -> None:
         """Let running sessions have their last words, within limits.stop_timeout_s."""
         for conversation in list(self._conversations.values()):
-            await conversation.stop(_stopping())
+            await conversation.stop(reasons.stopping())
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._settings.limits.stop_timeout_s)
 
@@ -165,6 +167,8 @@ class Gateway:
         channel, dialect = WebSocketChannel(websocket), make(info, websocket.query_params)
         reason: LanscribeError | None
         try:
+            if refusal := refusal_of(websocket.scope):
+                raise refusal
             if (token := websocket.query_params.get("resume")) is not None:
                 reason = await self._resume(channel, token, websocket.query_params.get("seen", ""))
             else:
@@ -173,7 +177,7 @@ class Gateway:
             reason = error
         except Exception:
             log.exception("a connection ended by a defect of the server")
-            reason = LanscribeError("internal", "a defect of the server; its log says more")
+            reason = reasons.defect()
         await self._part(channel, dialect, reason)
 
     async def _begin(
@@ -182,13 +186,13 @@ class Gateway:
         """Serve a new session; why it ended, None when there is nothing left to say."""
         engine = self._ready_engine()
         settings = self._settings
-        await self._let_the_last_one_out()
+        peer = websocket.client.host if websocket.client else "unknown"
+        await self._let_the_last_one_out(peer)
         with ExitStack() as slot:
-            slot.enter_context(self._slots.take())
+            slot.enter_context(self._slots.take(peer))
             models = [engine.describe().model]
             session = Session(models, sample_count(settings.limits.waiting_audio_s))
             conversation = Conversation(dialect, engine, session, settings.limits, settings.resume)
-            peer = websocket.client.host if websocket.client else "unknown"
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
             self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
         return await self._serve(conversation.attach(channel))
@@ -219,11 +223,11 @@ class Gateway:
             log.info("%s: ended", conversation.session_id)
             await self._changes.tell()
 
-    async def _let_the_last_one_out(self) -> None:
+    async def _let_the_last_one_out(self, peer: str) -> None:
         """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVING_S):
-                await self._changes.until(lambda: self._slots.taken < self._slots.capacity)
+                await self._changes.until(lambda: self._slots.has_room(peer))
 
     async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
         """Await it as a task that the end of the server waits for."""
@@ -252,7 +256,3 @@ class Gateway:
         if self._engine is None or self._loading:
             raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
-
-
-def _stopping() -> LanscribeError:
-    return LanscribeError("server_stopping", "the server was asked to stop; connect again later")
