@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import base64
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ import numpy as np
 import soundfile
 import soxr  # type: ignore[import-untyped]
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import WebSocketException
 
 from lanscribe.audio import SAMPLE_RATE_HZ, Samples, samples_to_pcm16
 from lanscribe.engines.model_store import sample_path
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
-TROUBLE = (OSError, InvalidHandshake, ConnectionClosed, TimeoutError, ValueError)
+TROUBLE = (OSError, WebSocketException, TimeoutError, ValueError)
 """What may come of talking to a server, besides `Refused`."""
 _FAST_CHUNK_S = 1.0
 _LIVE_CHUNK_S = 0.1
@@ -99,6 +100,8 @@ class Target:
     url: str
     protocol: Protocol
     model: str
+    api_key: str
+    """Empty for none."""
     is_live: bool
     """Whether audio is sent at the speed of speech."""
 
@@ -119,6 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default=DEFAULT_URL, help="ws://HOST:PORT (%(default)s)")
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="vllm")
     parser.add_argument("--model", default="", help="for servers that want to be told")
+    parser.add_argument("--api-key", default=os.environ.get("LANSCRIBE_API_KEY", ""))
     parser.add_argument("--audio", type=Path, help="a sound file; else the model's own 10 s")
     parser.add_argument("--live", action="store_true", help="send at the speed of speech")
     parser.add_argument("--timeout-s", type=float, default=120.0, help="of one utterance")
@@ -130,9 +134,8 @@ def target(options: argparse.Namespace) -> Target:
     parts = urlsplit(options.url if "://" in options.url else f"ws://{options.url}")
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     query = f"?model={quote(options.model)}" if options.model else ""
-    return Target(
-        f"{scheme}://{parts.netloc}{protocol.path}{query}", protocol, options.model, options.live
-    )
+    url = f"{scheme}://{parts.netloc}{protocol.path}{query}"
+    return Target(url, protocol, options.model, options.api_key, options.live)
 
 
 def read_sound(path: Path | None) -> Samples:
@@ -144,7 +147,10 @@ def read_sound(path: Path | None) -> Samples:
 
 async def transcribe(to: Target, samples: Samples) -> Outcome:
     """Say one utterance over a connection of its own. Raises Refused, or one of TROUBLE."""
-    async with connect(to.url, ping_timeout=None, max_size=None) as connection:
+    headers = {"Authorization": f"Bearer {to.api_key}"} if to.api_key else {}
+    async with connect(
+        to.url, additional_headers=headers, ping_timeout=None, max_size=None
+    ) as connection:
         await _greeting(connection, to.protocol)
         started_s = time.monotonic()
         sender = asyncio.create_task(_send(connection, to, samples_to_pcm16(samples)))

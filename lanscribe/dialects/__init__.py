@@ -15,4 +15,5 @@ WEBSOCKET_PATHS: Mapping[str, MakeDialect] = {
     "/v1/realtime": VllmDialect,
     "/v1/audio/transcriptions/realtime": MistralDialect,
     "/ws": YapDialect,
+    "/api/asr-streaming": YapDialect,
 }

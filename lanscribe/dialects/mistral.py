@@ -41,6 +41,7 @@ _STATUS = {
     "audio_buffer_full": 429,
     "too_many_utterances": 429,
     "server_busy": 429,
+    "unauthorized": 401,
     "not_allowed": 403,
     "idle_timeout": 408,
     "client_too_slow": 408,

@@ -47,6 +47,7 @@ _YAPS_CODES = {
     "invalid_audio": "invalid_payload",
     "model_not_found": "invalid_payload",
     "out_of_order": "invalid_payload",
+    "unauthorized": "authentication_failed",
     "not_allowed": "authentication_failed",
     "server_busy": "server_at_capacity",
     "internal": "internal_error",

@@ -75,6 +75,15 @@ def test_what_cannot_be_is_said_plainly(
     assert capsys.readouterr().err == "refused: 404 model_not_found\n"
 
 
+def test_a_key_goes_along(start_server: StartServer, capsys: pytest.CaptureFixture[str]) -> None:
+    key = "only-for-this-test-0123456789abcdef"
+    server = start_server(LANSCRIBE_AUTH_MODE="key", LANSCRIBE_AUTH_KEY=key)
+    arguments = ["--requests", "1", "--protocol", "yap", "--url", server.http_url]
+    assert load.main(arguments) == 1
+    assert "failed: 1 times authentication_failed" in capsys.readouterr().out
+    assert load.main([*arguments, "--api-key", key]) == 0
+
+
 def test_percentiles_lie_between_the_values() -> None:
     assert load.percentiles([3.0]) == (3.0, 3.0)
     assert load.percentiles([float(value) for value in range(101)]) == (50.0, 95.0)

@@ -16,6 +16,7 @@ from tests.protocols.yap_driver import YapSpeaker, yap_speaker
 from tests.support import DEADLINE_S, Event, Refused, counting
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
+KEY = "only-for-this-test-0123456789abcdef"
 SIX_MINUTES = [number if number % 100 > 12 else 0 for number in range(1, 4501)]
 """So many 80 ms frames, with a pause every 8 s; in real time far over the tests' deadline."""
 
@@ -193,6 +194,22 @@ def test_a_full_server_says_so(start_server: StartServer) -> None:
                 async with yap_speaker(server):
                     pass
         assert caught.value.args == ("server_busy", 1013)
+
+    asyncio.run(converse())
+
+
+def test_a_key_may_be_in_the_query(start_server: StartServer) -> None:
+    server = start_server(LANSCRIBE_AUTH_MODE="key", LANSCRIBE_AUTH_KEY=KEY)
+
+    async def converse() -> None:
+        for path in ("/ws", "/ws?api_key=wrong"):
+            with pytest.raises(Refused) as caught:
+                async with yap_speaker(server, path):
+                    pass
+            assert caught.value.args == ("unauthorized", 1008)
+        async with yap_speaker(server, f"/api/asr-streaming?api_key={KEY}") as speaker:
+            await speaker.say(spoken([1, 2]))
+            assert (await speaker.end())[1] == "1 2"
 
     asyncio.run(converse())
 

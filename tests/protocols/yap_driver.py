@@ -85,9 +85,9 @@ class YapSpeaker(Speaker):
 
 
 @asynccontextmanager
-async def yap_speaker(server: Server) -> AsyncIterator[YapSpeaker]:
+async def yap_speaker(server: Server, path: str = "/ws") -> AsyncIterator[YapSpeaker]:
     """A connection that was greeted. Raises Refused."""
-    url = f"ws://{server.host}:{server.port}/ws"
+    url = f"ws://{server.host}:{server.port}{path}"
     async with connect(url, ping_timeout=None, max_size=None) as connection:
         speaker = YapSpeaker(connection)
         greeting = await speaker.receive()
