@@ -24,6 +24,7 @@ CODES: dict[str, ErrorCode] = {
     "invalid_json": ErrorCode(None, "a text frame is not JSON"),
     "invalid_event": ErrorCode(None, "a message lacks a field or a field has the wrong type"),
     "unknown_event": ErrorCode(None, "the type of a message is not one of the protocol"),
+    "out_of_order": ErrorCode(None, "a message came before or after its turn"),
     "invalid_audio": ErrorCode(None, "audio is empty, not base64, or not whole PCM16 samples"),
     "model_not_found": ErrorCode(None, "the model asked for is not the one served"),
     "model_not_validated": ErrorCode(None, "a commit came before a session.update with a model"),

@@ -124,6 +124,7 @@ class Gateway:
         routes = [
             Route("/", self._greet),
             Route("/health", self._health),
+            Route("/healthz", self._health),  # Yap's name for it
             *self._rest.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))

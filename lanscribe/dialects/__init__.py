@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from lanscribe.dialects.base import Dialect
+from lanscribe.dialects.mistral import MistralDialect
 from lanscribe.dialects.negotiation import NegotiatingDialect
+from lanscribe.dialects.yap import YapDialect
 from lanscribe.engines.base import EngineInfo
 
 MakeDialect = Callable[[EngineInfo | None, Mapping[str, str]], Dialect]
@@ -11,4 +13,7 @@ MakeDialect = Callable[[EngineInfo | None, Mapping[str, str]], Dialect]
 
 WEBSOCKET_PATHS: Mapping[str, MakeDialect] = {
     "/v1/realtime": NegotiatingDialect,
+    "/v1/audio/transcriptions/realtime": MistralDialect,
+    "/ws": YapDialect,
+    "/api/asr-streaming": YapDialect,
 }
