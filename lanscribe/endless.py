@@ -194,6 +194,9 @@ class EndlessSession(EngineSession):
             cut = rollover.fed(piece)
             if len(piece):
                 await session.feed(piece)
+            if len(piece) and not cut and rollover.is_silent:
+                await self._changes.until(lambda: rollover.is_close)
+                cut = rollover.idle()
             if cut or not len(piece):
                 await session.finish()
                 return cut
@@ -252,14 +255,16 @@ class EndlessSession(EngineSession):
 
     async def _emit(self, tokens: Iterable[Token]) -> None:
         for token in tokens:
-            await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
+            if len(self._waiting) >= MAX_WAITING_TOKENS:
+                await self._changes.tell()
+                await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
             self._heard_s = max(self._heard_s, token.end_s)
             in_order = Token(token.text, max(token.end_s, self._said_s))
             if token.text:
                 self._said.append(in_order)
             self._waiting.append(in_order)
             self._forget()
-            await self._changes.tell()
+        await self._changes.tell()
 
     def _forget(self) -> None:
         self._ring.forget(sample_count(max(0.0, self._heard_s - KEPT_S)))

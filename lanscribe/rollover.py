@@ -22,7 +22,7 @@ SPEECH_OVER_FLOOR = 4.0
 QUIET_LEVEL = 0.003
 """Nothing below -50 dBFS (RMS) counts as speech."""
 LOUD_LEVEL = 0.02
-"""Nothing above -34 dBFS (RMS) counts as a pause."""
+"""Nothing above -34 dBFS (RMS) counts as a pause, or as silence."""
 SOUND_OVER_FLOOR = 1.8
 """A sound is 5 dB above the quietest frame of the last seconds. Steady noise stays below (white
 at most 1.5 dB, pink 4.2 dB in ten minutes); speech as loud as noise is above within 0.7 s."""
@@ -115,7 +115,7 @@ class Loudness:
             floor = self._floor.after(level)
             threshold = min(max(floor * SPEECH_OVER_FLOOR, QUIET_LEVEL), LOUD_LEVEL)
             self._speech.append((self._next_s, level > threshold))
-            self._sound_level = max(floor * SOUND_OVER_FLOOR, FAINTEST_LEVEL)
+            self._sound_level = min(max(floor * SOUND_OVER_FLOOR, FAINTEST_LEVEL), LOUD_LEVEL)
             self._sound.append(level > self._sound_level)
             self._next_s += FRAME_S
             if self.is_sound:
@@ -196,13 +196,25 @@ class Rollover:
             return Cut(self.fed_s, is_in_pause=True)
         if age_s >= self._settings.limit_s:
             return Cut(self.fed_s, is_in_pause=False)
-        return Cut(self.fed_s, is_in_pause=True, is_idle=True) if self._is_idle() else None
+        return None
 
-    def _is_idle(self) -> bool:
-        """Whether there was neither sound nor word for idle_s, and the engine is not far behind."""
-        idle_s = self._settings.idle_s
-        last_s = max(self._loudness.sound_end_s, self._last_word_s)
-        return self.fed_s - last_s >= idle_s and self.fed_s - self._heard_s <= idle_s / 2
+    @property
+    def is_silent(self) -> bool:
+        """Whether there was no sound for idle_s; words there may be."""
+        return self.fed_s - self._loudness.sound_end_s >= self._settings.idle_s
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the engine session has heard nearly all that it was given."""
+        return self.fed_s - self._heard_s <= self._settings.idle_s / 2
+
+    def idle(self) -> Cut | None:
+        """Whether to let the engine go after what it was given: nobody speaks.
+
+        To be asked when `is_silent` and `is_close`.
+        """
+        has_words = self._last_word_s > self.fed_s - self._settings.idle_s
+        return None if has_words else Cut(self.fed_s, is_in_pause=True, is_idle=True)
 
     def heard(self, token: Token) -> bool:
         """The engine session emitted a token; whether it is in a rut and has to be given up."""
