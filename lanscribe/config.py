@@ -124,12 +124,25 @@ class LimitSettings(_Table):
     """Audio of one session that may wait for the engine; then its sender is slowed down."""
     idle_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
     """How long a session may be silent on the wire while it is its turn."""
+    lag_s: float = Field(default=5.0, gt=0, le=3600)
+    """How far the text of a live session may be behind before its client is told."""
     send_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     """How long a client may leave a message unread before it is disconnected."""
     close_timeout_s: float = Field(default=2.0, gt=0, le=60)
     """How long a closing connection is waited for."""
+    session_s: float = Field(default=0.0, ge=0, le=31_536_000)
+    """The longest that a session may last; 0 sets no bound."""
     stop_timeout_s: float = Field(default=3.0, gt=0, le=60)
     """How long running sessions get for their last words when the server is stopped."""
+
+
+class ResumeSettings(_Table):
+    """Sessions that outlive their socket for a while."""
+
+    keep_s: float = Field(default=60.0, ge=0, le=3600)
+    """How long a session whose socket broke waits for its client to come back; 0 is not at all."""
+    messages: int = Field(default=20_000, ge=1000, le=1_000_000)
+    """How many messages that a client has not acknowledged are kept for it; 13 are a second."""
 
 
 class LogSettings(_Table):
@@ -152,6 +165,7 @@ class Settings(_Table):
     vllm: VllmSettings = VllmSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    resume: ResumeSettings = ResumeSettings()
     log: LogSettings = LogSettings()
 
 

@@ -1,33 +1,62 @@
-"""Runs one client connection: messages in, the engine, messages out.
+"""Runs one client's session: messages in, the engine, messages out.
 
-Three tasks: one reads messages into the session, one gives the session's audio to the engine
-and sends what it hears, one waits for the order to stop. No queue stands between them: a full
-session stops the reading, and the transport's own flow control slows the sender down.
+A `Conversation` has two sides. Its own tasks give the session's audio to the engine and put
+what it hears into the outbox. A socket is attached to it: one task reads messages into the
+session, one writes the outbox. No other queue stands between them: a full session stops the
+reading, a full outbox stops the engine, and the transport's own flow control slows the sender
+down. A client that is able to resume may lose its socket and come back with another one.
 """
 
 import asyncio
 import logging
+import secrets
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Protocol
 
+from lanscribe.audio import duration_s
 from lanscribe.changes import Changes
-from lanscribe.config import LimitSettings
-from lanscribe.dialects.base import Dialect, Message
+from lanscribe.config import LimitSettings, ResumeSettings
+from lanscribe.dialects.base import Dialect
 from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError, LimitError
-from lanscribe.events import Done, Failure, ServerEvent, SessionCreated
+from lanscribe.events import (
+    Acknowledge,
+    ClientEvent,
+    Delta,
+    Done,
+    Failure,
+    Finish,
+    KeepForResume,
+    Message,
+    Reply,
+    ServerEvent,
+    SessionCreated,
+    SessionEnded,
+    SessionResumed,
+)
+from lanscribe.lag import LagMeter
+from lanscribe.resume import Outbox
 from lanscribe.session import Session
+from lanscribe.tasks import end, first_of
 
 log = logging.getLogger(__name__)
+
+MAX_UNSENT = 64
+"""So many messages may wait for an attached socket before the engine has to."""
 
 
 class Channel(Protocol):
     """A message transport, such as a WebSocket."""
 
     async def receive(self) -> Message | None:
-        """The next message; None when the peer is gone. May be cancelled without loss."""
+        """The next message; None when the peer has closed. May be cancelled without loss.
+
+        Raises ConnectionError when the peer is gone without having closed.
+        """
 
     async def send(self, message: Message) -> None:
         """Send a message. Raises ConnectionError when the peer is gone."""
@@ -36,87 +65,216 @@ class Channel(Protocol):
         """Close with an RFC 6455 close code; does nothing when the peer is gone."""
 
 
-class Connection:
-    """One client, from its first message to its last."""
+class _Cancelled(Exception):
+    """The client wants no more of the utterance."""
+
+
+class Conversation:
+    """One client, from its first message to its last, over one socket after the other."""
 
     def __init__(
         self,
-        channel: Channel,
         dialect: Dialect,
         engine: Engine,
         session: Session,
         limits: LimitSettings,
+        resume: ResumeSettings,
     ) -> None:
         self.session_id = f"sess-{uuid.uuid4().hex}"
-        self._channel = channel
+        self.resume_token = secrets.token_urlsafe(24)
+        """Who has it may take the session over."""
         self._dialect = dialect
         self._engine = engine
         self._session = session
         self._limits = limits
+        self._resume = resume
+        self._outbox = Outbox(resume.messages)
+        self._lag = LagMeter(limits.lag_s)
         self._changes = Changes()
-        self._sending = asyncio.Lock()
-        self._stop = asyncio.Event()
+        self._sent = 0
+        self._sockets = 0
+        self._serving = asyncio.Lock()
+        self._is_kept = False
+        self._is_over = False
+        self._reason: LanscribeError | None = None
 
-    def stop(self) -> None:
-        """Read no more, finish what runs, then close."""
-        self._stop.set()
+    async def stop(self, reason: LanscribeError) -> None:
+        """Read no more, finish what runs, then close and tell the reason."""
+        self._reason = self._reason or reason
+        self._session.stop()
+        await self._changes.tell()
 
     async def run(self) -> None:
-        """Serve the client until it leaves, breaks a bound, or `stop` is called."""
+        """Transcribe until everything is said, or the client has left for good."""
+        keep_s = self._resume.keep_s
+        self._put(SessionCreated(self.session_id, int(time.time()), self.resume_token, keep_s))
+        defect: LanscribeError | None = _defect()
         try:
-            reason = await self._converse()
-        except ExceptionGroup as group:
-            reason = _client_error(group)
-        if reason is not None:
-            log.info("%s: closed: %s", self.session_id, reason)
-            await refuse(self._channel, self._dialect, reason, self._limits)
-
-    async def _converse(self) -> LanscribeError | None:
-        """Serve until there is a reason to close; None when the client left."""
-        async with asyncio.TaskGroup() as tasks:
-            await self._send(SessionCreated(self.session_id, int(time.time())))
-            transcriber = tasks.create_task(self._transcribe())
-            reader = tasks.create_task(self._read())
-            stopper = tasks.create_task(self._stop.wait())
-            await asyncio.wait({reader, stopper}, return_when=asyncio.FIRST_COMPLETED)
-            stopper.cancel()
-            reason = reader.result() if reader.done() else _stopping()
-            if reason is None:
-                transcriber.cancel()
-                return None
-            reader.cancel()
-            self._session.stop()
+            await first_of(self._transcribe(), self._until_abandoned(), self._until_too_long())
+            defect = None
+        finally:
+            self._reason = defect or self._reason
+            self._is_over = True
             await self._changes.tell()
-        return reason
 
-    async def _read(self) -> LanscribeError | None:
-        """Take messages in until the client leaves (None) or is idle for too long."""
+    async def attach(self, channel: Channel) -> LanscribeError | None:
+        """Serve the client over `channel`, until there is a reason to close it, or it is gone.
+
+        The reason; None when nothing is left to say.
+        """
+        self._sockets += 1
+        async with self._only_socket():
+            return await self._serve(channel, 0, self._sockets)
+
+    async def reattach(self, channel: Channel, seen: int) -> LanscribeError | None:
+        """The same over another socket, for a client that has the events up to number `seen`.
+
+        Raises ClientError when some after that are gone; the socket of before is closed.
+        """
+        self._outbox.after(seen)
+        self._is_kept = True
+        self._sockets += 1
+        number = self._sockets
+        await self._changes.tell()
+        async with self._only_socket():  # nothing comes in any more over the one before
+            session = self._session
+            counts = session.received_samples, session.received_commits
+            for message in self._dialect.encode(SessionResumed(self.session_id, *counts)):
+                await channel.send(message)
+            return await self._serve(channel, seen, number)
+
+    async def _serve(self, channel: Channel, seen: int, number: int) -> LanscribeError | None:
+        """Read and write until the client is gone, or is replaced, or everything is said."""
+        reader = asyncio.create_task(self._read(channel))
+        writer = asyncio.create_task(self._write(channel, seen))
+        stopper = asyncio.create_task(self._until_stopped_or_replaced(number))
+        try:
+            await asyncio.wait({reader, writer, stopper}, return_when=asyncio.FIRST_COMPLETED)
+            if number != self._sockets:
+                return LanscribeError("resumed_elsewhere", "the session goes on over a new socket")
+            if reader.done() and not self._session.is_stopped:
+                if (reason := reader.result()) is None:
+                    return None
+                await self.stop(reason)
+            reader.cancel()
+            return await writer or self._reason
+        except ConnectionError:
+            return None
+        finally:
+            await end(reader, writer, stopper)
+
+    @asynccontextmanager
+    async def _only_socket(self) -> AsyncIterator[None]:
+        """Wait until the socket of before is let go, then be attached."""
+        try:
+            async with self._serving:
+                await self._changes.tell()
+                yield
+        finally:
+            await self._changes.tell()
+
+    @property
+    def _is_attached(self) -> bool:
+        return self._serving.locked()
+
+    async def _read(self, channel: Channel) -> LanscribeError | None:
+        """Take messages in until the client leaves (None), or is idle for too long."""
         while True:
             await self._changes.until(lambda: self._session.has_room)
             try:
                 async with asyncio.timeout(self._limits.idle_timeout_s):
-                    message = await self._channel.receive()
+                    message = await channel.receive()
             except TimeoutError:
                 if self._session.is_waiting_for_client:
                     return _idle(self._limits.idle_timeout_s)
                 continue
             if message is None:
+                self._is_kept = False
                 return None
-            await self._take_in(message)
+            self._take_in(message)
+            await self._changes.tell()
+            await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
 
-    async def _take_in(self, message: Message) -> None:
+    def _take_in(self, message: Message) -> None:
+        """All of a message or nothing of it: a socket may be replaced at any await."""
         try:
             for event in self._dialect.decode(message):
-                self._session.receive(event)
+                self._take_in_event(event)
         except ClientError as error:
-            await self._send(Failure(error))
-        await self._changes.tell()
+            self._put(Failure(error))
+
+    def _take_in_event(self, event: ClientEvent) -> None:
+        match event:
+            case Reply():
+                self._put_messages(event.messages)
+            case Acknowledge():
+                self._outbox.acknowledge(min(event.number, self._sent))
+            case KeepForResume():
+                self._is_kept = self._resume.keep_s > 0
+            case Finish():
+                self._session.stop()
+            case _:
+                for answer in self._session.receive(event):
+                    self._put(answer)
+                self._note_received()
+
+    async def _write(self, channel: Channel, position: int) -> LanscribeError | None:
+        """Send the outbox from `position` on, until everything is said."""
+        while True:
+            self._sent = position
+            if not self._is_kept:
+                self._outbox.acknowledge(position)
+            await self._changes.tell()
+            await self._changes.until(lambda: self._outbox.end > self._sent or self._is_over)
+            if self._outbox.end == position:
+                return None
+            for message in self._outbox.after(position):
+                try:
+                    async with asyncio.timeout(self._limits.send_timeout_s):
+                        await channel.send(message)
+                except TimeoutError:
+                    self._is_kept = False
+                    return _too_slow(self._limits.send_timeout_s)
+                position += 1
+
+    async def _until_stopped_or_replaced(self, number: int) -> None:
+        await self._changes.until(
+            lambda: self._session.is_stopped or self._is_over or number != self._sockets
+        )
+
+    async def _until_abandoned(self) -> None:
+        """Wait until no socket has been attached for resume.keep_s, or too much is unsent."""
+        await self._changes.until(lambda: self._is_attached)
+        while True:
+            await self._changes.until(lambda: not self._is_attached)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._resume.keep_s if self._is_kept else 0):
+                    await self._changes.until(lambda: self._is_attached or self._has_overflown)
+            if not self._is_attached:
+                return
+
+    async def _until_too_long(self) -> None:
+        """Stop the session after limits.session_s, then let it come to its end."""
+        longest_s = self._limits.session_s
+        if longest_s:
+            await asyncio.sleep(longest_s)
+            await self.stop(_too_long(longest_s))
+        await asyncio.Event().wait()
+
+    @property
+    def _has_outbox_room(self) -> bool:
+        return self._outbox.end - self._sent < MAX_UNSENT
+
+    @property
+    def _has_overflown(self) -> bool:
+        return self._outbox.oldest > self._sent + 1
 
     async def _transcribe(self) -> None:
         """Give one utterance after the other to the engine."""
         while True:
             await self._changes.until(lambda: self._session.is_busy or self._session.is_over)
             if self._session.is_over:
+                self._put(SessionEnded())
                 return
             await self._transcribe_utterance()
 
@@ -126,23 +284,25 @@ class Connection:
         try:
             async with asyncio.TaskGroup() as tasks:
                 await engine_session.start()
+                watcher = tasks.create_task(self._raise_when_cancelled())
                 tasks.create_task(self._feed(engine_session))
                 await self._listen(engine_session)
+                watcher.cancel()
+        except* _Cancelled:
+            pass
         except* EngineError as group:
             failure = next(error for error in _leaves(group) if isinstance(error, EngineError))
             log.error("%s: the engine failed: %s", self.session_id, failure)
         finally:
             await engine_session.abort()
-        event = self._session.failed(failure) if failure else self._session.completed()
-        if isinstance(event, Done):
-            log.info(
-                "%s: utterance done: %.1f s, %d tokens",
-                self.session_id,
-                event.audio_s,
-                event.token_count,
-            )
+        for event in self._session.failed(failure) if failure else self._session.completed():
+            self._put(event)
+            self._log_done(event)
         await self._changes.tell()
-        await self._send(event)
+
+    async def _raise_when_cancelled(self) -> None:
+        await self._changes.until(lambda: self._session.is_cancelled)
+        raise _Cancelled
 
     async def _feed(self, engine_session: EngineSession) -> None:
         while True:
@@ -155,25 +315,39 @@ class Connection:
 
     async def _listen(self, engine_session: EngineSession) -> None:
         async for token in engine_session:
-            await self._send(self._session.heard(token))
+            if not self._session.is_cancelled:
+                self._tell(self._session.heard(token))
+            await self._changes.tell()
+            await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
         if not self._session.is_ended or self._session.has_audio:
             raise EngineFailed(
                 "the engine ended before the utterance did; commit again to go on with the"
                 " audio it did not take"
             )
 
-    async def _send(self, event: ServerEvent) -> None:
-        """Send to the client. Raises LimitError when it does not read, ConnectionError if gone."""
-        try:
-            async with asyncio.timeout(self._limits.send_timeout_s), self._sending:
-                for message in self._dialect.encode(event):
-                    await self._channel.send(message)
-        except TimeoutError:
-            raise LimitError(
-                "client_too_slow",
-                f"the client read nothing for {self._limits.send_timeout_s:g} s; read every"
-                " message as it comes",
-            ) from None
+    def _note_received(self) -> None:
+        """Tell a live client of its lag even while the engine says nothing."""
+        received_s = duration_s(self._session.received_samples)
+        if self._lag.received(received_s, time.monotonic()) and self._session.is_busy:
+            self._tell(self._session.progress())
+
+    def _tell(self, delta: Delta) -> None:
+        """Put a delta into the outbox, with the lag of the moment."""
+        self._lag.heard(self._session.heard_s)
+        lag = self._lag
+        self._put(replace(delta, lag_s=lag.lag_s, is_behind=lag.is_behind))
+
+    def _put(self, event: ServerEvent) -> None:
+        self._put_messages(self._dialect.encode(event))
+
+    def _put_messages(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._outbox.append(message)
+
+    def _log_done(self, event: ServerEvent) -> None:
+        if isinstance(event, Done):
+            figures = (event.audio_s, event.token_count)
+            log.info("%s: utterance done: %.1f s, %d tokens", self.session_id, *figures)
 
 
 async def refuse(
@@ -189,8 +363,8 @@ async def refuse(
         log.debug("the client left before it could be told: %s", error)
 
 
-def _stopping() -> LanscribeError:
-    return LanscribeError("server_stopping", "the server was asked to stop; connect again later")
+def _defect() -> LanscribeError:
+    return LanscribeError("internal", "a defect of the server; its log says more")
 
 
 def _idle(timeout_s: float) -> LimitError:
@@ -199,12 +373,17 @@ def _idle(timeout_s: float) -> LimitError:
     )
 
 
-def _client_error(group: ExceptionGroup) -> ClientError | None:
-    """Why the connection ends; None when the client left. Raises what is nobody's fault."""
-    _, unexpected = group.split((ConnectionError, ClientError))
-    if unexpected is not None:
-        raise unexpected
-    return next((leaf for leaf in _leaves(group) if isinstance(leaf, ClientError)), None)
+def _too_slow(timeout_s: float) -> LimitError:
+    return LimitError(
+        "client_too_slow",
+        f"the client read nothing for {timeout_s:g} s; read every message as it comes",
+    )
+
+
+def _too_long(longest_s: float) -> LimitError:
+    return LimitError(
+        "session_too_long", f"the session has lasted {longest_s:g} s, the most that is allowed"
+    )
 
 
 def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:

@@ -3,26 +3,39 @@
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lanscribe.audio import sample_count
-from lanscribe.config import AuthSettings, Settings
-from lanscribe.connection import Connection, refuse
-from lanscribe.dialects.base import Dialect, Message
-from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.changes import Changes
+from lanscribe.config import Settings
+from lanscribe.connection import Channel, Conversation, refuse
+from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
+from lanscribe.dialects.base import Dialect
+from lanscribe.doorkeeper import Doorkeeper, error_response
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine
-from lanscribe.errors import AuthError, EngineUnavailable, LanscribeError
-from lanscribe.limits import Slots, check_host, check_origin, check_peer_is_home
+from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError
+from lanscribe.events import Message
+from lanscribe.limits import Slots
 from lanscribe.session import Session
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_LEAVING_S = 0.5
+"""How long a session may take to end once its client has closed the socket."""
+_NO_CLOSE = {1005, 1006}
+"""What uvicorn says when a connection ends without a close frame that has a code."""
 
 
 class WebSocketChannel:
@@ -32,9 +45,14 @@ class WebSocketChannel:
         self._websocket = websocket
 
     async def receive(self) -> Message | None:
-        """The next frame's text or bytes; None when the peer is gone."""
+        """The next frame's text or bytes; None when the peer has closed.
+
+        Raises ConnectionError when it is gone without having closed.
+        """
         event = await self._websocket.receive()
         if event["type"] == "websocket.disconnect":
+            if event.get("code") in _NO_CLOSE:
+                raise ConnectionError("the connection broke")
             return None
         text: str | None = event.get("text")
         return text if text is not None else bytes(event["bytes"])
@@ -65,7 +83,9 @@ class Gateway:
         self._engine: Engine | None = None
         self._loading: str | None = "the engine is loading"
         self._slots = Slots(0)
-        self._running: dict[asyncio.Task[None], Connection] = {}
+        self._conversations: dict[str, Conversation] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._changes = Changes()
         self._started_unix_s = int(time.time())
 
     def engine_loaded(self, engine: Engine) -> None:
@@ -83,10 +103,10 @@ class Gateway:
 
     async def drain(self) -> None:
         """Let running sessions have their last words, within limits.stop_timeout_s."""
-        for connection in self._running.values():
-            connection.stop()
-        if self._running:
-            await asyncio.wait(self._running, timeout=self._settings.limits.stop_timeout_s)
+        for conversation in list(self._conversations.values()):
+            await conversation.stop(_stopping())
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._settings.limits.stop_timeout_s)
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
@@ -94,7 +114,10 @@ class Gateway:
             Route("/", self._greet),
             Route("/health", self._health),
             Route("/v1/models", self._models),
-            WebSocketRoute("/v1/realtime", self._realtime),
+            *(
+                WebSocketRoute(path, partial(self._talk, make))
+                for path, make in WEBSOCKET_PATHS.items()
+            ),
         ]
         return Doorkeeper(Starlette(routes=routes), self._settings.auth)
 
@@ -124,7 +147,7 @@ class Gateway:
         try:
             info = self._ready_engine().describe()
         except EngineUnavailable as error:
-            return _error_response(error, 503)
+            return error_response(error, 503)
         model = {
             "id": info.model,
             "object": "model",
@@ -134,34 +157,92 @@ class Gateway:
         }
         return JSONResponse({"object": "list", "data": [model]})
 
-    async def _realtime(self, websocket: WebSocket) -> None:
+    async def _talk(self, make: MakeDialect, websocket: WebSocket) -> None:
+        """Serve one WebSocket, whatever its protocol."""
         await websocket.accept()
-        channel, dialect = WebSocketChannel(websocket), VllmDialect()
+        info = self._engine.describe() if self._engine else None
+        channel, dialect = WebSocketChannel(websocket), make(info, websocket.query_params)
+        reason: LanscribeError | None
         try:
-            engine = self._ready_engine()
-            with self._slots.take():
-                await self._converse(websocket, dialect, engine)
+            if (token := websocket.query_params.get("resume")) is not None:
+                reason = await self._resume(channel, token, websocket.query_params.get("seen", ""))
+            else:
+                reason = await self._begin(websocket, channel, dialect)
         except LanscribeError as error:
-            await refuse(channel, dialect, error, self._settings.limits)
+            reason = error
         except Exception:
             log.exception("a connection ended by a defect of the server")
-            defect = LanscribeError("internal", "a defect of the server; its log says more")
-            await refuse(channel, dialect, defect, self._settings.limits)
+            reason = LanscribeError("internal", "a defect of the server; its log says more")
+        await self._part(channel, dialect, reason)
 
-    async def _converse(self, websocket: WebSocket, dialect: Dialect, engine: Engine) -> None:
-        limits = self._settings.limits
-        session = Session([engine.describe().model], sample_count(limits.waiting_audio_s))
-        connection = Connection(WebSocketChannel(websocket), dialect, engine, session, limits)
-        task = asyncio.current_task()
-        assert task is not None
-        self._running[task] = connection
-        peer = websocket.client.host if websocket.client else "unknown"
-        log.info("%s: open (%d of %d) from %s", connection.session_id, *self._load(), peer)
+    async def _begin(
+        self, websocket: WebSocket, channel: Channel, dialect: Dialect
+    ) -> LanscribeError | None:
+        """Serve a new session; why it ended, None when there is nothing left to say."""
+        engine = self._ready_engine()
+        settings = self._settings
+        await self._let_the_last_one_out()
+        with ExitStack() as slot:
+            slot.enter_context(self._slots.take())
+            models = [engine.describe().model]
+            session = Session(models, sample_count(settings.limits.waiting_audio_s))
+            conversation = Conversation(dialect, engine, session, settings.limits, settings.resume)
+            peer = websocket.client.host if websocket.client else "unknown"
+            log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
+            self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
+        return await self._serve(conversation.attach(channel))
+
+    async def _resume(self, channel: Channel, token: str, seen: str) -> LanscribeError | None:
+        """Go on with a session over a new socket; raises ClientError when it is not there."""
+        conversation = self._conversations.get(token)
+        if conversation is None or not seen.isdecimal():
+            raise ClientError(
+                "resume_failed",
+                "got a resume token of no running session, or no number of the last event seen;"
+                " begin a new session",
+            )
+        log.info("%s: resumed", conversation.session_id)
+        return await self._serve(conversation.reattach(channel, int(seen)))
+
+    async def _host(self, conversation: Conversation, slot: ExitStack) -> None:
+        """Run a session to its end, whichever sockets it has."""
+        token = conversation.resume_token
+        self._conversations[token] = conversation
         try:
-            await connection.run()
+            with slot:
+                await conversation.run()
+        except Exception:
+            log.exception("%s: ended by a defect of the server", conversation.session_id)
         finally:
-            del self._running[task]
-            log.info("%s: ended", connection.session_id)
+            del self._conversations[token]
+            log.info("%s: ended", conversation.session_id)
+            await self._changes.tell()
+
+    async def _let_the_last_one_out(self) -> None:
+        """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING_S):
+                await self._changes.until(lambda: self._slots.taken < self._slots.capacity)
+
+    async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
+        """Await it as a task that the end of the server waits for."""
+        return await self._keep(asyncio.create_task(serving))
+
+    def _keep(self, task: asyncio.Task[_T]) -> asyncio.Task[_T]:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _part(
+        self, channel: Channel, dialect: Dialect, reason: LanscribeError | None
+    ) -> None:
+        """Close the socket of a conversation that is over, or goes on elsewhere."""
+        if reason is not None:
+            log.info("closed: %s", reason)
+            await refuse(channel, dialect, reason, self._settings.limits)
+        else:
+            with suppress(ConnectionError):
+                await channel.close(1000, "")
 
     def _load(self) -> tuple[int, int]:
         return self._slots.taken, self._slots.capacity
@@ -172,35 +253,5 @@ class Gateway:
         return self._engine
 
 
-class Doorkeeper:
-    """Turns away who may not come in, before anything else sees the request."""
-
-    def __init__(self, app: ASGIApp, auth: AuthSettings) -> None:
-        self._app = app
-        self._auth = auth
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, or answer 403 with the reason."""
-        try:
-            if self._auth.mode == "lan":
-                self._check(HTTPConnection(scope))
-        except AuthError as error:
-            log.warning("turned away: %s", error)
-            response = _error_response(error, 403)
-            if scope["type"] == "websocket":
-                await receive()
-                await WebSocket(scope, receive, send).send_denial_response(response)
-            else:
-                await response(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _check(self, request: HTTPConnection) -> None:
-        host = request.headers.get("host")
-        check_peer_is_home(request.client.host if request.client else "")
-        check_host(host, self._auth.hostnames)
-        check_origin(request.headers.get("origin"), host)
-
-
-def _error_response(error: LanscribeError, status: int) -> Response:
-    return JSONResponse({"error": error.public_message, "code": error.code}, status)
+def _stopping() -> LanscribeError:
+    return LanscribeError("server_stopping", "the server was asked to stop; connect again later")

@@ -16,13 +16,19 @@ from lanscribe.engines.base import Token
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.events import (
     AppendAudio,
+    Cancel,
+    Cancelled,
     ClientEvent,
     Commit,
+    Committed,
     Delta,
     Done,
     Failure,
+    Finish,
+    Lost,
     SelectModel,
     ServerEvent,
+    Utterance,
 )
 from lanscribe.transcript import Transcript
 
@@ -32,11 +38,20 @@ MAX_UTTERANCES = 64
 
 @dataclass(slots=True, eq=False)
 class _Utterance:
+    number: int
+    offset_samples: int
+    tag: str = ""
     waiting: SampleRing = field(default_factory=SampleRing)
     transcript: Transcript = field(default_factory=Transcript)
     taken_samples: int = 0
+    heard_s: float = 0.0
     is_committed: bool = False
     is_ended: bool = False
+    is_cancelled: bool = False
+
+    @property
+    def name(self) -> Utterance:
+        return Utterance(self.number, self.tag, duration_s(self.offset_samples))
 
 
 class Session:
@@ -49,26 +64,47 @@ class Session:
     def __init__(self, models: Sequence[str], max_waiting_samples: int) -> None:
         self._models = models
         self._max_waiting_samples = max_waiting_samples
-        self._utterances = deque([_Utterance()])
+        self._utterances = deque([_Utterance(number=1, offset_samples=0)])
+        self._last_number = 1
+        self._last_committed = 0
         self._has_model = False
         self._is_stopped = False
+        self.received_samples = 0
+        """How much audio was taken in."""
+        self.received_commits = 0
+        """How many utterances the client has ended."""
 
-    def receive(self, event: ClientEvent) -> None:
-        """Take in what the client says. Raises ClientError; the session goes on after it."""
+    def receive(self, event: ClientEvent) -> list[ServerEvent]:
+        """Take in what the client says; what to answer at once.
+
+        Raises ClientError; the session goes on after it.
+        """
         match event:
             case SelectModel():
                 self._select_model(event.model)
             case AppendAudio():
                 self._append(event.samples)
             case Commit():
-                self._commit(event.is_final)
+                return self._commit(event)
+            case Cancel():
+                return self._cancel(event.tag)
+            case Finish():
+                self.stop()
+        return []
 
     def stop(self) -> None:
         """Take no more from the client: end what it has started, forget what it has not."""
+        if self._is_stopped:
+            return
         self._is_stopped = True
         self._utterances[-1].is_ended = True
         if not self._utterances[-1].is_committed:
             self._utterances.pop()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more is taken from the client."""
+        return self._is_stopped
 
     @property
     def has_room(self) -> bool:
@@ -104,6 +140,19 @@ class Session:
         """Whether the client has ended the utterance being transcribed."""
         return self._utterances[0].is_ended
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the client wants no more of the utterance being transcribed."""
+        return self._utterances[0].is_cancelled
+
+    @property
+    def heard_s(self) -> float:
+        """How far the engine has listened, in the audio of the session."""
+        if not self._utterances:
+            return duration_s(self.received_samples)
+        head = self._utterances[0]
+        return duration_s(head.offset_samples) + head.heard_s
+
     def take_audio(self) -> Samples:
         """The next audio for the engine, shape (n,), n up to one second; (0,) if there is none."""
         head = self._utterances[0]
@@ -111,38 +160,62 @@ class Session:
         head.taken_samples += len(block)
         return block
 
-    def heard(self, token: Token) -> ServerEvent:
+    def heard(self, token: Token) -> Delta:
         """The engine emitted a token of the utterance being transcribed."""
+        head = self._utterances[0]
+        head.heard_s = max(head.heard_s, token.end_s)
         if token.text:
-            self._utterances[0].transcript.append(token)
-        return Delta(token.text, token.end_s)
+            head.transcript.append(token)
+        return Delta(token.text, token.end_s, token.start_s, of=head.name)
 
-    def completed(self) -> ServerEvent:
+    def progress(self) -> Delta:
+        """How far the engine is, without a word."""
+        head = self._utterances[0]
+        return Delta("", head.heard_s, of=head.name)
+
+    def completed(self) -> list[ServerEvent]:
         """The engine has emitted the last token of the utterance being transcribed."""
         head = self._utterances.popleft()
-        return Done(
-            text=head.transcript.text,
-            audio_s=duration_s(head.taken_samples),
-            token_count=head.transcript.token_count,
-        )
+        if head.is_cancelled:
+            return []
+        return [
+            Done(
+                text=head.transcript.text,
+                audio_s=duration_s(head.taken_samples),
+                token_count=head.transcript.token_count,
+                of=head.name,
+            )
+        ]
 
-    def failed(self, error: LanscribeError) -> ServerEvent:
+    def failed(self, error: LanscribeError) -> list[ServerEvent]:
         """The engine broke on the utterance being transcribed.
 
         Audio it was not yet given stays, and is transcribed at the client's next commit; an
         utterance that the client had ended is given up.
         """
         head = self._utterances.popleft()
+        if head.is_cancelled:
+            return []
         if not head.is_ended:
-            self._utterances.appendleft(_Utterance(waiting=head.waiting))
-        return Failure(error)
+            self._utterances.appendleft(self._successor(head))
+            end_s = duration_s(head.taken_samples)
+        else:
+            end_s = duration_s(head.taken_samples + len(head.waiting))
+        lost = Lost(head.transcript.text, min(head.heard_s, end_s), end_s)
+        return [Failure(error, lost, head.name)]
+
+    def _successor(self, broken: _Utterance) -> _Utterance:
+        """An utterance of the audio that a broken one was not yet given."""
+        self._last_number += 1
+        offset_samples = broken.offset_samples + broken.taken_samples
+        return _Utterance(self._last_number, offset_samples, waiting=broken.waiting)
 
     @property
     def _waiting_samples(self) -> int:
         return sum(len(utterance.waiting) for utterance in self._utterances)
 
     def _select_model(self, model: str) -> None:
-        if model not in self._models:
+        if model and model not in self._models:
             served = ", ".join(self._models)
             raise ProtocolError(
                 "model_not_found",
@@ -159,20 +232,51 @@ class Session:
                 " append was refused; send input_audio_buffer.commit first, then append",
             )
         self._utterances[-1].waiting.append(samples)
+        self.received_samples += len(samples)
 
-    def _commit(self, is_final: bool) -> None:
+    def _commit(self, commit: Commit) -> list[ServerEvent]:
         if not self._has_model:
             raise ProtocolError(
                 "model_not_validated",
                 "got a commit before a model was chosen; send session.update with a model first",
             )
-        if is_final and len(self._utterances) >= MAX_UTTERANCES:
+        if commit.is_final and len(self._utterances) >= MAX_UTTERANCES:
             raise LimitError(
                 "too_many_utterances",
                 f"{MAX_UTTERANCES} utterances wait and this commit was refused; wait for their"
                 " transcription.done",
             )
-        self._utterances[-1].is_committed = True
-        if is_final:
-            self._utterances[-1].is_ended = True
-            self._utterances.append(_Utterance())
+        one = self._utterances[-1]
+        one.is_committed = True
+        one.tag = commit.tag or one.tag
+        if not commit.is_final:
+            return []
+        one.is_ended = True
+        self.received_commits += 1
+        self._open_next()
+        previous, self._last_committed = self._last_committed, one.number
+        return [Committed(one.name, previous)]
+
+    def _cancel(self, tag: str | None) -> list[ServerEvent]:
+        """Give up an utterance; none if there is none of that name."""
+        one = self._find(tag)
+        if one is None:
+            return []
+        is_open = one is self._utterances[-1]
+        one.is_cancelled = one.is_ended = True
+        one.waiting = SampleRing()
+        if one is not self._utterances[0] or not one.is_committed:
+            self._utterances.remove(one)
+        if is_open:
+            self._open_next()
+        return [Cancelled(one.name)]
+
+    def _find(self, tag: str | None) -> _Utterance | None:
+        if tag is None:
+            return self._utterances[-1]
+        found = (one for one in self._utterances if one.tag == tag and not one.is_cancelled)
+        return next(found, None)
+
+    def _open_next(self) -> None:
+        self._last_number += 1
+        self._utterances.append(_Utterance(self._last_number, self.received_samples))

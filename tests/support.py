@@ -25,6 +25,7 @@ class Client:
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
+        self.greeting: Event = {}
 
     async def send(self, **event: Any) -> None:
         await self.connection.send(json.dumps(event))
@@ -81,6 +82,7 @@ async def client(url: str, model: str | None = None, **options: Any) -> AsyncIte
         if greeting["type"] == "error":
             raise Refused(greeting["code"], await one.close_code())
         assert greeting["type"] == "session.created"
+        one.greeting = greeting
         if model:
             await one.select(model)
         yield one

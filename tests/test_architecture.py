@@ -13,9 +13,12 @@ PURE = [
     "errors.py",
     "events.py",
     "gpu_verdict.py",
+    "lag.py",
     "limits.py",
+    "pcm.py",
     "plan.py",
     "restarts.py",
+    "resume.py",
     "rollover.py",
     "session.py",
     "stitch.py",
@@ -24,6 +27,7 @@ PURE = [
     "voxtral_memory.py",
     "dialects/base.py",
     "dialects/vllm.py",
+    "engines/alignment.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""
@@ -32,6 +36,7 @@ IMPURE = {"asyncio", "socket", "threading", "time", "websockets", "starlette", "
 LEVELS = [
     {"__main__"},
     {"server", "transport", "doctor"},
+    {"doorkeeper"},
     {"vllm_service"},
     {"control", "vllm_command", "vllm_setup"},
     {"machine", "gpu"},
@@ -40,10 +45,22 @@ LEVELS = [
     {"hub_download", "installation"},
     {"connection", "logs", "network", "vllm_process"},
     {"session", "endless"},
-    {"dialects", "limits"},
+    {"dialects", "limits", "resume"},
     {"events", "transcript", "rollover", "stitch"},
     {"engines", "vllm_plugin"},
-    {"config", "audio", "changes", "delay", "guard", "restarts", "vllm_log", "voxtral_memory"},
+    {
+        "config",
+        "audio",
+        "changes",
+        "lag",
+        "pcm",
+        "tasks",
+        "delay",
+        "guard",
+        "restarts",
+        "vllm_log",
+        "voxtral_memory",
+    },
     {"errors", "digests", "__init__"},
 ]
 """From the top of the house down; a module imports from its own level or lower ones."""

@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 from lanscribe.audio import Samples
 from lanscribe.engines.base import Token
 from lanscribe.errors import EngineFailed, LimitError, ProtocolError
-from lanscribe.events import AppendAudio, Commit, Delta, Done, Failure, SelectModel
+from lanscribe.events import (
+    AppendAudio,
+    Cancel,
+    Cancelled,
+    Commit,
+    Committed,
+    Delta,
+    Done,
+    Failure,
+    Finish,
+    Lost,
+    SelectModel,
+    Utterance,
+)
 from lanscribe.session import MAX_UTTERANCES, Session
 
 START, END = Commit(is_final=False), Commit(is_final=True)
@@ -70,7 +83,7 @@ def test_text_accumulates_into_done() -> None:
     assert session.heard(Token("Hello", 0.05)) == Delta("Hello", 0.05)
     assert session.heard(Token("", 0.08)) == Delta("", 0.08)
     session.heard(Token(" world", 0.1))
-    assert session.completed() == Done("Hello world", 0.1, 2)
+    assert session.completed() == [Done("Hello world", 0.1, 2)]
 
 
 def test_audio_after_a_final_commit_waits_for_the_next_utterance() -> None:
@@ -132,7 +145,8 @@ def test_a_failed_open_utterance_keeps_its_audio_for_the_next_commit() -> None:
     session.receive(START)
     session.receive(audio(10))
     error = EngineFailed("broken")
-    assert session.failed(error) == Failure(error)
+    lost = Lost(text="", start_s=0.0, end_s=0.0)
+    assert session.failed(error) == [Failure(error, lost, Utterance(1))]
     assert not session.is_busy
     session.receive(START)
     assert len(take_all(session)) == 10
@@ -200,3 +214,75 @@ def test_every_committed_sample_is_transcribed_once_and_in_order(steps: list[int
         heard.append(take_all(session))
         session.completed()
     assert np.array_equal(np.concatenate(heard), np.arange(sent))
+
+
+def test_a_cancelled_utterance_is_given_up_and_the_next_begins() -> None:
+    session = make()
+    for event in (Commit(is_final=False, tag="a"), audio(10)):
+        session.receive(event)
+    session.take_audio()
+    assert session.receive(Cancel("a")) == [Cancelled(Utterance(1, "a"))]
+    assert session.is_cancelled
+    assert session.is_ended
+    assert session.completed() == []
+    session.receive(audio(1600))
+    session.receive(Commit(is_final=True, tag="b"))
+    assert len(take_all(session)) == 1600
+    (done,) = session.completed()
+    assert isinstance(done, Done)
+    assert done.of == Utterance(2, "b", offset_s=10 / 16_000)
+
+
+def test_a_waiting_utterance_can_be_cancelled_while_another_runs() -> None:
+    session = make()
+    for tag in ("a", "b", "c"):
+        session.receive(audio(10))
+        session.receive(Commit(is_final=True, tag=tag))
+    assert session.receive(Cancel("b")) == [Cancelled(Utterance(2, "b", 10 / 16_000))]
+    assert session.receive(Cancel("b")) == []
+    assert session.receive(Cancel("unknown")) == []
+    session.completed()
+    (done,) = session.completed()
+    assert isinstance(done, Done)
+    assert done.of.tag == "c"
+
+
+def test_cancelling_the_open_utterance_forgets_its_audio() -> None:
+    session = make()
+    session.receive(audio(10))
+    assert session.receive(Cancel()) == [Cancelled(Utterance(1))]
+    session.receive(audio(20))
+    session.receive(END)
+    assert len(take_all(session)) == 20
+
+
+def test_each_end_is_confirmed_with_the_one_before_it() -> None:
+    session = make()
+    assert session.receive(START) == []
+    assert session.receive(END) == [Committed(Utterance(1), previous=0)]
+    assert session.receive(Cancel()) == [Cancelled(Utterance(2))]
+    assert session.receive(END) == [Committed(Utterance(3), previous=1)]
+    assert session.received_commits == 2
+
+
+def test_a_failure_tells_which_seconds_have_no_text() -> None:
+    session = make(max_waiting_samples=100_000)
+    session.receive(audio(32_000))
+    session.receive(END)
+    session.take_audio()
+    session.heard(Token("a", 0.5, 0.2))
+    session.heard(Token("", 0.75))
+    (failure,) = session.failed(EngineFailed("broken"))
+    assert isinstance(failure, Failure)
+    assert failure.lost == Lost(text="a", start_s=0.75, end_s=2.0)
+
+
+def test_what_is_finished_is_said_and_no_more_taken() -> None:
+    session = make()
+    for event in (audio(10), START, Finish()):
+        session.receive(event)
+    assert session.is_stopped
+    assert session.is_ended
+    assert len(take_all(session)) == 10
+    session.completed()
+    assert session.is_over

@@ -1,1 +1,14 @@
-"""One sans-IO codec per protocol."""
+"""One sans-IO codec per protocol, and which path speaks which."""
+
+from collections.abc import Callable, Mapping
+
+from lanscribe.dialects.base import Dialect
+from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.engines.base import EngineInfo
+
+MakeDialect = Callable[[EngineInfo | None, Mapping[str, str]], Dialect]
+"""From the engine (None while there is none) and the query of the request, a session's codec."""
+
+WEBSOCKET_PATHS: Mapping[str, MakeDialect] = {
+    "/v1/realtime": VllmDialect,
+}

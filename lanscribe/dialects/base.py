@@ -1,13 +1,10 @@
-"""What every dialect offers: a codec between messages and events, without state of its own
-beyond what the protocol needs, and without input or output."""
+"""What every dialect offers: a codec between messages and events, one for each session, with
+no state of its own beyond what the protocol needs, and without input or output."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from lanscribe.events import ClientEvent, ServerEvent
-
-Message = str | bytes
-"""One WebSocket message: str for a text frame, bytes for a binary one."""
+from lanscribe.events import ClientEvent, Message, ServerEvent
 
 
 class Dialect(Protocol):

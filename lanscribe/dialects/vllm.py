@@ -8,22 +8,26 @@ docs/protocol.md describes both.
 import binascii
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lanscribe.audio import Samples, pcm16_to_samples
-from lanscribe.dialects.base import Message
+from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.events import (
+    Acknowledge,
     AppendAudio,
     ClientEvent,
     Commit,
     Delta,
     Done,
     Failure,
+    KeepForResume,
+    Message,
     SelectModel,
     ServerEvent,
     SessionCreated,
+    SessionResumed,
 )
 
 _PROMPT_TOKEN_S = 0.08
@@ -35,57 +39,133 @@ class VllmDialect:
 
     name = "vllm"
 
+    def __init__(
+        self, _info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
+    ) -> None:
+        self._number = 0
+
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError with a code of vLLM's."""
         if isinstance(message, bytes):
             return [AppendAudio(_decode_pcm16(message))]
         event = _decode_object(message)
-        match event.get("type"):
-            case "session.update":
-                return [SelectModel(_string(event, "model"))]
-            case "input_audio_buffer.append":
-                return [AppendAudio(_decode_base64(_string(event, "audio")))]
-            case "input_audio_buffer.commit":
-                return [Commit(is_final=_flag(event, "final"))]
-            case str(unknown):
-                raise ProtocolError(
-                    "unknown_event",
-                    f"got an event of type {unknown[:200]!r}; expected session.update,"
-                    " input_audio_buffer.append or input_audio_buffer.commit",
-                )
-            case other:
-                raise ProtocolError(
-                    "invalid_event", f"got {_kind(other)} as the type; expected a string"
-                )
+        acknowledged = [Acknowledge(_count(event, "seen"))] if "seen" in event else []
+        return [*acknowledged, *_client_events(event)]
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
-        """Encode one event as one text frame."""
-        return [json.dumps(_payload(event), ensure_ascii=False, separators=(",", ":"))]
+        """Encode one event as one text frame; none for what vLLM does not tell.
+
+        Frames are numbered with "seq", except those that are no part of the session's row:
+        the greeting of a resumed connection, and an error that ends a connection.
+        """
+        payload = _payload(event)
+        if payload is None:
+            return []
+        if not _is_apart(event):
+            self._number += 1
+            payload["seq"] = self._number
+        return [json.dumps(payload, ensure_ascii=False, separators=(",", ":"))]
 
 
-def _payload(event: ServerEvent) -> dict[str, Any]:
+def _client_events(event: dict[str, Any]) -> list[ClientEvent]:
+    match event.get("type"):
+        case "session.update":
+            keep: list[ClientEvent] = [KeepForResume()] if _flag(event, "resume") else []
+            return [SelectModel(_string(event, "model")), *keep]
+        case "input_audio_buffer.append":
+            return [AppendAudio(_decode_base64(_string(event, "audio")))]
+        case "input_audio_buffer.commit":
+            return [Commit(is_final=_flag(event, "final"))]
+        case str(unknown):
+            raise ProtocolError(
+                "unknown_event",
+                f"got an event of type {unknown[:200]!r}; expected session.update,"
+                " input_audio_buffer.append or input_audio_buffer.commit",
+            )
+        case other:
+            raise ProtocolError(
+                "invalid_event", f"got {_kind(other)} as the type; expected a string"
+            )
+
+
+def _is_apart(event: ServerEvent) -> bool:
+    if isinstance(event, Failure):
+        return event.error.close_code is not None
+    return isinstance(event, SessionResumed)
+
+
+def _payload(event: ServerEvent) -> dict[str, Any] | None:
     match event:
         case SessionCreated():
+            return _greeting(event)
+        case SessionResumed():
             return {
-                "type": "session.created",
+                "type": "session.resumed",
                 "id": event.session_id,
-                "created": event.created_unix_s,
+                "received_samples": event.received_samples,
+                "received_commits": event.received_commits,
             }
         case Delta():
-            return {
-                "type": "transcription.delta",
-                "delta": event.text,
-                "end_s": round(event.end_s, 3),
-            }
+            return _delta(event)
         case Done():
             return {
                 "type": "transcription.done",
                 "text": event.text,
                 "usage": _usage(event),
                 "duration_s": round(event.audio_s, 3),
+                "words": [
+                    {
+                        "word": word.text,
+                        "start": round(word.start_s, 3),
+                        "end": round(word.end_s, 3),
+                    }
+                    for word in event.words
+                ],
             }
         case Failure():
-            return {"type": "error", "error": event.error.public_message, "code": event.error.code}
+            return _error(event)
+        case _:
+            return None
+
+
+def _greeting(event: SessionCreated) -> dict[str, Any]:
+    greeting: dict[str, Any] = {
+        "type": "session.created",
+        "id": event.session_id,
+        "created": event.created_unix_s,
+    }
+    if event.keep_s:
+        greeting["resume"] = {"token": event.resume_token, "keep_s": event.keep_s}
+    return greeting
+
+
+def _delta(event: Delta) -> dict[str, Any]:
+    delta: dict[str, Any] = {
+        "type": "transcription.delta",
+        "delta": event.text,
+        "end_s": round(event.end_s, 3),
+        "lag_s": round(event.lag_s, 3),
+    }
+    if event.start_s is not None:
+        delta["start_s"] = round(event.start_s, 3)
+    if event.is_behind:
+        delta["is_behind"] = True
+    return delta
+
+
+def _error(event: Failure) -> dict[str, Any]:
+    error: dict[str, Any] = {
+        "type": "error",
+        "error": event.error.public_message,
+        "code": event.error.code,
+    }
+    if event.lost is not None:
+        error["text"] = event.lost.text
+        error["lost"] = {
+            "start_s": round(event.lost.start_s, 3),
+            "end_s": round(event.lost.end_s, 3),
+        }
+    return error
 
 
 def _usage(done: Done) -> dict[str, int]:
@@ -129,6 +209,15 @@ def _flag(event: dict[str, Any], field: str) -> bool:
         raise ProtocolError(
             "invalid_event",
             f"{event['type']} takes the field {field!r}, true or false; got {_kind(value)}",
+        )
+    return value
+
+
+def _count(event: dict[str, Any], field: str) -> int:
+    value = event[field]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ProtocolError(
+            "invalid_event", f"got {value!r:.100} as {field!r}; expected 0 or a positive integer"
         )
     return value
 

@@ -8,24 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanscribe.dialects.vllm import VllmDialect
-from lanscribe.errors import CODES, EngineFailed, ProtocolError
+from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
 from lanscribe.events import (
+    Acknowledge,
     AppendAudio,
     Commit,
+    Committed,
     Delta,
     Done,
     Failure,
+    KeepForResume,
+    Lost,
     SelectModel,
     ServerEvent,
     SessionCreated,
+    SessionResumed,
+    SpokenWord,
+    Utterance,
 )
 
 DIALECT = VllmDialect()
 PCM = np.array([1, -2, 3], dtype="<i2").tobytes()
 
 
-def encode(event: ServerEvent) -> dict[str, Any]:
-    (message,) = DIALECT.encode(event)
+def encode(event: ServerEvent, dialect: VllmDialect = DIALECT) -> dict[str, Any]:
+    (message,) = dialect.encode(event)
     payload = json.loads(message)
     assert isinstance(payload, dict)
     return payload
@@ -113,7 +120,7 @@ TYPES = st.sampled_from(
 )
 
 
-@given(TYPES, st.dictionaries(st.sampled_from(["model", "audio", "final"]), JSON))
+@given(TYPES, st.dictionaries(st.sampled_from(["model", "audio", "final", "resume", "seen"]), JSON))
 def test_no_field_raises_anything_else(kind: str, fields: dict[str, object]) -> None:
     _decode_or_refuse(json.dumps({**fields, "type": kind}))
 
@@ -129,24 +136,63 @@ def _decode_or_refuse(message: str | bytes) -> None:
 
 
 def test_server_events() -> None:
-    assert encode(SessionCreated("sess-1", 5)) == {
+    dialect = VllmDialect()
+    assert encode(SessionCreated("sess-1", 5), dialect) == {
         "type": "session.created",
         "id": "sess-1",
         "created": 5,
+        "seq": 1,
     }
-    assert encode(Delta(" né", 1.23456)) == {
+    assert encode(Delta(" né", 1.23456, 1.1, lag_s=0.5, is_behind=True), dialect) == {
         "type": "transcription.delta",
         "delta": " né",
+        "start_s": 1.1,
         "end_s": 1.235,
+        "lag_s": 0.5,
+        "is_behind": True,
+        "seq": 2,
     }
-    assert encode(Done("a b", 1.0, 2)) == {
+    assert encode(Done("a b", 1.0, 2, (SpokenWord("a", 0.1, 0.2),)), dialect) == {
         "type": "transcription.done",
         "text": "a b",
         "usage": {"prompt_tokens": 13, "completion_tokens": 2, "total_tokens": 15},
         "duration_s": 1.0,
+        "words": [{"word": "a", "start": 0.1, "end": 0.2}],
+        "seq": 3,
     }
-    assert encode(Failure(EngineFailed("broken"))) == {
+    assert encode(Failure(EngineFailed("broken"), Lost("a", 1.0, 2.0)), dialect) == {
         "type": "error",
         "error": "broken",
         "code": "processing_error",
+        "text": "a",
+        "lost": {"start_s": 1.0, "end_s": 2.0},
+        "seq": 4,
     }
+
+
+def test_what_is_no_part_of_the_row_has_no_number() -> None:
+    dialect = VllmDialect()
+    resumed = encode(SessionResumed("sess-1", 160, 1), dialect)
+    assert resumed == {
+        "type": "session.resumed",
+        "id": "sess-1",
+        "received_samples": 160,
+        "received_commits": 1,
+    }
+    assert "seq" not in encode(Failure(EngineUnavailable("loading")), dialect)
+    assert dialect.encode(Committed(Utterance(), 0)) == []
+    assert encode(Delta("a", 1.0), dialect)["seq"] == 1
+
+
+def test_resuming_is_wished_for_and_events_are_acknowledged() -> None:
+    update = '{"type":"session.update","model":"m","resume":true,"seen":7}'
+    assert DIALECT.decode(update) == [Acknowledge(7), SelectModel("m"), KeepForResume()]
+    for seen in ("-1", "true", "null", '"1"', "1.5"):
+        with pytest.raises(ProtocolError, match="expected 0 or a positive integer"):
+            DIALECT.decode(f'{{"type":"input_audio_buffer.commit","seen":{seen}}}')
+
+
+def test_a_session_that_is_not_kept_offers_no_resuming() -> None:
+    assert "resume" not in encode(SessionCreated("sess-1", 5, "token", 0.0))
+    offered = encode(SessionCreated("sess-1", 5, "token", 60.0))
+    assert offered["resume"] == {"token": "token", "keep_s": 60.0}
