@@ -229,6 +229,8 @@ class EndlessSession(EngineSession):
                 raise _RutError(f"no words over speech at {token.end_s:.1f} s: heard again")
             await self._emit(seam.add(token))
         await self._emit(seam.close())
+        if heard_s > self._heard_s:
+            await self._emit([Token("", heard_s)])
         return heard_s
 
     async def _not_stalled(

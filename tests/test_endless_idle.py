@@ -151,6 +151,13 @@ def test_an_engine_that_finds_words_in_silence_is_not_let_go() -> None:
     assert len(text_of(tokens).split()) == 50
 
 
+def test_progress_reaches_the_end_when_the_last_session_only_hears_again() -> None:
+    numbers = [*range(1000, 1086), *silence(0.4)]
+    quick = FAST.model_copy(update={"limit_s": 8})
+    tokens = run(FlawedEngine(sound), numbers, quick)
+    assert tokens[-1].end_s == pytest.approx(len(numbers) * FRAME_S)
+
+
 def test_an_engine_that_is_away_at_the_next_word_is_waited_for() -> None:
     numbers = [*WORDS, *silence(10), *WORDS]
     engine = FlawedEngine(lambda number: Away if number == 1 else FakeSession)
