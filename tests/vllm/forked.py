@@ -37,7 +37,8 @@ class ForkedVllm:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._group = 0
+        self.group = 0
+        """Of the processes that are vLLM now; 0 when there are none."""
 
     def __enter__(self) -> Self:
         try:
@@ -57,8 +58,8 @@ class ForkedVllm:
         self._end()
 
     def _end(self) -> None:
-        if self._group:
-            os.killpg(self._group, signal.SIGKILL)
+        if self.group:
+            os.killpg(self.group, signal.SIGKILL)
         assert self._forker.stdin is not None
         assert self._forker.stdout is not None
         self._forker.stdin.close()
@@ -74,13 +75,13 @@ class ForkedVllm:
         assert self._forker.stdin is not None
         self._forker.stdin.write("\n")
         self._forker.stdin.flush()
-        self._group = int(self._line())
+        self.group = int(self._line())
         self._until(self._listens, "vLLM does not listen")
 
     def kill(self) -> None:
         """End all its processes with SIGKILL; wait until the port is free."""
-        os.killpg(self._group, signal.SIGKILL)
-        self._group = 0
+        os.killpg(self.group, signal.SIGKILL)
+        self.group = 0
         self._until(self._can_be_bound, "vLLM does not die")
 
     def restart(self) -> None:
