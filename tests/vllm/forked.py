@@ -58,8 +58,6 @@ class ForkedVllm:
         self._end()
 
     def _end(self) -> None:
-        if self.group:
-            os.killpg(self.group, signal.SIGKILL)
         assert self._forker.stdin is not None
         assert self._forker.stdout is not None
         self._forker.stdin.close()

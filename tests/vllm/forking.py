@@ -15,6 +15,7 @@ import multiprocessing.context
 import os
 import signal
 import sys
+from contextlib import suppress
 
 MODULES = [
     "vllm.entrypoints.launchers.api_server.entry",
@@ -45,19 +46,23 @@ def say(line: str) -> None:
 
 
 def main() -> None:
-    """Fork a server for each line of stdin."""
+    """Fork a server for each line of stdin; at its end the last one ends too."""
     log_path, *flags = sys.argv[1:]
     for module in MODULES:
         importlib.import_module(module)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     say("ready")
+    group = 0
     for _ in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
+        group = os.fork()
+        if group == 0:
             serve(log_path, flags)
             os._exit(0)
-        os.setpgid(pid, pid)
-        say(str(pid))
+        os.setpgid(group, group)
+        say(str(group))
+    if group:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 if __name__ == "__main__":
