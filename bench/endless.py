@@ -47,8 +47,8 @@ LISTENING_S = 3.0
 """So much audio a session that is open may keep to itself: at a seam, until it is past it."""
 GROUPS = {"clean", "libri"}
 """English speech, in the manifest."""
-MAX_MODEL_LEN = 4096
-"""Over five minutes of audio; every step of vLLM on the CPU costs more the larger this is."""
+MAX_MODEL_LEN = 2048
+"""Two and a half minutes of audio."""
 MB = 1e6
 CLOCK_TICKS_HZ = os.sysconf("SC_CLK_TCK")
 
