@@ -36,6 +36,7 @@ class ForkedVllm:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # whoever interrupts the tests does not interrupt the forker
         )
         self.group = 0
         """Of the processes that are vLLM now; 0 when there are none."""
