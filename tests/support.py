@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from lanscribe.audio import Samples, samples_to_pcm16
+from tests.contract import contract
 
 DEADLINE_S = 60
 Event = dict[str, Any]
@@ -21,17 +22,20 @@ class Refused(Exception):
 
 
 class Client:
-    """One connection; every wait has a deadline."""
+    """One connection; every wait has a deadline, every message keeps docs/asyncapi.yaml."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self.greeting: Event = {}
 
     async def send(self, **event: Any) -> None:
-        await self.connection.send(json.dumps(event))
+        message = json.dumps(event)
+        contract("vllm").check("client", message)
+        await self.connection.send(message)
 
     async def receive(self) -> Event:
         message = await asyncio.wait_for(self.connection.recv(), DEADLINE_S)
+        contract("vllm").check("server", message)
         event = json.loads(message)
         assert isinstance(event, dict)
         return event

@@ -19,6 +19,7 @@ from lanscribe.engines.fake import spoken
 from lanscribe.errors import ClientError
 from lanscribe.resume import Outbox
 from tests.conftest import Server, StartServer
+from tests.contract import contract
 from tests.cutting import Cut, relay
 from tests.support import DEADLINE_S, Client, Event, Refused, client, counting, text_of
 
@@ -90,6 +91,7 @@ class Persistent:
 
     async def _take_in(self, connection: ClientConnection) -> None:
         async for message in connection:
+            contract("vllm").check("server", message)
             event = json.loads(message)
             assert event["seq"] == len(self.events) + 1
             self.events.append(event)
