@@ -34,7 +34,7 @@ class Contract:
         if validator is None:
             raise Broken(f"{self.channel}: the {sender} may not send {kind!r}: {message!r:.500}")
         if isinstance(message, str):
-            for error in validator.iter_errors(json.loads(message)):
+            for error in validator.iter_errors(_unicode(json.loads(message))):
                 where = ".".join(str(step) for step in error.instance_path)
                 raise Broken(f"{self.channel}: {kind} {where}: {error.message}: {message:.500}")
 
@@ -108,3 +108,12 @@ def _kind_of(message: Message) -> str:
         return "no JSON"
     kind = content.get("type") if isinstance(content, dict) else None
     return kind if isinstance(kind, str) else "no type"
+
+
+def _unicode(value: Any) -> Any:
+    """JSON may escape half a surrogate pair, which the validator cannot take."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_unicode(name): _unicode(inner) for name, inner in value.items()}
+    return [_unicode(inner) for inner in value] if isinstance(value, list) else value

@@ -167,7 +167,8 @@ def test_a_socket_that_is_still_open_is_closed_by_the_newer_one(fake_server: Ser
     """So it is after a change of address: the server cannot know that the old one is dead."""
 
     async def scenario() -> None:
-        async with client(fake_server.url, MODEL) as old:
+        async with client(fake_server.url) as old:
+            await old.send(type="session.update", model=MODEL, resume=True)
             await old.commit(final=False)
             await old.append(spoken([1]))
             token = old.greeting["resume"]["token"]
