@@ -7,9 +7,7 @@ set -euo pipefail
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 VENV="$PROJECT/.venv"
 NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary files the same again
-PYTHON=""
-PINS=embedded
-MODEL=""
+PYTHON="" PINS=embedded MODEL=""
 VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # what lanscribe.vllm_setup makes of the NVIDIA card; where its model is
 TASK=set_up
 DOCTOR_FLAG=""
@@ -228,6 +226,8 @@ set_up() {
   find_python
   take_turn
   venv_is_sound || build_venv
+  [[ -e $PROJECT/config/key ]] || { in_venv -m lanscribe.keys make && CHANGED=yes; } ||
+    die "cannot make a key" "see the line above" "mend that, then: bash setup.sh"
   put_model_in_place
   set_up_voxtral
   doctor "$VENV/bin/python" --only gpu --only portaudio >&2 || warn "see the lines above"

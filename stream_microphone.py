@@ -26,10 +26,14 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import timedelta
+from html import escape
 from http.client import HTTPException
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unicodedata import category
+from unicodedata import east_asian_width as wide
+from unicodedata import name as letter_name
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -101,23 +105,107 @@ def first_model(url: str, headers: dict[str, str]) -> str:
         return str(json.load(reply)["data"][0]["id"])
 
 
-def read_event(message: str | bytes) -> tuple[str, str, float | None]:
-    """Type, text and end_s of a message. Raises Trouble for an error or what is no message."""
+def read_event(message: str | bytes) -> tuple[str, str, list[float | None]]:
+    """Type, text, start_s and end_s of a message. Raises Trouble for an error, or for another."""
     try:
-        event = json.loads(message)
-        kind, end_s = event["type"], event.get("end_s", event.get("duration_s"))
-        text = plain(event.get("delta") or event.get("text") or event.get("error") or "")
+        kind, get = (event := json.loads(message))["type"], event.get
+        text = plain(get("delta") or get("text") or get("error") or "")
+        times = [get("start_s"), get("end_s", get("duration_s"))]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
     if kind == "error":
-        raise Trouble(f"the server says: {text}", passes=event.get("code") in PASSING)
-    return kind, text, end_s if isinstance(end_s, float | int) and 0 <= end_s < 1e6 else None
+        raise Trouble(f"the server says: {text}", passes=get("code") in PASSING)
+    return kind, text, [s if isinstance(s, float | int) and 0 <= s < 1e6 else None for s in times]
 
 
 RATE_HZ, DELTA_S = 16_000, 0.08  # a delta without end_s, as of bare vLLM, stands for 0.08 s
 BEGIN, END = (f'{{"type":"input_audio_buffer.commit","final":{x}}}' for x in ("false", "true"))
 PASSING = ["engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping"]
 # <<< The protocol.
+
+
+# >>> The captions. These lines are the same in both clients; a test compares them.
+Words = list[tuple[str, float, float]]  # text as it came, and where it begins and ends in seconds
+FORMATS, HEADS = ("txt", "json", "srt", "vtt"), {"srt": "", "vtt": "WEBVTT\n\n"}
+FAR_S = 1e9
+SENTENCE = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"')\]\u2019\u201d\u300d]*$")
+HAN = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC")  # scripts without spaces
+TITLE = re.compile(r"(?:Mrs?|Ms|Drs?|St|Prof|Sr|Jr|vs|[A-Z])\.$")
+
+
+def add_word(words: Words, text: str, start_s: float | None, end_s: float) -> None:
+    """Add a piece of text, not empty: it goes on with the last word or opens another."""
+    before, first_s, last_s = words[-1] if words else ("", 0.0, 0.0)
+    is_han = letter_name(text[0], "").startswith(HAN) and text[0].isalnum()
+    is_parted = text[0].isspace() or before[-1:].isspace() or is_han
+    is_new = not words or bool(is_parted and before.strip() and text.strip())
+    end_s = max(end_s, last_s)
+    start_s = max(end_s - 1 if start_s is None else start_s, last_s if is_new else 0.0)
+    start_s = first_s if before.strip() and not is_new else min(start_s, end_s)
+    words[len(words) - (not is_new) :] = [(text if is_new else before + text, start_s, end_s)]
+
+
+def in_line(words: Words) -> str:
+    """The text without line breaks."""
+    return " ".join("".join(text for text, _, _ in words).split())
+
+
+def in_lines(words: Words) -> tuple[int, str]:
+    """The text in a line of 42, or in two of about the same width; and that width."""
+    cuts = [[words]] if len(words) == 1 else [[words[:n], words[n:]] for n in range(1, len(words))]
+    texts = [[in_line(part) for part in cut] for cut in [[words], *cuts]]
+    widths = [max(sum(1 + (wide(c) in "WF") for c in line) for line in one) for one in texts]
+    best = 0 if widths[0] <= 42 else widths.index(min(widths))
+    return widths[best], "\n".join(texts[best])
+
+
+def segments(words: Words) -> list[Words]:
+    """The words, cut at ends of sentences, in pauses, and where two lines or 7 s are full."""
+    found: list[Words] = []
+    for word in words:
+        last = found[-1][-1] if found else word
+        ends = SENTENCE.search(last[0].strip()) and not TITLE.match(last[0].strip())
+        is_late = found and (word[1] - last[2] > 0.8 or word[2] - found[-1][0][1] > 7)
+        if not found or ends or is_late or in_lines([*found[-1], word])[0] > 42:
+            found.append([])
+        found[-1].append(word)
+    return found
+
+
+def cue(number: int, segment: Words, next_s: float, kind: str) -> str:
+    """A segment of an SRT or VTT file; it stays for a second, if the next one lets it."""
+    first_ms, last_ms, next_ms = (round(1000 * s) for s in (segment[0][1], segment[-1][2], next_s))
+    times = (first_ms, max(last_ms, min(first_ms + 1000, next_ms), first_ms + 1))
+    clocks = [f"{t // 3_600_000:02}:{t // 60_000 % 60:02}:{t % 60_000 / 1000:06.3f}" for t in times]
+    arrow, text = " --> ".join(clocks), in_lines(segment)[1]
+    if kind == "srt":
+        return f"{number}\n{arrow.replace('.', ',')}\n{text.replace('-->', '->')}\n\n"
+    return f"{arrow}\n{escape(text, quote=False)}\n\n"
+
+
+def document(words: Words, kind: str, duration_s: float) -> str:
+    """The words as a file that is one of FORMATS."""
+    words = words if in_line(words) else []
+    found = segments(words)
+    if kind == "txt":
+        return f"{in_line(words)}\n"
+    if kind == "json":
+        said = [
+            {"word": in_line([w]), "start": round(w[1], 3), "end": round(w[2], 3)} for w in words
+        ]
+        spans = [(round(segment[0][1], 3), round(segment[-1][2], 3)) for segment in found]
+        parts = [
+            {"id": number, "start": span[0], "end": span[1], "text": in_line(segment)}
+            for number, (span, segment) in enumerate(zip(spans, found, strict=True))
+        ]
+        whole = {"text": in_line(words), "duration": round(duration_s, 3)}
+        return f"{json.dumps(whole | {'words': said, 'segments': parts})}\n"
+    starts_s = [*(segment[0][1] for segment in found[1:]), FAR_S]
+    cues = [cue(n + 1, segment, starts_s[n], kind) for n, segment in enumerate(found)]
+    return HEADS[kind] + "".join(cues)
+
+
+# <<< The captions.
 
 
 class OutputTrouble(Trouble):
@@ -174,6 +262,10 @@ class Meter:
         return ""
 
 
+Piece = tuple[str, float | None, float]
+"""Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
+
+
 class Stitch:
     """Joins the transcript of a new connection to what was `said` before.
 
@@ -183,23 +275,23 @@ class Stitch:
 
     def __init__(self, said: str, *, is_open: bool) -> None:
         self._old = said.split()[-24:]
-        self._held = " " if said else ""
+        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
-    def feed(self, text: str) -> str:
+    def feed(self, piece: Piece) -> list[Piece]:
         """What can be said now."""
-        self._held += text
-        return "" if self.is_open else self._release(0)
+        self._held.append(piece)
+        return [] if self.is_open else self._release(0)
 
     @property
     def has_words(self) -> bool:
         """Whether it holds any."""
-        return bool(self._held.strip())
+        return bool(self._text.strip())
 
-    def close(self) -> str:
+    def close(self) -> list[Piece]:
         """What is left to say of the words that were held."""
         self.is_open = False
-        words = list(re.finditer(r"\S+", self._held))
+        words = list(re.finditer(r"\S+", self._text))
         count = repeated(self._old, [word[0] for word in words])
         if not count:
             return self._release(0)
@@ -207,9 +299,19 @@ class Stitch:
         goes_on = new[0].casefold().startswith(old.casefold())  # the old word had been cut short
         return self._release(new.start() + len(old) if goes_on else new.end())
 
-    def _release(self, start: int) -> str:
-        text, self._held = self._held[start:], ""
-        return text
+    @property
+    def _text(self) -> str:
+        return "".join(text for text, _, _ in self._held)
+
+    def _release(self, start: int) -> list[Piece]:
+        """What is held, without its first `start` letters."""
+        released = []
+        for text, start_s, end_s in self._held:
+            if text[start:]:
+                released.append((text[start:], start_s, end_s))
+            start = max(0, start - len(text))
+        self._held = []
+        return released
 
 
 def repeated(old: Sequence[str], new: Sequence[str]) -> int:
@@ -331,34 +433,74 @@ class Microphone:
         self._stream.close(ignore_errors=True)
 
 
-class Screen:
-    """The transcript on stdout and in a file; level, time and lag on stderr.
+class CaptionFile:
+    """A file of captions that grows: at any moment a player that reads it finds a whole one."""
 
-    Where both are the same terminal, the transcript scrolls above the live line.
+    def __init__(self, path: Path) -> None:
+        self._path, self._kind = path, path.suffix[1:]
+        self._done, self._count = HEADS[self._kind], 0
+        self._words: Words = []  # those of the caption that grows
+        self._replace(self._done)
+
+    def add(self, text: str, start_s: float | None, end_s: float) -> None:
+        """Go on with the last caption, or begin another. Raises OutputTrouble."""
+        add_word(self._words, text, start_s, end_s)
+        found = segments(self._words)
+        for segment, following in pairwise(found):
+            self._count += 1
+            self._done += cue(self._count, segment, following[0][1], self._kind)
+        self._words = found[-1]
+        if in_line(self._words):
+            self._replace(self._done + cue(self._count + 1, self._words, FAR_S, self._kind))
+
+    def _replace(self, text: str) -> None:
+        partial = self._path.with_name(f".{self._path.name}.partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(self._path)
+        except OSError as error:
+            line = f"cannot write --captions {self._path}: {error.strerror}"
+            raise OutputTrouble(line) from error
+
+
+class Screen:
+    """The transcript on stdout and in files; level, time and lag on stderr.
+
+    Where both are the same terminal, and where stdout gets another format at the end, the
+    transcript scrolls above the live line.
     """
 
-    def __init__(self, save: Path | None) -> None:
+    def __init__(self, save: Path | None, kind: str, captions: Path | None) -> None:
         try:
             self._file = save.open("a", encoding="utf-8") if save else None
         except OSError as error:
             raise Trouble(f"cannot write --save {save}: {error.strerror}") from error
+        self._captions = CaptionFile(captions) if captions else None
+        self._kind, self._words, self._recorded_s = kind, list[tuple[str, float, float]](), 0.0
         self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._is_joint = is_live and sys.stdout.isatty()
+        self._is_joint = is_live and (kind != "txt" or sys.stdout.isatty())
         self._lines, self._status = Lines(), Text()
         self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
         if is_live:
             self._live.start()
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, start_s: float | None, end_s: float) -> None:
         """Go on with the transcript. Raises OutputTrouble."""
+        add_word(self._words, text, start_s, end_s)
+        if self._captions:
+            self._captions.add(text, start_s, end_s)
         before = self._lines.line
         text = self._lines.feed(text)
         if self._is_joint:
             for line in f"{before}{text}".split("\n")[:-1]:
                 self._console.print(Text(line), soft_wrap=True)
+        if self._kind == "txt":
+            self._put(text, to_stdout=not self._is_joint)
+
+    def _put(self, text: str, *, to_stdout: bool) -> None:
         try:
-            for file in filter(None, (self._file, None if self._is_joint else sys.stdout)):
+            for file in filter(None, (self._file, sys.stdout if to_stdout else None)):
                 file.write(text)
                 file.flush()
         except OSError as error:
@@ -371,6 +513,7 @@ class Screen:
 
     def show(self, state: str, level_dbfs: float, recorded_s: float, lag_s: float) -> None:
         """Renew the live line."""
+        self._recorded_s = recorded_s
         cells = round(min(20, max(0, 20 + level_dbfs / 3))) if level_dbfs > -60 else 0
         self._status = Text.assemble(
             (f"{state}  ", "bold green" if state == "connected" else "bold yellow"),
@@ -383,12 +526,18 @@ class Screen:
     def close(self) -> None:
         """Leave the terminal as it was, the transcript on it and ended by a newline."""
         self._live.stop()
-        end = "\n" if self._lines.line else ""
+        if self._kind == "txt":
+            end = "\n" if self._lines.line else ""
+            on_stdout, in_file = self._lines.line + end if self._is_joint else end, end
+        else:
+            on_stdout = in_file = document(self._words, self._kind, self._recorded_s)
+            if self._file:
+                self._file.truncate(0)
         with suppress(OSError):
-            sys.stdout.write(self._lines.line + end if self._is_joint else end)
+            sys.stdout.write(on_stdout)
             sys.stdout.flush()
             if self._file:
-                self._file.write(end)
+                self._file.write(in_file)
                 self._file.close()
 
     def _picture(self) -> Group:
@@ -507,9 +656,9 @@ class Talk:
 
     async def _take(self, ws: ClientConnection) -> bool:
         """Take one event in; whether more are to come."""
-        kind, text, end_s = read_event(await next_message(ws))
+        kind, text, (start_s, end_s) = read_event(await next_message(ws))
         if kind == "transcription.delta":
-            self._hear(text, end_s)
+            self._hear(text, start_s, end_s)
         elif kind == "transcription.done":
             self._end(None if end_s is None else self._place(end_s))
         return kind != "transcription.done"
@@ -522,15 +671,18 @@ class Talk:
             self._say(self._stitch.close())
             self.heard = self._safe = self._said_end = self._sent if place is None else place
 
-    def _hear(self, text: str, end_s: float | None) -> None:
+    def _hear(self, text: str, start_s: float | None, end_s: float | None) -> None:
+        if end_s is None:
+            start_s, end_s = self._deltas * DELTA_S, (self._deltas + 1) * DELTA_S
         self._deltas += 1
         self._failures, self._is_proven = 0, True
-        place = self._place(self._deltas * DELTA_S if end_s is None else end_s)
+        place = self._place(end_s)
         if self.ring.is_closed and place > self.heard:
             self.extend_deadline()
         self.heard = max(self.heard, place)
         if text:
-            self._say(self._stitch.feed(text))
+            begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
+            self._say(self._stitch.feed((text, begin_s, place / RATE_HZ)))
         if self._stitch.is_open:
             if not self._is_beyond_the_old(place, text):
                 return
@@ -556,9 +708,10 @@ class Talk:
     def _place(self, end_s: float) -> int:
         return min(self._base + round(end_s * RATE_HZ), self._sent)
 
-    def _say(self, text: str) -> None:
-        self._said = f"{self._said}{text}"[-500:]
-        self.screen.write(text)
+    def _say(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            self._said = f"{self._said}{piece[0]}"[-500:]
+            self.screen.write(*piece)
 
 
 async def next_message(ws: ClientConnection) -> str | bytes:
@@ -642,7 +795,17 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--api-key", default=os.environ.get("LANSCRIBE_API_KEY"), help="or LANSCRIBE_API_KEY")
     add("--device", help="index or part of the name; default: the system's default")
     add("--list-devices", action="store_true", help="show the microphones")
-    add("--save", type=Path, metavar="FILE", help="also write the transcript to the end of FILE")
+    formats = "txt as you speak (the default), or at the end json, srt or vtt, with times"
+    add("--format", choices=FORMATS, default="txt", help=formats)
+    add(
+        "--save", type=Path, metavar="FILE", help="also write it to FILE: txt to its end, else anew"
+    )
+    add(
+        "--captions",
+        type=Path,
+        metavar="FILE",
+        help=".srt or .vtt: captions that grow, written anew",
+    )
     add("--keep-minutes", type=float, default=10.0, help="kept while the server is away: 10")
     options = parser.parse_args(arguments)
     try:
@@ -651,6 +814,10 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--url: got {options.url!r}, expected such as ws://HOST:8000")
     if not 0 < options.keep_minutes <= 600:
         parser.error(f"--keep-minutes: got {options.keep_minutes:g}, expected up to 600")
+    if options.captions and options.captions.suffix not in (".srt", ".vtt"):
+        parser.error(
+            f"--captions: got {options.captions}, expected a name that ends in .srt or .vtt"
+        )
     return options
 
 
@@ -661,7 +828,7 @@ def main() -> int:
     try:
         if options.list_devices:
             return list_devices()
-        with closing(Screen(options.save)) as screen:
+        with closing(Screen(options.save, options.format, options.captions)) as screen:
             return asyncio.run(listen(options, screen))
     except Trouble as trouble:
         sys.stderr.write(f"{Path(__file__).name}: {trouble}\n")

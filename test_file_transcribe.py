@@ -27,10 +27,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from html import escape
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from unicodedata import category
+from unicodedata import east_asian_width as wide
+from unicodedata import name as letter_name
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -97,23 +100,107 @@ def first_model(url: str, headers: dict[str, str]) -> str:
         return str(json.load(reply)["data"][0]["id"])
 
 
-def read_event(message: str | bytes) -> tuple[str, str, float | None]:
-    """Type, text and end_s of a message. Raises Trouble for an error or what is no message."""
+def read_event(message: str | bytes) -> tuple[str, str, list[float | None]]:
+    """Type, text, start_s and end_s of a message. Raises Trouble for an error, or for another."""
     try:
-        event = json.loads(message)
-        kind, end_s = event["type"], event.get("end_s", event.get("duration_s"))
-        text = plain(event.get("delta") or event.get("text") or event.get("error") or "")
+        kind, get = (event := json.loads(message))["type"], event.get
+        text = plain(get("delta") or get("text") or get("error") or "")
+        times = [get("start_s"), get("end_s", get("duration_s"))]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
     if kind == "error":
-        raise Trouble(f"the server says: {text}", passes=event.get("code") in PASSING)
-    return kind, text, end_s if isinstance(end_s, float | int) and 0 <= end_s < 1e6 else None
+        raise Trouble(f"the server says: {text}", passes=get("code") in PASSING)
+    return kind, text, [s if isinstance(s, float | int) and 0 <= s < 1e6 else None for s in times]
 
 
 RATE_HZ, DELTA_S = 16_000, 0.08  # a delta without end_s, as of bare vLLM, stands for 0.08 s
 BEGIN, END = (f'{{"type":"input_audio_buffer.commit","final":{x}}}' for x in ("false", "true"))
 PASSING = ["engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping"]
 # <<< The protocol.
+
+
+# >>> The captions. These lines are the same in both clients; a test compares them.
+Words = list[tuple[str, float, float]]  # text as it came, and where it begins and ends in seconds
+FORMATS, HEADS = ("txt", "json", "srt", "vtt"), {"srt": "", "vtt": "WEBVTT\n\n"}
+FAR_S = 1e9
+SENTENCE = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"')\]\u2019\u201d\u300d]*$")
+HAN = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC")  # scripts without spaces
+TITLE = re.compile(r"(?:Mrs?|Ms|Drs?|St|Prof|Sr|Jr|vs|[A-Z])\.$")
+
+
+def add_word(words: Words, text: str, start_s: float | None, end_s: float) -> None:
+    """Add a piece of text, not empty: it goes on with the last word or opens another."""
+    before, first_s, last_s = words[-1] if words else ("", 0.0, 0.0)
+    is_han = letter_name(text[0], "").startswith(HAN) and text[0].isalnum()
+    is_parted = text[0].isspace() or before[-1:].isspace() or is_han
+    is_new = not words or bool(is_parted and before.strip() and text.strip())
+    end_s = max(end_s, last_s)
+    start_s = max(end_s - 1 if start_s is None else start_s, last_s if is_new else 0.0)
+    start_s = first_s if before.strip() and not is_new else min(start_s, end_s)
+    words[len(words) - (not is_new) :] = [(text if is_new else before + text, start_s, end_s)]
+
+
+def in_line(words: Words) -> str:
+    """The text without line breaks."""
+    return " ".join("".join(text for text, _, _ in words).split())
+
+
+def in_lines(words: Words) -> tuple[int, str]:
+    """The text in a line of 42, or in two of about the same width; and that width."""
+    cuts = [[words]] if len(words) == 1 else [[words[:n], words[n:]] for n in range(1, len(words))]
+    texts = [[in_line(part) for part in cut] for cut in [[words], *cuts]]
+    widths = [max(sum(1 + (wide(c) in "WF") for c in line) for line in one) for one in texts]
+    best = 0 if widths[0] <= 42 else widths.index(min(widths))
+    return widths[best], "\n".join(texts[best])
+
+
+def segments(words: Words) -> list[Words]:
+    """The words, cut at ends of sentences, in pauses, and where two lines or 7 s are full."""
+    found: list[Words] = []
+    for word in words:
+        last = found[-1][-1] if found else word
+        ends = SENTENCE.search(last[0].strip()) and not TITLE.match(last[0].strip())
+        is_late = found and (word[1] - last[2] > 0.8 or word[2] - found[-1][0][1] > 7)
+        if not found or ends or is_late or in_lines([*found[-1], word])[0] > 42:
+            found.append([])
+        found[-1].append(word)
+    return found
+
+
+def cue(number: int, segment: Words, next_s: float, kind: str) -> str:
+    """A segment of an SRT or VTT file; it stays for a second, if the next one lets it."""
+    first_ms, last_ms, next_ms = (round(1000 * s) for s in (segment[0][1], segment[-1][2], next_s))
+    times = (first_ms, max(last_ms, min(first_ms + 1000, next_ms), first_ms + 1))
+    clocks = [f"{t // 3_600_000:02}:{t // 60_000 % 60:02}:{t % 60_000 / 1000:06.3f}" for t in times]
+    arrow, text = " --> ".join(clocks), in_lines(segment)[1]
+    if kind == "srt":
+        return f"{number}\n{arrow.replace('.', ',')}\n{text.replace('-->', '->')}\n\n"
+    return f"{arrow}\n{escape(text, quote=False)}\n\n"
+
+
+def document(words: Words, kind: str, duration_s: float) -> str:
+    """The words as a file that is one of FORMATS."""
+    words = words if in_line(words) else []
+    found = segments(words)
+    if kind == "txt":
+        return f"{in_line(words)}\n"
+    if kind == "json":
+        said = [
+            {"word": in_line([w]), "start": round(w[1], 3), "end": round(w[2], 3)} for w in words
+        ]
+        spans = [(round(segment[0][1], 3), round(segment[-1][2], 3)) for segment in found]
+        parts = [
+            {"id": number, "start": span[0], "end": span[1], "text": in_line(segment)}
+            for number, (span, segment) in enumerate(zip(spans, found, strict=True))
+        ]
+        whole = {"text": in_line(words), "duration": round(duration_s, 3)}
+        return f"{json.dumps(whole | {'words': said, 'segments': parts})}\n"
+    starts_s = [*(segment[0][1] for segment in found[1:]), FAR_S]
+    cues = [cue(n + 1, segment, starts_s[n], kind) for n, segment in enumerate(found)]
+    return HEADS[kind] + "".join(cues)
+
+
+# <<< The captions.
 
 
 class Recording:
@@ -166,6 +253,7 @@ class Tally:
     """What was sent and what came back, and when; seconds."""
 
     texts: list[str] = field(default_factory=list)
+    words: Words = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
     sent_s: float = 0.0
     heard_s: float = 0.0
@@ -173,14 +261,17 @@ class Tally:
     is_committed: bool = False
     started_s: float = field(default_factory=time.monotonic)
 
-    def hear(self, text: str, end_s: float | None) -> None:
+    def hear(self, text: str, start_s: float | None, end_s: float | None) -> None:
         """Count a delta; how far the server has listened is its end_s, or the deltas' number."""
-        counted_s = (len(self.lags_s) + 1) * DELTA_S
-        end_s = min(self.sent_s, counted_s if end_s is None else end_s)
+        counted_s = len(self.lags_s) * DELTA_S
+        if end_s is None:
+            start_s, end_s = counted_s, counted_s + DELTA_S
+        end_s = min(self.sent_s, end_s)
         self.heard_s = max(self.heard_s, end_s)
         self.lags_s.append(self.sent_s - end_s)
         if text:
             self.texts.append(text)
+            add_word(self.words, text, start_s, end_s)
             self.first_text_s = self.first_text_s or time.monotonic() - self.started_s
 
     def complete(self, text: str, end_s: float | None) -> str:
@@ -188,8 +279,10 @@ class Tally:
         self.heard_s = self.heard_s if end_s is None else end_s
         if not text.strip().startswith(self.text):
             return ""
-        self.texts.append(text.strip().removeprefix(self.text))
-        return self.texts[-1]
+        if rest := text.strip().removeprefix(self.text):
+            self.texts.append(rest)
+            add_word(self.words, rest, None, self.heard_s)
+        return rest
 
     @property
     def text(self) -> str:
@@ -373,9 +466,9 @@ class Transcription:
 
     async def _take(self, ws: ClientConnection) -> bool:
         """Take one event in; whether more are to come."""
-        kind, text, end_s = read_event(await next_message(ws))
+        kind, text, (start_s, end_s) = read_event(await next_message(ws))
         if kind == "transcription.delta":
-            self.tally.hear(text, end_s)
+            self.tally.hear(text, start_s, end_s)
             self._screen.write(text)
         elif kind == "transcription.done":
             self._screen.write(self.tally.complete(text, end_s or self.tally.sent_s))
@@ -424,7 +517,10 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--api-key", default=os.environ.get("LANSCRIBE_API_KEY"), help="or LANSCRIBE_API_KEY")
     add("--realtime", action="store_true", help="send at the speed of speech")
     add("--reference", type=Path, metavar="FILE", help="what was said; adds the word error rate")
-    add("--json", action="store_true", help="print one JSON object instead of the transcript")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    formats = "txt as it comes (the default), or at the end json, srt or vtt, with times"
+    output.add_argument("--format", choices=FORMATS, default="txt", help=formats)
     options = parser.parse_args(arguments)
     try:
         options.url = realtime_url(options.url)
@@ -437,7 +533,8 @@ def transcribe(options: argparse.Namespace) -> int:
     """Transcribe and print; the exit status. Raises Trouble."""
     reference = read_reference(options.reference) if options.reference else None
     recording = Recording(options.audio_path)
-    screen = Screen(recording.duration_s, shows_text=not options.json)
+    shows_text = options.format == "txt" and not options.json
+    screen = Screen(recording.duration_s, shows_text=shows_text)
     run = Transcription(options, recording, screen)
     trouble: Trouble | None = None
     try:
@@ -451,6 +548,8 @@ def transcribe(options: argparse.Namespace) -> int:
         figures["wer"] = float(jiwer.wer(reference, normalised(run.tally.text)))
     if options.json:
         put(json.dumps(figures | {"error": str(trouble) if trouble else None}) + "\n")
+    elif not shows_text and (run.tally.words or not trouble):
+        put(document(run.tally.words, options.format, run.tally.sent_s))
     if trouble:
         raise trouble
     if not options.json:

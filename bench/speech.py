@@ -1,6 +1,6 @@
-"""Speech with its words and the times they end at: what the measurements are made on.
+"""Speech with its words and their times: what the measurements are made on.
 
-Where words end is found by forced alignment with pocketsphinx, which has nothing in common
+Where words are is found by forced alignment with pocketsphinx, which has nothing in common
 with the engines measured. A word its dictionary lacks is aligned as the nearest spelling there.
 """
 
@@ -32,8 +32,13 @@ class Clip:
     name: str
     samples: Samples
     text: str
-    word_ends_s: tuple[float, ...]
-    """Of each word of `plain_words(text)`; empty if they could not be found."""
+    word_spans_s: tuple[tuple[float, float], ...]
+    """Where each word of `plain_words(text)` begins and ends; empty if it could not be found."""
+
+    @property
+    def word_ends_s(self) -> tuple[float, ...]:
+        """Where each word ends."""
+        return tuple(end_s for _, end_s in self.word_spans_s)
 
     @property
     def length_s(self) -> float:
@@ -64,7 +69,7 @@ def plain_words(text: str) -> list[str]:
 
 
 class Aligner:
-    """Finds where the words of a known text end."""
+    """Finds where the words of a known text are."""
 
     def __init__(self) -> None:
         self._decoder = Decoder(samprate=SAMPLE_RATE_HZ, loglevel="FATAL", beam=1e-80)
@@ -72,20 +77,23 @@ class Aligner:
         lines = dictionary.read_text(encoding="utf-8").splitlines()
         self._known = {line.split(" ", 1)[0] for line in lines}
 
-    def word_ends_s(self, samples: Samples, words: list[str]) -> tuple[float, ...]:
-        """One for each word; none at all when the text does not fit the sound."""
+    def word_spans_s(self, samples: Samples, words: list[str]) -> tuple[tuple[float, float], ...]:
+        """Begin and end of each word; none at all when the text does not fit the sound."""
         stand_ins = [self._stand_in(word) for word in words]
         self._decoder.set_align_text(" ".join(stand_ins))
         self._decoder.start_utt()
         self._decoder.process_raw(samples_to_pcm16(samples), full_utt=True)
         self._decoder.end_utt()
         found = [
-            (re.sub(r"\(\d+\)$", "", segment.word), (segment.end_frame + 1) / _FRAMES_PER_S)
+            (
+                re.sub(r"\(\d+\)$", "", segment.word),
+                (segment.start_frame / _FRAMES_PER_S, (segment.end_frame + 1) / _FRAMES_PER_S),
+            )
             for segment in self._decoder.seg() or []
             if segment.word[0] not in "<["
         ]
         is_whole = [word for word, _ in found] == stand_ins
-        return tuple(end_s for _, end_s in found) if is_whole else ()
+        return tuple(span_s for _, span_s in found) if is_whole else ()
 
     def _stand_in(self, word: str) -> str:
         if word in self._known:
@@ -129,11 +137,17 @@ def delays_s(clip: Clip, heard: list[tuple[str, float]]) -> list[float]:
             else:
                 words.append(word)
                 times.append(time_s)
-    if not clip.word_ends_s or not words:
+    pairs = matches(clip, words)
+    return [times[index] - clip.word_ends_s[other] for index, other in pairs]
+
+
+def matches(clip: Clip, words: list[str]) -> list[tuple[int, int]]:
+    """Which of the words heard is which of the clip's: pairs of indexes, of equal words only."""
+    if not clip.word_spans_s or not words:
         return []
     alignment = jiwer.process_words([" ".join(plain_words(clip.text))], [" ".join(words)])
     return [
-        times[part.hyp_start_idx + index] - clip.word_ends_s[part.ref_start_idx + index]
+        (part.hyp_start_idx + index, part.ref_start_idx + index)
         for part in alignment.alignments[0]
         if part.type == "equal"
         for index in range(part.ref_end_idx - part.ref_start_idx)
@@ -144,5 +158,5 @@ def _clip(path: Path, text: str, align: Aligner) -> Clip:
     is_sample = path == sample_path()
     samples = read_wave(path) if is_sample else soundfile.read(path, dtype="float32")[0]
     silence = np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)  # so that the last word can settle
-    ends = align.word_ends_s(samples, plain_words(text))
-    return Clip(path.stem, np.concatenate([samples, silence]), text, ends)
+    spans_s = align.word_spans_s(samples, plain_words(text))
+    return Clip(path.stem, np.concatenate([samples, silence]), text, spans_s)

@@ -17,7 +17,8 @@ from lanscribe.config import RolloverSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 from lanscribe.rollover import FRAME_SAMPLES, Cut, Rollover, Start, within
-from lanscribe.stitch import Seam, words_of
+from lanscribe.stitch import Seam
+from lanscribe.transcript import words_of
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ class EndlessSession(EngineSession):
             return feeder.done() or rollover.fed_s - heard_s > UNHEARD_WHEN_OPEN_S
 
         async for relative in self._not_stalled(session, owes):
-            token = Token(relative.text, start.at_s + relative.end_s)
+            token = relative.later(start.at_s)
             heard_s = max(heard_s, token.end_s)
             cut = feeder.result() if feeder.done() else None
             if token.text and cut and cut.is_uncertain(token):
@@ -229,7 +230,7 @@ class EndlessSession(EngineSession):
         for token in tokens:
             await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
             self._heard_s = max(self._heard_s, token.end_s)
-            in_order = Token(token.text, max(token.end_s, self._said_s))
+            in_order = token.after(self._said_s)
             if token.text:
                 self._said.append(in_order)
             self._waiting.append(in_order)

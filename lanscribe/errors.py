@@ -32,6 +32,8 @@ CODES: dict[str, ErrorCode] = {
     "too_many_utterances": ErrorCode(None, "too many committed utterances are waiting"),
     "engine_unavailable": ErrorCode(1013, "the engine is still loading or has failed to load"),
     "server_busy": ErrorCode(1013, "as many sessions run as this machine holds in real time"),
+    "rate_limited": ErrorCode(None, "messages come faster than limits.messages_per_s"),
+    "unauthorized": ErrorCode(1008, "the key is missing or wrong"),
     "not_allowed": ErrorCode(1008, "the address, host or origin may not use this server"),
     "idle_timeout": ErrorCode(4000, "nothing was sent and nothing was running for too long"),
     "session_too_long": ErrorCode(4003, "the session has lasted as long as one may"),

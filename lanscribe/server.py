@@ -21,7 +21,7 @@ from lanscribe.config import Settings
 from lanscribe.connection import Channel, Conversation, refuse
 from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
 from lanscribe.dialects.base import Dialect
-from lanscribe.doorkeeper import Doorkeeper, error_response
+from lanscribe.doorkeeper import Doorkeeper, error_response, refusal_of
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError
@@ -91,7 +91,8 @@ class Gateway:
     def engine_loaded(self, engine: Engine) -> None:
         """Begin to serve with `engine`, whose sessions become endless here."""
         self._engine = EndlessEngine(engine, self._settings.rollover)
-        self._slots = Slots(engine.describe().capacity)
+        per_address = self._settings.limits.sessions_per_address
+        self._slots = Slots(engine.describe().capacity, per_address)
         self._loading = None
 
     def set_loading(self, reason: str | None) -> None:
@@ -164,6 +165,8 @@ class Gateway:
         channel, dialect = WebSocketChannel(websocket), make(info, websocket.query_params)
         reason: LanscribeError | None
         try:
+            if refusal := refusal_of(websocket.scope):
+                raise refusal
             if (token := websocket.query_params.get("resume")) is not None:
                 reason = await self._resume(channel, token, websocket.query_params.get("seen", ""))
             else:
@@ -183,11 +186,11 @@ class Gateway:
         settings = self._settings
         await self._let_the_last_one_out()
         with ExitStack() as slot:
-            slot.enter_context(self._slots.take())
+            peer = websocket.client.host if websocket.client else "unknown"
+            slot.enter_context(self._slots.take(peer))
             models = [engine.describe().model]
             session = Session(models, sample_count(settings.limits.waiting_audio_s))
             conversation = Conversation(dialect, engine, session, settings.limits, settings.resume)
-            peer = websocket.client.host if websocket.client else "unknown"
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
             self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
         return await self._serve(conversation.attach(channel))

@@ -28,6 +28,7 @@ from lanscribe.events import (
     Lost,
     SelectModel,
     ServerEvent,
+    SpokenWord,
     Utterance,
 )
 from lanscribe.transcript import Transcript
@@ -183,6 +184,10 @@ class Session:
                 text=head.transcript.text,
                 audio_s=duration_s(head.taken_samples),
                 token_count=head.transcript.token_count,
+                words=tuple(
+                    SpokenWord(word.text.strip(), word.start_s, word.end_s)
+                    for word in head.transcript.words
+                ),
                 of=head.name,
             )
         ]

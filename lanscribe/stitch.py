@@ -5,11 +5,11 @@ it is past the seam; then those that were said already are found by the longest 
 words at about the same time, or by time alone where nothing is equal.
 """
 
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from lanscribe.engines.base import Token
+from lanscribe.transcript import Word, is_unspaced, words_of
 
 RUN_TOLERANCE_S = 0.6
 """How far apart the same word may be timed by two engine sessions, in a run of several."""
@@ -21,20 +21,6 @@ TIE_S = 0.15
 """Two words that end within this of each other are the same word heard differently."""
 PAST_SEAM_S = 1.0
 """A successor is past the seam when it has heard this much more than what was said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word as it was emitted, its surrounding space included, and where it ended."""
-
-    text: str
-    end_s: float
-
-    @property
-    def key(self) -> str:
-        """What has to be equal for two words to be the same."""
-        folded = unicodedata.normalize("NFKC", self.text).casefold()
-        return "".join(letter for letter in folded if letter.isalnum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +60,8 @@ class Seam:
         completion, words = new_words(self._said, words_of(self._held))
         self._is_open = True
         self._held = []
-        rest = [self._spaced(Token(word.text, word.end_s)) for word in words]
-        return [Token(completion.text, completion.end_s), *rest] if completion else rest
+        rest = [self._spaced(_token(word)) for word in words]
+        return [_token(completion), *rest] if completion else rest
 
     def _is_past(self, token: Token) -> bool:
         is_between_words = not token.text or token.text[0].isspace()
@@ -86,33 +72,13 @@ class Seam:
         if not token.text or not self._needs_space:
             return token
         self._needs_space = False
-        if token.text[0].isspace() or _is_unspaced(token.text[0]):
+        if token.text[0].isspace() or is_unspaced(token.text[0]):
             return token
-        return Token(f" {token.text}", token.end_s)
+        return replace(token, text=f" {token.text}")
 
 
-def words_of(tokens: Iterable[Token]) -> list[Word]:
-    """Tokens put together to words.
-
-    A word begins with a token that begins with space; in a script that has no spaces every
-    token is one.
-    """
-    words: list[Word] = []
-    for token in tokens:
-        if not token.text:
-            continue
-        is_part = words and not (token.text[0].isspace() or _is_unspaced(token.text[0]))
-        if is_part:
-            words[-1] = Word(words[-1].text + token.text, token.end_s)
-        else:
-            words.append(Word(token.text, token.end_s))
-    return words
-
-
-def _is_unspaced(letter: str) -> bool:
-    """Whether the letter is of a script without spaces between words."""
-    name = unicodedata.name(letter, "")
-    return name.startswith(("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC"))
+def _token(word: Word) -> Token:
+    return Token(word.text, word.end_s, word.start_s)
 
 
 def new_words(said: Sequence[Word], heard: Sequence[Word]) -> tuple[Word | None, list[Word]]:
@@ -137,7 +103,8 @@ def _after(words: Sequence[Word], end_s: float) -> list[Word]:
 def _completion(said: Word, heard: Word) -> Word | None:
     if len(heard.key) <= len(said.key):
         return None
-    return Word(heard.text.strip()[len(said.text.strip()) :], heard.end_s)
+    start_s = min(max(said.end_s, heard.start_s), heard.end_s)
+    return Word(heard.text.strip()[len(said.text.strip()) :], start_s, heard.end_s)
 
 
 def _best_run(said: Sequence[Word], heard: Sequence[Word]) -> _Run | None:

@@ -27,6 +27,7 @@ PURE = [
     "voxtral_memory.py",
     "dialects/base.py",
     "dialects/vllm.py",
+    "engines/alignment.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""
@@ -41,6 +42,8 @@ LEVELS = [
     {"machine", "gpu"},
     {"gpu_verdict", "plan_report", "voxtral_files"},
     {"plan"},
+    {"tls"},
+    {"keys"},
     {"hub_download", "installation"},
     {"connection", "logs", "network", "vllm_process"},
     {"session", "endless"},

@@ -20,6 +20,7 @@ from lanscribe.events import (
     Finish,
     Lost,
     SelectModel,
+    SpokenWord,
     Utterance,
 )
 from lanscribe.session import MAX_UTTERANCES, Session
@@ -83,7 +84,8 @@ def test_text_accumulates_into_done() -> None:
     assert session.heard(Token("Hello", 0.05)) == Delta("Hello", 0.05)
     assert session.heard(Token("", 0.08)) == Delta("", 0.08)
     session.heard(Token(" world", 0.1))
-    assert session.completed() == [Done("Hello world", 0.1, 2)]
+    words = (SpokenWord("Hello", 0.0, 0.05), SpokenWord("world", 0.05, 0.1))
+    assert session.completed() == [Done("Hello world", 0.1, 2, words)]
 
 
 def test_audio_after_a_final_commit_waits_for_the_next_utterance() -> None:

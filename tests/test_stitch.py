@@ -3,13 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanscribe.engines.base import Token
-from lanscribe.stitch import Seam, Word, new_words, words_of
+from lanscribe.stitch import Seam, new_words
+from lanscribe.transcript import Word
 
 
 def timed(text: str, start_s: float = 0.0, step_s: float = 0.4) -> list[Word]:
     """Words that end step_s apart."""
     return [
-        Word(f" {word}", start_s + (number + 1) * step_s)
+        Word(f" {word}", start_s + number * step_s, start_s + (number + 1) * step_s)
         for number, word in enumerate(text.split())
     ]
 
@@ -68,8 +69,8 @@ def test_a_seam_lets_go_once_it_is_past_what_was_said() -> None:
     seam = Seam(timed("a b c"), needs_space=True)
     assert seam.add(Token("b", 0.8)) == []
     assert seam.add(Token(" c", 1.2)) == []
-    assert seam.add(Token(" d", 1.6)) == []
-    assert seam.add(Token("", 2.3)) == [Token(" d", 1.6), Token("", 2.3)]
+    assert seam.add(Token(" d", 1.6, 1.3)) == []
+    assert seam.add(Token("", 2.3)) == [Token(" d", 1.6, 1.3), Token("", 2.3)]
     assert seam.add(Token("e", 2.6)) == [Token("e", 2.6)]
 
 
@@ -83,7 +84,6 @@ def test_a_seam_without_overlap_only_parts_the_words() -> None:
 def test_scripts_without_spaces_are_not_parted() -> None:
     seam = Seam([], needs_space=True)
     assert seam.add(Token("語", 0.1)) == [Token("語", 0.1)]
-    assert [word.text for word in words_of([Token("日", 1), Token("本", 2)])] == ["日", "本"]
 
 
 def test_a_word_in_pieces_is_not_cut_at_the_seam() -> None:
@@ -91,3 +91,9 @@ def test_a_word_in_pieces_is_not_cut_at_the_seam() -> None:
     pieces = [Token("b", 0.8), Token(" lo", 1.7), Token("ng", 2.5), Token(" end", 2.9)]
     emitted = [token for piece in pieces for token in seam.add(piece)]
     assert "".join(token.text for token in emitted) == " long end"
+
+
+def test_the_rest_of_a_word_begins_where_its_half_ended() -> None:
+    seam = Seam(timed("one transcr"), needs_space=True)
+    assert seam.add(Token(" transcription", 0.9, 0.4)) == []
+    assert seam.close() == [Token("iption", 0.9, 0.8)]

@@ -27,6 +27,17 @@ class Token:
     end_s: float
     start_s: float | None = None
 
+    def later(self, by_s: float) -> "Token":
+        """The token in audio that has so much before it."""
+        start_s = None if self.start_s is None else self.start_s + by_s
+        return Token(self.text, self.end_s + by_s, start_s)
+
+    def after(self, said_s: float) -> "Token":
+        """The token, no part of it before `said_s`, where the last word ended."""
+        end_s = max(self.end_s, said_s)
+        start_s = None if self.start_s is None else min(max(self.start_s, said_s), end_s)
+        return Token(self.text, end_s, start_s)
+
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
@@ -39,7 +50,7 @@ class EngineInfo:
     languages: tuple[str, ...]
     """BCP 47 codes of the languages it understands."""
     word_times: bool
-    """Whether `Token.end_s` of a word is measured, rather than estimated."""
+    """Whether the times of a word are measured in the sound, rather than estimated."""
     max_session_s: float | None
     """The longest audio that one engine session takes; None when there is no limit."""
     capacity: int

@@ -88,7 +88,7 @@ class EmbeddedEngine(Engine):
             name="embedded",
             model=f"moonshine-{self._model_name}",
             languages=("en",),
-            word_times=False,
+            word_times=True,
             max_session_s=None,
             capacity=self._capacity,
         )

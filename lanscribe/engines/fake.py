@@ -119,6 +119,7 @@ class FakeSession(EngineSession):
             return block
 
     def _hear(self, frame: Samples) -> Token:
+        start_s = duration_s(self._heard_samples)
         self._heard_samples += len(frame)
         end_s = duration_s(self._heard_samples)
         number = round(float(frame[0] / _LEVEL))
@@ -126,4 +127,4 @@ class FakeSession(EngineSession):
             return Token("", end_s)
         text = str(number) if self._is_first_word else f" {number}"
         self._is_first_word = False
-        return Token(text, end_s)
+        return Token(text, end_s, start_s)

@@ -31,6 +31,9 @@ _OPSET = 17
 _IR_VERSION = 8
 _END = np.iinfo(np.int64).max
 _DECODER = "/model/decoder/layers"
+_ALIGNING_HEADS = {8: (6, (0, 1, 4)), 6: (3, (0, 2, 5, 6))}
+"""By the number of decoder layers, a layer and those of its heads that look at the sound of the
+word to come: of all heads, measured (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +154,9 @@ def encoder_graph(shipped: ShippedGraph, decoder: ShippedGraph, *, signed: bool)
 
 
 def step_graph(shipped: ShippedGraph, *, signed: bool) -> Any:
-    """tokens (1, n) -> best and its probability (1, n - first), and the longer past.
+    """tokens (1, n) -> best and its probability (1, n - first), attention and the longer past.
 
+    attention (1, n, t) says where in the sound the decoder looked for each next token.
     past_key_i, past_value_i (1, N, p, D); key_i, value_i (1, N, t, D); `first` (1,) is the first
     of the n positions whose next token is wanted.
     """
@@ -184,6 +188,7 @@ def _step_ports(layers: int, width: int) -> tuple[list[_Port], list[_Port]]:
     ]
     outputs = [_Port("best", (1, "wanted"), TensorProto.INT64)]
     outputs.append(_Port("probability", (1, "wanted")))
+    outputs.append(_Port("attention", (1, "tokens", "frames")))
     for layer in range(layers):
         for part in ("key", "value"):
             inputs.append(_Port(f"past_{part}_{layer}", (1, HEADS, "past", width)))
@@ -243,12 +248,28 @@ def _decoder_layer(
     x = build.op("Add", x, build.product(heard, _output_matrix(shipped, f"{path}/self_attn")))
     normed = _norm(build, x, shipped.vector(f"{name}.post_attention_layernorm.weight"))
     query = build.product(normed, shipped.matrix(f"{path}/encoder_attn/q_proj/MatMul"))
+    aligning_layer, heads = _ALIGNING_HEADS[_layer_count(shipped, _DECODER)]
+    if layer == aligning_layer:
+        build.name(_attention(build, query, f"key_{layer}", heads), "attention")
     heard = build.fused(
         "MultiHeadAttention", query, f"key_{layer}", f"value_{layer}", num_heads=HEADS
     )
     x = build.op("Add", x, build.product(heard, _output_matrix(shipped, f"{path}/encoder_attn")))
     normed = _norm(build, x, shipped.vector(f"{name}.final_layernorm.weight"))
     result: str = build.op("Add", x, _gated(build, shipped, layer, normed))
+    return result
+
+
+def _attention(build: _Builder, query: str, key: str, heads: tuple[int, ...]) -> str:
+    """query (1, n, H), key (1, N, t, D) -> (1, n, t), the mean of the heads' attention."""
+    chosen = build.integers(*heads)
+    split = build.op("Reshape", query, build.integers(0, 0, HEADS, -1))  # (1, n, N, D)
+    turned = build.op("Transpose", build.op("Gather", split, chosen, axis=2), perm=[0, 2, 1, 3])
+    keys = build.op("Transpose", build.op("Gather", key, chosen, axis=1), perm=[0, 1, 3, 2])
+    width = build.op("Slice", build.op("Shape", key), *(build.integers(i) for i in (3, 4)))
+    root = build.op("Sqrt", build.op("Cast", width, to=TensorProto.FLOAT))
+    weights = build.op("Softmax", build.op("Div", build.op("MatMul", turned, keys), root), axis=-1)
+    result: str = build.op("ReduceMean", weights, axes=[1], keepdims=0)
     return result
 
 

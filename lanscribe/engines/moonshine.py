@@ -125,6 +125,16 @@ class Heard:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What is said in a stretch of speech, after a prefix of p tokens."""
+
+    units: list[Unit]
+    attention: Floats
+    """Shape (p + n + 1, t): where the decoder looked for each token, those of the prefix
+    included, and at last for what follows the n tokens of the units."""
+
+
 class Moonshine:
     """The loaded model. Its methods may run in any number of threads at once."""
 
@@ -135,7 +145,7 @@ class Moonshine:
         self._encoder = open_graph(folder / "encoder.onnx")
         self._step = open_graph(folder / "step.onnx")
         self._encoder_outputs = [output.name for output in self._encoder.get_outputs()]
-        presents = [output.name for output in self._step.get_outputs()[2:]]
+        presents = [output.name for output in self._step.get_outputs()[3:]]
         self._pasts = [name.replace("present", "past") for name in presents]
         shapes = {port.name: port.shape for port in self._step.get_inputs()}
         self._past_shapes = [(1, shapes[name][1], 0, shapes[name][3]) for name in self._pasts]
@@ -161,7 +171,7 @@ class Moonshine:
 
     def decode(
         self, heard: Heard, *, prefix: Sequence[int] = (), guess: Sequence[int] = ()
-    ) -> list[Unit]:
+    ) -> Hypothesis:
         """The likeliest continuation of the tokens `prefix`.
 
         guess: tokens that may well be the answer, such as the one before the last 0.3 s came in.
@@ -172,35 +182,44 @@ class Moonshine:
         past: list[Floats] = [np.zeros(shape, dtype=np.float32) for shape in self._past_shapes]
         tokens: list[int] = []
         log_probabilities: list[float] = []
+        frames = heard.keys_and_values["key_0"].shape[2]
+        attention: list[Floats] = [np.empty((0, frames), dtype=np.float32)]
         known, draft = [_START, *prefix], list(guess[:_GUESS_TOKENS])
         while len(tokens) < limit and not loop_tokens(tokens):
-            best, probabilities, past = self._advance(heard, past, known, draft)
+            best, probabilities, rows, past = self._advance(heard, past, known, draft)
+            attention.append(rows)
             tokens += best
             log_probabilities += [math.log(max(p, _LEAST_PROBABILITY)) for p in probabilities]
             if _END in best:
                 break
             known, draft = best[-1:], _continuation(guess, tokens)
         count = tokens.index(_END) if _END in tokens else len(tokens) - loop_tokens(tokens)
-        return self.tokenizer.units(tokens[:count], log_probabilities[:count])
+        units = self.tokenizer.units(tokens[:count], log_probabilities[:count])
+        return Hypothesis(units, np.concatenate(attention)[: len(prefix) + count + 1])
 
     def _advance(
         self, heard: Heard, past: list[Floats], known: Sequence[int], draft: Sequence[int]
-    ) -> tuple[list[int], list[float], list[Floats]]:
-        """Find the next token, and the ones after it as far as the draft foresaw them."""
+    ) -> tuple[list[int], list[float], Floats, list[Floats]]:
+        """Find the next token, and the ones after it as far as the draft foresaw them.
+
+        Their numbers and probabilities, attention (known + foreseen, t), and the longer past.
+        """
         inputs: dict[str, Any] = {
             "tokens": np.array([[*known, *draft]], dtype=np.int64),
             "first": np.array([len(known) - 1], dtype=np.int64),
             **heard.keys_and_values,
             **dict(zip(self._pasts, past, strict=True)),
         }
-        best, probability, *present = self._step.run(None, inputs)
+        best, probability, attention, *present = self._step.run(None, inputs)
         right = 0
         while right < len(draft) and draft[right] == best[0, right]:
             right += 1
         if right < len(draft):
             keep = past[0].shape[2] + len(known) + right
             present = [array[:, :, :keep] for array in present]
-        return best[0, : right + 1].tolist(), probability[0, : right + 1].tolist(), present
+        found = slice(right + 1)
+        rows = attention[0, : len(known) + right]
+        return best[0, found].tolist(), probability[0, found].tolist(), rows, present
 
 
 def open_graph(path: Path) -> Any:

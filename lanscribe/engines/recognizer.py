@@ -1,21 +1,39 @@
 """One stream of sound through detector, segmenter, model and agreement. Blocking, one thread."""
 
+import math
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
 from lanscribe.audio import Samples, duration_s
+from lanscribe.engines.alignment import Alignment
 from lanscribe.engines.base import Token
-from lanscribe.engines.moonshine import Features, Moonshine
-from lanscribe.engines.streaming import Agreement, Edge, Policy, Segmenter, Settled, Unit
+from lanscribe.engines.moonshine import Features, Hypothesis, Moonshine
+from lanscribe.engines.streaming import Agreement, Edge, Policy, Segmenter, Unit
 from lanscribe.engines.vad import BLOCK_SAMPLES, VoiceDetector
 
 _PROGRESS_S = 0.3
 """The least sound between two tokens that tell progress only."""
-_LATENCY_S = 0.15
-"""A word shows up in the hypotheses about so long after its end, within half a hop."""
 _NOISE_LOG_PROBABILITY = -1.2
 """A segment whose words are less likely than this, on average, is taken for noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A stretch of sound, and whether it is speech."""
+
+    samples: Samples
+    is_speech: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """A word or mark, and when it was spoken."""
+
+    unit: Unit
+    start_s: float
+    end_s: float
 
 
 class Recognizer:
@@ -28,7 +46,7 @@ class Recognizer:
         self._model = model
         self._voice = detector.stream()
         self._segmenter = Segmenter(self._policy)
-        self._before: deque[Samples] = deque(maxlen=self._blocks(self._policy.pre_roll_s))
+        self._before: deque[_Block] = deque(maxlen=self._blocks(self._policy.pre_roll_s))
         self._unblocked: Samples = np.empty(0, dtype=np.float32)
         self._heard_samples = 0
         self._segment: _Segment | None = None
@@ -55,7 +73,7 @@ class Recognizer:
     def finish(self) -> list[Token]:
         """No more comes: the last tokens."""
         if self._segment:
-            self._segment.add(self._unblocked)
+            self._segment.add(_Block(self._unblocked, is_speech=False))
             self._close()
         self._heard_samples += len(self._unblocked)
         return self._taken_tokens(is_last=True)
@@ -67,14 +85,16 @@ class Recognizer:
     def _blocks(self, seconds: float) -> int:
         return round(seconds / self._policy.block_s)
 
-    def _take_block(self, block: Samples, probability: float) -> None:
-        self._heard_samples += len(block)
+    def _take_block(self, samples: Samples, probability: float) -> None:
+        self._heard_samples += len(samples)
         edge = self._segmenter.push(probability)
+        block = _Block(samples, is_speech=probability >= self._policy.close_probability)
         self._before.append(block)
         if edge is Edge.OPENS:
             start_s = self._heard_s - duration_s(len(self._before) * BLOCK_SAMPLES)
             self._segment = _Segment(self._model, self._policy, start_s)
-            self._segment.add(np.concatenate(self._before))
+            for one in self._before:
+                self._segment.add(one)
         elif self._segment:
             self._segment.add(block, silence_s=self._segmenter.silence_s)
             if edge is Edge.CLOSES:
@@ -86,22 +106,20 @@ class Recognizer:
         self._segment = None
         self._before.clear()
 
-    def _settle(self, settled: list[Settled]) -> None:
-        """Give the words their place in time, and emit them."""
-        assert self._segment
-        known = _known_ends(settled)
-        lengths = [len(one.unit.text) for one in settled]
-        ends = _spread(known, lengths, max(self._end_s, self._segment.start_s), self._segment.end_s)
-        for one, end_s in zip(settled, ends, strict=True):
-            self._emit(one.unit, end_s)
+    def _settle(self, settled: list[_Spoken]) -> None:
+        for one in settled:
+            self._emit(one)
 
-    def _emit(self, unit: Unit, end_s: float) -> None:
-        text = unit.text
+    def _emit(self, spoken: _Spoken) -> None:
+        """No word begins before the last one ended, whatever two hypotheses say of them."""
+        text = spoken.unit.text
         if self._is_first_word:
             text = text.lstrip()
         self._is_first_word = False
-        self._end_s = max(self._end_s, min(end_s, self._heard_s))
-        self._tokens.append(Token(text, self._end_s))
+        start_s = max(spoken.start_s, self._end_s)
+        if spoken.unit.is_word:
+            self._end_s = max(start_s, min(spoken.end_s, self._heard_s))
+        self._tokens.append(Token(text, self._end_s, min(start_s, self._end_s)))
 
     def _taken_tokens(self, *, is_last: bool) -> list[Token]:
         if is_last or self._heard_s - self._progress_s >= _PROGRESS_S:
@@ -120,37 +138,33 @@ class _Segment:
         self._policy = policy
         self._features = Features()
         self._agreement = Agreement(policy)
+        self._hypothesis: Hypothesis | None = None
         self._pending: list[Samples] = []  # not yet given to the front end
-        self._held: list[Samples] = []  # silence that may turn out to be the end
-        self._samples = 0
+        self._held: list[_Block] = []  # silence that may turn out to be the end
+        self._is_speech: list[bool] = []  # of each block that the model gets to hear
 
-    @property
-    def end_s(self) -> float:
-        """Where the sound ends that the model gets to hear, silence not counted."""
-        return self.start_s + duration_s(self._samples)
-
-    def add(self, block: Samples, *, silence_s: float = 0.0) -> None:
+    def add(self, block: _Block, *, silence_s: float = 0.0) -> None:
+        self._held.append(block)
         if silence_s > self._policy.tail_s:
-            self._held.append(block)
             return
-        self._pending += [*self._held, block]
-        self._samples += len(block) + sum(len(one) for one in self._held)
+        self._pending += [one.samples for one in self._held]
+        self._is_speech += [one.is_speech for one in self._held]
         self._held.clear()
 
-    def listen(self, heard_s: float, silence_s: float) -> list[Settled]:
+    def listen(self, heard_s: float, silence_s: float) -> list[_Spoken]:
         """What another hypothesis settles, if there is enough new sound for one."""
         is_quiet = silence_s >= self._policy.tail_s
         if not is_quiet and duration_s(sum(map(len, self._pending))) < self._policy.hop_s:
             return []
-        return self._agreement.update(self._hypothesis(), heard_s, is_quiet=is_quiet)
+        return self._timed(self._agreement.update(self._units(), heard_s, is_quiet=is_quiet))
 
-    def finish(self, heard_s: float) -> list[Settled]:
-        units = self._hypothesis()
+    def finish(self, heard_s: float) -> list[_Spoken]:
+        units = self._units()
         if self._is_noise(units):
             units = []
-        return self._agreement.finish(units, heard_s)
+        return self._timed(self._agreement.finish(units, heard_s))
 
-    def _hypothesis(self) -> list[Unit]:
+    def _units(self) -> list[Unit]:
         """What the sound so far says, after what is emitted; computed only for new sound."""
         agreement = self._agreement
         if not self._pending:
@@ -161,44 +175,34 @@ class _Segment:
         if heard is None:
             return []
         guess = [token for unit in agreement.units for token in unit.tokens]
-        return self._model.decode(heard, prefix=agreement.emitted, guess=guess)
+        self._hypothesis = self._model.decode(heard, prefix=agreement.emitted, guess=guess)
+        return self._hypothesis.units
+
+    def _timed(self, settled: list[Unit]) -> list[_Spoken]:
+        """The units just settled, with their places in the sound."""
+        if not settled:
+            return []
+        assert self._hypothesis
+        alignment = Alignment(self._hypothesis.attention)
+        stop = len(self._agreement.emitted) - sum(len(unit.tokens) for unit in settled)
+        spoken = []
+        for unit in settled:
+            first, stop = stop, stop + len(unit.tokens)
+            start_s, end_s = self._within_speech(*alignment.span_s(first, stop))
+            spoken.append(_Spoken(unit, self.start_s + start_s, self.start_s + end_s))
+        return spoken
+
+    def _within_speech(self, start_s: float, end_s: float) -> tuple[float, float]:
+        """The span without the silence around it; as it is, if there is nothing else in it."""
+        block_s = self._policy.block_s
+        first, stop = int(start_s / block_s), math.ceil(end_s / block_s)
+        speech = [index for index in range(first, stop) if any(self._is_speech[index : index + 1])]
+        if not speech:
+            return start_s, end_s
+        return max(start_s, speech[0] * block_s), min(end_s, (speech[-1] + 1) * block_s)
 
     def _is_noise(self, units: list[Unit]) -> bool:
         if self._agreement.emitted or not units:
             return False
         mean = sum(unit.log_probability for unit in units) / len(units)
         return mean < _NOISE_LOG_PROBABILITY
-
-
-def _known_ends(settled: list[Settled]) -> list[float | None]:
-    """Where words ended, by when they turned up; of those that came together, the last one's."""
-    ends: list[float | None] = []
-    next_since_s = None
-    for one in reversed(settled):
-        is_known = one.since_s is not None and one.since_s != next_since_s
-        ends.append(one.since_s - _LATENCY_S if is_known and one.since_s is not None else None)
-        next_since_s = one.since_s
-    return ends[::-1]
-
-
-def _spread(
-    known: list[float | None], lengths: list[int], start_s: float, end_s: float
-) -> list[float]:
-    """Ends for words in a row: the known ones, and between those in proportion to the letters."""
-    ends: list[float] = []
-    index = 0
-    while index < len(known):
-        stop = index
-        while stop < len(known) and known[stop] is None:
-            stop += 1
-        target = known[stop] if stop < len(known) else None
-        limit_s = end_s if target is None else target
-        count = stop - index + (target is not None)
-        total = sum(lengths[index : index + count])
-        done = 0
-        for length in lengths[index : index + count]:
-            done += length
-            ends.append(start_s + max(limit_s - start_s, 0.0) * done / total)
-        start_s = max(start_s, limit_s)
-        index += count
-    return ends

@@ -124,14 +124,6 @@ class Segmenter:
         return policy.close_probability + part * (1.0 - policy.close_probability)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A unit that is emitted, and since when it stood in the hypotheses; None if it never did."""
-
-    unit: Unit
-    since_s: float | None
-
-
 class Agreement:
     """Trusts a word once it has stood long enough in the hypotheses about one segment.
 
@@ -153,7 +145,7 @@ class Agreement:
 
     def update(
         self, units: Sequence[Unit], heard_s: float, *, is_quiet: bool = False
-    ) -> list[Settled]:
+    ) -> list[Unit]:
         """Compare a hypothesis from `heard_s` of sound with those before; what is settled now.
 
         is_quiet: speech has stopped, so no word is cut off any more.
@@ -166,13 +158,10 @@ class Agreement:
             count -= 1  # a mark may still change until a word follows it
         return self._settle(count)
 
-    def finish(self, units: Sequence[Unit], heard_s: float) -> list[Settled]:
+    def finish(self, units: Sequence[Unit], heard_s: float) -> list[Unit]:
         """The last hypothesis about the segment: all of it is settled."""
         self._remember(units, heard_s)
-        return [
-            Settled(one.unit, None) if one.since_s == heard_s else one
-            for one in self._settle(len(units))
-        ]
+        return self._settle(len(units))
 
     def _remember(self, units: Sequence[Unit], heard_s: float) -> None:
         same = 0
@@ -188,11 +177,8 @@ class Agreement:
         needed_s = policy.quiet_s if is_quiet else policy.needed_s(self._units[index])
         return heard_s - self._since_s[index] >= needed_s - policy.block_s
 
-    def _settle(self, count: int) -> list[Settled]:
-        settled = [
-            Settled(unit, since_s)
-            for unit, since_s in zip(self._units[:count], self._since_s[:count], strict=True)
-        ]
-        self.emitted += [token for one in settled for token in one.unit.tokens]
+    def _settle(self, count: int) -> list[Unit]:
+        settled = self._units[:count]
+        self.emitted += [token for unit in settled for token in unit.tokens]
         self._units, self._since_s = self._units[count:], self._since_s[count:]
         return settled

@@ -5,7 +5,9 @@ the next step needs the token of the last one, so none is ever left out or merge
 the number of deltas. The first prompt is BOS, the padding and the delay's tokens (mistral_common
 1.13, `encode_streaming_tokens`), so delta k = 0, 1, ... comes after (1 + delay + k) steps of real
 audio, and the words it carries were spoken the delay earlier: by the end of step k + 1, whatever
-the delay is. That is where a token with text ends; one without ends where vLLM listens.
+the delay is. That is where a token with text ends; it begins with that step, 0.08 s before. A word
+of several tokens begins with its first: a word that takes longer to say than to write down began
+earlier than that by as much. A token without text ends where vLLM listens.
 """
 
 import asyncio
@@ -202,9 +204,11 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         if self._is_first_word:
             text = text.lstrip()
             self._is_first_word = not text
-        end_s = self._steps * STEP_S if text else self._listened_s
-        # vLLM pads the end with silence, which takes steps too
-        return Token(text, min(end_s, duration_s(self._fed_samples)))
+        fed_s = duration_s(self._fed_samples)  # vLLM pads the end with silence, in steps too
+        if not text:
+            return Token("", min(self._listened_s, fed_s))
+        start_s, end_s = (self._steps - 1) * STEP_S, self._steps * STEP_S
+        return Token(text, min(end_s, fed_s), min(start_s, fed_s))
 
     async def _receive(self) -> Mapping[str, Any] | None:
         """The next delta or done; None when aborted. Raises EngineError."""

@@ -28,8 +28,8 @@ class Break:
 class NumberServer:
     """One connection after the other; each may have its break.
 
-    has_times: send end_s and duration_s. delay_frames: write a word that much later, as bare
-    vLLM does.
+    has_times: send start_s, end_s and duration_s. delay_frames: write a word that much later, as
+    bare vLLM does.
     """
 
     def __init__(
@@ -76,6 +76,8 @@ class NumberServer:
         self._words += bool(word)
         text = f" {word}" if word and self._words > 1 else word
         times = {"end_s": self._frames * FRAME_S} if self._has_times else {}
+        if word and times:
+            times["start_s"] = times["end_s"] - FRAME_S
         await send(connection, type="transcription.delta", delta=text, **times)
 
     async def _done(self, connection: ServerConnection) -> None:

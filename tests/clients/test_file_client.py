@@ -1,6 +1,7 @@
 """test_file_transcribe.py as people and scripts run it, against good servers and bad ones."""
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -9,12 +10,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import webvtt
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 
@@ -98,6 +101,85 @@ def test_json_is_one_object_with_every_figure(
     assert figures["url"] == embedded_server.url
     assert figures["error"] is None
     assert ended.stderr == ""
+
+
+def timed(connection: ServerConnection, *, has_times: bool) -> None:
+    """Say two sentences as this server does, or as bare vLLM does, when 1.6 s are there."""
+    greet(connection)
+    while not hear(connection, "input_audio_buffer.commit")["final"]:
+        pass
+    deltas = {2: "Good", 3: " morn", 4: "ing.", 10: " Well"}
+    for step in range(20):
+        text, end_s = deltas.get(step, ""), (step + 1) * 0.08
+        times = {"end_s": end_s, "start_s": end_s - 0.08} if has_times else {}
+        say(connection, type="transcription.delta", delta=text, **times)
+    times = {"duration_s": 1.6} if has_times else {}
+    say(connection, type="transcription.done", text="Good morning. Well then", **times)
+    connection.recv(timeout=DEADLINE_S)
+
+
+GOOD_MORNING = {
+    "srt": "1\n00:00:00,160 --> 00:00:00,800\nGood morning.\n\n"
+    "2\n00:00:00,800 --> 00:00:01,800\nWell then\n\n",
+    "vtt": "WEBVTT\n\n00:00:00.160 --> 00:00:00.800\nGood morning.\n\n"
+    "00:00:00.800 --> 00:00:01.800\nWell then\n\n",
+}
+
+
+@pytest.mark.parametrize("has_times", [True, False])
+@pytest.mark.parametrize("kind", ["srt", "vtt"])
+def test_captions_come_at_the_end(numbers_wav: MakeNumbers, kind: str, has_times: bool) -> None:
+    with server(partial(timed, has_times=has_times)) as address:
+        ended = run("--audio_path", numbers_wav([1] * 20), "--url", address, "--format", kind)
+    assert ended.returncode == 0
+    assert ended.stdout == GOOD_MORNING[kind]
+
+
+def test_json_format_has_words_and_segments(numbers_wav: MakeNumbers) -> None:
+    with server(partial(timed, has_times=True)) as address:
+        ended = run("--audio_path", numbers_wav([1] * 20), "--url", address, "--format", "json")
+    assert json.loads(ended.stdout) == {
+        "text": "Good morning. Well then",
+        "duration": 1.6,
+        "words": [
+            {"word": "Good", "start": 0.16, "end": 0.24},
+            {"word": "morning.", "start": 0.24, "end": 0.4},
+            {"word": "Well", "start": 0.8, "end": 0.88},
+            {"word": "then", "start": 0.88, "end": 1.6},
+        ],
+        "segments": [
+            {"id": 0, "start": 0.16, "end": 0.4, "text": "Good morning."},
+            {"id": 1, "start": 0.8, "end": 1.6, "text": "Well then"},
+        ],
+    }
+
+
+def test_captions_of_real_speech_are_where_it_is(embedded_server: Server, speech: Path) -> None:
+    ended = run("--audio_path", speech, "--url", embedded_server.url, "--format", "srt")
+    captions = webvtt.from_buffer(io.StringIO(ended.stdout), format="srt")
+    assert client.normalised(" ".join(one.text for one in captions.captions)) == BECKETT
+    starts_s = [float(one.start.rpartition(":")[2]) for one in captions.captions]
+    assert starts_s == pytest.approx([0, 2, 3, 5, 6, 8], abs=1)
+
+
+def test_what_was_said_before_a_failure_is_kept_in_every_format(numbers_wav: MakeNumbers) -> None:
+    def handler(connection: ServerConnection) -> None:
+        greet(connection)
+        hear(connection, "input_audio_buffer.append")
+        say(connection, type="transcription.delta", delta="One", start_s=0.0, end_s=0.08)
+        say(connection, type="error", error="broken", code="processing_error")
+        connection.recv(timeout=DEADLINE_S)
+
+    with server(handler) as address:
+        ended = run("--audio_path", numbers_wav([1] * 20), "--url", address, "--format", "vtt")
+    assert ended.returncode == 1
+    assert ended.stdout == "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nOne\n\n"
+
+
+def test_figures_and_a_format_are_wrong_usage() -> None:
+    with pytest.raises(SystemExit) as caught:
+        client.parse_options(["--audio_path", "a.wav", "--json", "--format", "srt"])
+    assert caught.value.code == 2
 
 
 @pytest.mark.parametrize(
@@ -474,29 +556,30 @@ def test_what_is_no_address(text: str) -> None:
 @pytest.mark.parametrize("end_s", [None, "1", -1, float("nan"), float("inf"), 1e9, [], 10**400])
 def test_a_time_that_is_none_counts_as_absent(end_s: Any) -> None:
     message = json.dumps({"type": "transcription.delta", "delta": "a", "end_s": end_s})
-    assert client.read_event(message) == ("transcription.delta", "a", None)
+    assert client.read_event(message) == ("transcription.delta", "a", [None, None])
 
 
 def test_a_server_without_times_listens_80_ms_a_delta() -> None:
     tally = client.Tally(sent_s=1.0)
     for text in ("", "a", "", " b"):
-        tally.hear(text, None)
+        tally.hear(text, None, None)
     assert tally.text == "a b"
+    assert tally.words == [("a", 0.08, 0.16), (" b", pytest.approx(0.24), 0.32)]
     assert tally.heard_s == pytest.approx(0.32)
     assert tally.lags_s == pytest.approx([0.92, 0.84, 0.76, 0.68])
 
 
 def test_lag_is_what_was_sent_beyond_the_words_end() -> None:
     tally = client.Tally(sent_s=3.0)
-    tally.hear("", 2.0)
-    tally.hear("a", 1.5)
+    tally.hear("", None, 2.0)
+    tally.hear("a", 1.0, 1.5)
     assert tally.lags_s == [1.0, 1.5]
     assert tally.heard_s == 2.0
 
 
 def test_a_done_with_more_than_the_deltas_completes_them() -> None:
     tally = client.Tally(sent_s=3.0)
-    tally.hear(" one", 1.0)
+    tally.hear(" one", None, 1.0)
     assert tally.complete("one two", 3.0) == " two"
     assert tally.text == "one two"
     assert tally.complete("something else", 3.0) == ""

@@ -1,5 +1,6 @@
 """stream_microphone.py as people run it, on a sound card, with servers that come and go."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jiwer
+import numpy as np
 import pytest
+import webvtt
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 
@@ -107,6 +110,31 @@ def test_every_sample_reaches_the_server_once(
     program.interrupt(signal.SIGTERM)
     assert program.wait() == 0
     assert heard(program.out.text) == list(range(1, 61))
+
+
+def test_captions_grow_and_other_formats_come_at_the_end(
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    fake_server: Server,
+    numbers_wav: MakeNumbers,
+    tmp_path: Path,
+) -> None:
+    saved, captions = tmp_path / "saved.json", tmp_path / "live.vtt"
+    saved.write_text("of yesterday")
+    files = ("--format", "json", "--save", saved, "--captions", captions)
+    program = start_microphone("--url", fake_server.url, *files, in_terminal=True)
+    sound_card.play(numbers_wav(loud(range(1, 41))))
+    program.out.wait_for(" 380")
+    assert " 100" in captions.read_text()
+    program.interrupt()
+    assert program.wait() == 0
+    verbose = json.loads(saved.read_text())
+    assert heard(verbose["text"]) == list(range(1, 41))
+    assert json.dumps(verbose) in program.out.text
+    texts = [segment["text"] for segment in verbose["segments"]]
+    assert [one.text.replace("\n", " ") for one in webvtt.read(str(captions)).captions] == texts
+    starts_s = [word["start"] for word in verbose["words"] if heard(word["word"])]
+    assert np.diff(starts_s) == pytest.approx(0.08, abs=0.01)
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])

@@ -1,14 +1,17 @@
 """The parts of stream_microphone.py, without a sound card."""
 
 import asyncio
+import io
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
@@ -88,6 +91,10 @@ def test_a_microphone_that_hears_nothing_is_told_once_an_episode() -> None:
 # The stitch.
 
 
+def text_of(pieces: list[client.Piece]) -> str:
+    return "".join(text for text, _, _ in pieces)
+
+
 @pytest.mark.parametrize(
     ("said", "held", "joined"),
     [
@@ -110,14 +117,48 @@ def test_a_microphone_that_hears_nothing_is_told_once_an_episode() -> None:
 )
 def test_words_that_were_said_already_are_taken_out(said: str, held: str, joined: str) -> None:
     stitch = client.Stitch(said, is_open=True)
-    assert "".join(map(stitch.feed, held)) == ""
-    assert " ".join((said + stitch.close()).split()) == joined
-    assert stitch.feed(" more") == " more"
+    assert [stitch.feed((letter, None, 0.0)) for letter in held] == [[]] * len(held)
+    assert " ".join((said + text_of(stitch.close())).split()) == joined
+    assert stitch.feed((" more", 1.0, 2.0)) == [(" more", 1.0, 2.0)]
+
+
+def test_words_that_were_held_keep_their_times() -> None:
+    stitch = client.Stitch("one transcr", is_open=True)
+    stitch.feed(("transcription", 1.0, 1.4))
+    stitch.feed((" ends", 1.5, 2.0))
+    assert stitch.close() == [("iption", 1.0, 1.4), (" ends", 1.5, 2.0)]
 
 
 def test_nothing_is_taken_out_of_what_was_not_listened_to_again() -> None:
     stitch = client.Stitch("one two", is_open=False)
-    assert [stitch.feed("two"), stitch.feed(" three"), stitch.close()] == [" two", " three", ""]
+    fed = [stitch.feed((text, None, 0.0)) for text in ("two", " three")]
+    assert [*map(text_of, fed), text_of(stitch.close())] == [" two", " three", ""]
+
+
+# The captions.
+
+
+@pytest.mark.parametrize("kind", ["srt", "vtt"])
+def test_captions_are_whole_at_every_moment(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"live.{kind}"
+    captions = client.CaptionFile(path)
+    words: client.Words = []
+    assert path.read_text() == client.document([], kind, 0)
+    text = "I came . I saw < that , and I con quered what I saw . " * 4
+    for index, word in enumerate(text.split()):
+        piece = (word if word in ".,quered" else f" {word}", index * 0.5, index * 0.5 + 0.4)
+        captions.add(*piece)
+        client.add_word(words, *piece)
+        assert path.read_text() == client.document(words, kind, 0)
+        read = webvtt.from_buffer(io.StringIO(path.read_text()), format=kind)
+        assert len(read) == len(client.segments(words))
+    assert len(client.segments(words)) == 8
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_captions_that_cannot_be_written_are_told(tmp_path: Path) -> None:
+    with pytest.raises(client.OutputTrouble, match=r"cannot write --captions .*No such file"):
+        client.CaptionFile(tmp_path / "none" / "a.srt")
 
 
 # The lines.
@@ -183,11 +224,13 @@ class Paper:
 
     def __init__(self) -> None:
         self.text = ""
+        self.words: client.Words = []
         self.remarks: list[str] = []
         self.written = asyncio.Event()
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, start_s: float | None, end_s: float) -> None:
         self.text += text
+        client.add_word(self.words, text, start_s, end_s)
         self.written.set()
 
     async def wait_for(self, text: str) -> None:
@@ -243,6 +286,24 @@ def test_no_word_is_lost_or_doubled_however_often_the_server_goes(breaks: list[B
     numbers = list(range(1_000, 1_100))
     assert talk(server, numbers).text.split() == list(map(str, numbers))
     assert server.connections <= len(breaks) + 1
+
+
+@pytest.mark.usefixtures("impatience")
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(st.builds(Break, st.integers(1, 40), st.sampled_from(WAYS)), max_size=3),
+    st.booleans(),
+)
+def test_words_keep_their_times_however_often_the_server_goes(
+    breaks: list[Break], has_times: bool
+) -> None:
+    """With the server's times, and with counted ones."""
+    numbers = list(range(1_000, 1_060))
+    paper = talk(NumberServer(breaks, has_times=has_times), numbers)
+    assert [int(text) for text, _, _ in paper.words] == numbers
+    for frame, (_, start_s, end_s) in enumerate(paper.words):
+        assert start_s == pytest.approx(frame * 0.08, abs=1e-3)
+        assert end_s == pytest.approx(frame * 0.08 + 0.08, abs=1e-3)
 
 
 @pytest.mark.usefixtures("impatience")
@@ -367,7 +428,14 @@ def test_a_first_refusal_that_passes_is_told_once_and_waited_for(code: str) -> N
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--url", "ftp://box"], ["--keep-minutes", "0"], ["--keep-minutes", "nan"], ["--no-such"]],
+    [
+        ["--url", "ftp://box"],
+        ["--keep-minutes", "0"],
+        ["--keep-minutes", "nan"],
+        ["--no-such"],
+        ["--format", "doc"],
+        ["--captions", "live.txt"],
+    ],
 )
 def test_wrong_usage_is_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -95,6 +95,24 @@ def test_times_only_grow_and_end_with_the_audio(case: Case) -> None:
     assert ends[0] < length_s / 2
 
 
+def test_words_begin_and_end_in_order_and_only_words_begin(case: Case) -> None:
+    tokens = hear(case.engine, case.speech)
+    assert all(token.start_s is None for token in tokens if not token.text)
+    last_s = 0.0
+    for token in tokens:
+        if token.text:
+            assert token.start_s is not None
+            assert last_s <= token.start_s <= token.end_s
+            last_s = token.end_s
+
+
+def test_a_number_comes_out_at_its_frame() -> None:
+    """Where the fake hears numbers is known to the sample; a start of 13 frames is 1.04 s."""
+    tokens = hear(FakeEngine(), spoken([0] * 13 + [7, 0, 8]), block_samples=777)
+    words = [(token.text, token.start_s, token.end_s) for token in tokens if token.text]
+    assert words == [("7", pytest.approx(1.04), 1.12), (" 8", 1.2, 1.28)]
+
+
 def test_silence_has_no_text_but_progress(case: Case) -> None:
     tokens = hear(case.engine, np.concatenate([SILENCE] * 5))
     assert text_of(tokens) == ""

@@ -17,7 +17,9 @@ from lanscribe.engines import model_store
 from lanscribe.engines.base import Token
 from lanscribe.engines.embedded import EmbeddedEngine
 from lanscribe.engines.recognizer import Recognizer
+from lanscribe.engines.vad import VoiceDetector
 from lanscribe.errors import EngineFailed, EngineUnavailable
+from lanscribe.transcript import words_of as timed_words
 from tests.engines.conftest import BECKETT
 from tests.engines.driving import DEADLINE_S, drain, hear, text_of, words_of
 
@@ -52,6 +54,32 @@ def test_with_a_damaged_model_it_says_what_to_do(tmp_path: Path) -> None:
 
 def test_it_hears_every_word(embedded_engine: EmbeddedEngine, beckett: Samples) -> None:
     assert words_of(hear(embedded_engine, beckett)) == BECKETT
+
+
+def phrases_s(detector: VoiceDetector, samples: Samples) -> list[tuple[float, float]]:
+    """Where speech begins and ends, with no pause of 0.3 s in it."""
+    is_speech = np.array(detector.stream().probabilities(samples)) >= 0.5
+    blocks = np.flatnonzero(is_speech)
+    phrases = np.split(blocks, np.flatnonzero(np.diff(blocks) > 10) + 1)
+    return [(float(one[0]) * 0.032, float(one[-1] + 1) * 0.032) for one in phrases]
+
+
+def test_words_have_the_times_at_which_they_are_spoken(
+    embedded_engine: EmbeddedEngine, detector: VoiceDetector, beckett: Samples
+) -> None:
+    """Every phrase there is a sentence; words around a pause are known by its edges."""
+    shift_s = 3.21
+    silence = np.zeros(sample_count(shift_s), dtype=np.float32)
+    for lead_s, sound in ((0.0, beckett), (shift_s, np.concatenate([silence, beckett]))):
+        words = timed_words(hear(embedded_engine, sound, block_samples=sample_count(0.1)))
+        sentences = list(zip(words[::2], words[1::2], strict=True))
+        phrases = phrases_s(detector, beckett)
+        assert len(phrases) == len(sentences)
+        for (start_s, end_s), (first, last) in zip(phrases, sentences, strict=True):
+            assert first.start_s - lead_s == pytest.approx(start_s, abs=0.15)
+            assert last.end_s - lead_s == pytest.approx(end_s, abs=0.2)
+            assert first.end_s - first.start_s > 0.1
+            assert last.end_s - last.start_s > 0.2
 
 
 def test_what_nobody_says_has_no_text(

@@ -29,7 +29,7 @@ def words_of(units: list[Unit]) -> list[str]:
 def test_it_hears_what_is_said(moonshine: Moonshine, beckett: Samples) -> None:
     heard = moonshine.encode(features_of(moonshine, beckett))
     assert heard
-    units = moonshine.decode(heard)
+    units = moonshine.decode(heard).units
     assert words_of(units) == BECKETT
     assert all(unit.log_probability <= 0 for unit in units)
 
@@ -59,29 +59,29 @@ def test_a_guess_does_not_change_the_answer(
 ) -> None:
     heard = moonshine.encode(features_of(moonshine, beckett))
     assert heard
-    right = tokens_of(moonshine.decode(heard))
+    right = tokens_of(moonshine.decode(heard).units)
     guess = {
         "right": right,
         "half right": [*right[:5], 1234, *right[6:]],
         "wrong": [777] * 10,
         "too long": right * 3,
     }[kind]
-    assert tokens_of(moonshine.decode(heard, guess=guess)) == right
+    assert tokens_of(moonshine.decode(heard, guess=guess).units) == right
 
 
 def test_the_answer_continues_the_prefix(moonshine: Moonshine, beckett: Samples) -> None:
     heard = moonshine.encode(features_of(moonshine, beckett))
     assert heard
-    units = moonshine.decode(heard)
+    units = moonshine.decode(heard).units
     prefix = tokens_of(units[:4])
-    assert words_of(moonshine.decode(heard, prefix=prefix)) == words_of(units[4:])
+    assert words_of(moonshine.decode(heard, prefix=prefix).units) == words_of(units[4:])
 
 
 def test_an_answer_is_never_endless(moonshine: Moonshine) -> None:
     noise = np.random.default_rng(3).normal(0, 0.2, sample_count(4)).astype(np.float32)
     heard = moonshine.encode(features_of(moonshine, noise))
     assert heard
-    assert len(tokens_of(moonshine.decode(heard, prefix=[29_896] * 8))) <= 40
+    assert len(tokens_of(moonshine.decode(heard, prefix=[29_896] * 8).units)) <= 40
 
 
 def test_a_loop_is_noticed_and_a_refrain_is_not() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.engines.streaming import Agreement, Edge, Policy, Segmenter, Settled, Unit
+from lanscribe.engines.streaming import Agreement, Edge, Policy, Segmenter, Unit
 
 POLICY = Policy()
 SURE, UNSURE = -0.001, -3.0
@@ -29,8 +29,8 @@ def words(text: str, log_probability: float = SURE) -> list[Unit]:
     return [Unit((hash(one) % 30_000,), f" {one}", log_probability) for one in text.split()]
 
 
-def text(settled: Sequence[Settled]) -> str:
-    return "".join(one.unit.text for one in settled).strip()
+def text(settled: Sequence[Unit]) -> str:
+    return "".join(unit.text for unit in settled).strip()
 
 
 def test_speech_opens_and_silence_closes_a_segment() -> None:
@@ -140,19 +140,6 @@ def test_what_was_emitted_is_the_prefix_and_the_rest_is_kept() -> None:
     assert agreement.units == words("three", UNSURE)
 
 
-def test_a_word_keeps_the_time_at_which_it_turned_up() -> None:
-    agreement = Agreement(POLICY)
-    agreement.update(words("one"), 1.0)
-    agreement.update(words("one two"), 1.2)
-    assert [one.since_s for one in agreement.update(words("one two"), 2.0)] == [1.0, 1.2]
-
-
-def test_a_word_that_only_the_last_hypothesis_has_turned_up_at_no_known_time() -> None:
-    agreement = Agreement(POLICY)
-    agreement.update(words("one"), 1.0)
-    assert [one.since_s for one in agreement.finish(words("one two"), 1.2)] == [1.0, None]
-
-
 HYPOTHESES = st.lists(
     st.tuples(
         st.lists(st.sampled_from(["a", "b", "c", ".", ","]), max_size=8),
@@ -171,18 +158,16 @@ def test_emitted_text_only_grows_and_ends_as_the_final_text(
     """Whatever the model claims, as long as it continues what was emitted."""
     agreement = Agreement(POLICY)
     heard_s = 0.0
-    deltas: list[Settled] = []
+    deltas: list[Unit] = []
     for continuation, log_probability, step_s, is_quiet in hypotheses:
         heard_s += step_s
         units = words(" ".join(continuation), log_probability)
         settled = agreement.update(units, heard_s, is_quiet=is_quiet)
-        assert [one.unit for one in settled] == units[: len(settled)]
+        assert settled == units[: len(settled)]
         deltas += settled
-        assert agreement.emitted == [token for one in deltas for token in one.unit.tokens]
-        times = [one.since_s for one in settled if one.since_s is not None]
-        assert times == sorted(times)
+        assert agreement.emitted == [token for unit in deltas for token in unit.tokens]
     before = list(deltas)
     deltas += agreement.finish(words(" ".join(last)), heard_s)
     assert deltas[: len(before)] == before
-    assert [one.unit for one in deltas[len(before) :]] == words(" ".join(last))
+    assert deltas[len(before) :] == words(" ".join(last))
     assert agreement.units == []

@@ -40,8 +40,12 @@ def engine(server: Standin) -> Engine:
 
 def test_a_words_time_is_where_it_was_spoken(engine: Engine) -> None:
     tokens = hear(engine, spoken([0, 0, 7, 0, 0, 0, 8, 9]))
-    words = [(token.text, round(token.end_s, 3)) for token in tokens if token.text]
-    assert words == [("7", 0.24), (" 8", 0.56), (" 9", 0.64)]
+    words = [
+        (token.text, round(token.start_s or 0, 3), round(token.end_s, 3))
+        for token in tokens
+        if token.text
+    ]
+    assert words == [("7", 0.16, 0.24), (" 8", 0.48, 0.56), (" 9", 0.56, 0.64)]
 
 
 def test_a_token_without_text_tells_how_far_vllm_has_listened(engine: Engine) -> None:
