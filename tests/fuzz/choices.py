@@ -8,8 +8,10 @@ from typing import Any
 from lanscribe.events import Message
 
 _VALUES: list[Any] = [
-    None, True, False, 0, 1, 7, -1, 2**70, 1.5, 1e300, 24_000, "", "m", "AQD+/wMA", "AQ==", "server_vad",
-    "audio/pcmu", "audio/pcm", "g711_alaw", "pcm_f16le", "pcm_mulaw", "\ud800", "x" * 300, [], ["m"],
+    None, True, False, 0, 1, 7, -1, 2**70, 1.5, 1e300, 24_000, "", "m", "AQD+/wMA", "AQ==",
+    "server_vad",
+    "audio/pcmu", "audio/pcm", "g711_alaw", "pcm_f16le", "pcm_mulaw", "\ud800",
+    "x" * 300, [], ["m"],
     [[[]]], {}, {"type": "m"}, {"rate": 8000},
 ]  # fmt: skip
 _NO_JSON = [
