@@ -173,7 +173,7 @@ build_venv() {
 install_packages() {
   local quiet=(--quiet)
   if [[ -t 2 ]]; then quiet=(--progress-bar on); fi
-  say "installing requirements/$PINS.txt (about 90 MB, unless pip has them already)"
+  say "installing requirements/$PINS.txt (about 130 MB, unless pip has them already)"
   in_venv -m pip install "${quiet[@]}" --disable-pip-version-check --no-input \
     --require-hashes --only-binary :all: -r "$PROJECT/requirements/$PINS.txt" >&2 ||
     die "cannot install the packages" "pip says it above: most often no network, or no space" \

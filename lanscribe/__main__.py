@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -17,11 +18,13 @@ from lanscribe import (
     config,
     control,
     delay,
+    discovery,
     doctor,
     logs,
     network,
     plan_report,
     vllm_command,
+    wyoming_server,
 )
 from lanscribe.doorkeeper import configured_key
 from lanscribe.engines import chosen, load_engine
@@ -205,26 +208,51 @@ def _become_vllm(command: list[str], server: config.ServerSettings) -> NoReturn:
 
 async def _run(settings: config.Settings, doors: _Doors, log_file: Path | None) -> bool:
     """Listen at once, load the engine meanwhile, serve until a signal; whether to start again."""
-    gateway = Gateway(_with_own_name(settings))
+    settings = _with_own_name(settings)
+    gateway = Gateway(settings)
     server = make_server(gateway.app(), settings.limits, gateway.drain, doors.secure)
     stop_on_signals(server)
     wants_restart = _stop_to_restart(server)
+    is_ready = asyncio.Event()
+    async with (
+        wyoming_server.serving(gateway, settings) as wyoming_port,
+        _announced(settings, doors.plain, wyoming_port, is_ready),
+    ):
 
-    def ready(engine: Engine) -> None:
-        gateway.engine_loaded(engine)
-        if not server.should_exit:
-            print(_banner(settings.auth, doors, engine.describe(), log_file), flush=True)
+        def ready(engine: Engine) -> None:
+            gateway.engine_loaded(engine)
+            if not server.should_exit:
+                print(
+                    _banner(settings.auth, doors, wyoming_port, engine.describe(), log_file),
+                    flush=True,
+                )
+                is_ready.set()
 
-    serving = asyncio.create_task(server.serve([doors.plain]))
-    supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
-    try:
-        await asyncio.wait({serving, supplying}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        server.should_exit = True
-        await asyncio.wait({serving, supplying})
+        serving = asyncio.create_task(server.serve([doors.plain]))
+        supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
+        try:
+            await asyncio.wait({serving, supplying}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            server.should_exit = True
+            await asyncio.wait({serving, supplying})
     serving.result()
     supplying.result()
     return wants_restart.is_set()
+
+
+def _announced(
+    settings: config.Settings,
+    listener: socket.socket,
+    wyoming_port: int | None,
+    is_ready: asyncio.Event,
+) -> AbstractAsyncContextManager[None]:
+    """Tell the network of this server once it is ready, if that is wished."""
+    if not settings.discovery.enabled:
+        return nullcontext()
+    host, port = listener.getsockname()[:2]
+    is_for_others = settings.auth.mode != "key"  # see wyoming_server.check_peer
+    services = discovery.services(port, wyoming_port if is_for_others else None)
+    return discovery.announced(services, discovery.announced_addresses(host), is_ready)
 
 
 def _stop_to_restart(server: Server) -> asyncio.Event:
@@ -274,7 +302,11 @@ def _with_own_name(settings: config.Settings) -> config.Settings:
 
 
 def _banner(
-    auth: config.AuthSettings, doors: _Doors, engine: EngineInfo, log_file: Path | None
+    auth: config.AuthSettings,
+    doors: _Doors,
+    wyoming_port: int | None,
+    engine: EngineInfo,
+    log_file: Path | None,
 ) -> str:
     host, port = doors.plain.getsockname()[:2]
     hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]
@@ -282,6 +314,7 @@ def _banner(
     urls = [("ws", name, port) for name in hosts]
     if doors.secure:
         urls += [("wss", name, doors.secure.socket.getsockname()[1]) for name in hosts]
+    wyoming = [f"  wyoming    tcp://{network.url_host(hosts[0])}:{wyoming_port}"]
     return "\n".join(
         [
             f"lanscribe {__version__} is ready.",
@@ -289,6 +322,7 @@ def _banner(
                 f"  clients    {scheme}://{network.url_host(name)}:{number}/v1/realtime"
                 for scheme, name, number in urls
             ),
+            *(wyoming if wyoming_port else []),
             f"  health     http://{network.url_host(local)}:{port}/health",
             f"  access     {_access(auth, doors.has_key)}",
             f"  engine     {engine.name}, model {engine.model}"

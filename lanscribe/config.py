@@ -126,6 +126,22 @@ def _network(text: str) -> str:
     return text
 
 
+class WyomingSettings(_Table):
+    """The port for Home Assistant, at the address of server.host."""
+
+    enabled: bool = True
+    """Whether Home Assistant is served."""
+    port: int = Field(default=10300, ge=0, le=65535)
+    """The port for the Wyoming protocol; 0 lets the system choose."""
+
+
+class DiscoverySettings(_Table):
+    """How Home Assistant and apps find the server by themselves."""
+
+    enabled: bool = True
+    """Whether the server tells the network by multicast DNS where it is."""
+
+
 class AuthSettings(_Table):
     """Who may come in."""
 
@@ -150,6 +166,8 @@ class LimitSettings(_Table):
     """How long a new connection may take to send its request."""
     message_bytes: int = Field(default=16 * 2**20, ge=2**10, le=2**30)
     """The largest WebSocket message; a larger one closes the connection with 1009."""
+    upload_bytes: int = Field(default=2**30, ge=2**10, le=2**40)
+    """The largest upload, which is kept in the folder for temporary files while it is read."""
     waiting_audio_s: float = Field(default=300.0, ge=1, le=86_400)
     """Audio of one session that may wait for the engine; then its sender is slowed down."""
     idle_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
@@ -165,9 +183,9 @@ class LimitSettings(_Table):
     sessions_per_address: int = Field(default=0, ge=0, le=1000)
     """How many sessions one address may have; 0 is half of all, at least 2. Not on this machine."""
     messages_per_s: int = Field(default=1000, ge=10, le=1_000_000)
-    """How many messages a client may send in a second; ten times as many at once."""
+    """How many messages of a client are read in a second; ten times as many at once."""
     bytes_per_s: int = Field(default=32 * 2**20, ge=64_000, le=2**40)
-    """How much a client may send in a second; the default is 1000 times as fast as speech."""
+    """Bytes of a client that are read in a second; the default is 1000 times as fast as speech."""
     stop_timeout_s: float = Field(default=3.0, gt=0, le=60)
     """How long running sessions get for their last words when the server is stopped."""
 
@@ -200,6 +218,8 @@ class Settings(_Table):
     rollover: RolloverSettings = RolloverSettings()
     vllm: VllmSettings = VllmSettings()
     tls: TlsSettings = TlsSettings()
+    wyoming: WyomingSettings = WyomingSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     resume: ResumeSettings = ResumeSettings()

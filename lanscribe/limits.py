@@ -140,6 +140,9 @@ def address_group(address: str) -> str:
     return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))
 
 
+_MESSAGES_AT_ONCE_S = 10
+
+
 class Slots:
     """Counts running sessions against what the machine holds, and what one client may have."""
 
@@ -149,6 +152,14 @@ class Slots:
         self.taken = 0
         self._per_address = per_address or max(_LEAST_OF_AN_ADDRESS, capacity // 2)
         self._of_address: Counter[str] = Counter()
+
+    def has_room(self, address: str) -> bool:
+        """Whether `take` would succeed."""
+        return self.taken < self.capacity and not self._has_its_share(address)
+
+    def _has_its_share(self, address: str) -> bool:
+        count = self._of_address[address_group(address)]
+        return not _is_loopback(address) and count >= self._per_address
 
     @contextmanager
     def take(self, address: str = "127.0.0.1") -> Iterator[None]:
@@ -163,7 +174,7 @@ class Slots:
                 " later",
             )
         group = address_group(address)
-        if not _is_loopback(address) and self._of_address[group] >= self._per_address:
+        if self._has_its_share(address):
             raise LimitError(
                 "server_busy",
                 f"{self._of_address[group]} sessions of {address} run, as many as one address may"
@@ -182,22 +193,34 @@ class Slots:
 class TokenBucket:
     """Bounds a rate: so much a second, and so much at once after a quiet time."""
 
-    def __init__(self, rate_per_s: float, burst: float, now_s: float) -> None:
+    def __init__(self, rate_per_s: float, burst: float) -> None:
         self._rate_per_s = rate_per_s
         self._burst = burst
         self._balance = burst
-        self._then_s = now_s
+        self._then_s: float | None = None
 
     def take(self, amount: float, now_s: float) -> float:
         """Take `amount`; how many seconds to wait before the next, 0 while there is enough left.
 
-        The caller waits to slow a sender down, or refuses. An amount above the burst is a debt
-        like any other.
+        An amount above the burst is a debt like any other.
         """
-        earned = (now_s - self._then_s) * self._rate_per_s
+        then_s = now_s if self._then_s is None else self._then_s
         self._then_s = now_s
+        earned = (now_s - then_s) * self._rate_per_s
         self._balance = min(self._burst, self._balance + earned) - amount
         return max(0.0, -self._balance / self._rate_per_s)
+
+
+class Pace:
+    """How fast one client may send: beyond it, it is read later, and TCP slows it down."""
+
+    def __init__(self, messages_per_s: float, bytes_per_s: float, message_bytes: int) -> None:
+        self._messages = TokenBucket(messages_per_s, burst=_MESSAGES_AT_ONCE_S * messages_per_s)
+        self._bytes = TokenBucket(bytes_per_s, burst=max(bytes_per_s, message_bytes))
+
+    def wait_s(self, length: int, now_s: float) -> float:
+        """How long to wait after a message of that length; 0 for who keeps the pace."""
+        return max(self._messages.take(1, now_s), self._bytes.take(length, now_s))
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lanscribe.errors import AuthError, LimitError
 from lanscribe.limits import (
+    Pace,
     Slots,
     TokenBucket,
     address_group,
@@ -142,7 +143,7 @@ def test_what_counts_as_one_client(address: str, group: str) -> None:
 
 
 def test_a_bucket_lets_a_burst_through_and_then_the_rate() -> None:
-    bucket = TokenBucket(10, burst=5, now_s=100)
+    bucket = TokenBucket(10, burst=5)
     assert [bucket.take(1, now_s=100) for _ in range(5)] == [0] * 5
     assert bucket.take(1, now_s=100) == pytest.approx(0.1)
     assert bucket.take(1, now_s=100.1) == pytest.approx(0.1)
@@ -152,7 +153,7 @@ def test_a_bucket_lets_a_burst_through_and_then_the_rate() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 50)), min_size=1))
 def test_who_waits_as_told_never_exceeds_the_rate(steps: list[tuple[float, int]]) -> None:
-    bucket, now_s, total = TokenBucket(10, burst=20, now_s=0), 0.0, 0
+    bucket, now_s, total = TokenBucket(10, burst=20), 0.0, 0
     for pause_s, amount in steps:
         now_s += pause_s
         total += amount
@@ -235,3 +236,20 @@ def test_a_key_is_never_answered_as_a_subprotocol(offered: list[str], chosen: st
 )
 def test_whom_a_proxy_speaks_for(peer: str, forwarded_for: list[str], client: str | None) -> None:
     assert client_address(peer, forwarded_for, ["10.0.0.2", "172.16.0.0/16"]) == client
+
+
+def test_a_pace_bounds_messages_and_bytes() -> None:
+    pace = Pace(messages_per_s=10, bytes_per_s=1000, message_bytes=5000)
+    assert pace.wait_s(5000, now_s=0.0) == 0.0
+    assert pace.wait_s(500, now_s=0.0) == pytest.approx(0.5)
+    many = Pace(messages_per_s=10, bytes_per_s=1000, message_bytes=5000)
+    assert [many.wait_s(1, now_s=0.0) for _ in range(100)] == [0.0] * 100
+    assert many.wait_s(1, now_s=0.0) == pytest.approx(0.1)
+
+
+def test_room_is_what_take_goes_by() -> None:
+    slots = Slots(4, per_address=1)
+    assert slots.has_room("192.168.1.2")
+    with slots.take("192.168.1.2"):
+        assert not slots.has_room("192.168.1.2")
+        assert slots.has_room("192.168.1.3")
