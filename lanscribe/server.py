@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _LEAVING_S = 0.5
 """How long a session may take to end once its client has closed the socket."""
+_SUBPROTOCOL = "realtime"
 _NO_CLOSE = {1005, 1006}
 """What uvicorn says when a connection ends without a close frame that has a code."""
 
@@ -123,6 +124,7 @@ class Gateway:
         routes = [
             Route("/", self._greet),
             Route("/health", self._health),
+            Route("/healthz", self._health),  # Yap's name for it
             *self._rest.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))
@@ -156,7 +158,7 @@ class Gateway:
 
     async def _talk(self, make: MakeDialect, websocket: WebSocket) -> None:
         """Serve one WebSocket, whatever its protocol."""
-        await websocket.accept()
+        await websocket.accept(_subprotocol(websocket))
         query = websocket.query_params
         channel, dialect = WebSocketChannel(websocket), make(self.info, query)
         peer = websocket.client.host if websocket.client else "unknown"
@@ -273,3 +275,9 @@ class Gateway:
         if self._engine is None or self._loading:
             raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
+
+
+def _subprotocol(websocket: WebSocket) -> str | None:
+    """The one that OpenAI's clients in a browser insist on; there are no others."""
+    offered: list[str] = websocket.scope["subprotocols"]
+    return _SUBPROTOCOL if _SUBPROTOCOL in offered else None

@@ -63,6 +63,16 @@ class _HttpProtocol(H11Protocol):
         if self._handshake_timer and self.conn.their_state is not h11.IDLE:
             self._handshake_timer.cancel()
 
+    def _get_upgrade(self) -> bytes | None:
+        """Of several Connection lines uvicorn reads the last; all count (RFC 9110, section 5.3).
+
+        livekit's client of Mistral's protocol sends `Upgrade`, then `keep-alive`.
+        """
+        lines = [value for name, value in self.headers if name == b"connection"]
+        options = [option.strip().lower() for option in b",".join(lines).split(b",")]
+        upgrades = [value.lower() for name, value in self.headers if name == b"upgrade"]
+        return upgrades[-1] if upgrades and b"upgrade" in options else None
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._handshake_timer:
             self._handshake_timer.cancel()

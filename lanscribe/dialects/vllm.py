@@ -58,13 +58,13 @@ class VllmDialect:
         Frames are numbered with "seq", except those that are no part of the session's row:
         the greeting of a resumed connection, and an error that ends a connection.
         """
-        payload = _payload(event)
-        if payload is None:
+        told = payload(event)
+        if told is None:
             return []
         if not _is_apart(event):
             self._number += 1
-            payload["seq"] = self._number
-        return [json.dumps(payload, ensure_ascii=False, separators=(",", ":"))]
+            told["seq"] = self._number
+        return [json.dumps(told, ensure_ascii=False, separators=(",", ":"))]
 
 
 def _client_events(event: dict[str, Any]) -> list[ClientEvent]:
@@ -94,7 +94,8 @@ def _is_apart(event: ServerEvent) -> bool:
     return isinstance(event, SessionResumed)
 
 
-def _payload(event: ServerEvent) -> dict[str, Any] | None:
+def payload(event: ServerEvent) -> dict[str, Any] | None:
+    """What vLLM tells of an event, with its type; None for what it does not tell."""
     match event:
         case SessionCreated():
             return _greeting(event)
@@ -111,7 +112,7 @@ def _payload(event: ServerEvent) -> dict[str, Any] | None:
             return {
                 "type": "transcription.done",
                 "text": event.text,
-                "usage": _usage(event),
+                "usage": usage(event),
                 "duration_s": round(event.audio_s, 3),
                 "words": [
                     {
@@ -168,7 +169,8 @@ def _error(event: Failure) -> dict[str, Any]:
     return error
 
 
-def _usage(done: Done) -> dict[str, int]:
+def usage(done: Done) -> dict[str, int]:
+    """The tokens of an utterance, as vLLM counts them."""
     prompt_tokens = math.ceil(done.audio_s / _PROMPT_TOKEN_S)
     return {
         "prompt_tokens": prompt_tokens,
