@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanscribe.dialects import WEBSOCKET_PATHS
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.errors import CODES, ProtocolError
 from tests.conftest import PROJECT_DIR
@@ -113,6 +114,13 @@ def test_every_message_of_a_channel_is_in_one_operation() -> None:
         for channel, content in document()["channels"].items()
         for name in content["messages"]
     }
+
+
+def test_every_path_is_in_the_document() -> None:
+    channels = document()["channels"].values()
+    paths = {channel["address"] for channel in channels}
+    paths |= {path for channel in channels for path in channel.get("x-also-at", [])}
+    assert paths == set(WEBSOCKET_PATHS)
 
 
 def test_the_codes_are_those_of_the_error_tree() -> None:

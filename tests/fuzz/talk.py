@@ -174,8 +174,11 @@ def talk(data: bytes) -> None:
 @cache
 def channels(path: str) -> tuple[str, ...]:
     """The channels of docs/asyncapi.yaml at that path."""
-    all_channels = document()["channels"].items()
-    return tuple(name for name, content in all_channels if content["address"] == path)
+    return tuple(
+        name
+        for name, content in document()["channels"].items()
+        if path in (content["address"], *content.get("x-also-at", []))
+    )
 
 
 @cache

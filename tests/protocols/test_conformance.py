@@ -186,8 +186,10 @@ def test_what_lasts_too_long_is_told_and_closed(
             relay.check(driver.name)
         return relay.lines[0]
 
-    for driver in OVER_WEBSOCKET:
-        line = asyncio.run(converse(driver))
+    async def converse_in_all() -> list[Line]:
+        return await asyncio.gather(*(converse(driver) for driver in OVER_WEBSOCKET))
+
+    for driver, line in zip(OVER_WEBSOCKET, asyncio.run(converse_in_all()), strict=True):
         told = [message for sender, message in line.said if sender == "server"]
         assert line.close_code == CODES[code].close_code, driver.name
         assert is_error(told[-1]), (driver.name, told[-1])
