@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from lanscribe.audio import Samples, pcm16_to_samples
 from lanscribe.errors import ProtocolError
 from lanscribe.events import Message
 
@@ -86,6 +87,16 @@ def base64_bytes(text: str) -> bytes:
     except ValueError as error:
         raise ProtocolError(
             "invalid_audio", f"the audio is not base64: {error}; expected base64 of raw PCM"
+        ) from error
+
+
+def pcm16_samples(data: bytes) -> Samples:
+    """16-bit little-endian PCM, 16 kHz, mono, as samples, shape (n,)."""
+    try:
+        return pcm16_to_samples(data)
+    except ValueError as error:
+        raise ProtocolError(
+            "invalid_audio", f"{error}; expected 16-bit little-endian PCM, 16 kHz, mono"
         ) from error
 
 

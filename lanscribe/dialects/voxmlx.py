@@ -8,10 +8,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lanscribe.audio import pcm16_to_samples
-from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, flag, text, unknown
+from lanscribe.dialects.fields import (
+    Fields,
+    base64_bytes,
+    decode_object,
+    flag,
+    pcm16_samples,
+    text,
+    unknown,
+)
 from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import ProtocolError
 from lanscribe.events import (
     AppendAudio,
     Cancel,
@@ -66,14 +72,7 @@ class VoxmlxDialect:
 
 def _append(event: Fields) -> Sequence[ClientEvent]:
     data = base64_bytes(text(event, "audio"))
-    if not data:
-        return []
-    try:
-        return [Commit(is_final=False), AppendAudio(pcm16_to_samples(data))]
-    except ValueError as error:
-        raise ProtocolError(
-            "invalid_audio", f"{error}; expected 16-bit little-endian PCM, 16 kHz, mono"
-        ) from error
+    return [Commit(is_final=False), AppendAudio(pcm16_samples(data))] if data else []
 
 
 def _payload(event: ServerEvent) -> dict[str, Any] | None:

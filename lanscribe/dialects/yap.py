@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from lanscribe.audio import Samples, pcm16_to_samples
 from lanscribe.dialects import fields
 from lanscribe.dialects.fields import Fields
 from lanscribe.dialects.vllm import payload as vllm_payload
@@ -139,7 +138,7 @@ class YapDialect:
 
     def _append(self, payload: Fields) -> list[ClientEvent]:
         self._require_open("audio")
-        samples = _samples(fields.base64_bytes(fields.text(payload, "audio")))
+        samples = fields.pcm16_samples(fields.base64_bytes(fields.text(payload, "audio")))
         return [*self._mended(), AppendAudio(samples)]
 
     def _start_request(self) -> list[ClientEvent]:
@@ -208,15 +207,6 @@ def _identifier(envelope: Fields, name: str) -> str:
     if not identifier:
         raise ProtocolError("invalid_event", f"got an empty {name!r}; expected a name of your own")
     return identifier
-
-
-def _samples(audio: bytes) -> Samples:
-    try:
-        return pcm16_to_samples(audio)
-    except ValueError as error:
-        raise ProtocolError(
-            "invalid_audio", f"{error}; expected 16-bit little-endian PCM, 16 kHz, mono"
-        ) from error
 
 
 def _ids_of(utterance: Utterance) -> _Ids:
