@@ -153,7 +153,6 @@ VALUES = st.sampled_from(
         False,
         0,
         7,
-        -1,
         2**70,
         1.5,
         "",
