@@ -15,13 +15,15 @@ die() {
 
 usage() {
   cat <<'TEXT'
-usage: bash serve.sh [--port N] [--model base-en|tiny-en] [more flags]
+usage: bash serve.sh [--port N] [--model base-en|tiny-en] [--auth lan|key|open]
+                     [--tls-cert FILE --tls-key FILE] [more flags]
        bash serve.sh --direct [--port N] [--host H] [--max-model-len N]
                               [--gpu-memory-utilization F] [more flags of vLLM's]
        bash serve.sh stop|restart|status [--port N]
 
 Runs lanscribe until Ctrl-C. First: bash setup.sh. Without flags it listens on port 8000 of all
-addresses of this machine, for the home network only. config/lanscribe.toml has every setting.
+addresses of this machine, for the home network, and for who has the key in config/key.
+config/lanscribe.toml has every setting.
 On an NVIDIA card vLLM is started beside it, and again if it fails; logs/vllm.log has its words.
 
   --direct             vLLM's own server for the network, without lanscribe in front of it

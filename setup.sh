@@ -7,9 +7,7 @@ set -euo pipefail
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 VENV="$PROJECT/.venv"
 NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary files the same again
-PYTHON=""
-PINS=embedded
-MODEL=""
+PYTHON="" PINS=embedded MODEL=""
 VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # what lanscribe.vllm_setup makes of the NVIDIA card; where its model is
 TASK=set_up
 DOCTOR_FLAG=""
@@ -175,7 +173,7 @@ build_venv() {
 install_packages() {
   local quiet=(--quiet)
   if [[ -t 2 ]]; then quiet=(--progress-bar on); fi
-  say "installing requirements/$PINS.txt (about 90 MB, unless pip has them already)"
+  say "installing requirements/$PINS.txt (about 130 MB, unless pip has them already)"
   in_venv -m pip install "${quiet[@]}" --disable-pip-version-check --no-input \
     --require-hashes --only-binary :all: -r "$PROJECT/requirements/$PINS.txt" >&2 ||
     die "cannot install the packages" "pip says it above: most often no network, or no space" \
@@ -228,6 +226,8 @@ set_up() {
   find_python
   take_turn
   venv_is_sound || build_venv
+  [[ -e $PROJECT/config/key ]] || { in_venv -m lanscribe.keys make && CHANGED=yes; } ||
+    die "cannot make a key" "see the line above" "mend that, then: bash setup.sh"
   put_model_in_place
   set_up_voxtral
   doctor "$VENV/bin/python" --only gpu --only portaudio >&2 || warn "see the lines above"

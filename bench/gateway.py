@@ -17,10 +17,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -30,12 +31,19 @@ from lanscribe.engines.fake import spoken
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 CHUNK_S = 0.08
 CLOCK_TICKS_HZ = os.sysconf("SC_CLK_TCK")
-CHUNK = json.dumps(
-    {
-        "type": "input_audio_buffer.append",
-        "audio": base64.b64encode(samples_to_pcm16(spoken([1]))).decode(),
-    }
+AUDIO = base64.b64encode(samples_to_pcm16(spoken([1]))).decode()
+CHUNK = json.dumps({"type": "input_audio_buffer.append", "audio": AUDIO})
+OPENING = (
+    json.dumps({"type": "session.update", "model": "fake-numbers"}),
+    json.dumps({"type": "input_audio_buffer.commit"}),
 )
+GATEWAY = [sys.executable, "-m", "lanscribe", "serve", "--engine", "fake", "--host", "127.0.0.1"]
+GATEWAY += ["--port", "0", "--log-level", "warning", "--log-file", ""]
+APART = {
+    "LANSCRIBE_WYOMING_PORT": "0",
+    "LANSCRIBE_DISCOVERY_ENABLED": "false",
+}
+"""So that it stands in nobody's way."""
 ECHO_SERVER = """
 import asyncio
 from websockets.asyncio.server import serve
@@ -44,7 +52,8 @@ async def echo(connection):
         await connection.send(message)
 async def main():
     async with serve(echo, "127.0.0.1", 0, compression=None) as server:
-        print(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime", flush=True)
+        port = server.sockets[0].getsockname()[1]
+        print(f"ws://127.0.0.1:{port}/v1/realtime\\n  stop", flush=True)
         await server.serve_forever()
 asyncio.run(main())
 """
@@ -58,79 +67,123 @@ class Round:
     cpu_us_per_chunk: float
 
 
+class Line(Protocol):
+    """A connection in the middle of an utterance."""
+
+    async def exchange(self) -> None:
+        """Send a chunk and wait for what answers it."""
+
+    async def close(self) -> None:
+        """Leave."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A server to measure: its command line, and how to connect, given what it prints."""
+
+    command: list[str]
+    open: Callable[[str], Awaitable[Line]]
+
+
+class WebSocketLine:
+    """One that sends the same text frame again and again."""
+
+    def __init__(self, connection: ClientConnection, chunk: str) -> None:
+        self._connection = connection
+        self._chunk = chunk
+
+    async def exchange(self) -> None:
+        """A frame there, a frame back."""
+        await self._connection.send(self._chunk)
+        await self._connection.recv()
+
+    async def close(self) -> None:
+        """Close the WebSocket."""
+        await self._connection.close()
+
+
+async def open_line(
+    banner: str, path: str = "/v1/realtime", opening: Sequence[str] = OPENING, chunk: str = CHUNK
+) -> Line:
+    """Connect, say `opening` and one chunk; an echo sends the same messages back."""
+    url = re.search(r"ws://[^/\s]+", banner)
+    assert url is not None
+    connection = await connect(url[0] + path, compression=None)
+    for message in (*opening, chunk):
+        await connection.send(message)
+    while "delta" not in (answer := str(await connection.recv())) and answer != chunk:
+        pass
+    return WebSocketLine(connection, chunk)
+
+
+ECHO = Subject([sys.executable, "-c", ECHO_SERVER], open_line)
+
+
 async def main() -> None:
     """Measure both servers in turn and print the table."""
-    options = _options()
-    gateway = [sys.executable, "-m", "lanscribe", "serve", "--engine", "fake"]
-    gateway += ["--host", "127.0.0.1", "--port", "0", "--log-level", "warning", "--log-file", ""]
-    commands = {"bare echo": [sys.executable, "-c", ECHO_SERVER], "gateway": gateway}
-    rounds: dict[str, list[Round]] = {name: [] for name in commands}
+    await compare({"bare echo": ECHO, "gateway": Subject(GATEWAY, open_line)}, __doc__)
+
+
+async def compare(subjects: Mapping[str, Subject], description: str | None) -> None:
+    """Measure each in turn, round after round, and print the table."""
+    options = _options(description)
+    rounds: dict[str, list[Round]] = {name: [] for name in subjects}
     for _ in range(options.rounds):
-        for name, command in commands.items():
-            rounds[name].append(await _measure(command, options.streams, options.seconds))
+        for name, subject in subjects.items():
+            rounds[name].append(await _measure(subject, options.streams, options.seconds))
     _print(rounds, options.streams)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def _options(description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--streams", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 
 
-async def _measure(command: list[str], streams: int, seconds: float) -> Round:
-    async with _server(command) as (pid, url):
-        connections = [await _open(url) for _ in range(streams)]
+async def _measure(subject: Subject, streams: int, seconds: float) -> Round:
+    async with _server(subject.command) as (pid, banner):
+        lines = [await subject.open(banner) for _ in range(streams)]
         before = _cpu_s(pid)
         chunks = round(seconds / CHUNK_S)
         latencies = await asyncio.gather(
-            *(_stream(one, chunks, number / streams) for number, one in enumerate(connections))
+            *(_stream(one, chunks, number / streams) for number, one in enumerate(lines))
         )
         cpu_s = _cpu_s(pid) - before
-        for connection in connections:
-            await connection.close()
+        for line in lines:
+            await line.close()
     flat = [latency * 1000 for stream in latencies for latency in stream]
     return Round(flat, cpu_s / (chunks * streams) * 1e6)
 
 
 @asynccontextmanager
 async def _server(command: list[str]) -> AsyncIterator[tuple[int, str]]:
+    """Its process id, and what it printed until it was ready."""
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=PROJECT_DIR, stdout=subprocess.PIPE
+        *command, cwd=PROJECT_DIR, env=os.environ | APART, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
-    url = None
-    while url is None:
-        url = re.search(rb"ws://\S+", await process.stdout.readline())
+    banner = ""
+    while "  stop" not in banner:
+        banner += (await process.stdout.readline()).decode()
     try:
-        yield process.pid, url[0].decode()
+        yield process.pid, banner
     finally:
         process.terminate()
         await process.wait()
 
 
-async def _open(url: str) -> ClientConnection:
-    """A connection in the middle of an utterance; the echo answers the same three messages."""
-    connection = await connect(url, compression=None)
-    await connection.send(json.dumps({"type": "session.update", "model": "fake-numbers"}))
-    await connection.send(json.dumps({"type": "input_audio_buffer.commit"}))
-    await connection.send(CHUNK)
-    await connection.recv()
-    while '"delta"' not in (answer := str(await connection.recv())) and answer != CHUNK:
-        pass
-    return connection
-
-
-async def _stream(connection: ClientConnection, chunks: int, phase: float) -> list[float]:
+async def _stream(line: Line, chunks: int, phase: float) -> list[float]:
     """Send a chunk each 80 ms, `phase` of one later; seconds from each chunk to its answer."""
     latencies = []
     start = time.monotonic() + phase * CHUNK_S
     for number in range(chunks):
         await asyncio.sleep(start + number * CHUNK_S - time.monotonic())
         sent = time.monotonic()
-        await connection.send(CHUNK)
-        await connection.recv()
+        await line.exchange()
         latencies.append(time.monotonic() - sent)
     return latencies
 

@@ -5,8 +5,11 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,17 +18,21 @@ from lanscribe import (
     config,
     control,
     delay,
+    discovery,
     doctor,
     logs,
     network,
     plan_report,
     vllm_command,
+    wyoming_server,
 )
+from lanscribe.doorkeeper import configured_key
 from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ConfigError, LanscribeError
 from lanscribe.server import Gateway
-from lanscribe.transport import Server, bind, make_server, stop_on_signals
+from lanscribe.tls import server_context
+from lanscribe.transport import SecureListener, Server, bind, make_server, stop_on_signals
 from lanscribe.vllm_service import VllmService
 
 log = logging.getLogger("lanscribe")
@@ -33,6 +40,10 @@ log = logging.getLogger("lanscribe")
 _FLAGS = {
     "host": "server.host",
     "port": "server.port",
+    "auth": "auth.mode",
+    "tls_cert": "tls.cert",
+    "tls_key": "tls.key",
+    "tls_port": "tls.port",
     "engine": "engine.name",
     "model": "engine.model",
     "sessions": "engine.sessions",
@@ -57,17 +68,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if tool := _TOOLS.get(options.command):
         return tool(options)
     try:
-        settings = _settings(options)
+        return _obey(options, _settings(options))
     except ConfigError as error:
         print(f"lanscribe: {error.public_message}", file=sys.stderr)
         return 2
+
+
+def _obey(options: argparse.Namespace, settings: config.Settings) -> int:
     if options.command == "print-env":
         print("\n".join(config.environment_lines(settings)))
         return 0
+    if options.rest is not None:
+        return _serve_directly(settings, options.rest)
+    has_key = configured_key(settings.auth) is not None
+    context = server_context(settings.tls)
     if options.command == "check-config":
         print("the settings are valid")
         return 0
-    return _serve_directly(settings, options.rest) if options.rest is not None else _serve(settings)
+    return _serve(settings, context, has_key)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -119,32 +137,51 @@ def _settings(options: argparse.Namespace) -> config.Settings:
     return config.load(file=file, environ=os.environ, flags=flags)
 
 
-def _serve(settings: config.Settings) -> int:
-    try:
-        listener = bind(settings.server.host, settings.server.port)
-    except OSError as error:
-        address = f"{settings.server.host}:{settings.server.port}"
-        print(
-            f"lanscribe: cannot listen on {address}: {error.strerror}; end what runs there,"
-            " or choose another with --port or --host",
-            file=sys.stderr,
-        )
+def _serve(settings: config.Settings, context: ssl.SSLContext | None, has_key: bool) -> int:
+    host = settings.server.host
+    listener = _listen(host, settings.server.port, "--port or --host")
+    if listener is None:
         return 1
+    secure = None
+    if context:
+        secure_socket = _listen(host, settings.tls.port, "--tls-port or --host")
+        if secure_socket is None:
+            return 1
+        secure = SecureListener(secure_socket, context)
     log_file = logs.set_up(settings.log)
-    host, port = listener.getsockname()[:2]
-    try:
-        with control.recorded("gateway", host, port):
-            is_restart = asyncio.run(_run(settings, listener, log_file))
-    except ConfigError as error:
-        print(f"lanscribe: {error.public_message}", file=sys.stderr)
-        return 2
-    except LanscribeError as error:
-        log.error("%s", error.public_message)
-        return 1
+    with control.recorded("gateway", *listener.getsockname()[:2]):
+        try:
+            is_restart = asyncio.run(_run(settings, _Doors(listener, secure, has_key), log_file))
+        except ConfigError:
+            raise
+        except LanscribeError as error:
+            log.error("%s", error.public_message)
+            return 1
     if is_restart:
         log.info("starting again")
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """Where to listen, and whether there is a key for strangers."""
+
+    plain: socket.socket
+    secure: SecureListener | None
+    has_key: bool
+
+
+def _listen(host: str, port: int, flags: str) -> socket.socket | None:
+    try:
+        return bind(host, port)
+    except OSError as error:
+        print(
+            f"lanscribe: cannot listen on {host}:{port}: {error.strerror}; end what runs there,"
+            f" or choose another with {flags}",
+            file=sys.stderr,
+        )
+        return None
 
 
 def _serve_directly(settings: config.Settings, flags: Sequence[str]) -> int:
@@ -169,28 +206,53 @@ def _become_vllm(command: list[str], server: config.ServerSettings) -> NoReturn:
     os.execve(command[0], command, environment)
 
 
-async def _run(settings: config.Settings, listener: socket.socket, log_file: Path | None) -> bool:
+async def _run(settings: config.Settings, doors: _Doors, log_file: Path | None) -> bool:
     """Listen at once, load the engine meanwhile, serve until a signal; whether to start again."""
-    gateway = Gateway(_with_own_name(settings))
-    server = make_server(gateway.app(), settings.limits, gateway.drain)
+    settings = _with_own_name(settings)
+    gateway = Gateway(settings)
+    server = make_server(gateway.app(), settings.limits, gateway.drain, doors.secure)
     stop_on_signals(server)
     wants_restart = _stop_to_restart(server)
+    is_ready = asyncio.Event()
+    async with (
+        wyoming_server.serving(gateway, settings) as wyoming_port,
+        _announced(settings, doors.plain, wyoming_port, is_ready),
+    ):
 
-    def ready(engine: Engine) -> None:
-        gateway.engine_loaded(engine)
-        if not server.should_exit:
-            print(_banner(listener, engine.describe(), log_file), flush=True)
+        def ready(engine: Engine) -> None:
+            gateway.engine_loaded(engine)
+            if not server.should_exit:
+                print(
+                    _banner(settings.auth, doors, wyoming_port, engine.describe(), log_file),
+                    flush=True,
+                )
+                is_ready.set()
 
-    serving = asyncio.create_task(server.serve([listener]))
-    supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
-    try:
-        await asyncio.wait({serving, supplying}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        server.should_exit = True
-        await asyncio.wait({serving, supplying})
+        serving = asyncio.create_task(server.serve([doors.plain]))
+        supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
+        try:
+            await asyncio.wait({serving, supplying}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            server.should_exit = True
+            await asyncio.wait({serving, supplying})
     serving.result()
     supplying.result()
     return wants_restart.is_set()
+
+
+def _announced(
+    settings: config.Settings,
+    listener: socket.socket,
+    wyoming_port: int | None,
+    is_ready: asyncio.Event,
+) -> AbstractAsyncContextManager[None]:
+    """Tell the network of this server once it is ready, if that is wished."""
+    if not settings.discovery.enabled:
+        return nullcontext()
+    host, port = listener.getsockname()[:2]
+    is_for_others = settings.auth.mode != "key"  # see wyoming_server.check_peer
+    services = discovery.services(port, wyoming_port if is_for_others else None)
+    return discovery.announced(services, discovery.announced_addresses(host), is_ready)
 
 
 def _stop_to_restart(server: Server) -> asyncio.Event:
@@ -239,21 +301,46 @@ def _with_own_name(settings: config.Settings) -> config.Settings:
     return settings.model_copy(update={"auth": auth})
 
 
-def _banner(listener: socket.socket, engine: EngineInfo, log_file: Path | None) -> str:
-    host, port = listener.getsockname()[:2]
+def _banner(
+    auth: config.AuthSettings,
+    doors: _Doors,
+    wyoming_port: int | None,
+    engine: EngineInfo,
+    log_file: Path | None,
+) -> str:
+    host, port = doors.plain.getsockname()[:2]
     hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]
     local = hosts[0] if host not in {"0.0.0.0", "::"} else "127.0.0.1"
+    urls = [("ws", name, port) for name in hosts]
+    if doors.secure:
+        urls += [("wss", name, doors.secure.socket.getsockname()[1]) for name in hosts]
+    wyoming = [f"  wyoming    tcp://{network.url_host(hosts[0])}:{wyoming_port}"]
     return "\n".join(
         [
             f"lanscribe {__version__} is ready.",
-            *(f"  clients    ws://{network.url_host(name)}:{port}/v1/realtime" for name in hosts),
+            *(
+                f"  clients    {scheme}://{network.url_host(name)}:{number}/v1/realtime"
+                for scheme, name, number in urls
+            ),
+            *(wyoming if wyoming_port else []),
             f"  health     http://{network.url_host(local)}:{port}/health",
+            f"  access     {_access(auth, doors.has_key)}",
             f"  engine     {engine.name}, model {engine.model}"
             f" ({', '.join(engine.languages)}), {engine.capacity} sessions at once",
             f"  log        {log_file or 'none'}",
             "  stop       Ctrl-C",
         ]
     )
+
+
+def _access(auth: config.AuthSettings, has_key: bool) -> str:
+    """Who may come in; never the key itself, for the banner is kept by whoever runs this."""
+    place = "the settings" if auth.key.get_secret_value() else auth.key_file
+    if auth.mode == "open":
+        return "anybody who can reach it"
+    if auth.mode == "key":
+        return f"only with the key in {place}"
+    return f"the home network{f'; others with the key in {place}' if has_key else ''}"
 
 
 if __name__ == "__main__":

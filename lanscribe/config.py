@@ -6,24 +6,36 @@ config/lanscribe.toml, config/local.toml, the environment (LANSCRIBE_TABLE_KEY) 
 command line.
 """
 
+import dataclasses
 import difflib
 import json
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from lanscribe.errors import ConfigError
 
+HIDDEN_KEY = "# LANSCRIBE_AUTH_KEY is set and not shown"
+"""What stands for the key where settings are printed."""
+_LISTS = {"hostnames", "proxies"}
+"""The settings, all in [auth], that are lists."""
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DEFAULT_FILES = (PROJECT_DIR / "config/lanscribe.toml", PROJECT_DIR / "config/local.toml")
 ENV_PREFIX = "LANSCRIBE_"
 CLIENT_VARIABLES = frozenset({"LANSCRIBE_URL", "LANSCRIBE_API_KEY"})
 """Variables of the terminal clients, which are no settings of the server."""
+ALIASES = {
+    "VOXTRAL_API_KEY": "auth.key",
+    "MAX_CONCURRENT_CONNECTIONS": "engine.sessions",
+    "WS_MAX_CONNECTION_DURATION_S": "limits.session_s",
+}
+"""Variables of another name, for who comes from another server; LANSCRIBE_* overrules them."""
 
 
 class _Table(BaseModel):
@@ -56,6 +68,10 @@ class RolloverSettings(_Table):
     """How long it has to be quiet to be a pause."""
     overlap_s: float = Field(default=4.0, ge=0.5, le=60)
     """Audio that is heard again when there was no pause; repeated words are left out."""
+    idle_s: float = Field(default=10.0, ge=3, le=86_400)
+    """How long it has to be silent, by the level, before the engine is let go."""
+    pre_roll_s: float = Field(default=1.0, ge=0.2, le=10)
+    """Audio from before the next sound that the engine hears with it."""
     rut_s: float = Field(default=16.0, ge=2, le=3600)
     """Speech without a single word after which the engine session is given up."""
     stall_s: float = Field(default=20.0, ge=0.1, le=3600)
@@ -98,13 +114,51 @@ class ServerSettings(_Table):
     """The port for HTTP and WebSocket; 0 lets the system choose."""
 
 
+class TlsSettings(_Table):
+    """The same over TLS, on a port of its own, when there is a certificate."""
+
+    cert: str = ""
+    """The certificate with its chain, PEM, relative to the project; empty is no TLS."""
+    key: str = ""
+    """The certificate's private key, PEM without a passphrase, relative to the project."""
+    port: int = Field(default=8443, ge=0, le=65535)
+    """The port for HTTPS and secure WebSocket; 0 lets the system choose."""
+
+
+def _network(text: str) -> str:
+    ip_network(text, strict=False)
+    return text
+
+
+class WyomingSettings(_Table):
+    """The port for Home Assistant, at the address of server.host."""
+
+    enabled: bool = True
+    """Whether Home Assistant is served."""
+    port: int = Field(default=10300, ge=0, le=65535)
+    """The port for the Wyoming protocol; 0 lets the system choose."""
+
+
+class DiscoverySettings(_Table):
+    """How Home Assistant and apps find the server by themselves."""
+
+    enabled: bool = True
+    """Whether the server tells the network by multicast DNS where it is."""
+
+
 class AuthSettings(_Table):
     """Who may come in."""
 
-    mode: Literal["lan", "open"] = "lan"
-    """lan: addresses of the home network, no other web page's; open: anybody who can reach it."""
+    mode: Literal["lan", "key", "open"] = "lan"
+    """lan: the home network, and who has the key; key: only who has it; open: anybody."""
+    key: SecretStr = SecretStr("")
+    """The key itself; empty takes the one in key_file."""
+    key_file: str = "config/key"
+    """The file with the key, relative to the project; setup.sh makes it."""
     hostnames: tuple[str, ...] = ()
     """Names, besides localhost and *.local, by which the server may be addressed in lan mode."""
+    proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    """Addresses and networks of proxies whose X-Forwarded-For is believed."""
 
 
 class LimitSettings(_Table):
@@ -116,6 +170,8 @@ class LimitSettings(_Table):
     """How long a new connection may take to send its request."""
     message_bytes: int = Field(default=16 * 2**20, ge=2**10, le=2**30)
     """The largest WebSocket message; a larger one closes the connection with 1009."""
+    upload_bytes: int = Field(default=2**30, ge=2**10, le=2**40)
+    """The largest upload, which is kept in the folder for temporary files while it is read."""
     waiting_audio_s: float = Field(default=300.0, ge=1, le=86_400)
     """Audio of one session that may wait for the engine; then its sender is slowed down."""
     idle_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
@@ -128,6 +184,12 @@ class LimitSettings(_Table):
     """How long a closing connection is waited for."""
     session_s: float = Field(default=0.0, ge=0, le=31_536_000)
     """The longest that a session may last; 0 sets no bound."""
+    sessions_per_address: int = Field(default=0, ge=0, le=1000)
+    """How many sessions one address may have; 0 is half of all, at least 2. Not on this machine."""
+    messages_per_s: int = Field(default=1000, ge=10, le=1_000_000)
+    """How many messages of a client are read in a second; ten times as many at once."""
+    bytes_per_s: int = Field(default=32 * 2**20, ge=64_000, le=2**40)
+    """Bytes of a client that are read in a second; the default is 1000 times as fast as speech."""
     stop_timeout_s: float = Field(default=3.0, gt=0, le=60)
     """How long running sessions get for their last words when the server is stopped."""
 
@@ -159,6 +221,9 @@ class Settings(_Table):
     engine: EngineSettings = EngineSettings()
     rollover: RolloverSettings = RolloverSettings()
     vllm: VllmSettings = VllmSettings()
+    tls: TlsSettings = TlsSettings()
+    wyoming: WyomingSettings = WyomingSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     resume: ResumeSettings = ResumeSettings()
@@ -173,6 +238,8 @@ class _Layer:
     values: Mapping[str, Any]
     is_text: bool
     """Whether the values are strings still to be parsed, as in the environment."""
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What a setting is called there, where that is not table.key."""
 
 
 def load(
@@ -189,6 +256,7 @@ def load(
     """
     layers = [
         *(_file_layer(path) for path in _files(file)),
+        _alias_layer(environ or {}),
         _environment_layer(environ or {}),
         _flag_layer(flags or {}),
     ]
@@ -210,12 +278,18 @@ def documented_keys() -> Iterator[tuple[str, str, str]]:
 
 
 def environment_lines(settings: Settings) -> list[str]:
-    """The settings as shell assignments that can be sourced."""
+    """The settings as shell assignments that can be sourced, without the key."""
     values = settings.model_dump(mode="json")
-    return [
+    lines = [
         f"{ENV_PREFIX}{table}_{key}".upper() + "=" + shlex.quote(_as_text(values[table][key]))
         for table, key, _ in documented_keys()
+        if not _is_secret(table, key)
     ]
+    return [*lines, HIDDEN_KEY] if settings.auth.key.get_secret_value() else lines
+
+
+def _is_secret(*path: str) -> bool:
+    return path == ("auth", "key")
 
 
 def _files(file: Path | None) -> Sequence[Path]:
@@ -239,6 +313,13 @@ def _environment_layer(environ: Mapping[str, str]) -> _Layer:
             table, _, key = name.removeprefix(ENV_PREFIX).lower().partition("_")
             values.setdefault(table, {})[key] = value
     return _Layer("environment", values, is_text=True)
+
+
+def _alias_layer(environ: Mapping[str, str]) -> _Layer:
+    given = {name: setting for name, setting in ALIASES.items() if environ.get(name)}
+    values = _flag_layer({setting: environ[name] for name, setting in given.items()}).values
+    names = {setting: name for name, setting in given.items()}
+    return _Layer("environment", values, is_text=True, names=names)
 
 
 def _flag_layer(flags: Mapping[str, str]) -> _Layer:
@@ -266,10 +347,10 @@ def _validated(layer: _Layer) -> dict[str, dict[str, Any]]:
 def _parsed_lists(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The same values with those of list settings, separated by commas, as lists."""
     parsed = {table: dict(table_values) for table, table_values in values.items()}
-    hostnames = parsed.get("auth", {}).get("hostnames")
-    if hostnames is not None:
-        parts = [part.strip() for part in hostnames.split(",")]
-        parsed["auth"]["hostnames"] = [part for part in parts if part]
+    auth = parsed.get("auth", {})
+    for key in _LISTS & auth.keys():
+        parts = [part.strip() for part in auth[key].split(",")]
+        auth[key] = [part for part in parts if part]
     return parsed
 
 
@@ -278,12 +359,14 @@ def _explain(layer: _Layer, error: Any) -> str:
     path = [str(part) for part in error["loc"]]
     name = ".".join(path)
     if layer.source == "environment":
-        name = f"{ENV_PREFIX}{'_'.join(path[:2])}".upper()
+        variable = f"{ENV_PREFIX}{'_'.join(path[:2])}".upper()
+        name = layer.names.get(name, variable)
     if error["type"] == "extra_forbidden":
         return f"{layer.source}: {name}: no such setting; {_suggestion(path)}"
     expected = str(error["msg"]).replace("Input should be", "it should be")
     expected = expected.replace("an object", "a table")
-    return f"{layer.source}: {name}: got {error['input']!r}; {expected}{_documentation(path)}"
+    got = "a value that is not shown" if _is_secret(*path[:2]) else repr(error["input"])
+    return f"{layer.source}: {name}: got {got}; {expected}{_documentation(path)}"
 
 
 def _suggestion(path: Sequence[str]) -> str:

@@ -17,12 +17,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Protocol
 
+from lanscribe import reasons
 from lanscribe.audio import duration_s
 from lanscribe.changes import Changes
 from lanscribe.config import LimitSettings, ResumeSettings
 from lanscribe.dialects.base import Dialect
 from lanscribe.engines.base import Engine, EngineSession
-from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError, LimitError
+from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError
 from lanscribe.events import (
     Acknowledge,
     ClientEvent,
@@ -39,6 +40,7 @@ from lanscribe.events import (
     SessionResumed,
 )
 from lanscribe.lag import LagMeter
+from lanscribe.limits import Pace
 from lanscribe.resume import Outbox
 from lanscribe.session import Session
 from lanscribe.tasks import end, first_of
@@ -90,6 +92,7 @@ class Conversation:
         self._resume = resume
         self._outbox = Outbox(resume.messages)
         self._lag = LagMeter(limits.lag_s)
+        self._pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
         self._changes = Changes()
         self._sent = 0
         self._sockets = 0
@@ -108,7 +111,7 @@ class Conversation:
         """Transcribe until everything is said, or the client has left for good."""
         keep_s = self._resume.keep_s
         self._put(SessionCreated(self.session_id, int(time.time()), self.resume_token, keep_s))
-        defect: LanscribeError | None = _defect()
+        defect: LanscribeError | None = reasons.defect()
         try:
             await first_of(self._transcribe(), self._until_abandoned(), self._until_too_long())
             defect = None
@@ -139,8 +142,11 @@ class Conversation:
         async with self._only_socket():  # nothing comes in any more over the one before
             session = self._session
             counts = session.received_samples, session.received_commits
-            for message in self._dialect.encode(SessionResumed(self.session_id, *counts)):
-                await channel.send(message)
+            try:
+                for message in self._dialect.encode(SessionResumed(self.session_id, *counts)):
+                    await channel.send(message)
+            except ConnectionError:
+                return None
             return await self._serve(channel, seen, number)
 
     async def _serve(self, channel: Channel, seen: int, number: int) -> LanscribeError | None:
@@ -151,7 +157,7 @@ class Conversation:
         try:
             await asyncio.wait({reader, writer, stopper}, return_when=asyncio.FIRST_COMPLETED)
             if number != self._sockets:
-                return LanscribeError("resumed_elsewhere", "the session goes on over a new socket")
+                return reasons.resumed_elsewhere()
             if reader.done() and not self._session.is_stopped:
                 if (reason := reader.result()) is None:
                     return None
@@ -186,13 +192,14 @@ class Conversation:
                     message = await channel.receive()
             except TimeoutError:
                 if self._session.is_waiting_for_client:
-                    return _idle(self._limits.idle_timeout_s)
+                    return reasons.idle(self._limits.idle_timeout_s)
                 continue
             if message is None:
                 self._is_kept = False
                 return None
             self._take_in(message)
             await self._changes.tell()
+            await asyncio.sleep(self._pace.wait_s(len(message), time.monotonic()))
             await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
 
     def _take_in(self, message: Message) -> None:
@@ -234,7 +241,7 @@ class Conversation:
                         await channel.send(message)
                 except TimeoutError:
                     self._is_kept = False
-                    return _too_slow(self._limits.send_timeout_s)
+                    return reasons.too_slow(self._limits.send_timeout_s)
                 position += 1
 
     async def _until_stopped_or_replaced(self, number: int) -> None:
@@ -258,7 +265,7 @@ class Conversation:
         longest_s = self._limits.session_s
         if longest_s:
             await asyncio.sleep(longest_s)
-            await self.stop(_too_long(longest_s))
+            await self.stop(reasons.too_long(longest_s))
         await asyncio.Event().wait()
 
     @property
@@ -361,29 +368,6 @@ async def refuse(
             await channel.close(error.close_code or 1000, error.code)
     except (TimeoutError, ConnectionError):
         log.debug("the client left before it could be told: %s", error)
-
-
-def _defect() -> LanscribeError:
-    return LanscribeError("internal", "a defect of the server; its log says more")
-
-
-def _idle(timeout_s: float) -> LimitError:
-    return LimitError(
-        "idle_timeout", f"nothing was sent for {timeout_s:g} s; connect again when there is audio"
-    )
-
-
-def _too_slow(timeout_s: float) -> LimitError:
-    return LimitError(
-        "client_too_slow",
-        f"the client read nothing for {timeout_s:g} s; read every message as it comes",
-    )
-
-
-def _too_long(longest_s: float) -> LimitError:
-    return LimitError(
-        "session_too_long", f"the session has lasted {longest_s:g} s, the most that is allowed"
-    )
 
 
 def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:

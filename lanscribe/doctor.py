@@ -27,7 +27,7 @@ from typing import Literal
 from lanscribe import machine, network, voxtral_files
 from lanscribe.gpu_verdict import LEAST_DRIVER, Verdict
 from lanscribe.installation import PROJECT_DIR
-from lanscribe.machine import GraphicsFacts, Outcome, PortFacts
+from lanscribe.machine import GraphicsFacts, KeyFacts, Outcome, PortFacts
 from lanscribe.voxtral_files import model_dir
 
 OLDEST_PYTHON = (3, 11)
@@ -194,6 +194,22 @@ def judge_server(facts: PortFacts) -> Check:
     return Check("server", "warn", f"not ready: {why}", "wait a moment, then look into its log")
 
 
+def judge_access(mode: str, key: KeyFacts) -> Check:
+    """Who may come in, and whether the key is a secret."""
+    if mode == "open":
+        who = "anybody who can reach this machine"
+        return Check("access", "warn", who, 'set auth.mode to "lan" or "key"')
+    if not key.is_there:
+        if mode == "key":
+            return Check("access", "fail", f"only with the key, but {key.place} is missing", SETUP)
+        return Check("access", "ok", "the home network; there is no key for others")
+    who = f"{'only' if mode == 'key' else 'the home network; others'} with the key in {key.place}"
+    if key.is_readable_by_others:
+        why = f"{who}, which others on this machine can read"
+        return Check("access", "warn", why, f"chmod 600 {key.place}")
+    return Check("access", "ok", who)
+
+
 def judge_network(addresses: Sequence[str]) -> Check:
     """Under which names other devices reach this machine."""
     if not any(address[0].isdecimal() for address in addresses):
@@ -234,6 +250,11 @@ class Examination:
         return machine.card_verdict(self.project)
 
     @cached_property
+    def key(self) -> KeyFacts:
+        """Where the key is that strangers show."""
+        return machine.key(self.values, self.project)
+
+    @cached_property
     def port(self) -> PortFacts:
         """Who is on the port that the settings name."""
         host = self.values.get("LANSCRIBE_SERVER_HOST", "0.0.0.0")
@@ -257,6 +278,7 @@ CHECKS: dict[str, Callable[[Examination], Check]] = {
     ),
     "port": lambda it: judge_port(it.port),
     "server": lambda it: judge_server(it.port),
+    "access": lambda it: judge_access(it.values.get("LANSCRIBE_AUTH_MODE", "lan"), it.key),
     "network": lambda _: judge_network(network.lan_addresses()),
 }
 """What is checked, in the order of the report."""

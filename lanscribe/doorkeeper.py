@@ -1,45 +1,131 @@
 """Who may come in, asked before anything else sees a request."""
 
 import logging
+from collections.abc import Set as AbstractSet
+from http import HTTPStatus
 
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from lanscribe.config import AuthSettings
-from lanscribe.errors import AuthError, LanscribeError
-from lanscribe.limits import check_host, check_origin, check_peer_is_home
+from lanscribe import keys
+from lanscribe.config import PROJECT_DIR, AuthSettings
+from lanscribe.errors import AuthError, ConfigError, LanscribeError
+from lanscribe.limits import (
+    check_host,
+    check_origin,
+    check_peer_is_home,
+    chosen_subprotocol,
+    client_address,
+    has_key,
+    offered_keys,
+)
 
 log = logging.getLogger(__name__)
 
+TOLD_ON_THE_SOCKET = frozenset({"/ws", "/api/asr-streaming"})
+"""WebSockets that are accepted in order to be refused in the words of their own protocol."""
+_KEYLESS_PATHS = frozenset({"/health", "/healthz"})
+"""What watches over the server has no key; in key mode these ask what they do in lan mode."""
+_REFUSAL = "refusal"
+
+
+def configured_key(auth: AuthSettings) -> str | None:
+    """The key; None when there is none and none is needed.
+
+    Raises ConfigError when there is none in key mode, or one that will not do.
+    """
+    if key := auth.key.get_secret_value():
+        keys.check(key, "auth.key")
+        return key
+    if auth.mode == "open":
+        return None
+    path = PROJECT_DIR / auth.key_file
+    key_in_file = keys.read(path)
+    if key_in_file is None and auth.mode == "key":
+        raise ConfigError(
+            f'auth.mode: got "key", but there is no key in {path}; bash setup.sh makes config/key,'
+            " or set LANSCRIBE_AUTH_KEY"
+        )
+    return key_in_file
+
+
+def refusal_of(scope: Scope) -> AuthError | None:
+    """Why the sender of a request that was let through must be refused all the same."""
+    refusal = scope.get("state", {}).get(_REFUSAL)
+    return refusal if isinstance(refusal, AuthError) else None
+
 
 class Doorkeeper:
-    """Turns away who may not come in, before anything else sees the request."""
+    """Turns away who may not come in, before anything else sees the request.
 
-    def __init__(self, app: ASGIApp, auth: AuthSettings) -> None:
+    What it lets through has the client's own address, also behind a proxy. A WebSocket at one of
+    `told_on_the_socket` is let through in any case: its endpoint asks `refusal_of`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        auth: AuthSettings,
+        told_on_the_socket: AbstractSet[str] = TOLD_ON_THE_SOCKET,
+    ) -> None:
+        """Raises ConfigError as `configured_key` does."""
         self._app = app
         self._auth = auth
+        self._key = configured_key(auth)
+        self._told_on_the_socket = told_on_the_socket
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, or answer 403 with the reason."""
-        try:
-            if self._auth.mode == "lan":
-                self._check(HTTPConnection(scope))
-        except AuthError as error:
-            log.warning("turned away: %s", error)
-            response = error_response(error, 403)
-            if scope["type"] == "websocket":
-                await receive()
-                await WebSocket(scope, receive, send).send_denial_response(response)
-            else:
-                await response(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        """Serve the request, or answer 401 or 403 with the reason."""
+        is_websocket = scope["type"] == "websocket"
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            log.warning("turned away: %s", refusal)
+            if not (is_websocket and scope["path"] in self._told_on_the_socket):
+                await _refuse(refusal, scope, receive, send)
+                return
+            scope["state"] = {**scope.get("state", {}), _REFUSAL: refusal}
+        await self._app(scope, receive, _choosing_subprotocol(scope, send))
 
-    def _check(self, request: HTTPConnection) -> None:
+    def _refusal(self, scope: Scope) -> AuthError | None:
+        """Why the sender may not come in; puts its address into the scope."""
+        request = HTTPConnection(scope)
+        peer, port = request.client or ("", 0)
+        forwarded_for = request.headers.getlist("x-forwarded-for")
+        address = client_address(peer, forwarded_for, self._auth.proxies)
+        try:
+            self._check(request, address)
+        except AuthError as error:
+            return error
+        scope["client"] = (address or peer, port)
+        return None
+
+    def _check(self, request: HTTPConnection, address: str | None) -> None:
+        if self._auth.mode == "open":
+            return
+        subprotocols = request.scope.get("subprotocols", [])
+        offered = offered_keys(request.headers, request.query_params, subprotocols)
+        if has_key(offered, self._key):
+            return
+        if self._auth.mode == "key" and request.scope["path"] not in _KEYLESS_PATHS:
+            raise _unauthorized("got a wrong key" if offered else "got no key")
+        try:
+            self._check_is_home(request, address)
+        except AuthError as error:
+            if offered:
+                raise _unauthorized(f"got a wrong key, and without it {error}") from error
+            raise
+
+    def _check_is_home(self, request: HTTPConnection, address: str | None) -> None:
+        if address is None:
+            raise AuthError(
+                "not_allowed",
+                f"got X-Forwarded-For from {request.client and request.client.host}; if that is a"
+                " proxy of yours, add it to auth.proxies",
+            )
         host = request.headers.get("host")
-        check_peer_is_home(request.client.host if request.client else "")
+        check_peer_is_home(address)
         check_host(host, self._auth.hostnames)
         check_origin(request.headers.get("origin"), host)
 
@@ -47,3 +133,33 @@ class Doorkeeper:
 def error_response(error: LanscribeError, status: int) -> Response:
     """An error as JSON."""
     return JSONResponse({"error": error.public_message, "code": error.code}, status)
+
+
+def _unauthorized(why: str) -> AuthError:
+    how = "the key goes into 'Authorization: Bearer KEY', or ?api_key=KEY"
+    return AuthError("unauthorized", f"{why}; {how}")
+
+
+async def _refuse(error: AuthError, scope: Scope, receive: Receive, send: Send) -> None:
+    is_key_wanted = error.code == "unauthorized"
+    status = HTTPStatus.UNAUTHORIZED if is_key_wanted else HTTPStatus.FORBIDDEN
+    response = error_response(error, status)
+    if is_key_wanted:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if scope["type"] == "websocket":
+        await receive()
+        await WebSocket(scope, receive, send).send_denial_response(response)
+    else:
+        await response(scope, receive, send)
+
+
+def _choosing_subprotocol(scope: Scope, send: Send) -> Send:
+    """`send`, which answers one of the subprotocols offered when the endpoint chooses none."""
+    chosen = chosen_subprotocol(scope.get("subprotocols", []))
+
+    async def send_with_subprotocol(message: Message) -> None:
+        if message["type"] == "websocket.accept" and chosen and not message.get("subprotocol"):
+            message = {**message, "subprotocol": chosen}
+        await send(message)
+
+    return send_with_subprotocol

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lanscribe.audio import Samples
 from lanscribe.errors import LanscribeError
+from lanscribe.turns import TurnSettings
 
 Message = str | bytes
 """One WebSocket message: str for a text frame, bytes for a binary one."""
@@ -32,10 +33,19 @@ class Commit:
     """The client starts an utterance, or with is_final ends the one it is sending.
 
     tag: the client's own name for the utterance, given back with everything about it.
+    needs_audio: whether ending an utterance without any audio is refused.
     """
 
     is_final: bool
     tag: str = ""
+    needs_audio: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DetectTurns:
+    """The client leaves it to the server where utterances begin and end; None takes that back."""
+
+    settings: TurnSettings | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,15 @@ class Reply:
 
 
 ClientEvent = (
-    SelectModel | AppendAudio | Commit | Cancel | Finish | KeepForResume | Acknowledge | Reply
+    SelectModel
+    | AppendAudio
+    | Commit
+    | DetectTurns
+    | Cancel
+    | Finish
+    | KeepForResume
+    | Acknowledge
+    | Reply
 )
 
 
@@ -144,6 +162,22 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The server has begun an utterance, whose first sample is at_s into the session's audio."""
+
+    of: Utterance
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """An utterance has its last sample at_s into the session's audio; Committed follows."""
+
+    of: Utterance
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """The client's (or the server's) end of an utterance was taken in.
 
@@ -193,5 +227,14 @@ class Failure:
 
 
 ServerEvent = (
-    SessionCreated | SessionResumed | SessionEnded | Delta | Committed | Cancelled | Done | Failure
+    SessionCreated
+    | SessionResumed
+    | SessionEnded
+    | Delta
+    | SpeechStarted
+    | SpeechStopped
+    | Committed
+    | Cancelled
+    | Done
+    | Failure
 )

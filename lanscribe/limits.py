@@ -1,11 +1,18 @@
-"""Who may come in, and how many: decisions without clock, socket or state of the network."""
+"""Who may come in, how many and how fast: decisions without clock, socket or network."""
 
+import hmac
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from urllib.parse import SplitResult, urlsplit
 
 from lanscribe.errors import AuthError, LimitError
+
+_OPENAI_KEY_PREFIX = "openai-insecure-api-key."
+_LEAST_OF_AN_ADDRESS = 2
+_IPV6_PREFIX_BITS = 64
+"""What one home is given: a machine in it takes as many addresses as it likes (RFC 8981)."""
 
 _HOME_NETWORKS = [
     ipaddress.ip_network(network)
@@ -25,16 +32,11 @@ _HOME_NETWORKS = [
 
 def check_peer_is_home(peer: str) -> None:
     """Admit addresses of the home network. Raises AuthError for any other."""
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError as error:
-        raise AuthError("not_allowed", f"got the peer address {peer!r}, which is none") from error
-    mapped = getattr(address, "ipv4_mapped", None)
-    if not any((mapped or address) in network for network in _HOME_NETWORKS):
+    if not _is_in(peer, _HOME_NETWORKS):
         raise AuthError(
             "not_allowed",
-            f"{peer} is not an address of the home network; only loopback, private and link-local"
-            " addresses may come in while auth.mode is lan",
+            f"{peer[:200]!r} is not an address of the home network; anybody else has to show the"
+            " key while auth.mode is lan",
         )
 
 
@@ -45,11 +47,11 @@ def check_host(host: str | None, hostnames: Sequence[str]) -> None:
     Raises AuthError for any other, and when there is none.
     """
     name = _split(f"//{host or ''}").hostname or ""
-    if not (_is_address(name) or _is_own_name(name, hostnames)):
+    if not (_address(name) is not None or _is_own_name(name, hostnames)):
         raise AuthError(
             "not_allowed",
             f"got the Host header {(host or '')[:200]!r}; use the server's address or a .local"
-            " name, or add the name to auth.hostnames",
+            " name, add the name to auth.hostnames, or show the key",
         )
 
 
@@ -61,7 +63,7 @@ def check_origin(origin: str | None, host: str | None) -> None:
     if origin is not None and _split(origin).netloc != host:
         raise AuthError(
             "not_allowed",
-            f"got the Origin {origin[:200]!r}; pages of other sites may not use this server while"
+            f"got the Origin {origin[:200]!r}; pages of other sites have to show the key while"
             " auth.mode is lan",
         )
 
@@ -73,37 +75,168 @@ def _split(url: str) -> SplitResult:
         return urlsplit("")
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_own_name(name: str, hostnames: Sequence[str]) -> bool:
     own = {"localhost", *(hostname.lower() for hostname in hostnames)}
     return name in own or name.endswith(".local")
 
 
-class Slots:
-    """Counts running sessions against what the machine holds."""
+def client_address(peer: str, forwarded_for: Sequence[str], proxies: Iterable[str]) -> str | None:
+    """Who sends a request; None when `peer` is a proxy that nobody told of.
 
-    def __init__(self, capacity: int) -> None:
+    forwarded_for: the X-Forwarded-For headers, which only proxies send. They count when `peer`
+    is one of `proxies` (addresses and networks): the client is the last address in them that is
+    not a proxy itself.
+    """
+    hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
+    if not hops:
+        return peer
+    networks = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
+    if not _is_in(peer, networks):
+        return None
+    strangers = [hop for hop in hops if not _is_in(hop, networks)]
+    return strangers[-1] if strangers else hops[0]
+
+
+def offered_keys(
+    headers: Mapping[str, str], query: Mapping[str, str], subprotocols: Sequence[str]
+) -> list[str]:
+    """Every key that a request shows, in whichever of the usual places.
+
+    headers: by names in lower case. subprotocols: what a browser's WebSocket has instead.
+    """
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    keys = [credentials.strip()] if scheme.lower() in {"bearer", "token"} else []
+    keys += [headers.get("x-api-key", ""), query.get("api_key", "")]
+    keys += [
+        offer.removeprefix(_OPENAI_KEY_PREFIX)
+        for offer in subprotocols
+        if offer.startswith(_OPENAI_KEY_PREFIX)
+    ]
+    if list(subprotocols[:1]) == ["token"]:
+        keys += subprotocols[1:2]
+    return [key for key in keys if key]
+
+
+def has_key(offered: Iterable[str], key: str | None) -> bool:
+    """Whether one of `offered` is the key; how long that takes does not tell how near it was."""
+    if not key:
+        return False
+    return any(hmac.compare_digest(one.encode(), key.encode()) for one in offered)
+
+
+def chosen_subprotocol(offered: Sequence[str]) -> str | None:
+    """The subprotocol to answer with: one that carries no key.
+
+    A browser that offers some gives up when none is chosen (WHATWG WebSockets, section 3).
+    """
+    return next((offer for offer in offered if offer in {"realtime", "token"}), None)
+
+
+def address_group(address: str) -> str:
+    """What counts as one client: an IPv4 address, the /64 network of an IPv6 address."""
+    parsed = _address(address)
+    if parsed is None or parsed.version == 4:
+        return str(parsed or address)
+    return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))
+
+
+_MESSAGES_AT_ONCE_S = 10
+
+
+class Slots:
+    """Counts running sessions against what the machine holds, and what one client may have."""
+
+    def __init__(self, capacity: int, per_address: int = 0) -> None:
+        """per_address: how many sessions one address may have; 0 is half of them, at least 2."""
         self.capacity = capacity
         self.taken = 0
+        self._per_address = per_address or max(_LEAST_OF_AN_ADDRESS, capacity // 2)
+        self._of_address: Counter[str] = Counter()
+
+    def has_room(self, address: str) -> bool:
+        """Whether `take` would succeed."""
+        return self.taken < self.capacity and not self._has_its_share(address)
+
+    def _has_its_share(self, address: str) -> bool:
+        count = self._of_address[address_group(address)]
+        return not _is_loopback(address) and count >= self._per_address
 
     @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold a slot. Raises LimitError when none is free."""
+    def take(self, address: str = "127.0.0.1") -> Iterator[None]:
+        """Hold a slot. Raises LimitError when none is free, or none for this address.
+
+        Programs on this machine, which may serve many people, share all slots.
+        """
         if self.taken >= self.capacity:
             raise LimitError(
                 "server_busy",
                 f"{self.taken} sessions run, as many as this machine holds in real time; try again"
                 " later",
             )
+        group = address_group(address)
+        if self._has_its_share(address):
+            raise LimitError(
+                "server_busy",
+                f"{self._of_address[group]} sessions of {address} run, as many as one address may"
+                " have (limits.sessions_per_address); end one of them",
+            )
         self.taken += 1
+        self._of_address[group] += 1
         try:
             yield
         finally:
             self.taken -= 1
+            self._of_address[group] -= 1
+            self._of_address += Counter()  # forgets the addresses that have none left
+
+
+class TokenBucket:
+    """Bounds a rate: so much a second, and so much at once after a quiet time."""
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._balance = burst
+        self._then_s: float | None = None
+
+    def take(self, amount: float, now_s: float) -> float:
+        """Take `amount`; how many seconds to wait before the next, 0 while there is enough left.
+
+        An amount above the burst is a debt like any other.
+        """
+        then_s = now_s if self._then_s is None else self._then_s
+        self._then_s = now_s
+        earned = (now_s - then_s) * self._rate_per_s
+        self._balance = min(self._burst, self._balance + earned) - amount
+        return max(0.0, -self._balance / self._rate_per_s)
+
+
+class Pace:
+    """How fast one client may send: beyond it, it is read later, and TCP slows it down."""
+
+    def __init__(self, messages_per_s: float, bytes_per_s: float, message_bytes: int) -> None:
+        self._messages = TokenBucket(messages_per_s, burst=_MESSAGES_AT_ONCE_S * messages_per_s)
+        self._bytes = TokenBucket(bytes_per_s, burst=max(bytes_per_s, message_bytes))
+
+    def wait_s(self, length: int, now_s: float) -> float:
+        """How long to wait after a message of that length; 0 for who keeps the pace."""
+        return max(self._messages.take(1, now_s), self._bytes.take(length, now_s))
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address, as IPv4 if it is one in IPv6's clothes; None when it is none."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_in(text: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    address = _address(text)
+    return address is not None and any(address in network for network in networks)
+
+
+def _is_loopback(text: str) -> bool:
+    address = _address(text)
+    return address is not None and address.is_loopback

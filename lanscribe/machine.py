@@ -15,10 +15,11 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lanscribe import keys
 from lanscribe.gpu_verdict import Verdict
 from lanscribe.installation import PROJECT_DIR, VLLM_LOCK, venv_dir
 
@@ -48,6 +49,15 @@ class Outcome:
         """The last line it wrote, errors first: where programs say why they failed."""
         lines = (self.errors.strip() or self.output.strip()).splitlines()
         return lines[-1].strip() if lines else ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """The key that strangers have to show."""
+
+    place: str
+    is_there: bool
+    is_readable_by_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +172,17 @@ def vllm_packages(project: Path = PROJECT_DIR) -> Outcome | None:
 def model(name: str, project: Path = PROJECT_DIR) -> Outcome | None:
     """Whether the model is in place and intact, or None before setup."""
     return run_in_venv(["-m", "lanscribe.engines.model_store", "--model", name, "--check"], project)
+
+
+def key(values: Mapping[str, str], project: Path = PROJECT_DIR) -> KeyFacts:
+    """Look for the key where the settings, by variable name, say it is."""
+    if any(line.startswith("# LANSCRIBE_AUTH_KEY is set") for line in values):
+        return KeyFacts("the settings", is_there=True)
+    place = values.get("LANSCRIBE_AUTH_KEY_FILE", "config/key")
+    path = project / place
+    if not path.exists():
+        return KeyFacts(place, is_there=False)
+    return KeyFacts(place, is_there=True, is_readable_by_others=keys.others_can_read(path))
 
 
 def port(host: str, number: int) -> PortFacts:

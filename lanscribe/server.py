@@ -1,10 +1,9 @@
-"""The gateway over HTTP and WebSocket: health, models, and /v1/realtime."""
+"""The gateway over HTTP and WebSocket: health, files, and /v1/realtime."""
 
 import asyncio
 import logging
-import time
-from collections.abc import Coroutine
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,18 +14,20 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from lanscribe import reasons
 from lanscribe.audio import sample_count
 from lanscribe.changes import Changes
 from lanscribe.config import Settings
 from lanscribe.connection import Channel, Conversation, refuse
 from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
 from lanscribe.dialects.base import Dialect
-from lanscribe.doorkeeper import Doorkeeper, error_response
+from lanscribe.doorkeeper import Doorkeeper, refusal_of
 from lanscribe.endless import EndlessEngine
-from lanscribe.engines.base import Engine
+from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError
 from lanscribe.events import Message
 from lanscribe.limits import Slots
+from lanscribe.rest import Rest
 from lanscribe.session import Session
 
 log = logging.getLogger(__name__)
@@ -86,12 +87,13 @@ class Gateway:
         self._conversations: dict[str, Conversation] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changes = Changes()
-        self._started_unix_s = int(time.time())
+        self._rest = Rest(settings.limits, self._ready_engine, self._slot)
 
     def engine_loaded(self, engine: Engine) -> None:
         """Begin to serve with `engine`, whose sessions become endless here."""
         self._engine = EndlessEngine(engine, self._settings.rollover)
-        self._slots = Slots(engine.describe().capacity)
+        per_address = self._settings.limits.sessions_per_address
+        self._slots = Slots(engine.describe().capacity, per_address)
         self._loading = None
 
     def set_loading(self, reason: str | None) -> None:
@@ -101,19 +103,28 @@ class Gateway:
         """
         self._loading = reason
 
+    @property
+    def info(self) -> EngineInfo | None:
+        """What the engine says of itself; None until the first one is loaded."""
+        return self._engine.describe() if self._engine else None
+
     async def drain(self) -> None:
         """Let running sessions have their last words, within limits.stop_timeout_s."""
         for conversation in list(self._conversations.values()):
-            await conversation.stop(_stopping())
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._settings.limits.stop_timeout_s)
+            await conversation.stop(reasons.stopping())
+        timeout_s = self._settings.limits.stop_timeout_s
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._rest.drain(timeout_s))
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=timeout_s)
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
         routes = [
             Route("/", self._greet),
             Route("/health", self._health),
-            Route("/v1/models", self._models),
+            Route("/healthz", self._health),  # Yap's name for it
+            *self._rest.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))
                 for path, make in WEBSOCKET_PATHS.items()
@@ -125,6 +136,7 @@ class Gateway:
         return PlainTextResponse(
             "lanscribe: live speech to text.\n"
             "WebSocket: /v1/realtime   models: /v1/models   health: /health\n"
+            "files: /v1/audio/transcriptions   all about HTTP: /docs\n"
         )
 
     async def _health(self, _request: Request) -> Response:
@@ -143,51 +155,52 @@ class Gateway:
             }
         )
 
-    async def _models(self, _request: Request) -> Response:
-        try:
-            info = self._ready_engine().describe()
-        except EngineUnavailable as error:
-            return error_response(error, 503)
-        model = {
-            "id": info.model,
-            "object": "model",
-            "created": self._started_unix_s,
-            "owned_by": "lanscribe",
-            "languages": info.languages,
-        }
-        return JSONResponse({"object": "list", "data": [model]})
-
     async def _talk(self, make: MakeDialect, websocket: WebSocket) -> None:
         """Serve one WebSocket, whatever its protocol."""
         await websocket.accept()
-        info = self._engine.describe() if self._engine else None
-        channel, dialect = WebSocketChannel(websocket), make(info, websocket.query_params)
+        query = websocket.query_params
+        channel, dialect = WebSocketChannel(websocket), make(self.info, query)
+        peer = websocket.client.host if websocket.client else "unknown"
+        if refusal := refusal_of(websocket.scope):
+            return await self._part(channel, dialect, refusal)
+        resume = (query["resume"], query.get("seen", "")) if "resume" in query else None
+        return await self.converse(channel, dialect, peer, resume=resume)
+
+    async def converse(
+        self,
+        channel: Channel,
+        dialect: Dialect,
+        peer: str,
+        *,
+        resume: tuple[str, str] | None = None,
+    ) -> None:
+        """Serve a client over any transport, then close it.
+
+        resume: the token of the session to go on with, and the last event seen, in digits.
+        """
         reason: LanscribeError | None
         try:
-            if (token := websocket.query_params.get("resume")) is not None:
-                reason = await self._resume(channel, token, websocket.query_params.get("seen", ""))
+            if resume is not None:
+                reason = await self._resume(channel, *resume)
             else:
-                reason = await self._begin(websocket, channel, dialect)
+                reason = await self._begin(peer, channel, dialect)
         except LanscribeError as error:
             reason = error
         except Exception:
             log.exception("a connection ended by a defect of the server")
-            reason = LanscribeError("internal", "a defect of the server; its log says more")
+            reason = reasons.defect()
         await self._part(channel, dialect, reason)
 
-    async def _begin(
-        self, websocket: WebSocket, channel: Channel, dialect: Dialect
-    ) -> LanscribeError | None:
+    async def _begin(self, peer: str, channel: Channel, dialect: Dialect) -> LanscribeError | None:
         """Serve a new session; why it ended, None when there is nothing left to say."""
         engine = self._ready_engine()
         settings = self._settings
-        await self._let_the_last_one_out()
+        await self._let_the_last_one_out(peer)
         with ExitStack() as slot:
-            slot.enter_context(self._slots.take())
+            slot.enter_context(self._slots.take(peer))
             models = [engine.describe().model]
             session = Session(models, sample_count(settings.limits.waiting_audio_s))
             conversation = Conversation(dialect, engine, session, settings.limits, settings.resume)
-            peer = websocket.client.host if websocket.client else "unknown"
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
             self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
         return await self._serve(conversation.attach(channel))
@@ -218,11 +231,21 @@ class Gateway:
             log.info("%s: ended", conversation.session_id)
             await self._changes.tell()
 
-    async def _let_the_last_one_out(self) -> None:
+    async def _let_the_last_one_out(self, peer: str) -> None:
         """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVING_S):
-                await self._changes.until(lambda: self._slots.taken < self._slots.capacity)
+                await self._changes.until(lambda: self._slots.has_room(peer))
+
+    @asynccontextmanager
+    async def _slot(self, address: str) -> AsyncIterator[None]:
+        """Hold a slot. Raises LimitError when there is none for this address."""
+        await self._let_the_last_one_out(address)
+        try:
+            with self._slots.take(address):
+                yield
+        finally:
+            await self._changes.tell()
 
     async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
         """Await it as a task that the end of the server waits for."""
@@ -251,7 +274,3 @@ class Gateway:
         if self._engine is None or self._loading:
             raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
-
-
-def _stopping() -> LanscribeError:
-    return LanscribeError("server_stopping", "the server was asked to stop; connect again later")

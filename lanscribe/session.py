@@ -3,8 +3,9 @@
 A session is a row of utterances. Audio goes to the last of them, the open one; a commit
 starts the open utterance, a final commit ends it and opens the next. Only the first is
 transcribed; the others keep their audio until it is done, so nothing that a client sends
-early is lost. Whoever drives a session calls `receive` for what the client says, pulls audio
-for the engine with `take_audio`, and reports what the engine does.
+early is lost. While the server is to detect turns, an utterance is a turn of the speaker, and
+what lies between two of them is given to none. Whoever drives a session calls `receive` for what
+the client says, pulls audio for the engine with `take_audio`, and reports what the engine does.
 """
 
 from collections import deque
@@ -22,16 +23,20 @@ from lanscribe.events import (
     Commit,
     Committed,
     Delta,
+    DetectTurns,
     Done,
     Failure,
     Finish,
     Lost,
     SelectModel,
     ServerEvent,
+    SpeechStarted,
+    SpeechStopped,
     SpokenWord,
     Utterance,
 )
 from lanscribe.transcript import Transcript
+from lanscribe.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
 
 MAX_UTTERANCES = 64
 """How many utterances may wait; a commit beyond it is refused."""
@@ -70,6 +75,7 @@ class Session:
         self._last_committed = 0
         self._has_model = False
         self._is_stopped = False
+        self._turns: Turns | None = None
         self.received_samples = 0
         """How much audio was taken in."""
         self.received_commits = 0
@@ -84,9 +90,11 @@ class Session:
             case SelectModel():
                 self._select_model(event.model)
             case AppendAudio():
-                self._append(event.samples)
+                return self._append(event.samples)
             case Commit():
                 return self._commit(event)
+            case DetectTurns():
+                return self._detect_turns(event.settings)
             case Cancel():
                 return self._cancel(event.tag)
             case Finish():
@@ -98,6 +106,8 @@ class Session:
         if self._is_stopped:
             return
         self._is_stopped = True
+        if self._turns is not None:
+            self._release(self._turns)
         self._utterances[-1].is_ended = True
         if not self._utterances[-1].is_committed:
             self._utterances.pop()
@@ -114,7 +124,10 @@ class Session:
         Also true when nothing is being transcribed: waiting would then be for ever, and
         `receive` refuses what is too much.
         """
-        return not self.is_busy or self._waiting_samples < self._max_waiting_samples
+        if not self.is_busy:
+            return True
+        has_row = self._turns is None or len(self._utterances) < MAX_UTTERANCES
+        return has_row and self._waiting_samples < self._max_waiting_samples
 
     @property
     def is_busy(self) -> bool:
@@ -229,22 +242,28 @@ class Session:
             )
         self._has_model = True
 
-    def _append(self, samples: Samples) -> None:
+    def _append(self, samples: Samples) -> list[ServerEvent]:
         if not self.is_busy and self._waiting_samples >= self._max_waiting_samples:
             raise LimitError(
                 "audio_buffer_full",
                 f"{duration_s(self._waiting_samples):.0f} s of audio wait for a commit and this"
                 " append was refused; send input_audio_buffer.commit first, then append",
             )
-        self._utterances[-1].waiting.append(samples)
         self.received_samples += len(samples)
+        if self._turns is not None:
+            return self._follow(self._turns.add(samples))
+        self._utterances[-1].waiting.append(samples)
+        return []
 
-    def _commit(self, commit: Commit) -> list[ServerEvent]:
+    def _require_model(self) -> None:
         if not self._has_model:
             raise ProtocolError(
                 "model_not_validated",
                 "got a commit before a model was chosen; send session.update with a model first",
             )
+
+    def _commit(self, commit: Commit) -> list[ServerEvent]:
+        self._require_model()
         if commit.is_final and len(self._utterances) >= MAX_UTTERANCES:
             raise LimitError(
                 "too_many_utterances",
@@ -252,15 +271,73 @@ class Session:
                 " transcription.done",
             )
         one = self._utterances[-1]
+        told: list[ServerEvent] = []
+        if commit.is_final and self._turns is not None:
+            told = self._release(self._turns)
+        if commit.is_final and commit.needs_audio and self.received_samples == one.offset_samples:
+            raise ProtocolError(
+                "input_audio_buffer_commit_empty",
+                "got a commit of an empty buffer; expected audio before it; append some first",
+            )
         one.is_committed = True
         one.tag = commit.tag or one.tag
-        if not commit.is_final:
-            return []
-        one.is_ended = True
+        return [*told, self._end(one)] if commit.is_final else []
+
+    def _end(self, one: _Utterance) -> Committed:
+        """End the open utterance and open the next."""
+        one.is_committed = one.is_ended = True
         self.received_commits += 1
         self._open_next()
         previous, self._last_committed = self._last_committed, one.number
-        return [Committed(one.name, previous)]
+        return Committed(one.name, previous)
+
+    def _detect_turns(self, settings: TurnSettings | None) -> list[ServerEvent]:
+        """Detect turns from here on, or (None) leave it to the client's commits.
+
+        What the open utterance has is not lost: what was started goes on, other audio is searched.
+        """
+        self._require_model()
+        one = self._utterances[-1]
+        is_speaking = one.is_committed
+        if self._turns is not None:
+            self._release(self._turns)
+            self._turns = None
+        if settings is None:
+            return []
+        blocks = []
+        while not is_speaking and len(one.waiting):
+            blocks.append(one.waiting.take())
+        start = self.received_samples - sum(len(block) for block in blocks)
+        self._turns = turns = Turns(settings, start, is_speaking=is_speaking)
+        return [event for block in blocks for event in self._follow(turns.add(block))]
+
+    def _follow(self, pieces: Sequence[TurnPiece]) -> list[ServerEvent]:
+        """Make utterances of the turns that were detected."""
+        told: list[ServerEvent] = []
+        for piece in pieces:
+            one = self._utterances[-1]
+            match piece:
+                case TurnBegan():
+                    one.offset_samples = piece.at
+                    told.append(SpeechStarted(one.name, duration_s(piece.at)))
+                case TurnEnded():
+                    told.append(SpeechStopped(one.name, duration_s(piece.at)))
+                    told.append(self._end(one))
+                case _:
+                    one.waiting.append(piece)
+                    one.is_committed = True
+        return told
+
+    def _release(self, turns: Turns) -> list[ServerEvent]:
+        """Give the open utterance what was held back, and end the turn, if it was one."""
+        one = self._utterances[-1]
+        was_speaking = turns.is_speaking
+        rest = turns.release()
+        one.waiting.append(rest)
+        if was_speaking:
+            return [SpeechStopped(one.name, duration_s(self.received_samples))]
+        one.offset_samples = self.received_samples - len(rest)
+        return []
 
     def _cancel(self, tag: str | None) -> list[ServerEvent]:
         """Give up an utterance; none if there is none of that name."""
@@ -268,6 +345,8 @@ class Session:
         if one is None:
             return []
         is_open = one is self._utterances[-1]
+        if is_open and self._turns is not None:
+            self._turns.release()
         one.is_cancelled = one.is_ended = True
         one.waiting = SampleRing()
         if one is not self._utterances[0] or not one.is_committed:

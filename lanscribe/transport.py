@@ -5,10 +5,13 @@ further message before the last one is taken.
 """
 
 import asyncio
+import logging
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,12 +23,22 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from lanscribe.config import LimitSettings
 
+log = logging.getLogger(__name__)
+
 _GRACEFUL_SHUTDOWN_S = 1
 _UNREAD_BYTES = 2**17
 """What the system holds for a client that does not read; half an hour of text fits in."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A peer that vanished is noticed after a minute. Not WebSocket pings: a pong would wait
 behind the audio that flow control holds back, and a sender slowed down would look dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecureListener:
+    """Where to serve over TLS, and with which certificate."""
+
+    socket: socket.socket
+    context: ssl.SSLContext
 
 
 class _HttpProtocol(H11Protocol):
@@ -49,6 +62,16 @@ class _HttpProtocol(H11Protocol):
         super().data_received(data)
         if self._handshake_timer and self.conn.their_state is not h11.IDLE:
             self._handshake_timer.cancel()
+
+    def _get_upgrade(self) -> bytes | None:
+        """Of several Connection lines uvicorn reads the last; all count (RFC 9110, section 5.3).
+
+        livekit's client of Mistral's protocol sends `Upgrade`, then `keep-alive`.
+        """
+        lines = [value for name, value in self.headers if name == b"connection"]
+        options = [option.strip().lower() for option in b",".join(lines).split(b",")]
+        upgrades = [value.lower() for name, value in self.headers if name == b"upgrade"]
+        return upgrades[-1] if upgrades and b"upgrade" in options else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._handshake_timer:
@@ -86,12 +109,100 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         self.loop.call_later(self.close_timeout, self.transport.abort)
 
 
+class _TlsHandshake(asyncio.Protocol):
+    """A connection until its TLS handshake is done: counted and bounded like any other.
+
+    asyncio's own TLS listener says nothing of a connection before that.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, limits: LimitSettings, http: _HttpProtocol, tasks: set[Any]
+    ) -> None:
+        self._context = context
+        self._limits = limits
+        self._http = http
+        self._tasks = tasks
+        self._early_data = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self._http.connections.add(self)  # type: ignore[arg-type]
+        transport.pause_reading()
+        if len(self._http.connections) > self._limits.connections:
+            self.shutdown()
+            return
+        task = asyncio.get_running_loop().create_task(self._shake_hands(transport))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what comes together with the handshake's end, before HTTP takes over."""
+        self._early_data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._http.connections.discard(self)
+
+    def shutdown(self) -> None:
+        """Give the connection up, as uvicorn asks of its own."""
+        assert self._transport is not None
+        self._transport.abort()
+
+    async def _shake_hands(self, transport: asyncio.Transport) -> None:
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport,
+                self,
+                self._context,
+                server_side=True,
+                ssl_handshake_timeout=self._limits.handshake_timeout_s,
+                ssl_shutdown_timeout=self._limits.close_timeout_s,
+            )
+        except OSError as error:
+            log.debug("a TLS handshake failed: %s", error)
+            secured = None
+        finally:
+            self._http.connections.discard(self)
+        if secured is not None and not secured.is_closing():
+            secured.set_protocol(self._http)
+            self._http.connection_made(secured)
+            if self._early_data:
+                self._http.data_received(self._early_data)
+
+
 class Server(uvicorn.Server):
     """uvicorn's server with a drain before its shutdown, and signals left to the program."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        limits: LimitSettings,
+        drain: Callable[[], Awaitable[None]],
+        tls: SecureListener | None,
+    ) -> None:
         super().__init__(config)
+        self._limits = limits
         self._drain = drain
+        self._tls = tls
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on `sockets`, and beside them over TLS."""
+        await super().startup(sockets)
+        if self._tls:
+            loop = asyncio.get_running_loop()
+            self.servers.append(
+                await loop.create_server(self._secure_protocol, sock=self._tls.socket)
+            )
+
+    def _secure_protocol(self) -> _TlsHandshake:
+        assert self._tls is not None
+        http = _HttpProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            limits=self._limits,
+        )
+        return _TlsHandshake(self._tls.context, self._limits, http, self.server_state.tasks)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,9 +218,12 @@ class Server(uvicorn.Server):
 
 
 def make_server(
-    app: ASGIApp, limits: LimitSettings, drain: Callable[[], Awaitable[None]]
+    app: ASGIApp,
+    limits: LimitSettings,
+    drain: Callable[[], Awaitable[None]],
+    tls: SecureListener | None = None,
 ) -> Server:
-    """A server for `app`, to be served on sockets of `bind`."""
+    """A server for `app`, to be served on sockets of `bind`, and over TLS on that of `tls`."""
     config = uvicorn.Config(
         app,
         http=partial(_HttpProtocol, limits=limits),  # type: ignore[arg-type]
@@ -123,7 +237,7 @@ def make_server(
         server_header=False,
         timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN_S,
     )
-    return Server(config, drain)
+    return Server(config, limits, drain, tls)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -25,6 +25,7 @@ class Server:
     port: int = 0
     banner: list[str] = field(default_factory=list)
     host: str = "127.0.0.1"
+    wyoming_port: int = 0
 
     @property
     def url(self) -> str:
@@ -68,6 +69,8 @@ class Server:
             self.process.stdout.close()
             pytest.fail(f"the server did not start: {self.log}")
         self.port = int(match[1])
+        if match := re.search(r"  wyoming .*:(\d+)", "\n".join(self.banner)):
+            self.wyoming_port = int(match[1])
 
     def stop(self, with_signal: signal.Signals = signal.SIGINT) -> int:
         """Ask it to stop; its exit status."""
@@ -113,6 +116,27 @@ def _end(server: Server) -> None:
         server.stop()
     elif server.process.stdout is not None:
         server.process.stdout.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _apart_from_each_other() -> Iterator[None]:
+    """Every server, scripts' ones too: a Wyoming port of its own, and no word to the network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LANSCRIBE_WYOMING_PORT", "0")
+        patch.setenv("LANSCRIBE_DISCOVERY_ENABLED", "false")
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share a process, all of real vLLM's share one, and those go first.
+
+    They take longest, and one installation and one server of vLLM are enough for a machine.
+    """
+    for item in items:
+        folder = item.path.relative_to(PROJECT_DIR / "tests").parts[0]
+        group = folder if folder == "vllm" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "vllm" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")

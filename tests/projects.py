@@ -20,7 +20,7 @@ def copy_project(target: Path) -> Path:
     for name in (*PARTS, *PACKAGING):
         source = PROJECT_DIR / name
         if source.is_dir():
-            unwanted = shutil.ignore_patterns("__pycache__", "local.toml")
+            unwanted = shutil.ignore_patterns("__pycache__", "local.toml", "key")
             shutil.copytree(source, target / name, ignore=unwanted)
         else:
             shutil.copy(source, target / name)

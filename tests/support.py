@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from lanscribe.audio import Samples, samples_to_pcm16
+from tests.contract import contract
 
 DEADLINE_S = 60
 Event = dict[str, Any]
@@ -21,17 +22,25 @@ class Refused(Exception):
 
 
 class Client:
-    """One connection; every wait has a deadline."""
+    """One connection; every wait has a deadline, every message keeps docs/asyncapi.yaml.
 
-    def __init__(self, connection: ClientConnection) -> None:
+    is_ours: whether it is this server; bare vLLM tells less.
+    """
+
+    def __init__(self, connection: ClientConnection, *, is_ours: bool = True) -> None:
         self.connection = connection
+        self._is_ours = is_ours
         self.greeting: Event = {}
 
     async def send(self, **event: Any) -> None:
-        await self.connection.send(json.dumps(event))
+        message = json.dumps(event)
+        contract("vllm").check("client", message)
+        await self.connection.send(message)
 
     async def receive(self) -> Event:
         message = await asyncio.wait_for(self.connection.recv(), DEADLINE_S)
+        if self._is_ours:
+            contract("vllm").check("server", message)
         event = json.loads(message)
         assert isinstance(event, dict)
         return event
@@ -71,13 +80,15 @@ class Client:
 
 
 @asynccontextmanager
-async def client(url: str, model: str | None = None, **options: Any) -> AsyncIterator[Client]:
+async def client(
+    url: str, model: str | None = None, *, is_ours: bool = True, **options: Any
+) -> AsyncIterator[Client]:
     """A connected client that was greeted and, if `model` is given, has chosen it.
 
     Raises Refused when the server greets with an error.
     """
     async with connect(url, ping_timeout=None, max_size=None, **options) as connection:
-        one = Client(connection)
+        one = Client(connection, is_ours=is_ours)
         greeting = await one.receive()
         if greeting["type"] == "error":
             raise Refused(greeting["code"], await one.close_code())

@@ -59,7 +59,6 @@ async def still_works(one: Client) -> None:
         ("not json", "invalid_json"),
         ("[1, 2]", "invalid_event"),
         ('{"type":"session.nonsense"}', "unknown_event"),
-        ('{"type":"session.update"}', "invalid_event"),
         ('{"type":"session.update","model":5}', "invalid_event"),
         ('{"type":"input_audio_buffer.append"}', "invalid_event"),
         ('{"type":"input_audio_buffer.append","audio":{}}', "invalid_event"),
@@ -163,15 +162,13 @@ def test_a_client_that_sends_nothing_is_told_and_closed(start_server: StartServe
 
 
 def test_a_client_that_never_reads_is_disconnected(start_server: StartServer) -> None:
-    server = start_server("fake", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.5")
+    server = start_server(
+        "fake", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.5", LANSCRIBE_LIMITS_CLOSE_TIMEOUT_S="0.3"
+    )
 
     async def converse() -> None:
         async with unharmed(server):
-            reader, writer = await asyncio.open_connection(
-                server.host, server.port, limit=1, family=socket.AF_INET
-            )
-            raw = writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader, writer = await connect_with_little_room(server)
             try:
                 await handshake(reader, writer)
                 reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -267,6 +264,22 @@ def test_fifty_connections_at_once(start_server: StartServer) -> None:
     assert outcomes.count("served") >= 8
     assert set(outcomes) <= {"served", "busy"}
     assert "Traceback" not in server.log
+
+
+async def connect_with_little_room(
+    server: Server,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection whose client holds next to nothing that it has not read.
+
+    The buffer is small from the start. One that shrinks later takes back room that the server
+    was promised: the client's system then drops what comes, acknowledgements too (BeyondWindow
+    in /proc/net/netstat), and both ends repeat themselves for minutes.
+    """
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(raw, (server.host, server.port))
+    return await asyncio.open_connection(sock=raw, limit=1)
 
 
 async def handshake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

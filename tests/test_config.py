@@ -70,9 +70,10 @@ def test_a_file_that_is_not_there_by_default_is_done_without(
         ("server = 1", ["server", "got 1", "table"]),
         ("[limits]\nidle_timeout_s = nan", ["limits.idle_timeout_s"]),
         ("[limits]\nidle_timeout_s = 0", ["limits.idle_timeout_s", "greater than 0"]),
-        ("[auth]\nmode = 'none'", ["auth.mode", "'none'", "'lan' or 'open'"]),
+        ("[auth]\nmode = 'none'", ["auth.mode", "'none'", "'lan', 'key' or 'open'"]),
         ("[auth]\nhostnames = 'box'", ["auth.hostnames", "'box'"]),
         ("[auth]\nmode = 2020-01-01", ["auth.mode"]),
+        ("[auth]\nproxies = ['home']", ["auth.proxies", "'home'", "IPv4 or IPv6 network"]),
         ("[server\n", ["is not TOML", "line 1"]),
         ("[server]\nport = 0.5\nhost = 5", ["server.port", "server.host"]),
     ],
@@ -116,12 +117,42 @@ def test_a_bad_variable_is_named(name: str, value: str, part: str) -> None:
     assert part in caught.value.public_message
 
 
+def test_aliases_are_understood_and_ours_overrule_them() -> None:
+    aliases = {
+        "VOXTRAL_API_KEY": "theirs",
+        "MAX_CONCURRENT_CONNECTIONS": "7",
+        "WS_MAX_CONNECTION_DURATION_S": "5400",
+    }
+    settings = load(environ=aliases)
+    assert settings.auth.key.get_secret_value() == "theirs"
+    assert (settings.engine.sessions, settings.limits.session_s) == (7, 5400)
+    both = load(environ={**aliases, "LANSCRIBE_AUTH_KEY": "ours", "LANSCRIBE_ENGINE_SESSIONS": "2"})
+    assert (both.auth.key.get_secret_value(), both.engine.sessions) == ("ours", 2)
+    assert load(environ=dict.fromkeys(aliases, "")) == load()
+
+
+def test_an_alias_that_is_wrong_is_named_as_it_was_given() -> None:
+    with pytest.raises(ConfigError, match="environment: MAX_CONCURRENT_CONNECTIONS: got 'many'"):
+        load(environ={"MAX_CONCURRENT_CONNECTIONS": "many"})
+
+
+def test_the_key_is_never_shown(file: Path) -> None:
+    assert "53cr3t" not in complaint(file, "[auth]\nkey = ['53cr3t']")
+    settings = load(environ={"LANSCRIBE_AUTH_KEY": "53cr3t"})
+    printed = "\n".join(environment_lines(settings))
+    assert "53cr3t" not in printed + repr(settings)
+    assert config.HIDDEN_KEY in printed
+
+
 def test_the_clients_variables_are_not_settings() -> None:
     assert load(environ={"LANSCRIBE_URL": "ws://box:8000", "LANSCRIBE_API_KEY": "k"}) == load()
 
 
 def test_the_printed_environment_reads_back(file: Path) -> None:
-    file.write_text("[auth]\nhostnames = ['a b', 'c']\n[limits]\nidle_timeout_s = 7")
+    file.write_text(
+        "[auth]\nhostnames = ['a b', 'c']\nproxies = ['10.0.0.0/8', '::1']\n"
+        "[limits]\nidle_timeout_s = 7"
+    )
     settings = load(file=file)
     script = "\n".join(["set -a", *environment_lines(settings), "env -0"])
     output = subprocess.run(

@@ -1,11 +1,14 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from lanscribe import doctor, machine
+from lanscribe.config import HIDDEN_KEY
 from lanscribe.doctor import (
     Check,
     as_json,
+    judge_access,
     judge_disk,
     judge_gpu,
     judge_memory,
@@ -22,7 +25,7 @@ from lanscribe.doctor import (
     table,
 )
 from lanscribe.gpu_verdict import Verdict
-from lanscribe.machine import GraphicsFacts, Outcome, PortFacts
+from lanscribe.machine import GraphicsFacts, KeyFacts, Outcome, PortFacts
 
 SMI_WORKS = Outcome(0, "GPU 0: NVIDIA GeForce RTX 3060 (UUID: GPU-5d8c2a6e)\n")
 SOUND = (
@@ -291,3 +294,32 @@ def test_broken_settings_do_not_hide_the_other_checks(
     monkeypatch.setattr(machine, "settings", lambda _: Outcome(2, "", "lanscribe: wrong\n"))
     doctor.main(["--only", "settings", "--only", "port"])
     assert "8000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "status", "words"),
+    [
+        ("lan", KeyFacts("config/key", is_there=True), "ok", "others with the key in config/key"),
+        ("lan", KeyFacts("config/key", is_there=False), "ok", "no key for others"),
+        ("key", KeyFacts("config/key", is_there=True), "ok", "only with the key in config/key"),
+        ("key", KeyFacts("config/key", is_there=False), "fail", "config/key is missing"),
+        ("lan", KeyFacts("k", is_there=True, is_readable_by_others=True), "warn", "can read"),
+        ("open", KeyFacts("config/key", is_there=True), "warn", "anybody"),
+    ],
+)
+def test_access(mode: str, key: KeyFacts, status: str, words: str) -> None:
+    check = judge_access(mode, key)
+    assert (check.status, words in check.result) == (status, True)
+    assert (check.status == "ok") == (check.remedy == "")
+
+
+def test_where_the_key_is(tmp_path: Path) -> None:
+    (tmp_path / "k").write_text("x")
+    (tmp_path / "k").chmod(0o644)
+    values = {"LANSCRIBE_AUTH_KEY_FILE": "k"}
+    assert machine.key(values, tmp_path) == KeyFacts("k", True, is_readable_by_others=True)
+    (tmp_path / "k").chmod(0o600)
+    assert machine.key(values, tmp_path) == KeyFacts("k", is_there=True)
+    assert not machine.key({}, tmp_path).is_there
+    shown = machine.parse_environment(f"LANSCRIBE_AUTH_MODE=key\n{HIDDEN_KEY}\n")
+    assert machine.key(shown, tmp_path) == KeyFacts("the settings", is_there=True)

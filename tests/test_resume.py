@@ -19,6 +19,7 @@ from lanscribe.engines.fake import spoken
 from lanscribe.errors import ClientError
 from lanscribe.resume import Outbox
 from tests.conftest import Server, StartServer
+from tests.contract import contract
 from tests.cutting import Cut, relay
 from tests.support import DEADLINE_S, Client, Event, Refused, client, counting, text_of
 
@@ -90,6 +91,7 @@ class Persistent:
 
     async def _take_in(self, connection: ClientConnection) -> None:
         async for message in connection:
+            contract("vllm").check("server", message)
             event = json.loads(message)
             assert event["seq"] == len(self.events) + 1
             self.events.append(event)
@@ -165,7 +167,8 @@ def test_a_socket_that_is_still_open_is_closed_by_the_newer_one(fake_server: Ser
     """So it is after a change of address: the server cannot know that the old one is dead."""
 
     async def scenario() -> None:
-        async with client(fake_server.url, MODEL) as old:
+        async with client(fake_server.url) as old:
+            await old.send(type="session.update", model=MODEL, resume=True)
             await old.commit(final=False)
             await old.append(spoken([1]))
             token = old.greeting["resume"]["token"]

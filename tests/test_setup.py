@@ -166,6 +166,7 @@ def test_the_setup_after_that_makes_the_model_and_nothing_else(
     assert done.returncode == 0, done.stderr
     assert "making .venv" not in done.stderr
     assert "done: the embedded CPU engine with the model base-en" in done.stderr
+    assert (project / "config/key").stat().st_mode & 0o777 == 0o600
     assert done.stderr.endswith("next: bash serve.sh\n")
     assert done.stdout == ""
 

@@ -5,13 +5,12 @@ binary frame is raw PCM of the same format, and deltas and done carry times in e
 docs/protocol.md describes both.
 """
 
-import binascii
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lanscribe.audio import Samples, pcm16_to_samples
+from lanscribe.dialects import fields
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.events import (
@@ -30,6 +29,8 @@ from lanscribe.events import (
     SessionResumed,
 )
 
+_EXAMPLE = '{"type":"session.update","model":"..."}'
+_EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
 _PROMPT_TOKEN_S = 0.08
 """Audio that one prompt token stands for in vLLM's usage of a realtime model."""
 
@@ -47,9 +48,9 @@ class VllmDialect:
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError with a code of vLLM's."""
         if isinstance(message, bytes):
-            return [AppendAudio(_decode_pcm16(message))]
-        event = _decode_object(message)
-        acknowledged = [Acknowledge(_count(event, "seen"))] if "seen" in event else []
+            return [AppendAudio(fields.pcm16_samples(message))]
+        event = fields.decode_object(message, _EXAMPLE)
+        acknowledged = [Acknowledge(fields.integer(event, "seen"))] if "seen" in event else []
         return [*acknowledged, *_client_events(event)]
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
@@ -58,33 +59,31 @@ class VllmDialect:
         Frames are numbered with "seq", except those that are no part of the session's row:
         the greeting of a resumed connection, and an error that ends a connection.
         """
-        payload = _payload(event)
-        if payload is None:
+        told = payload(event)
+        if told is None:
             return []
         if not _is_apart(event):
             self._number += 1
-            payload["seq"] = self._number
-        return [json.dumps(payload, ensure_ascii=False, separators=(",", ":"))]
+            told["seq"] = self._number
+        return [json.dumps(told, ensure_ascii=False, separators=(",", ":"))]
 
 
-def _client_events(event: dict[str, Any]) -> list[ClientEvent]:
+def _client_events(event: fields.Fields) -> list[ClientEvent]:
     match event.get("type"):
         case "session.update":
-            keep: list[ClientEvent] = [KeepForResume()] if _flag(event, "resume") else []
-            return [SelectModel(_string(event, "model")), *keep]
+            keep: list[ClientEvent] = [KeepForResume()] if fields.flag(event, "resume") else []
+            return [SelectModel(fields.text(event, "model")), *keep]
         case "input_audio_buffer.append":
-            return [AppendAudio(_decode_base64(_string(event, "audio")))]
+            return [
+                AppendAudio(fields.pcm16_samples(fields.base64_bytes(fields.text(event, "audio"))))
+            ]
         case "input_audio_buffer.commit":
-            return [Commit(is_final=_flag(event, "final"))]
+            return [Commit(is_final=fields.flag(event, "final"))]
         case str(unknown):
-            raise ProtocolError(
-                "unknown_event",
-                f"got an event of type {unknown[:200]!r}; expected session.update,"
-                " input_audio_buffer.append or input_audio_buffer.commit",
-            )
+            raise fields.unknown(unknown, _EXPECTED)
         case other:
             raise ProtocolError(
-                "invalid_event", f"got {_kind(other)} as the type; expected a string"
+                "invalid_event", f"got {fields.kind(other)} as the type; expected a string"
             )
 
 
@@ -94,7 +93,8 @@ def _is_apart(event: ServerEvent) -> bool:
     return isinstance(event, SessionResumed)
 
 
-def _payload(event: ServerEvent) -> dict[str, Any] | None:
+def payload(event: ServerEvent) -> dict[str, Any] | None:
+    """What vLLM tells of an event, with its type; None for what it does not tell."""
     match event:
         case SessionCreated():
             return _greeting(event)
@@ -111,7 +111,7 @@ def _payload(event: ServerEvent) -> dict[str, Any] | None:
             return {
                 "type": "transcription.done",
                 "text": event.text,
-                "usage": _usage(event),
+                "usage": usage(event),
                 "duration_s": round(event.audio_s, 3),
                 "words": [
                     {
@@ -168,79 +168,11 @@ def _error(event: Failure) -> dict[str, Any]:
     return error
 
 
-def _usage(done: Done) -> dict[str, int]:
+def usage(done: Done) -> dict[str, int]:
+    """The tokens of an utterance, as vLLM counts them."""
     prompt_tokens = math.ceil(done.audio_s / _PROMPT_TOKEN_S)
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": done.token_count,
         "total_tokens": prompt_tokens + done.token_count,
     }
-
-
-def _decode_object(message: str) -> dict[str, Any]:
-    try:
-        event = json.loads(message)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(
-            "invalid_json", f"got a text frame that is not JSON: {error}; expected a JSON object"
-        ) from error
-    if not isinstance(event, dict):
-        raise ProtocolError(
-            "invalid_event",
-            f"got {_kind(event)}; expected a JSON object with a type, such as"
-            ' {"type":"session.update","model":"..."}',
-        )
-    return event
-
-
-def _string(event: dict[str, Any], field: str) -> str:
-    value = event.get(field)
-    if not isinstance(value, str):
-        got = _kind(value) if field in event else "no such field"
-        raise ProtocolError(
-            "invalid_event", f"{event['type']} needs the field {field!r}, a string; got {got}"
-        )
-    return value
-
-
-def _flag(event: dict[str, Any], field: str) -> bool:
-    value = event.get(field, False)
-    if not isinstance(value, bool):
-        raise ProtocolError(
-            "invalid_event",
-            f"{event['type']} takes the field {field!r}, true or false; got {_kind(value)}",
-        )
-    return value
-
-
-def _count(event: dict[str, Any], field: str) -> int:
-    value = event[field]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ProtocolError(
-            "invalid_event", f"got {value!r:.100} as {field!r}; expected 0 or a positive integer"
-        )
-    return value
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
-    return "null" if value is None else names.get(type(value), "a number")
-
-
-def _decode_base64(text: str) -> Samples:
-    try:
-        data = binascii.a2b_base64("".join(text.split()), strict_mode=True)
-    except ValueError as error:
-        raise ProtocolError(
-            "invalid_audio", f"the audio is not base64: {error}; expected base64 of 16-bit PCM"
-        ) from error
-    return _decode_pcm16(data)
-
-
-def _decode_pcm16(data: bytes) -> Samples:
-    try:
-        return pcm16_to_samples(data)
-    except ValueError as error:
-        raise ProtocolError(
-            "invalid_audio", f"{error}; expected 16-bit little-endian PCM, 16 kHz, mono"
-        ) from error

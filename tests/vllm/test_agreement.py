@@ -57,7 +57,7 @@ def hear(server: VllmServer, seed: int) -> Deltas:
 
 
 async def _hear(server: VllmServer, seed: int) -> Deltas:
-    async with client(server.url, server.model) as one:
+    async with client(server.url, server.model, is_ours=False) as one:
         await one.commit(final=False)
         await one.append(melody(CLIP_S, seed))
         await one.commit(final=True)

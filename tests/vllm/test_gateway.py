@@ -52,7 +52,7 @@ def gateway(int4_server: tiny.VllmServer, start_server: StartServer) -> Server:
 def test_the_text_is_vllms_own(int4_server: tiny.VllmServer, gateway: Server) -> None:
     async def scenario() -> tuple[str, list[Event]]:
         sound = melody(6.4, seed=1)
-        async with client(int4_server.url, int4_server.model) as one:
+        async with client(int4_server.url, int4_server.model, is_ours=False) as one:
             direct = (await one.transcribe(sound))["text"]
         async with client(gateway.url, int4_server.model) as one:
             await one.commit(final=False)
@@ -228,11 +228,14 @@ def own(
     arguments = ["--config", default_config, "--engine", "vllm"]
     server = Server(arguments, environment, folder / "stderr")
     server.start()
-    yield Own(server, port)
-    (guard,) = children(server.pid)
-    (vllm,) = children(guard)
-    group = [vllm, *children(vllm)]
-    assert server.stop() == 0
+    try:
+        yield Own(server, port)
+        (guard,) = children(server.pid)
+        (vllm,) = children(guard)
+        group = [vllm, *children(vllm)]
+    finally:
+        status = server.stop()
+    assert status == 0
     assert not [pid for pid in (guard, *group) if Path(f"/proc/{pid}").exists()]
 
 
@@ -248,7 +251,7 @@ def test_the_key_is_not_on_the_command_line(own: Own) -> None:
 
 def test_nobody_reaches_vllm_past_the_gateway(own: Own) -> None:
     async def scenario() -> None:
-        async with client(f"ws://127.0.0.1:{own.vllm_port}/v1/realtime"):
+        async with client(f"ws://127.0.0.1:{own.vllm_port}/v1/realtime", is_ours=False):
             pass
 
     with pytest.raises(InvalidStatus) as caught:

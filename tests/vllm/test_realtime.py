@@ -18,7 +18,7 @@ def test_several_chunks(int4_server: VllmServer) -> None:
 
 async def _several_chunks(server: VllmServer) -> None:
     sound = melody(4.0, seed=7)
-    async with client(server.url, server.model) as one:
+    async with client(server.url, server.model, is_ours=False) as one:
         await one.commit(final=False)
         for start in range(0, len(sound), CHUNK_SAMPLES):
             await one.append(sound[start : start + CHUNK_SAMPLES])
@@ -33,12 +33,12 @@ def test_an_empty_commit_does_no_harm(int4_server: VllmServer) -> None:
 
 
 async def _empty_commit(server: VllmServer) -> None:
-    async with client(server.url, server.model) as one:
+    async with client(server.url, server.model, is_ours=False) as one:
         await one.commit(final=False)
         await one.commit(final=True)
         answer = await one.receive()
     assert answer["type"] == "transcription.done"
-    async with client(server.url, server.model) as another:
+    async with client(server.url, server.model, is_ours=False) as another:
         assert (await another.transcribe(melody(1.0, seed=7)))["text"]
 
 
@@ -52,7 +52,7 @@ def test_a_commit_without_a_model(int4_server: VllmServer) -> None:
 
 async def _error_of(server: VllmServer, model: str | None) -> str:
     """The code of the error that a commit brings after choosing `model`, or none."""
-    async with client(server.url) as one:
+    async with client(server.url, is_ours=False) as one:
         if model:
             await one.select(model)
         else:

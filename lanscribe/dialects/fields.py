@@ -1,0 +1,118 @@
+"""Reading the fields of JSON messages; whatever is not as expected is a ProtocolError."""
+
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lanscribe.audio import Samples, pcm16_to_samples
+from lanscribe.errors import ProtocolError
+from lanscribe.events import Message
+
+Fields = Mapping[str, Any]
+"""A JSON object."""
+_MAX_INTEGER = 2**53
+
+
+def decode_object(message: Message, example: str) -> Fields:
+    """A text frame as a JSON object such as `example`."""
+    if isinstance(message, bytes):
+        raise ProtocolError(
+            "invalid_event",
+            f"got a binary frame; expected a JSON object in a text frame: {example}",
+        )
+    try:
+        value = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(
+            "invalid_json", f"got a text frame that is not JSON: {error}; expected {example}"
+        ) from error
+    if not isinstance(value, dict):
+        raise ProtocolError("invalid_event", f"got {kind(value)}; expected {example}")
+    return value
+
+
+def text(fields: Fields, name: str, default: str | None = None, *, longest: int = 0) -> str:
+    """A text field, of at most `longest` characters unless that is 0.
+
+    Where it is absent or null: `default`, if there is one.
+    """
+    value = fields.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str):
+        raise _unexpected(fields, name, "a string")
+    if longest and len(value) > longest:
+        raise ProtocolError(
+            "invalid_event",
+            f"got {len(value)} characters in the field {name!r}; expected {longest} or fewer",
+        )
+    return value
+
+
+def flag(fields: Fields, name: str) -> bool:
+    """A field that is true or false; false where it is absent or null."""
+    value = fields.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise _unexpected(fields, name, "true or false")
+    return value
+
+
+def integer(fields: Fields, name: str) -> int:
+    """A whole number that every JSON library can hold (RFC 8259, section 6)."""
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _unexpected(fields, name, "a whole number")
+    if abs(value) >= _MAX_INTEGER:
+        raise _unexpected(fields, name, "one below 2^53")
+    return value
+
+
+def inner(fields: Fields, name: str) -> Fields:
+    """An object inside; empty where it is absent or null."""
+    value = fields.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _unexpected(fields, name, "an object")
+    return value
+
+
+def base64_bytes(text: str) -> bytes:
+    """What base64 stands for; line breaks in it are left out."""
+    try:
+        return binascii.a2b_base64("".join(text.split()), strict_mode=True)
+    except ValueError as error:
+        raise ProtocolError(
+            "invalid_audio", f"the audio is not base64: {error}; expected base64 of raw PCM"
+        ) from error
+
+
+def pcm16_samples(data: bytes) -> Samples:
+    """16-bit little-endian PCM, 16 kHz, mono, as samples, shape (n,)."""
+    try:
+        return pcm16_to_samples(data)
+    except ValueError as error:
+        raise ProtocolError(
+            "invalid_audio", f"{error}; expected 16-bit little-endian PCM, 16 kHz, mono"
+        ) from error
+
+
+def unknown(event_type: str, expected: str) -> ProtocolError:
+    """The error for a message whose type is none of the protocol."""
+    return ProtocolError(
+        "unknown_event", f"got a message of type {event_type[:200]!r}; expected {expected}"
+    )
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, in words."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _unexpected(fields: Fields, name: str, expected: str) -> ProtocolError:
+    got = kind(fields[name]) if name in fields else "no such field"
+    return ProtocolError("invalid_event", f"got {got} as {name!r}; expected {expected}")

@@ -1,0 +1,251 @@
+"""Mistral's realtime transcription at /v1/audio/transcriptions/realtime (mistralai 3.7.0).
+
+JSON in text frames; audio is base64 in one of six encodings, at the rate that the session names.
+A flush ends an utterance and the session goes on. docs/protocol.md describes it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lanscribe.dialects import fields
+from lanscribe.dialects.fields import Fields
+from lanscribe.dialects.vllm import usage
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import LanscribeError, ProtocolError
+from lanscribe.events import (
+    AppendAudio,
+    ClientEvent,
+    Commit,
+    Delta,
+    Done,
+    Failure,
+    Finish,
+    Message,
+    Reply,
+    SelectModel,
+    ServerEvent,
+    SessionCreated,
+)
+from lanscribe.pcm import PcmDecoder
+
+MAX_APPEND_BYTES = 262_144
+"""Of decoded audio in one message."""
+_EXAMPLE = '{"type":"input_audio.append","audio":"BASE64"}'
+_TYPES = "session.update, input_audio.append, input_audio.flush or input_audio.end"
+_HOSTED_MODELS = "voxtral-"
+"""How the models begin that Mistral's own servers have, and its clients ask for by default."""
+_STATUS = {
+    "model_not_found": 404,
+    "out_of_order": 409,
+    "audio_buffer_full": 429,
+    "too_many_utterances": 429,
+    "server_busy": 429,
+    "unauthorized": 401,
+    "not_allowed": 403,
+    "idle_timeout": 408,
+    "client_too_slow": 408,
+    "processing_error": 500,
+    "internal": 500,
+    "engine_unavailable": 503,
+    "server_stopping": 503,
+}
+"""Mistral's codes are numbers: the HTTP status that means the same; 400 for all others."""
+
+
+class MistralDialect:
+    """The codec of one session."""
+
+    name = "mistral"
+
+    def __init__(
+        self, info: EngineInfo | None = None, query: Mapping[str, str] | None = None
+    ) -> None:
+        self._info = info
+        self._refusal = _model_error(info, (query or {}).get("model", "")) if info else None
+        self._session_id = ""
+        self._encoding, self._rate_hz = "pcm_s16le", 16_000
+        self._decoder: PcmDecoder | None = None
+        """There once audio has come."""
+        self._is_open = False
+        """Whether audio has come since the last flush."""
+        self._is_started = False
+        """Whether the engine is at it."""
+        self._has_flushed = False
+        self._has_told_language = False
+
+    def decode(self, message: Message) -> Sequence[ClientEvent]:
+        """Decode one frame. Raises ProtocolError."""
+        if self._refusal:
+            raise self._refusal
+        event = fields.decode_object(message, _EXAMPLE)
+        match kind := fields.text(event, "type"):
+            case "session.update":
+                return [self._update(fields.inner(event, "session"))]
+            case "input_audio.append":
+                return self._append(fields.base64_bytes(fields.text(event, "audio")))
+            case "input_audio.flush":
+                return self._flush()
+            case "input_audio.end":
+                is_owed = self._is_open or not self._has_flushed
+                return [*(self._flush() if is_owed else []), Finish()]
+            case _:
+                raise fields.unknown(kind, _TYPES)
+
+    def encode(self, event: ServerEvent) -> Sequence[Message]:
+        """Encode one event; no text frame, one, or several."""
+        return [json.dumps(told, ensure_ascii=False) for told in self._told(event)]
+
+    def _told(self, event: ServerEvent) -> Iterator[dict[str, Any]]:
+        match event:
+            case SessionCreated() if self._refusal:
+                yield _error(self._refusal)
+            case SessionCreated():
+                self._session_id = event.session_id
+                yield {"type": "session.created", "session": self._session}
+            case Delta(text=str(text)) if text:
+                yield from self._language()
+                yield {"type": "transcription.text.delta", "text": text}
+            case Done():
+                yield from self._done(event)
+            case Failure():
+                self._is_started = self._is_started and event.of is None
+                yield _error(event.error)
+
+    def _update(self, wished: Fields) -> Reply:
+        """Take in what can be chosen; the answer has what holds, whatever was wished."""
+        if self._decoder is not None:
+            raise ProtocolError(
+                "out_of_order",
+                "Session fields cannot be changed after audio has started; send session.update"
+                " before the first input_audio.append, or begin a new session",
+            )
+        _check_wishes(wished)
+        if audio_format := fields.inner(wished, "audio_format"):
+            encoding = fields.text(audio_format, "encoding")
+            rate_hz = fields.integer(audio_format, "sample_rate")
+            _new_decoder(encoding, rate_hz)
+            self._encoding, self._rate_hz = encoding, rate_hz
+        return Reply((json.dumps({"type": "session.updated", "session": self._session}),))
+
+    def _append(self, audio: bytes) -> list[ClientEvent]:
+        if len(audio) > MAX_APPEND_BYTES:
+            raise ProtocolError(
+                "invalid_audio",
+                f"got {len(audio)} bytes of audio in one message; expected {MAX_APPEND_BYTES} or"
+                " fewer, send them in several messages",
+            )
+        decoder = self._decoder or _new_decoder(self._encoding, self._rate_hz)
+        try:
+            samples = decoder.feed(audio)
+        except ValueError as error:
+            raise ProtocolError("invalid_audio", f"{error}; expected {self._encoding}") from error
+        self._decoder = decoder
+        self._is_open = True
+        return [*self._start(), AppendAudio(samples)]
+
+    def _flush(self) -> list[ClientEvent]:
+        """End the utterance; without audio it is an empty one, so that each flush has its done."""
+        rest = [AppendAudio(self._decoder.flush())] if self._decoder else []
+        events = [*self._start(), *rest, Commit(is_final=True)]
+        self._is_open = self._is_started = False
+        self._has_flushed = True
+        return events
+
+    def _start(self) -> list[ClientEvent]:
+        """What lets text come while it is spoken, unless it was said already."""
+        if self._is_started:
+            return []
+        self._is_started = True
+        return [SelectModel(), Commit(is_final=False)]
+
+    @property
+    def _session(self) -> dict[str, Any]:
+        """What holds, of all that a session.update can wish for."""
+        return {
+            "request_id": self._session_id,
+            "model": self._model,
+            "audio_format": {"encoding": self._encoding, "sample_rate": self._rate_hz},
+            "target_streaming_delay_ms": round(1000 * self._info.delay_s) if self._info else None,
+            "diarize": False,
+            "context_bias": None,
+            "language": self._only_language,
+            "speaker_references": None,
+            "turn_detection": None,
+        }
+
+    @property
+    def _model(self) -> str:
+        return self._info.model if self._info else ""
+
+    @property
+    def _only_language(self) -> str | None:
+        """The language that is spoken, when the engine knows no other."""
+        languages = self._info.languages if self._info else ()
+        return languages[0] if len(languages) == 1 else None
+
+    def _language(self) -> Iterator[dict[str, Any]]:
+        """Once in a session, before its first text."""
+        if self._only_language and not self._has_told_language:
+            self._has_told_language = True
+            yield {"type": "transcription.language", "audio_language": self._only_language}
+
+    def _done(self, done: Done) -> Iterator[dict[str, Any]]:
+        segments = [
+            {
+                "text": word.text,
+                "start": round(done.of.offset_s + word.start_s, 3),
+                "end": round(done.of.offset_s + word.end_s, 3),
+            }
+            for word in done.words
+        ]
+        yield from ({"type": "transcription.segment", **segment} for segment in segments)
+        yield {
+            "type": "transcription.done",
+            "model": self._model,
+            "text": done.text,
+            "language": self._only_language,
+            "segments": [{"type": "transcription_segment", **segment} for segment in segments],
+            "usage": {**usage(done), "prompt_audio_seconds": round(done.audio_s)},
+        }
+
+
+def _model_error(info: EngineInfo, model: str) -> ProtocolError | None:
+    """Why a model cannot be had; None for the one served, and for those that only Mistral has.
+
+    Clients can be told another server more easily than another model: livekit's streams only
+    when "realtime" is in its name. The answer to them names the model that is served.
+    """
+    if model in ("", info.model) or model.startswith(_HOSTED_MODELS):
+        return None
+    return ProtocolError(
+        "model_not_found",
+        f"got the model {model[:200]!r}; this server has: {info.model}. Connect again with that"
+        " name, or read it from GET /v1/models",
+    )
+
+
+def _new_decoder(encoding: str, rate_hz: int) -> PcmDecoder:
+    try:
+        return PcmDecoder(encoding, rate_hz)
+    except ValueError as error:
+        raise ProtocolError("invalid_event", str(error)) from error
+
+
+def _check_wishes(wished: Fields) -> None:
+    """That the fields which change nothing here are at least what they should be."""
+    if wished.get("target_streaming_delay_ms") is not None:
+        fields.integer(wished, "target_streaming_delay_ms")
+    fields.flag(wished, "diarize")
+    fields.text(wished, "language", "")
+    fields.inner(wished, "speaker_references")
+    fields.inner(wished, "turn_detection")
+
+
+def _error(error: LanscribeError) -> dict[str, Any]:
+    """Mistral's code is a number; ours is the type."""
+    code = _STATUS.get(error.code, 400)
+    return {
+        "type": "error",
+        "error": {"message": error.public_message, "code": code, "type": error.code},
+    }

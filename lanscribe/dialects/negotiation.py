@@ -1,0 +1,114 @@
+"""Which protocol a client at /v1/realtime speaks: vLLM's, OpenAI's or voxmlx's.
+
+All three dial the same path. The greeting serves them all, and the first session.update decides:
+a model beside the type is vLLM's, a session object OpenAI's, neither voxmlx's. What rate the
+audio before it has is not known until then, so it is kept as it came.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from lanscribe.dialects.base import Dialect
+from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, text
+from lanscribe.dialects.openai import OpenAiDialect
+from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.dialects.voxmlx import VoxmlxDialect
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import LimitError, ProtocolError
+from lanscribe.events import ClientEvent, Failure, Message, Reply, ServerEvent, SessionCreated
+
+MAX_UNDECIDED_BYTES = 13_000_000
+"""So much may come before the first session.update: five minutes of 16 kHz, as base64."""
+_MESSAGE_BYTES = 64
+"""What a message costs beside its length."""
+_EXAMPLE = 'an object with a type, such as {"type":"session.update","model":"..."}'
+_DECIDING = ("session.update", "transcription_session.update")
+
+
+class NegotiatingDialect:
+    """The codec of one session, which becomes that of the protocol its client speaks.
+
+    Until then errors are told as vLLM does; as OpenAI does where the URL says ?intent=.
+    """
+
+    name = "realtime"
+
+    def __init__(
+        self, info: EngineInfo | None = None, query: Mapping[str, str] | None = None
+    ) -> None:
+        self._vllm = VllmDialect(info, query)
+        self._openai = OpenAiDialect(info, query)
+        self._voxmlx = VoxmlxDialect(info, query)
+        self._has_intent = "intent" in (query or {})
+        self._speaker: Dialect = self._openai if self._has_intent else self._vllm
+        self._is_decided = False
+        self._waiting: list[Message] = []
+        self._waiting_bytes = 0
+
+    def decode(self, message: Message) -> Sequence[ClientEvent]:
+        """Decode one frame. Raises ClientError."""
+        if self._is_decided:
+            return self._speaker.decode(message)
+        if isinstance(message, bytes):
+            self._vllm.decode(message)
+            return self._wait(message, len(message) * 4 // 3)
+        event = decode_object(message, _EXAMPLE)
+        self._openai.answer(event)
+        kind = event.get("type")
+        if kind in _DECIDING:
+            return self._decide(event, message)
+        if kind == "input_audio_buffer.append":
+            self._check(event, message)
+            return self._wait(message, len(message))
+        if kind == "input_audio_buffer.clear":
+            self._forget()
+            return [Reply((self._openai.cleared(),))]
+        return self._vllm.decode(message)
+
+    def encode(self, event: ServerEvent) -> Sequence[Message]:
+        """Encode one event in the client's protocol; the greeting in all three."""
+        if not isinstance(event, SessionCreated):
+            return self._speaker.encode(event)
+        ((openai,), (vllm,)) = self._openai.encode(event), self._vllm.encode(event)
+        return [json.dumps(json.loads(openai) | json.loads(vllm), separators=(",", ":"))]
+
+    def _decide(self, event: Fields, message: str) -> Sequence[ClientEvent]:
+        """Take in the first session.update, then what was kept."""
+        self._speaker = self._dialect_of(event)
+        events = list(self._speaker.decode(message))
+        self._is_decided = True
+        for kept in self._waiting:
+            try:
+                events += self._speaker.decode(kept)
+            except ProtocolError as error:
+                events.append(Reply(tuple(self._speaker.encode(Failure(error)))))
+        self._forget()
+        return events
+
+    def _dialect_of(self, event: Fields) -> Dialect:
+        if event["type"] == "transcription_session.update":
+            return self._openai
+        if "model" in event:
+            return self._vllm
+        return self._openai if isinstance(event.get("session"), dict) else self._voxmlx
+
+    def _check(self, event: Fields, message: str) -> None:
+        """Refuse an append at once that cannot be audio."""
+        if self._has_intent:
+            base64_bytes(text(event, "audio"))
+        else:
+            self._vllm.decode(message)
+
+    def _wait(self, message: Message, size_bytes: int) -> Sequence[ClientEvent]:
+        if self._waiting_bytes >= MAX_UNDECIDED_BYTES:
+            raise LimitError(
+                "audio_buffer_full",
+                f"{self._waiting_bytes} bytes of appends wait for a session.update and this append"
+                " was refused; send session.update first, then append",
+            )
+        self._waiting.append(message)
+        self._waiting_bytes += size_bytes + _MESSAGE_BYTES
+        return []
+
+    def _forget(self) -> None:
+        self._waiting, self._waiting_bytes = [], 0

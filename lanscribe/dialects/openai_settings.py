@@ -1,0 +1,154 @@
+"""What a client of OpenAI's realtime protocol may set, and what of it holds here.
+
+Fields come nested, as today (`audio.input.format`), or flat, as in the beta
+(`input_audio_format`). What is absent keeps its value; what cannot be done is answered with the
+value that holds.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from lanscribe.dialects.fields import Fields, inner, kind
+from lanscribe.errors import ProtocolError
+from lanscribe.pcm import MAX_RATE_HZ, MIN_RATE_HZ, PcmDecoder
+from lanscribe.turns import TurnSettings
+
+_T = TypeVar("_T")
+
+DEFAULT_RATE_HZ = 24_000
+_G711_RATE_HZ = 8_000
+_FRAME_MS = 50
+_MAX_MS = 10_000
+_TURN_TYPES = ("server_vad", "semantic_vad")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """How the audio of a client is encoded."""
+
+    encoding: str = "pcm_s16le"
+    rate_hz: int = DEFAULT_RATE_HZ
+
+    def decoder(self) -> PcmDecoder:
+        """A new decoder for it."""
+        return PcmDecoder(self.encoding, self.rate_hz)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAiSettings:
+    """The settings of a session that change anything here; turns is None for manual commits."""
+
+    audio: AudioFormat = AudioFormat()
+    turns: TurnSettings | None = None
+
+
+_TYPES: Mapping[str, str] = {
+    "audio/pcm": "pcm_s16le",
+    "audio/pcmu": "pcm_mulaw",
+    "audio/pcma": "pcm_alaw",
+}
+_BETA_FORMATS: Mapping[str, AudioFormat] = {
+    "pcm16": AudioFormat(),
+    "g711_ulaw": AudioFormat("pcm_mulaw", _G711_RATE_HZ),
+    "g711_alaw": AudioFormat("pcm_alaw", _G711_RATE_HZ),
+}
+
+
+def updated(settings: OpenAiSettings, session: Fields) -> OpenAiSettings:
+    """The settings after an update with this session object. Raises ProtocolError."""
+    audio_input = inner(inner(session, "audio"), "input")
+    if "input_audio_format" in session:
+        settings = replace(settings, audio=_audio_format(session["input_audio_format"]))
+    if "format" in audio_input:
+        settings = replace(settings, audio=_audio_format(audio_input["format"]))
+    for fields in (session, audio_input):
+        if "turn_detection" in fields:
+            wanted = None if fields["turn_detection"] is None else inner(fields, "turn_detection")
+            settings = replace(settings, turns=_turns(settings.turns, wanted))
+    return settings
+
+
+def format_fields(audio: AudioFormat) -> dict[str, Any]:
+    """The format as OpenAI writes it."""
+    (name,) = (name for name, encoding in _TYPES.items() if encoding == audio.encoding)
+    return {"type": name} | ({"rate": audio.rate_hz} if name == "audio/pcm" else {})
+
+
+def beta_format(audio: AudioFormat) -> str:
+    """The format as the beta wrote it, which knew one rate for each."""
+    names = {known.encoding: name for name, known in _BETA_FORMATS.items()}
+    return names[audio.encoding]
+
+
+def turn_fields(turns: TurnSettings | None) -> dict[str, Any] | None:
+    """Turn detection as it is done here, as OpenAI writes it."""
+    if turns is None:
+        return None
+    return {
+        "type": _TURN_TYPES[0],
+        "threshold": turns.threshold,
+        "prefix_padding_ms": round(1000 * turns.prefix_padding_s),
+        "silence_duration_ms": round(1000 * turns.silence_s),
+        "idle_timeout_ms": None,
+    }
+
+
+def _audio_format(value: object) -> AudioFormat:
+    if value is None:
+        return AudioFormat()
+    if isinstance(value, str):
+        return _one_of(_BETA_FORMATS, value, "input_audio_format")
+    if not isinstance(value, dict):
+        raise ProtocolError("invalid_event", f"got {kind(value)} as the format; expected an object")
+    encoding = _one_of(_TYPES, value.get("type", "audio/pcm"), "format.type")
+    if encoding != "pcm_s16le":
+        return AudioFormat(encoding, _G711_RATE_HZ)
+    rate_hz = value.get("rate")
+    if rate_hz is None:
+        return AudioFormat()
+    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int) or not _is_rate(rate_hz):
+        raise ProtocolError(
+            "invalid_event",
+            f"got {rate_hz!r:.50} as format.rate; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} (Hz)",
+        )
+    return AudioFormat(encoding, rate_hz)
+
+
+def _is_rate(rate_hz: int) -> bool:
+    return MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ
+
+
+def _one_of(table: Mapping[str, _T], value: object, name: str) -> _T:
+    if not isinstance(value, str) or value not in table:
+        raise ProtocolError(
+            "invalid_event", f"got {value!r:.100} as {name}; expected one of {', '.join(table)}"
+        )
+    return table[value]
+
+
+def _turns(turns: TurnSettings | None, wanted: Fields | None) -> TurnSettings | None:
+    if wanted is None:
+        return None
+    known = dict.fromkeys(_TURN_TYPES, turns or TurnSettings())
+    base = _one_of(known, wanted.get("type", _TURN_TYPES[0]), "turn_detection.type")
+    silence_ms = _number(wanted, "silence_duration_ms", 1000 * base.silence_s, _MAX_MS)
+    return TurnSettings(
+        threshold=_number(wanted, "threshold", base.threshold, 1),
+        prefix_padding_s=_number(wanted, "prefix_padding_ms", 1000 * base.prefix_padding_s, _MAX_MS)
+        / 1000,
+        silence_s=max(1, math.ceil(round(silence_ms / _FRAME_MS, 3))) * _FRAME_MS / 1000,
+    )
+
+
+def _number(fields: Fields, name: str, default: float, highest: float) -> float:
+    """A number of at least 0, bounded by `highest`; the default where it is absent or null."""
+    value = fields.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ProtocolError(
+            "invalid_event", f"got {value!r:.50} as {name}; expected a number of 0 or more"
+        )
+    return float(min(value, highest))

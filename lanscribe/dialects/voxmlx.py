@@ -1,0 +1,99 @@
+"""The protocol of voxmlx's server at /v1/realtime (github.com/T0mSIlver/voxmlx).
+
+JSON in text frames; audio is base64 of 16-bit little-endian PCM, 16 kHz, mono. The client sends
+without saying when an utterance starts; a final commit ends it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lanscribe.dialects.fields import (
+    Fields,
+    base64_bytes,
+    decode_object,
+    flag,
+    pcm16_samples,
+    text,
+    unknown,
+)
+from lanscribe.engines.base import EngineInfo
+from lanscribe.events import (
+    AppendAudio,
+    Cancel,
+    Cancelled,
+    ClientEvent,
+    Commit,
+    Delta,
+    Done,
+    Failure,
+    Message,
+    Reply,
+    SelectModel,
+    ServerEvent,
+    SessionCreated,
+)
+
+
+class VoxmlxDialect:
+    """The codec of voxmlx's protocol."""
+
+    name = "voxmlx"
+
+    def __init__(
+        self, _info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
+    ) -> None:
+        pass
+
+    def decode(self, message: Message) -> Sequence[ClientEvent]:
+        """Decode one frame. Raises ProtocolError."""
+        event = decode_object(message, 'an object such as {"type":"session.update"}')
+        match text(event, "type"):
+            case "session.update":
+                return [SelectModel(""), Reply((_frame({"type": "session.updated"}),))]
+            case "input_audio_buffer.append":
+                return _append(event)
+            case "input_audio_buffer.commit":
+                return [Commit(is_final=True)] if flag(event, "final") else []
+            case "input_audio_buffer.clear":
+                return [Cancel()]
+            case other:
+                raise unknown(
+                    other,
+                    "session.update, input_audio_buffer.append, input_audio_buffer.commit or"
+                    " input_audio_buffer.clear",
+                )
+
+    def encode(self, event: ServerEvent) -> Sequence[Message]:
+        """Encode one event as one text frame; none for what voxmlx does not tell."""
+        payload = _payload(event)
+        return [] if payload is None else [_frame(payload)]
+
+
+def _append(event: Fields) -> Sequence[ClientEvent]:
+    data = base64_bytes(text(event, "audio"))
+    return [Commit(is_final=False), AppendAudio(pcm16_samples(data))] if data else []
+
+
+def _payload(event: ServerEvent) -> dict[str, Any] | None:
+    match event:
+        case SessionCreated():
+            return {"type": "session.created"}
+        case Delta(text=delta) if delta:
+            return {"type": "response.audio_transcript.delta", "delta": delta}
+        case Done():
+            return {"type": "response.audio_transcript.done", "text": event.text}
+        case Cancelled():
+            return {"type": "input_audio_buffer.cleared"}
+        case Failure():
+            return {
+                "type": "error",
+                "message": event.error.public_message,
+                "code": event.error.code,
+            }
+        case _:
+            return None
+
+
+def _frame(payload: dict[str, Any]) -> str:
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,381 @@
+"""Wyoming, the protocol of Home Assistant's voice services (wyoming 1.10), over TCP.
+
+An event is a line of JSON with its type, then data_length bytes of JSON, then payload_length
+bytes of sound. `EventSplitter` cuts a stream into whole events, each of which is one message
+to `WyomingDialect`. docs/protocol.md describes the events.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lanscribe import __version__
+from lanscribe.audio import Samples
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import ProtocolError
+from lanscribe.events import (
+    AppendAudio,
+    ClientEvent,
+    Commit,
+    Delta,
+    Done,
+    Failure,
+    Message,
+    Reply,
+    SelectModel,
+    ServerEvent,
+)
+from lanscribe.pcm import PcmDecoder
+
+HANG_UP: Message = b""
+"""No event: where it stands in the row of messages, the connection is to be closed."""
+MAX_HEADER_BYTES = 2**16
+MAX_CHANNELS = 32
+MAX_CHUNK_S = 60
+"""More would take long to resample, and nobody else is served meanwhile."""
+_HARMLESS = frozenset({"invalid_json", "invalid_event", "invalid_audio"})
+"""Errors about one event, after which the others have their answers. After any other error an
+answer is missing, and a client that knows no error event would wait for it for ever."""
+_DOMAINS = ("asr", "tts", "handle", "intent", "wake", "mic", "snd")
+
+
+class EventSplitter:
+    """Cuts a stream of bytes into whole events.
+
+    max_bytes: the largest event; one that says it is larger is refused before it is read.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._waiting = bytearray()
+        self._searched = 0
+        self._size: int | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take in the next bytes of the stream."""
+        self._waiting += data
+
+    @property
+    def is_between_events(self) -> bool:
+        """Whether the stream may end here."""
+        return not self._waiting
+
+    def take(self) -> bytes | None:
+        """The next whole event; None when more bytes are needed for it.
+
+        Raises ProtocolError when the stream is no Wyoming, or an event too large: where the
+        next event begins is unknown then.
+        """
+        if self._size is None:
+            self._size = self._announced_size()
+        if self._size is None or len(self._waiting) < self._size:
+            return None
+        event = bytes(self._waiting[: self._size])
+        del self._waiting[: self._size]
+        self._size, self._searched = None, 0
+        return event
+
+    def _announced_size(self) -> int | None:
+        end = self._waiting.find(b"\n", self._searched, MAX_HEADER_BYTES)
+        self._searched = len(self._waiting)
+        if end < 0:
+            if len(self._waiting) >= MAX_HEADER_BYTES:
+                raise _too_large("a first line", len(self._waiting), MAX_HEADER_BYTES)
+            return None
+        size = end + 1 + sum(_lengths(_json_object(self._waiting[:end], "the first line")))
+        if size > self._max_bytes:
+            raise _too_large("an event", size, self._max_bytes)
+        return size
+
+
+class _Event(NamedTuple):
+    type: str
+    data: dict[str, Any]
+    payload: bytes
+
+
+class _Format(NamedTuple):
+    rate: int
+    """In hertz."""
+    width: int
+    """Bytes of a sample: 1 is unsigned, the others are signed, little-endian."""
+    channels: int
+
+
+class _Sound:
+    """The sound of one utterance, as 16 kHz mono."""
+
+    def __init__(self, form: _Format) -> None:
+        self.form = form
+        self._decoder = PcmDecoder("pcm_f32le", form.rate)
+
+    def feed(self, payload: bytes) -> Samples:
+        """Decode whole frames, to shape (n,). Raises ValueError for anything else."""
+        frame_bytes = self.form.width * self.form.channels
+        if len(payload) % frame_bytes:
+            raise ValueError(
+                f"got {len(payload)} bytes, which is not a whole number of frames of {frame_bytes}"
+            )
+        chunk_s = len(payload) // frame_bytes / self.form.rate
+        if chunk_s > MAX_CHUNK_S:
+            raise ValueError(f"got a chunk of {chunk_s:.0f} s, where {MAX_CHUNK_S} s are the most")
+        channels = _integers(payload, self.form.width).reshape(-1, self.form.channels)
+        return self._decoder.feed(channels.mean(axis=1, dtype=np.float32).tobytes())
+
+    def flush(self) -> Samples:
+        """What the resampler holds back, shape (n,)."""
+        return self._decoder.flush()
+
+
+class WyomingDialect:
+    """The codec of Wyoming's speech to text: an utterance is audio-start to audio-stop."""
+
+    name = "wyoming"
+
+    def __init__(
+        self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
+    ) -> None:
+        self._info = info
+        self._model = ""
+        self._sound: _Sound | None = None
+        self._has_begun_text = False
+        self._readers: Mapping[str, Callable[[_Event], list[ClientEvent]]] = {
+            "describe": self._describe,
+            "ping": self._pong,
+            "transcribe": self._choose,
+            "audio-start": self._start,
+            "audio-chunk": self._append,
+            "audio-stop": self._stop,
+        }
+
+    def decode(self, message: Message) -> Sequence[ClientEvent]:
+        """Decode one whole event; none for what is no event of speech to text."""
+        event = _parsed(message)
+        read = self._readers.get(event.type)
+        return read(event) if read else []
+
+    def encode(self, event: ServerEvent) -> Sequence[Message]:
+        """The events that tell of it, and HANG_UP after an error that leaves an answer out."""
+        match event:
+            case Delta() if event.text:
+                return [*self._begin_text(), _message("transcript-chunk", {"text": event.text})]
+            case Done():
+                begin = self._begin_text()
+                self._has_begun_text = False
+                whole = _message("transcript", {"text": event.text, **self._language})
+                return [*begin, whole, _message("transcript-stop")]
+            case Failure():
+                error = event.error
+                told = _message("error", {"text": error.public_message, "code": error.code})
+                goes_on = error.code in _HARMLESS or error.close_code is not None
+                return [told] if goes_on else [told, HANG_UP]
+            case _:
+                return []
+
+    def _choose(self, event: _Event) -> list[ClientEvent]:
+        """Take the model; the language is the engine's own affair, and told with the text."""
+        _optional_text(event, "language")
+        self._model = _optional_text(event, "name")
+        return [SelectModel(self._model)]
+
+    def _start(self, event: _Event) -> list[ClientEvent]:
+        if self._sound is not None:
+            raise ProtocolError(
+                "invalid_event",
+                "got audio-start in an utterance; expected audio-stop before the next one",
+            )
+        self._sound = _sound(_format(event))
+        return [SelectModel(self._model), Commit(is_final=False)]
+
+    def _append(self, event: _Event) -> list[ClientEvent]:
+        begin = self._start(event) if self._sound is None else []
+        assert self._sound is not None
+        form = _format(event, self._sound.form)
+        if form != self._sound.form:
+            raise ProtocolError(
+                "invalid_audio",
+                f"got a chunk of {form} in an utterance of {self._sound.form}; expected the same"
+                " until audio-stop",
+            )
+        try:
+            samples = self._sound.feed(event.payload)
+        except ValueError as error:
+            raise ProtocolError(
+                "invalid_audio", f"{error}; expected whole frames in chunks of about 0.1 s"
+            ) from error
+        return [*begin, AppendAudio(samples)] if len(samples) else begin
+
+    def _stop(self, _event: _Event) -> list[ClientEvent]:
+        if self._sound is None:
+            raise ProtocolError("invalid_event", "got audio-stop; expected audio-start before it")
+        rest = self._sound.flush()
+        self._sound, self._model = None, ""
+        return [*([AppendAudio(rest)] if len(rest) else []), Commit(is_final=True)]
+
+    @property
+    def _language(self) -> dict[str, str]:
+        """The language of the text, where the engine knows only one."""
+        languages = self._info.languages if self._info else ()
+        return {"language": languages[0]} if len(languages) == 1 else {}
+
+    def _begin_text(self) -> list[Message]:
+        if self._has_begun_text:
+            return []
+        self._has_begun_text = True
+        return [_message("transcript-start", self._language)]
+
+    def _pong(self, event: _Event) -> list[ClientEvent]:
+        return [Reply((_message("pong", {"text": event.data.get("text")}),))]
+
+    def _describe(self, _event: _Event) -> list[ClientEvent]:
+        """What is served. Raises ProtocolError while that is not known yet.
+
+        An answer without languages would be worse than none: Home Assistant asks again when
+        there is no answer, and keeps one that it got until it is restarted.
+        """
+        if self._info is None:
+            raise ProtocolError(
+                "engine_unavailable", "the engine is loading; ask again in a few seconds"
+            )
+        programs: dict[str, Any] = {domain: [] for domain in _DOMAINS} | {"asr": [_asr(self._info)]}
+        return [Reply((_message("info", programs),))]
+
+
+def type_of(message: Message) -> str:
+    """The type of an event; "" when it has none."""
+    try:
+        return _parsed(message).type
+    except ProtocolError:
+        return ""
+
+
+def _asr(info: EngineInfo) -> dict[str, Any]:
+    here = {"name": "lanscribe", "url": ""}
+    model = {
+        "name": info.model,
+        "attribution": {"name": info.name, "url": ""},
+        "installed": True,
+        "description": info.model,
+        "version": None,
+        "languages": list(info.languages),
+    }
+    return {
+        "name": "lanscribe",
+        "attribution": here,
+        "installed": True,
+        "description": "Live speech to text",
+        "version": __version__,
+        "models": [model],
+        "supports_transcript_streaming": True,
+        "requires_external_vad": True,
+    }
+
+
+def _message(kind: str, data: Mapping[str, Any] | None = None) -> bytes:
+    """One whole event without a payload."""
+    header: dict[str, Any] = {"type": kind}
+    if not data:
+        return json.dumps(header).encode() + b"\n"
+    # ASCII, so that half of a surrogate pair, which a client may ping with, can be sent back
+    body = json.dumps(data).encode()
+    return json.dumps(header | {"data_length": len(body)}).encode() + b"\n" + body
+
+
+def _parsed(message: Message) -> _Event:
+    """Read one whole event. Raises ProtocolError."""
+    data = message.encode(errors="replace") if isinstance(message, str) else message
+    line, _, rest = data.partition(b"\n")
+    header = _json_object(line, "the first line")
+    data_bytes, payload_bytes = _lengths(header)
+    if len(rest) != data_bytes + payload_bytes:
+        raise ProtocolError(
+            "invalid_event",
+            f"got {len(rest)} bytes after the first line; expected {data_bytes + payload_bytes}",
+        )
+    kind, inline = header.get("type"), header.get("data") or {}
+    if not isinstance(kind, str) or not isinstance(inline, dict):
+        raise ProtocolError("invalid_event", 'expected a "type", a string, and "data", an object')
+    more = _json_object(rest[:data_bytes], "the data") if data_bytes else {}
+    return _Event(kind, inline | more, rest[data_bytes:])
+
+
+def _json_object(data: bytes | bytearray, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(
+            "invalid_json", f"{what} of an event is not JSON: {error}; expected an object"
+        ) from error
+    if not isinstance(value, dict):
+        raise ProtocolError("invalid_event", f"{what} of an event is no object; expected one")
+    return value
+
+
+def _lengths(header: Mapping[str, Any]) -> tuple[int, int]:
+    """How many bytes of data and of payload follow the first line."""
+    data_bytes, payload_bytes = (
+        _whole_number(header, key, default=0, most=2**62)
+        for key in ("data_length", "payload_length")
+    )
+    return data_bytes, payload_bytes
+
+
+def _format(event: _Event, default: _Format | None = None) -> _Format:
+    """The format that an event says its audio has."""
+    rate, width, channels = default or (None, None, None)
+    return _Format(
+        _whole_number(event.data, "rate", default=rate, most=10**6),
+        _whole_number(event.data, "width", default=width, least=1, most=4),
+        _whole_number(event.data, "channels", default=channels, least=1, most=MAX_CHANNELS),
+    )
+
+
+def _sound(form: _Format) -> _Sound:
+    try:
+        return _Sound(form)
+    except ValueError as error:
+        raise ProtocolError("invalid_audio", str(error)) from error
+
+
+def _whole_number(
+    data: Mapping[str, Any], key: str, *, default: int | None, least: int = 0, most: int
+) -> int:
+    value = default if data.get(key) is None else data[key]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ProtocolError(
+            "invalid_event",
+            f"got {value!r:.100} as {key!r}; expected a whole number from {least} to {most}",
+        )
+    return value
+
+
+def _optional_text(event: _Event, key: str) -> str:
+    value = event.data.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ProtocolError(
+            "invalid_event", f"got {value!r:.100} as {key!r} of {event.type}; expected a string"
+        )
+    return value or ""
+
+
+def _integers(data: bytes, width: int) -> Samples:
+    """Samples of `width` bytes, shape (n,), in [-1, 1]."""
+    match width:
+        case 1:
+            return (np.frombuffer(data, dtype=np.uint8).astype(np.float32) - 128) / np.float32(2**7)
+        case 2:
+            return np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(2**15)
+        case 3:
+            padded = np.zeros((len(data) // 3, 4), dtype=np.uint8)
+            padded[:, 1:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
+            data = padded.tobytes()
+    return np.frombuffer(data, dtype="<i4").astype(np.float32) / np.float32(2**31)
+
+
+def _too_large(what: str, size: int, most: int) -> ProtocolError:
+    return ProtocolError(
+        "message_too_large",
+        f"got {what} of {size:.6g} bytes; expected at most {most}: send audio in smaller chunks",
+    )

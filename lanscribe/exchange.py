@@ -1,0 +1,218 @@
+"""One HTTP request and its answer, within bounds, with errors in OpenAI's shape.
+
+The request is a form with a file: so large, on the disk, and never idle. The answer is a
+response, or server-sent events, or an error that is told at once.
+"""
+
+import asyncio
+import errno
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from starlette.datastructures import FormData, Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from lanscribe.config import LimitSettings
+from lanscribe.errors import LanscribeError, LimitError, ProtocolError
+
+_MAX_FIELDS = 64
+_MAX_FIELD_BYTES = 2**16
+"""The largest field that is no file; a prompt may be long."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_RETRY_AFTER_S = 5
+_STATUS = {
+    "model_not_found": 404,
+    "idle_timeout": 408,
+    "upload_too_large": 413,
+    "session_too_long": 413,
+    "processing_error": 500,
+    "internal": 500,
+    "engine_unavailable": 503,
+    "server_busy": 503,
+    "server_stopping": 503,
+    "storage_full": 507,
+}
+"""The HTTP status of an error; 400 for those that are not here."""
+
+
+class FieldError(ProtocolError):
+    """A field of the form has a wrong value, or is missing."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__("invalid_request", f"{name}: {message}")
+        self.field = name
+
+
+class Exchange:
+    """One request, and what is answered to it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: LimitSettings) -> None:
+        self._scope = scope
+        self._headers = Headers(scope=scope)
+        self._receive = receive
+        self._send = send
+        self._limits = limits
+        self._is_read = False
+        self._is_streaming = False
+
+    @property
+    def address(self) -> str:
+        """Who sends the request."""
+        client: tuple[str, int] | None = self._scope.get("client")
+        return client[0] if client else "unknown"
+
+    @asynccontextmanager
+    async def form(self) -> AsyncIterator[FormData]:
+        """The form, whose files exist as long as the context does.
+
+        Raises ProtocolError, LimitError or LanscribeError when it cannot be taken in,
+        ClientDisconnect when the client leaves before its end.
+        """
+        self._check_head()
+        form = await self._parsed()
+        try:
+            yield form
+        finally:
+            await form.close()
+
+    async def until_gone(self) -> None:
+        """Wait, once the form was read, until the client leaves. Raises ClientDisconnect."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        raise ClientDisconnect
+
+    async def respond(self, response: Response) -> None:
+        """Answer with `response`."""
+        await response(self._scope, self._receive, self._send)
+
+    async def begin_events(self) -> None:
+        """Answer with server-sent events, which follow."""
+        self._is_streaming = True
+        head = [(b"content-type", b"text/event-stream; charset=utf-8")]
+        head += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    async def event(self, event: dict[str, Any], *, is_last: bool = False) -> None:
+        """Send one. Raises ClientDisconnect when the client reads nothing for too long."""
+        data = f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                await self._send(
+                    {"type": "http.response.body", "body": data, "more_body": not is_last}
+                )
+        except TimeoutError as error:
+            raise ClientDisconnect from error
+
+    async def refuse(self, error: LanscribeError) -> None:
+        """Tell the error, at once; then let the client send what it still wants to.
+
+        Some clients read an answer only when they have sent everything.
+        """
+        if self._is_streaming:
+            with suppress(ClientDisconnect):
+                await self.event({"type": "error"} | _details(error), is_last=True)
+            return
+        response = error_response(error)
+        if not self._is_read:
+            response.headers["Connection"] = "close"
+        head = {"status": response.status_code, "headers": response.raw_headers}
+        await self._send({"type": "http.response.start"} | head)
+        body = {"type": "http.response.body", "body": response.body, "more_body": True}
+        await self._send(body)
+        await self._discard()
+        await self._send({"type": "http.response.body"})
+
+    async def _discard(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                while not self._is_read:
+                    message = await self._receive()
+                    self._is_read = not message.get("more_body", False)
+
+    def _check_head(self) -> None:
+        kind = self._headers.get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != "multipart/form-data":
+            raise ProtocolError(
+                "invalid_request",
+                f"got the Content-Type {kind[:100]!r}; send a form as multipart/form-data, with the"
+                " sound in its field file",
+            )
+        length = self._headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._limits.upload_bytes:
+            raise self._too_large(f"{int(length)} bytes")
+
+    async def _parsed(self) -> FormData:
+        parser = MultiPartParser(
+            self._headers,
+            self._chunks(),
+            max_files=1,
+            max_fields=_MAX_FIELDS,
+            max_part_size=_MAX_FIELD_BYTES,
+        )
+        try:
+            return await parser.parse()
+        except MultiPartException as error:
+            raise ProtocolError(
+                "invalid_request", f"the form cannot be read: {error.message}"
+            ) from error
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise LanscribeError(
+                "storage_full",
+                f"the server has no room for the upload: {error.strerror}; free some space in its"
+                " folder for temporary files, or set TMPDIR to a larger one",
+            ) from error
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        got_bytes = 0
+        while not self._is_read:
+            message = await self._next_part()
+            if message["type"] == "http.disconnect":
+                self._is_read = True
+                raise ClientDisconnect
+            self._is_read = not message.get("more_body", False)
+            got_bytes += len(message["body"])
+            if got_bytes > self._limits.upload_bytes:
+                raise self._too_large(f"more than {self._limits.upload_bytes} bytes")
+            yield message["body"]
+
+    async def _next_part(self) -> Message:
+        try:
+            async with asyncio.timeout(self._limits.idle_timeout_s):
+                return await self._receive()
+        except TimeoutError as error:
+            raise LimitError(
+                "idle_timeout",
+                f"nothing more of the upload came for {self._limits.idle_timeout_s:g} s",
+            ) from error
+
+    def _too_large(self, got: str) -> LimitError:
+        return LimitError(
+            "upload_too_large",
+            f"got {got}; this server takes uploads of up to {self._limits.upload_bytes}"
+            " (limits.upload_bytes); send FLAC or Opus instead of WAV, or a part at a time",
+        )
+
+
+def error_response(error: LanscribeError) -> Response:
+    """An error in OpenAI's shape."""
+    status = _STATUS.get(error.code, 400)
+    headers = {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else None
+    return JSONResponse(_details(error), status, headers)
+
+
+def _details(error: LanscribeError) -> dict[str, Any]:
+    is_ours = _STATUS.get(error.code, 400) >= 500
+    details = {
+        "message": error.public_message,
+        "type": "server_error" if is_ours else "invalid_request_error",
+        "param": error.field if isinstance(error, FieldError) else None,
+        "code": error.code,
+    }
+    return {"error": details}

@@ -1,0 +1,216 @@
+"""Files of sound, decoded block by block: an hour of them takes no more memory than a second.
+
+libsndfile reads WAV, FLAC, Ogg, AIFF and their like; FFmpeg, by way of PyAV, reads MP3 and what
+phones, browsers and cameras record (M4A, MP4, WebM, Matroska ...).
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import BinaryIO, TypeVar
+
+import av
+import numpy as np
+import soundfile
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from lanscribe.audio import Samples, duration_s
+from lanscribe.errors import ProtocolError
+from lanscribe.pcm import PcmDecoder
+
+_T = TypeVar("_T")
+
+KINDS = "WAV, FLAC, Ogg, Opus, MP3, AIFF, M4A, MP4, WebM"
+_BLOCK_VALUES = 2**16
+"""How many numbers are decoded at once, all channels together; 4 s of 16 kHz mono."""
+_BLOCK_S = 0.5
+_MPEG_HEADS = (b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xe2")
+"""MP3: libsndfile's decoder of it writes to the server's terminal what it thinks of the file."""
+_DEMUXERS = (
+    "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
+)
+"""What FFmpeg may take a file for: nothing that names other files or addresses, as playlists do."""
+_LONGEST_GAP_S = 3600.0
+_GAP_S = 0.1
+"""A hole in a recording that is longer than this is filled with silence, up to an hour of it."""
+_SHORT_BY_S = 1.0
+"""A recording that ends this much before it says it does is damaged."""
+
+
+@asynccontextmanager
+async def opened(file: BinaryIO) -> AsyncIterator[AsyncIterator[Samples]]:
+    """The sound of `file` in blocks of any length, decoded in a thread of its own.
+
+    Raises ProtocolError when there is no sound in it; iterating does when it is damaged later on.
+    The file is left open, and no thread uses it afterwards.
+    """
+    blocks = decode(file)
+    thread = ThreadPoolExecutor(1, thread_name_prefix="media")
+    try:
+        first = await _in(thread, lambda: next(blocks))
+        yield _following(first, blocks, thread)
+    finally:
+        await asyncio.shield(_in(thread, blocks.close))  # after the step that may be under way
+        thread.shutdown(wait=False)
+
+
+async def _following(
+    first: Samples, blocks: Iterator[Samples], thread: ThreadPoolExecutor
+) -> AsyncIterator[Samples]:
+    block: Samples | None = first
+    while block is not None:
+        yield block
+        block = await _in(thread, lambda: next(blocks, None))
+
+
+def _in(thread: ThreadPoolExecutor, work: Callable[[], _T]) -> "asyncio.Future[_T]":
+    return asyncio.get_running_loop().run_in_executor(thread, work)
+
+
+def decode(file: BinaryIO) -> Generator[Samples, None, None]:
+    """The sound of `file`, blocks of shape (n,) with n > 0.
+
+    Raises ProtocolError, before the first block when there is no sound in it, later when it is
+    damaged.
+    """
+    size_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if not size_bytes:
+        raise _invalid("got an empty file; expected sound")
+    sound = _opened_by_libsndfile(file)
+    pieces = _decode_by_ffmpeg(file, size_bytes) if sound is None else _decode_by_libsndfile(sound)
+    given = 0
+    try:
+        for block in _merged(pieces):
+            given += len(block)
+            yield block
+    except (soundfile.LibsndfileError, av.FFmpegError, ValueError) as error:
+        at = f"damaged at {duration_s(given):.1f} s" if given else "damaged"
+        raise _invalid(f"the file is {at}: {_reason(error)}") from error
+    if not given:
+        raise _invalid(f"got a file of {size_bytes} bytes in which there is no sound at all")
+
+
+def _merged(pieces: Iterator[Samples]) -> Iterator[Samples]:
+    """The same sound in blocks of at least _BLOCK_S, but for the last, which is not empty."""
+    waiting: list[Samples] = []
+    for piece in pieces:
+        waiting.append(piece)
+        if duration_s(sum(map(len, waiting))) >= _BLOCK_S:
+            yield np.concatenate(waiting)
+            waiting = []
+    if any(map(len, waiting)):
+        yield np.concatenate(waiting)
+
+
+def _opened_by_libsndfile(file: BinaryIO) -> soundfile.SoundFile | None:
+    """None when that is for FFmpeg to read."""
+    head = file.read(3)
+    file.seek(0)
+    if head.startswith(_MPEG_HEADS):
+        return None
+    try:
+        return soundfile.SoundFile(file)
+    except soundfile.LibsndfileError:
+        return None
+
+
+def _decode_by_libsndfile(sound: soundfile.SoundFile) -> Iterator[Samples]:
+    with sound:
+        decoder = PcmDecoder("pcm_f32le", sound.samplerate)
+        frames = max(1, _BLOCK_VALUES // sound.channels)
+        left = sound.frames
+        while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+            left -= len(block)
+            yield _mono(decoder, block.T)
+        yield decoder.flush()
+        if left > 0:
+            raise ValueError(f"{left} of its {sound.frames} samples are not to be found")
+
+
+def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Samples]:
+    file.seek(0)
+    head = file.read(16)
+    file.seek(0)
+    try:
+        container = av.open(
+            file, "r", metadata_errors="replace", options={"format_whitelist": _DEMUXERS}
+        )
+    except av.FFmpegError as error:
+        raise _invalid(
+            f"got {size_bytes} bytes that begin with {head!r} and are no sound that can be read;"
+            f" expected a whole file of {KINDS} or the like"
+        ) from error
+    with container:
+        stream = container.streams.best("audio")
+        if not isinstance(stream, AudioStream) or stream.codec_context is None:
+            raise _invalid(
+                f"got a file ({container.format.long_name}) without a track of sound that can be"
+                f" read; its tracks: {_tracks(container)}"
+            )
+        yield from _decode_stream(container, stream)
+
+
+def _decode_stream(container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
+    decoder = PcmDecoder("pcm_f32le", stream.rate or 0)
+    to_floats = av.AudioResampler(format="fltp")
+    start_s = (container.start_time or 0) / av.time_base
+    position_s = 0.0
+    for frame in container.decode(stream):
+        if frame.sample_rate != stream.rate:
+            raise ValueError(f"its rate changes from {stream.rate} to {frame.sample_rate} Hz")
+        gap_s = 0.0 if frame.time is None else frame.time - start_s - position_s
+        if gap_s > _GAP_S:
+            yield from _silence(decoder, gap_s, stream.rate)
+            position_s += gap_s
+        for planes in to_floats.resample(frame):
+            yield _mono(decoder, planes.to_ndarray().astype(np.float32, copy=False))
+        position_s += frame.samples / stream.rate
+    yield decoder.flush()
+    if position_s < _said_s(container, stream) - _SHORT_BY_S:
+        raise ValueError(f"it says to last {_said_s(container, stream):.1f} s and ends before")
+
+
+def _silence(decoder: PcmDecoder, gap_s: float, rate_hz: int) -> Iterator[Samples]:
+    if gap_s > _LONGEST_GAP_S:
+        raise ValueError(f"a hole of {gap_s:.0f} s follows")
+    left = round(gap_s * rate_hz)
+    while left > 0:
+        piece = min(left, _BLOCK_VALUES)
+        left -= piece
+        yield decoder.feed(bytes(4 * piece))
+
+
+def _said_s(container: InputContainer, stream: AudioStream) -> float:
+    """How long the sound is by the file's own word; 0 when that is none, or only a guess."""
+    if "mov" in container.format.name and stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if "matroska" in container.format.name and len(container.streams) == 1 and container.duration:
+        return container.duration / av.time_base
+    return 0.0
+
+
+def _mono(decoder: PcmDecoder, channels: Samples) -> Samples:
+    """The mean of channels, shape (channels, n), at 16 kHz."""
+    mean = channels[0] if len(channels) == 1 else channels.mean(axis=0)
+    return decoder.feed(mean.astype("<f4").tobytes())
+
+
+def _tracks(container: InputContainer) -> str:
+    kinds = [stream.type for stream in container.streams]
+    return ", ".join(kinds) or "none"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, av.FFmpegError):
+        return str(error.strerror)
+    if isinstance(error, soundfile.LibsndfileError):
+        return str(error.error_string).removeprefix("Error : ")
+    return str(error)
+
+
+def _invalid(message: str) -> ProtocolError:
+    return ProtocolError("invalid_file", message)

@@ -1,0 +1,209 @@
+"""OpenAI's REST interface: models, and transcripts of files, whole or as they are heard."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lanscribe import openapi, reasons
+from lanscribe.audio import Samples
+from lanscribe.changes import Changes
+from lanscribe.config import LimitSettings
+from lanscribe.engines.base import Engine, EngineSession, Token
+from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
+from lanscribe.exchange import Exchange, error_response
+from lanscribe.limits import Slots
+from lanscribe.media import opened
+from lanscribe.rest_form import Heard, Wanted
+from lanscribe.tasks import first_of
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[Token], Awaitable[None]]
+
+
+class Rest:
+    """The routes, over one engine."""
+
+    def __init__(
+        self,
+        limits: LimitSettings,
+        ready_engine: Callable[[], Engine],
+        slot: Callable[[str], AbstractAsyncContextManager[None]],
+    ) -> None:
+        """ready_engine raises EngineUnavailable, entering slot(address) LimitError."""
+        self._limits = limits
+        self._ready_engine = ready_engine
+        self._slot = slot
+        self._uploads: Slots | None = None
+        self._is_stopping = False
+        self._changes = Changes()
+        self._started_unix_s = int(time.time())
+
+    def routes(self) -> list[Route]:
+        """Where what is answered."""
+        return [
+            Route("/v1/models", self._list_models),
+            Route("/v1/models/{model:path}", self._show_model),
+            Route("/v1/audio/transcriptions", _application(self._answer), methods=["POST"]),
+            Route("/openapi.json", self._describe),
+            Route("/docs", self._document),
+        ]
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let the files under way be finished, for so long, then tell the others."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._changes.until(lambda: not self._uploading)
+        self._is_stopping = True
+        await self._changes.tell()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.close_timeout_s):
+                await self._changes.until(lambda: not self._uploading)
+
+    @property
+    def _uploading(self) -> int:
+        return self._uploads.taken if self._uploads else 0
+
+    async def _list_models(self, _request: Request) -> Response:
+        try:
+            return JSONResponse({"object": "list", "data": [self._model()]})
+        except EngineUnavailable as error:
+            return error_response(error)
+
+    async def _show_model(self, request: Request) -> Response:
+        try:
+            model = self._model()
+        except EngineUnavailable as error:
+            return error_response(error)
+        name = request.path_params["model"]
+        if name != model["id"]:
+            message = f"got {name[:200]!r}; this server serves {model['id']!r}"
+            return error_response(ProtocolError("model_not_found", message))
+        return JSONResponse(model)
+
+    def _model(self) -> dict[str, Any]:
+        info = self._ready_engine().describe()
+        return {
+            "id": info.model,
+            "object": "model",
+            "created": self._started_unix_s,
+            "owned_by": "lanscribe",
+            "languages": list(info.languages),
+        }
+
+    async def _describe(self, _request: Request) -> Response:
+        return JSONResponse(openapi.description())
+
+    async def _document(self, _request: Request) -> Response:
+        return HTMLResponse(openapi.page(openapi.description()))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request for a transcript, whatever happens."""
+        exchange = Exchange(scope, receive, send, self._limits)
+        try:
+            await self._serve(exchange)
+        except ClientDisconnect:
+            log.info("a client left before its file was transcribed")
+        except LanscribeError as error:
+            log.info("a file is not transcribed: %s", error)
+            await exchange.refuse(error)
+        except Exception:
+            log.exception("a request ended by a defect of the server")
+            await exchange.refuse(reasons.defect())
+
+    async def _serve(self, exchange: Exchange) -> None:
+        engine = self._ready_engine()
+        if self._uploads is None:
+            capacity = engine.describe().capacity
+            self._uploads = Slots(capacity, self._limits.sessions_per_address)
+        try:
+            with self._uploads.take(exchange.address):
+                await first_of(self._transcribe(exchange, engine), self._until_stopped())
+        finally:
+            await self._changes.tell()
+
+    async def _transcribe(self, exchange: Exchange, engine: Engine) -> None:
+        """Take in a form, and answer it."""
+        async with self._slot(exchange.address):
+            pass  # who is to be turned away need not upload first
+        async with exchange.form() as form:
+            wanted, heard = Wanted.of(form), Heard()
+
+            async def tell(token: Token) -> None:
+                if token.text:
+                    heard.transcript.append(token)
+                    if wanted.is_streamed:
+                        delta = {"type": "transcript.text.delta", "delta": token.text}
+                        await exchange.event(delta)
+
+            async with self._slot(exchange.address), opened(wanted.file) as blocks:
+                if wanted.is_streamed:
+                    await exchange.begin_events()
+                hearing = _hear(engine, heard.counted(blocks), tell)
+                await first_of(hearing, exchange.until_gone(), self._until_too_long())
+        log.info("a file of %.1f s was transcribed", heard.audio_s)
+        if wanted.is_streamed:
+            await exchange.event(heard.done(), is_last=True)
+        else:
+            await exchange.respond(heard.answer(wanted, engine.describe()))
+
+    async def _until_stopped(self) -> None:
+        await self._changes.until(lambda: self._is_stopping)
+        raise reasons.stopping()
+
+    async def _until_too_long(self) -> None:
+        if not (longest_s := self._limits.session_s):
+            await asyncio.Event().wait()
+        await asyncio.sleep(longest_s)
+        raise LimitError(
+            "session_too_long",
+            f"the file took longer than {longest_s:g} s (limits.session_s); send a part at a time",
+        )
+
+
+def _application(function: Callable[[Scope, Receive, Send], Awaitable[None]]) -> ASGIApp:
+    """The function as an object: Starlette takes a bare one for an endpoint."""
+
+    class Application:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await function(scope, receive, send)
+
+    return Application()
+
+
+async def _hear(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> None:
+    """Let an engine session hear the blocks, and tell what it says."""
+    session = engine.session()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            await session.start()
+            tasks.create_task(_feed(session, blocks))
+            async for token in session:
+                await tell(token)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    finally:
+        await session.abort()
+
+
+async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> None:
+    async for block in blocks:
+        await session.feed(block)
+    await session.finish()
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    """One error of many: ours rather than another."""
+    ours, others = group.split(LanscribeError)
+    leaf: BaseException = ours or others or group
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf

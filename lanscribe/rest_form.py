@@ -1,0 +1,159 @@
+"""What a client asks for when it uploads a file, and the answers to that, as values."""
+
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal, get_args
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from lanscribe.audio import Samples, duration_s
+from lanscribe.engines.base import EngineInfo
+from lanscribe.exchange import FieldError
+from lanscribe.transcript import Transcript, srt, verbose, vtt
+
+Format = Literal["json", "text", "srt", "vtt", "verbose_json"]
+_PROMPT_TOKEN_S = 0.08
+"""One token of a prompt stands for so much sound, as with vLLM."""
+_OF_WHISPER = {
+    "seek": 0,
+    "tokens": [],
+    "temperature": 0.0,
+    "avg_logprob": 0.0,
+    "compression_ratio": 1.0,
+    "no_speech_prob": 0.0,
+}
+"""What typed clients insist on finding in a segment, and no engine here can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a form asks for."""
+
+    file: BinaryIO
+    format: Format
+    language: str
+    granularities: frozenset[str]
+    is_streamed: bool
+
+    @classmethod
+    def of(cls, form: FormData) -> "Wanted":
+        """Read the form. Raises ProtocolError naming the field and what is allowed in it.
+
+        model and prompt are whatever they are: one model is served, and takes no prompt.
+        """
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise FieldError("file", "there is none; send the sound as a file with a file name")
+        _check_temperature(_text(form, "temperature", "0"))
+        wanted = _text(form, "response_format", "json")
+        is_streamed = _boolean(form, "stream")
+        allowed = ("json", "text") if is_streamed else get_args(Format)
+        names = [*form.getlist("timestamp_granularities[]")]
+        names += form.getlist("timestamp_granularities")
+        for name in names:
+            _one_of("timestamp_granularities[]", name, ("word", "segment"))
+        return cls(
+            file.file,
+            _one_of("response_format", wanted, allowed),
+            _text(form, "language", ""),
+            frozenset(map(str, names)) or frozenset({"segment"}),
+            is_streamed,
+        )
+
+
+@dataclass(slots=True)
+class Heard:
+    """What became of a file."""
+
+    transcript: Transcript = field(default_factory=Transcript)
+    samples: int = 0
+
+    @property
+    def audio_s(self) -> float:
+        """How long the file is."""
+        return round(duration_s(self.samples), 3)
+
+    async def counted(self, blocks: AsyncIterator[Samples]) -> AsyncIterator[Samples]:
+        """The same blocks, while they are counted."""
+        async for block in blocks:
+            self.samples += len(block)
+            yield block
+
+    def answer(self, wanted: Wanted, info: EngineInfo) -> Response:
+        """The transcript in the format that was asked for."""
+        words = self.transcript.words
+        match wanted.format:
+            case "text":
+                return PlainTextResponse(self.transcript.text + "\n")
+            case "srt":
+                return Response(srt(words), media_type="application/x-subrip; charset=utf-8")
+            case "vtt":
+                return Response(vtt(words), media_type="text/vtt; charset=utf-8")
+            case "json":
+                return JSONResponse({"text": self.transcript.text, "usage": self._usage})
+        details = verbose(words, self.audio_s)
+        segments = [segment | _OF_WHISPER for segment in details.pop("segments")]
+        if "segment" in wanted.granularities:
+            details["segments"] = segments
+        if "word" not in wanted.granularities:
+            del details["words"]
+        language = _language(wanted.language, info.languages)
+        head = {"task": "transcribe", "language": language}
+        return JSONResponse(head | details | {"usage": self._usage})
+
+    def done(self) -> dict[str, Any]:
+        """The last event of a stream."""
+        input_tokens = math.ceil(self.audio_s / _PROMPT_TOKEN_S)
+        output_tokens = self.transcript.token_count
+        return {
+            "type": "transcript.text.done",
+            "text": self.transcript.text,
+            "usage": {
+                "type": "tokens",
+                "input_tokens": input_tokens,
+                "output_tokens": output_tokens,
+                "total_tokens": input_tokens + output_tokens,
+            },
+        }
+
+    @property
+    def _usage(self) -> dict[str, Any]:
+        return {"type": "duration", "seconds": self.audio_s}
+
+
+def _text(form: FormData, name: str, default: str) -> str:
+    value = form.get(name, default)
+    if not isinstance(value, str):
+        raise FieldError(name, "got a file; expected text")
+    return value.strip() or default
+
+
+def _boolean(form: FormData, name: str) -> bool:
+    text = _text(form, name, "false").lower()
+    return _one_of(name, text, ("true", "false", "1", "0")) in {"true", "1"}
+
+
+def _check_temperature(text: str) -> None:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise FieldError("temperature", f"got {text[:100]!r}; expected a number from 0 to 1")
+
+
+def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed:
+        got = repr(value)[:100] if isinstance(value, str) else "a file"
+        raise FieldError(name, f"got {got}; expected one of {', '.join(allowed)}")
+    return value
+
+
+def _language(asked: str, known: tuple[str, ...]) -> str:
+    """The one asked for if the engine knows it, else its only one; "und" when nobody knows."""
+    primary = asked.lower().partition("-")[0]
+    if primary in known:
+        return primary
+    return known[0] if len(known) == 1 else "und"

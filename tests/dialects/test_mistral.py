@@ -1,0 +1,308 @@
+"""Mistral's codec by hand, and whatever bytes and JSON may come."""
+
+import base64
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanscribe.dialects.mistral import MAX_APPEND_BYTES, MistralDialect
+from lanscribe.engines.fake import FakeEngine
+from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
+from lanscribe.events import (
+    AppendAudio,
+    ClientEvent,
+    Commit,
+    Committed,
+    Delta,
+    Done,
+    Failure,
+    Finish,
+    Reply,
+    SelectModel,
+    ServerEvent,
+    SessionCreated,
+    SpokenWord,
+    Utterance,
+)
+
+ENGINE = FakeEngine().describe()
+START = [SelectModel(), Commit(is_final=False)]
+END = Commit(is_final=True)
+SESSION = {
+    "request_id": "sess-1",
+    "model": "fake-numbers",
+    "audio_format": {"encoding": "pcm_s16le", "sample_rate": 16_000},
+    "target_streaming_delay_ms": 80,
+    "diarize": False,
+    "context_bias": None,
+    "language": "en",
+    "speaker_references": None,
+    "turn_detection": None,
+}
+
+
+@pytest.fixture
+def dialect() -> MistralDialect:
+    dialect = MistralDialect(ENGINE, {"model": "fake-numbers"})
+    dialect.encode(SessionCreated("sess-1", 5))
+    return dialect
+
+
+def append(audio: bytes) -> str:
+    encoded = base64.b64encode(audio).decode()
+    return json.dumps({"type": "input_audio.append", "audio": encoded})
+
+
+def update(**session: object) -> str:
+    return json.dumps({"type": "session.update", "session": session})
+
+
+FLUSH = '{"type":"input_audio.flush"}'
+FINISH = '{"type":"input_audio.end"}'
+PCM = np.array([1, -2, 3], dtype="<i2").tobytes()
+
+
+def told(dialect: MistralDialect, event: ServerEvent) -> list[dict[str, Any]]:
+    return [json.loads(message) for message in dialect.encode(event)]
+
+
+def kinds(events: list[ClientEvent]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+def updated(dialect: MistralDialect, **session: object) -> dict[str, Any]:
+    (reply,) = dialect.decode(update(**session))
+    assert isinstance(reply, Reply)
+    (message,) = reply.messages
+    answer = json.loads(message)
+    assert answer["type"] == "session.updated"
+    return dict(answer["session"])
+
+
+def test_audio_starts_an_utterance_and_a_flush_ends_it(dialect: MistralDialect) -> None:
+    *start, audio = dialect.decode(append(PCM))
+    assert start == START
+    assert isinstance(audio, AppendAudio)
+    assert audio.samples.tolist() == [1 / 32768, -2 / 32768, 3 / 32768]
+    assert kinds(list(dialect.decode(append(PCM)))) == ["AppendAudio"]
+    rest, end = dialect.decode(FLUSH)
+    assert isinstance(rest, AppendAudio)
+    assert (len(rest.samples), end) == (0, END)
+    assert dialect.decode(append(PCM))[:2] == START
+
+
+def test_every_flush_has_its_done(dialect: MistralDialect) -> None:
+    assert dialect.decode(FLUSH) == [*START, END]
+    assert dialect.decode(FINISH) == [Finish()]
+
+
+def test_an_end_without_a_flush_ends_the_utterance(dialect: MistralDialect) -> None:
+    dialect.decode(append(PCM))
+    rest, end, finish = dialect.decode(FINISH)
+    assert isinstance(rest, AppendAudio)
+    assert (end, finish) == (END, Finish())
+    assert MistralDialect(ENGINE).decode(FINISH) == [*START, END, Finish()]
+
+
+def test_an_utterance_that_the_engine_failed_on_goes_on(dialect: MistralDialect) -> None:
+    dialect.decode(append(PCM))
+    (error,) = told(dialect, Failure(EngineFailed("broken"), None, Utterance()))
+    assert error == {
+        "type": "error",
+        "error": {"message": "broken", "code": 500, "type": "processing_error"},
+    }
+    assert dialect.decode(append(PCM))[:2] == START
+    dialect.encode(Failure(ProtocolError("invalid_json", "refused")))
+    assert kinds(list(dialect.decode(append(PCM)))) == ["AppendAudio"]
+
+
+def test_a_session_tells_what_holds_whatever_was_wished() -> None:
+    dialect = MistralDialect(ENGINE, {"model": "fake-numbers"})
+    assert told(dialect, SessionCreated("sess-1", 5)) == [
+        {"type": "session.created", "session": SESSION}
+    ]
+    wished = {
+        "target_streaming_delay_ms": 960,
+        "diarize": True,
+        "language": "fr",
+        "context_bias": ["Beckett"],
+        "speaker_references": {"me": "AAAA"},
+        "turn_detection": {"min_silence_ms": 300},
+    }
+    assert updated(dialect, **wished) == SESSION
+    wave = {"encoding": "pcm_f32le", "sample_rate": 44_100}
+    assert updated(dialect, audio_format=wave) == {**SESSION, "audio_format": wave}
+    assert updated(dialect) == {**SESSION, "audio_format": wave}
+
+
+def test_a_session_cannot_be_changed_once_audio_has_come(dialect: MistralDialect) -> None:
+    dialect.decode(append(PCM))
+    message = "^Session fields cannot be changed after audio has started"
+    with pytest.raises(ProtocolError, match=message) as caught:
+        dialect.decode(update(language="en"))
+    assert caught.value.code == "out_of_order"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "rate_hz", "audio"),
+    [
+        ("pcm_s16le", 8_000, np.zeros(8_000, "<i2")),
+        ("pcm_s32le", 24_000, np.zeros(24_000, "<i4")),
+        ("pcm_f16le", 16_000, np.zeros(16_000, "<f2")),
+        ("pcm_f32le", 48_000, np.zeros(48_000, "<f4")),
+        ("pcm_mulaw", 8_000, np.zeros(8_000, "u1")),
+        ("pcm_alaw", 11_025, np.zeros(11_025, "u1")),
+    ],
+)
+def test_a_second_is_a_second_in_every_encoding(
+    dialect: MistralDialect, encoding: str, rate_hz: int, audio: np.ndarray[Any, Any]
+) -> None:
+    updated(dialect, audio_format={"encoding": encoding, "sample_rate": rate_hz})
+    events = [*dialect.decode(append(audio.tobytes())), *dialect.decode(FLUSH)]
+    samples = sum(len(event.samples) for event in events if isinstance(event, AppendAudio))
+    assert abs(samples - 16_000) <= 1
+
+
+def test_text_comes_with_its_language_and_its_times(dialect: MistralDialect) -> None:
+    assert told(dialect, Delta("", 0.5)) == []
+    assert told(dialect, Delta("né", 1.0, 0.5)) == [
+        {"type": "transcription.language", "audio_language": "en"},
+        {"type": "transcription.text.delta", "text": "né"},
+    ]
+    assert told(dialect, Delta(" à", 1.0)) == [{"type": "transcription.text.delta", "text": " à"}]
+    words = (SpokenWord("né", 0.5, 1.0), SpokenWord("à", 1.0, 1.25))
+    segments = [
+        {"text": "né", "start": 10.5, "end": 11.0},
+        {"text": "à", "start": 11.0, "end": 11.25},
+    ]
+    assert told(dialect, Done("né à", 1.6, 2, words, Utterance(2, "", 10.0))) == [
+        *({"type": "transcription.segment", **segment} for segment in segments),
+        {
+            "type": "transcription.done",
+            "model": "fake-numbers",
+            "text": "né à",
+            "language": "en",
+            "segments": [{"type": "transcription_segment", **segment} for segment in segments],
+            "usage": {
+                "prompt_tokens": 20,
+                "completion_tokens": 2,
+                "total_tokens": 22,
+                "prompt_audio_seconds": 2,
+            },
+        },
+    ]
+    assert told(dialect, Committed(Utterance(), 0)) == []
+
+
+def test_an_engine_of_many_languages_does_not_say_which_it_heard() -> None:
+    dialect = MistralDialect(replace(ENGINE, languages=("en", "fr")), {})
+    assert len(told(dialect, Delta("a", 1.0))) == 1
+    assert told(dialect, Done("a", 1.0, 1))[-1]["language"] is None
+    assert updated(dialect)["language"] is None
+
+
+@pytest.mark.parametrize("model", ["", "fake-numbers", "voxtral-mini-transcribe-realtime-2602"])
+def test_mistrals_own_models_stand_for_the_one_served(model: str) -> None:
+    dialect = MistralDialect(ENGINE, {"model": model})
+    (created,) = told(dialect, SessionCreated("sess-1", 5))
+    assert created["session"]["model"] == "fake-numbers"
+
+
+def test_another_model_is_refused_at_once() -> None:
+    dialect = MistralDialect(ENGINE, {"model": "whisper-1"})
+    (error,) = told(dialect, SessionCreated("sess-1", 5))
+    assert error["error"]["code"] == 404
+    assert "'whisper-1'; this server has: fake-numbers" in error["error"]["message"]
+    with pytest.raises(ProtocolError, match="this server has: fake-numbers"):
+        dialect.decode(append(PCM))
+
+
+def test_an_engine_that_loads_is_an_error() -> None:
+    (error,) = told(MistralDialect(None, {"model": "m"}), Failure(EngineUnavailable("loading")))
+    assert error["error"] == {"message": "loading", "code": 503, "type": "engine_unavailable"}
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (b"\0\0", "invalid_event"),
+        ("", "invalid_json"),
+        ("[" * 100_000, "invalid_json"),
+        ("[1]", "invalid_event"),
+        ("{}", "invalid_event"),
+        ('{"type":7}', "invalid_event"),
+        ('{"type":"session.close"}', "unknown_event"),
+        ('{"type":"session.update","session":[]}', "invalid_event"),
+        (update(audio_format="pcm"), "invalid_event"),
+        (update(audio_format={"encoding": "mp3", "sample_rate": 16_000}), "invalid_event"),
+        (update(audio_format={"encoding": "pcm_s16le"}), "invalid_event"),
+        (update(audio_format={"encoding": "pcm_s16le", "sample_rate": 1e4}), "invalid_event"),
+        (update(audio_format={"encoding": "pcm_s16le", "sample_rate": 0}), "invalid_event"),
+        (update(audio_format={"encoding": "pcm_s16le", "sample_rate": 10**999}), "invalid_event"),
+        (update(target_streaming_delay_ms="480"), "invalid_event"),
+        (update(diarize=1), "invalid_event"),
+        ('{"type":"input_audio.append"}', "invalid_event"),
+        ('{"type":"input_audio.append","audio":"AAA"}', "invalid_audio"),
+        (append(b"abc"), "invalid_audio"),
+        (append(bytes(MAX_APPEND_BYTES + 2)), "invalid_audio"),
+    ],
+)
+def test_bad_messages_have_a_code_and_say_what_is_expected(
+    dialect: MistralDialect, message: str | bytes, code: str
+) -> None:
+    with pytest.raises(ProtocolError, match="expected") as caught:
+        dialect.decode(message)
+    assert caught.value.code == code
+    assert dialect.decode(append(bytes(MAX_APPEND_BYTES)))[:2] == START
+
+
+@given(st.one_of(st.text(), st.binary()))
+def test_no_message_raises_anything_else(message: str | bytes) -> None:
+    _decode_or_refuse(MistralDialect(ENGINE), message)
+
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([8_000, 10**400])
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+ENCODINGS = st.sampled_from(["pcm_s16le", "pcm_f32le", "pcm_mulaw"])
+FORMATS = st.fixed_dictionaries(
+    {}, optional={"encoding": ENCODINGS | JSON, "sample_rate": NUMBERS | JSON}
+)
+SESSIONS = st.dictionaries(
+    st.sampled_from(["language", "diarize", "target_streaming_delay_ms", "turn_detection"]), JSON
+)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "audio": st.binary().map(lambda audio: base64.b64encode(audio).decode()) | JSON,
+        "session": st.builds(lambda a, b: {"audio_format": a, **b}, FORMATS, SESSIONS) | JSON,
+    },
+)
+TYPES = ["session.update", "input_audio.append", "input_audio.flush", "input_audio.end", "other"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(TYPES), FIELDS), max_size=8))
+def test_no_row_of_messages_raises_anything_else(rows: list[tuple[str, dict[str, Any]]]) -> None:
+    dialect = MistralDialect(ENGINE)
+    for kind, more in rows:
+        _decode_or_refuse(dialect, json.dumps({**more, "type": kind}))
+
+
+def _decode_or_refuse(dialect: MistralDialect, message: str | bytes) -> None:
+    try:
+        for event in dialect.decode(message):
+            if isinstance(event, AppendAudio):
+                assert np.isfinite(event.samples).all()
+    except ProtocolError as error:
+        assert error.code in CODES
+        for answer in dialect.encode(Failure(error)):
+            assert isinstance(answer, str)
+            answer.encode()

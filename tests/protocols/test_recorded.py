@@ -1,0 +1,87 @@
+"""What real client libraries and the server say to each other is in docs/asyncapi.yaml."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import soundfile
+from mistralai.client import Mistral
+from mistralai.client.models import AudioFormat
+from openai import AsyncOpenAI
+
+from lanscribe.audio import samples_to_pcm16
+from lanscribe.engines.fake import spoken
+from lanscribe.engines.model_store import sample_path
+from tests.conftest import Server
+from tests.protocols.relay import Relay, recording
+from tests.support import DEADLINE_S, counting
+
+NUMBERS = list(range(1, 60))
+PCM = samples_to_pcm16(spoken(NUMBERS))
+CHUNK_BYTES = 3200
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    for start in range(0, len(PCM), CHUNK_BYTES):
+        yield PCM[start : start + CHUNK_BYTES]
+
+
+def kinds(relay: Relay) -> set[str]:
+    """Of the messages that passed."""
+    (line,) = relay.lines
+    return {str(message).split('"type"')[1].split('"')[1] for _, message in line.said}
+
+
+async def transcribe(server: Server, pcm: bytes, turns: Any) -> tuple[str, set[str]]:
+    """What OpenAI's client hears at its last commit, and the kinds of messages that passed."""
+    async with asyncio.timeout(DEADLINE_S), recording(server) as relay:
+        client = AsyncOpenAI(api_key="none", base_url=f"{relay.server.http_url}/v1")
+        query = {"intent": "transcription"}
+        async with client, client.realtime.connect(extra_query=query) as connection:
+            audio = {"format": {"type": "audio/pcm", "rate": 16_000}, "turn_detection": turns}
+            session: Any = {"type": "transcription", "audio": {"input": audio}}
+            await connection.session.update(session=session)
+            await connection.input_audio_buffer.append(audio=base64.b64encode(pcm).decode())
+            await connection.input_audio_buffer.clear()
+            await connection.input_audio_buffer.append(audio=base64.b64encode(pcm).decode())
+            await connection.input_audio_buffer.commit(event_id="last")
+            async for event in connection:
+                if event.type == "conversation.item.input_audio_transcription.completed":
+                    text = event.transcript
+                    break
+        relay.check("openai")
+        return text, kinds(relay)
+
+
+def test_openais_client(fake_server: Server) -> None:
+    text, passed = asyncio.run(transcribe(fake_server, PCM, None))
+    assert text == counting(NUMBERS)
+    assert {"session.updated", "input_audio_buffer.cleared"} < passed
+
+
+def test_openais_client_that_leaves_the_turns_to_the_server(embedded_server: Server) -> None:
+    samples, _ = soundfile.read(sample_path(), dtype="int16")
+    text, passed = asyncio.run(
+        transcribe(embedded_server, samples.tobytes(), {"type": "server_vad"})
+    )
+    assert text
+    assert {"input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped"} < passed
+
+
+def test_mistrals_client(fake_server: Server) -> None:
+    async def converse() -> None:
+        async with asyncio.timeout(DEADLINE_S), recording(fake_server) as relay:
+            client = Mistral(api_key="none", server_url=relay.server.http_url)
+            stream = client.audio.realtime.transcribe_stream(
+                chunks(),
+                model="voxtral-mini-transcribe-realtime-2602",
+                audio_format=AudioFormat(encoding="pcm_s16le", sample_rate=16_000),
+                target_streaming_delay_ms=960,
+            )
+            events = [event async for event in stream]
+            assert getattr(events[-1], "text", None) == counting(NUMBERS)
+            relay.check("mistral")
+            assert {"session.created", "session.updated", "transcription.done"} < kinds(relay)
+
+    asyncio.run(converse())

@@ -1,0 +1,132 @@
+import asyncio
+import gc
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from zeroconf import IPVersion, ServiceStateChange, Zeroconf
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+from lanscribe import network
+from lanscribe.discovery import Service, announced, announced_addresses, services
+from tests.conftest import StartServer
+from tests.support import DEADLINE_S
+
+LOOPBACK = "127.0.0.1"
+Changes = asyncio.Queue[tuple[str, ServiceStateChange]]
+
+
+@asynccontextmanager
+async def browser(kind: str) -> AsyncIterator[tuple[AsyncZeroconf, Changes]]:
+    """What comes and goes of a service type on the loopback interface."""
+    changes: Changes = asyncio.Queue()
+
+    def note(
+        zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+    ) -> None:
+        changes.put_nowait((name, state_change))
+
+    async with AsyncZeroconf(interfaces=[LOOPBACK]) as seeker:
+        search = AsyncServiceBrowser(seeker.zeroconf, kind, handlers=[note])
+        yield seeker, changes
+        await search.async_cancel()
+
+
+async def found(kind: str, port: int, seeker: AsyncZeroconf, changes: Changes) -> AsyncServiceInfo:
+    """The service with that port, which no other server of this machine has."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            name, state = await changes.get()
+            if state is ServiceStateChange.Removed:
+                continue
+            info = AsyncServiceInfo(kind, name)
+            if await info.async_request(seeker.zeroconf, 3000) and info.port == port:
+                return info
+
+
+async def removed(name: str, changes: Changes) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while await changes.get() != (name, ServiceStateChange.Removed):
+            pass
+
+
+def test_a_server_is_found_until_it_stops(start_server: StartServer) -> None:
+    server = start_server("fake", LANSCRIBE_DISCOVERY_ENABLED="true")
+    ports = {
+        "_wyoming._tcp.local.": server.wyoming_port,
+        "_lanscribe._tcp.local.": server.port,
+    }
+
+    async def look() -> None:
+        async with (
+            browser("_wyoming._tcp.local.") as homes,
+            browser("_lanscribe._tcp.local.") as apps,
+        ):
+            searches = dict(zip(ports, (homes, apps), strict=True))
+            infos = {kind: await found(kind, port, *searches[kind]) for kind, port in ports.items()}
+            for info in infos.values():
+                assert info.parsed_addresses(IPVersion.V4Only) == [LOOPBACK]
+            app = infos["_lanscribe._tcp.local."].decoded_properties
+            assert app["path"] == "/v1/realtime"
+            assert await asyncio.to_thread(server.stop) == 0
+            for kind, info in infos.items():
+                await removed(info.name, searches[kind][1])
+
+    asyncio.run(look())
+    assert "Traceback" not in server.log
+
+
+def test_nothing_is_announced_before_the_server_is_ready(caplog: pytest.LogCaptureFixture) -> None:
+    async def end_early() -> None:
+        async with announced([Service("_wyoming._tcp", 1)], [LOOPBACK], asyncio.Event()):
+            await asyncio.sleep(0)
+
+    asyncio.run(end_early())
+    assert not caplog.records
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("addresses", [[], ["203.0.113.9"]], ids=["none", "not ours"])
+def test_without_a_network_there_is_one_warning(
+    caplog: pytest.LogCaptureFixture, addresses: list[str]
+) -> None:
+    async def announce() -> None:
+        ready, warned = asyncio.Event(), asyncio.Event()
+        ready.set()
+
+        class Watch(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                warned.set()
+
+        log = logging.getLogger("lanscribe.discovery")
+        watch = Watch(logging.WARNING)
+        log.addHandler(watch)
+        try:
+            async with announced([Service("_wyoming._tcp", 1)], addresses, ready):
+                await asyncio.wait_for(warned.wait(), DEADLINE_S)
+        finally:
+            log.removeHandler(watch)
+
+    asyncio.run(announce())
+    gc.collect()  # zeroconf leaves a socket behind when it cannot have another
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert record.getMessage().startswith("not announced: ")
+
+
+def test_what_is_announced() -> None:
+    assert [(one.kind, one.port) for one in services(8000, 10300)] == [
+        ("_lanscribe._tcp", 8000),
+        ("_wyoming._tcp", 10300),
+    ]
+    assert [one.kind for one in services(8000, None)] == ["_lanscribe._tcp"]
+
+
+def test_addresses_are_those_that_others_reach() -> None:
+    assert announced_addresses("192.168.1.7") == ["192.168.1.7"]
+    assert announced_addresses("box.local") == []
+    everywhere = announced_addresses("0.0.0.0")
+    assert everywhere == [one for one in network.lan_addresses() if not one.endswith(".local")]
+    for address in everywhere:
+        socket.inet_aton(address)

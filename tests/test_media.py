@@ -1,0 +1,212 @@
+"""Files of sound: every kind, every rate, and every way to be broken."""
+
+import asyncio
+import io
+import struct
+import tracemalloc
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lanscribe.audio import Samples, sample_count
+from lanscribe.engines.embedded import read_wave
+from lanscribe.engines.fake import spoken
+from lanscribe.engines.model_store import sample_path
+from lanscribe.errors import ClientError
+from lanscribe.media import decode, opened
+from tests.sounds import KINDS, by_ffmpeg, by_libsndfile, film
+
+
+@pytest.fixture(scope="module")
+def speech() -> Samples:
+    return read_wave(sample_path())
+
+
+@pytest.fixture(scope="module")
+def files(speech: Samples) -> dict[str, bytes]:
+    return {kind: make(speech) for kind, make in KINDS.items()}
+
+
+def decoded(data: bytes) -> Samples:
+    return np.concatenate(list(decode(io.BytesIO(data))))
+
+
+def complaint(data: bytes) -> str:
+    with pytest.raises(ClientError) as caught:
+        decoded(data)
+    assert caught.value.code == "invalid_file"
+    return caught.value.public_message
+
+
+def likeness(one: Samples, other: Samples) -> float:
+    """The largest normalised correlation over shifts of up to 0.1 s."""
+    length = min(len(one), len(other)) - 3200
+    piece = one[1600 : 1600 + length]
+    products = np.fft.irfft(
+        np.fft.rfft(other, 2 * len(other)) * np.conj(np.fft.rfft(piece, 2 * len(other)))
+    )
+    norm = np.linalg.norm(piece) * np.linalg.norm(other[: length + 3200])
+    return float(products[:3200].max() / norm)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_what_is_stored_without_loss_comes_out_exactly(kind: str) -> None:
+    samples = spoken(range(1, 500))
+    assert np.array_equal(decoded(KINDS[kind](samples)), samples)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_speech_of_every_kind_sounds_the_same(
+    kind: str, files: dict[str, bytes], speech: Samples
+) -> None:
+    samples = decoded(files[kind])
+    assert samples.dtype == np.float32
+    assert len(samples) == pytest.approx(len(speech), abs=sample_count(0.1))
+    assert likeness(speech, samples) > 0.95
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
+def test_every_rate_becomes_16_khz(rate_hz: int) -> None:
+    tone = np.float32(0.5) * np.sin(
+        2 * np.pi * 440 * np.arange(2 * rate_hz) / rate_hz, dtype=np.float32
+    )
+    samples = decoded(by_libsndfile(tone, "WAV", rate_hz, subtype="FLOAT"))
+    assert len(samples) == pytest.approx(32_000, abs=1)
+    wanted = np.sin(2 * np.pi * 440 * np.arange(len(samples)) / 16_000) / 2
+    middle = slice(1_600, -1_600)
+    assert np.abs(samples - wanted)[middle].max() < 1e-3
+
+
+def test_channels_become_one() -> None:
+    left, right = spoken([100, 200]), spoken([300, 0])
+    stereo = np.stack([left, right], axis=1)
+    assert np.array_equal(decoded(by_libsndfile(stereo, "WAV")), spoken([200, 100]))
+
+
+def test_a_wave_file_whose_header_was_never_finished(speech: Samples) -> None:
+    """As a recorder that was cut off leaves it, and a pipe: it says to be 4 GB long."""
+    data = bytearray(by_libsndfile(speech, "WAV"))
+    data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)
+    assert len(decoded(bytes(data))) == len(speech)
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        (b"", "empty file"),
+        (b"Dear diary, today I wrote a text.", "b'Dear diary, toda'"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01", "no sound that can be read"),
+        (by_libsndfile(spoken([]), "WAV"), "no sound at all"),
+        (by_libsndfile(spoken([1]), "WAV")[:20], "no sound that can be read"),
+        (by_libsndfile(spoken([1]), "WAV", 500), "sample rate of 500 Hz"),
+        (film(), "without a track of sound that can be read; its tracks: video"),
+    ],
+    ids=["empty", "text", "picture", "no samples", "half a header", "rate", "film"],
+)
+def test_what_is_no_sound_is_named(data: bytes, part: str) -> None:
+    assert part in complaint(data)
+
+
+@pytest.mark.parametrize("kind", ["flac", "m4a", "mp3", "ogg", "webm"])
+def test_damage_in_the_middle_is_named_with_its_place(kind: str, files: dict[str, bytes]) -> None:
+    data = files[kind]
+    middle, length = len(data) // 2, len(data) // 20
+    noise = np.random.default_rng(0).bytes(length)
+    said = complaint(data[:middle] + noise + data[middle + length :])
+    assert "the file is damaged at " in said
+
+
+@pytest.mark.parametrize("kind", ["flac", "m4a", "webm"])
+def test_a_file_that_ends_too_soon(kind: str, files: dict[str, bytes]) -> None:
+    complaint(files[kind][: len(files[kind]) * 2 // 3])
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{path}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile '{path}'\n",
+        '<?xml version="1.0"?><MPD type="static"><Period><BaseURL>{path}</BaseURL></Period></MPD>',
+    ],
+)
+def test_a_playlist_opens_no_other_file(playlist: str) -> None:
+    complaint(playlist.format(path=sample_path().resolve()).encode())
+
+
+def test_a_hole_between_packets_is_silence(speech: Samples) -> None:
+    """Recorders of the browser leave out what is silent; the words after it keep their time."""
+    out = io.BytesIO()
+    data = by_ffmpeg(speech, "webm", "libopus", 48_000)
+    with av.open(io.BytesIO(data), "r") as source, av.open(out, "w", format="webm") as target:
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.pts is not None and packet.time_base is not None:
+                late = packet.pts * packet.time_base > 5
+                packet.pts += round(7 / packet.time_base) if late else 0
+                packet.stream = stream
+                target.mux(packet)
+    samples = decoded(out.getvalue())
+    assert len(samples) == pytest.approx(len(speech) + 7 * 16_000, abs=sample_count(0.2))
+    assert not samples[sample_count(5.2) : sample_count(11.8)].any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    places=st.lists(st.integers(0, 2**31), min_size=1, max_size=12),
+    values=st.binary(min_size=12, max_size=12),
+    part=st.floats(0, 1),
+)
+def test_whatever_is_broken_it_is_sound_or_a_clear_error(
+    kind: str, places: list[int], values: bytes, part: float
+) -> None:
+    data = bytearray(KINDS[kind](spoken(range(1, 40))))
+    for place, value in zip(places, values, strict=False):
+        data[place % min(len(data), 700)] = value
+    try:
+        for block in decode(io.BytesIO(bytes(data[: round(part * len(data))]))):
+            assert np.isfinite(block).all()
+            if len(block) > 16_000:
+                break
+    except ClientError as error:
+        assert error.code == "invalid_file"
+
+
+def test_an_hour_takes_no_more_memory_than_a_minute() -> None:
+    silence = by_libsndfile(np.zeros(3600 * 16_000 // 4, dtype=np.float32), "FLAC", 4_000)
+    tracemalloc.start()
+    try:
+        total = sum(map(len, decode(io.BytesIO(silence))))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert total == pytest.approx(3600 * 16_000, abs=16)
+    assert peak_bytes < 8_000_000
+
+
+def test_whoever_leaves_early_leaves_no_thread_in_the_file(
+    files: dict[str, bytes],
+) -> None:
+    async def leave(data: bytes) -> None:
+        with io.BytesIO(data) as file:
+            async with opened(file) as blocks:
+                async for _ in blocks:
+                    break
+
+    for data in files.values():
+        asyncio.run(leave(data))
+
+
+def test_a_thread_reads_while_others_run(files: dict[str, bytes], speech: Samples) -> None:
+    async def read(data: bytes) -> int:
+        async with opened(io.BytesIO(data)) as blocks:
+            return sum([len(block) async for block in blocks])
+
+    async def read_all() -> list[int]:
+        return await asyncio.gather(*(read(data) for data in files.values()))
+
+    lengths = asyncio.run(read_all())
+    assert all(abs(length - len(speech)) < sample_count(0.1) for length in lengths)
