@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DEADLINE_S = 60
@@ -128,15 +129,24 @@ def _apart_from_each_other() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share a process, all of real vLLM's share one, and those go first.
-
-    They take longest, and one installation and one server of vLLM are enough for a machine.
-    """
-    for item in items:
-        folder = item.path.relative_to(PROJECT_DIR / "tests").parts[0]
-        group = folder if folder == "vllm" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    """What takes longest goes first."""
     items.sort(key=lambda item: "vllm" not in item.path.parts)
+
+
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests of one file share a process, and all of real vLLM's do: one server is enough."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "vllm" if "/vllm/" in path else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Callable[..., None]
+) -> LoadScopeScheduling:
+    """How `pytest -n` distributes tests to processes."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
