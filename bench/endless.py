@@ -1,43 +1,30 @@
-"""Whether a long session is as quick at its end as at its start, and whole where it was cut.
+"""Whether a long session is as quick at its end as at its start.
 
     python -m bench.endless vllm --python VLLM_PYTHON [--minutes 20] [--direct-minutes 5]
     python -m bench.endless hours [--hours 3]
-    python -m bench.endless speech --audio FOLDER
 
 vllm: a tiny random checkpoint on the CPU, so the times are those of what vLLM does around a model.
 One session of vLLM itself and one endless session over it take turns, a minute of audio each, in
 one run of one server; draws docs/images/endless.png. hours: the endless layer alone, over the fake
-engine. speech: word errors of the embedded engine with and without seams, beside a naive cut.
-`bash tests/vllm/environment.sh` prints VLLM_PYTHON.
+engine. `bash tests/vllm/environment.sh` prints VLLM_PYTHON.
 """
 
 import argparse
 import asyncio
-import csv
-import itertools
 import os
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jiwer
-import numpy as np
-import soundfile
-
-from bench.speech import ErrorCount, plain_words
 from lanscribe.audio import Samples, duration_s, sample_count
-from lanscribe.config import EngineSettings, RolloverSettings
+from lanscribe.config import RolloverSettings
 from lanscribe.endless import EndlessEngine
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
-from lanscribe.engines.embedded import EmbeddedEngine
+from lanscribe.engines.base import EngineSession
 from lanscribe.engines.fake import FakeEngine, spoken
 from lanscribe.engines.vllm import VllmEngine, VllmServer
-from lanscribe.rollover import GRID_S
-from tests.engines.driving import listen, text_of
 from tests.vllm.forked import ForkedVllm
 from tests.vllm.sound import melody
 
@@ -45,8 +32,6 @@ PICTURE = Path(__file__).resolve().parent.parent / "docs/images/endless.png"
 STEP_S = 0.08
 LISTENING_S = 3.0
 """So much audio a session that is open may keep to itself: at a seam, until it is past it."""
-GROUPS = {"clean", "libri"}
-"""English speech, in the manifest."""
 MAX_MODEL_LEN = 2048
 """Two and a half minutes of audio."""
 MB = 1e6
@@ -231,123 +216,6 @@ async def hours_of(minutes: int) -> None:
     await listener.stop()
 
 
-class Fed(EngineSession):
-    """An engine session that remembers what it was fed."""
-
-    def __init__(self, session: EngineSession) -> None:
-        self._session = session
-        self.blocks: list[Samples] = []
-
-    async def start(self) -> None:
-        """Start."""
-        await self._session.start()
-
-    async def feed(self, samples: Samples) -> None:
-        """Remember and pass on."""
-        self.blocks.append(samples.copy())
-        await self._session.feed(samples)
-
-    async def finish(self) -> None:
-        """Finish."""
-        await self._session.finish()
-
-    async def abort(self) -> None:
-        """Abort."""
-        await self._session.abort()
-
-    async def __aiter__(self) -> AsyncIterator[Token]:
-        """Its tokens."""
-        async for token in self._session:
-            yield token
-
-
-class FedEngine(Engine):
-    """An engine that remembers what its sessions were fed."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.fed: list[Fed] = []
-
-    def describe(self) -> EngineInfo:
-        """The engine's facts."""
-        return self._engine.describe()
-
-    def session(self) -> Fed:
-        """A session that remembers."""
-        self.fed.append(Fed(self._engine.session()))
-        return self.fed[-1]
-
-    async def close(self) -> None:
-        """It is somebody else's to close."""
-
-    def cuts(self, samples: Samples) -> list[int]:
-        """Where in the samples one engine session ended and another followed."""
-        ends = []
-        for one in self.fed:
-            fed = np.concatenate(one.blocks)
-            starts = range(0, len(samples), sample_count(GRID_S))
-            first = next(at for at in starts if np.array_equal(samples[at:][: len(fed)], fed))
-            ends.append(first + len(fed))
-        return ends[:-1]
-
-
-async def naive(engine: Engine, samples: Samples, cuts: Sequence[int]) -> str:
-    """One engine session after the other, each from cut to cut, and the texts joined."""
-    edges = [0, *cuts, len(samples)]
-    pieces = [samples[one:two] for one, two in itertools.pairwise(edges)]
-    texts = [text_of(await listen(engine, piece, sample_count(0.1))) for piece in pieces]
-    return " ".join(texts)
-
-
-async def endless(
-    engine: Engine, samples: Samples, rollover: RolloverSettings
-) -> tuple[str, list[int]]:
-    """The text, and where it was cut."""
-    fed = FedEngine(engine)
-    tokens = await listen(EndlessEngine(fed, rollover), samples, sample_count(0.1))
-    return text_of(tokens), fed.cuts(samples)
-
-
-async def seams(folder: Path, seconds: float) -> None:
-    """Word errors with and without seams, and what each seam costs."""
-    with (folder / "manifest.tsv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["group"] in GROUPS]
-    clips = [soundfile.read(folder / row["file"], dtype="float32")[0] for row in rows]
-    samples = np.concatenate(clips)
-    reference = " ".join(row["reference"] for row in rows)
-    engine = EmbeddedEngine.load(EngineSettings(name="embedded"))
-    never = {"target_s": 7200, "limit_s": 7200, "idle_s": 7200}
-    plain, _ = await endless(engine, samples, RolloverSettings(**never))
-    pauses = RolloverSettings(target_s=seconds, limit_s=2 * seconds)
-    anywhere = RolloverSettings(target_s=seconds, limit_s=seconds, pause_s=10)
-    at_pauses, pause_cuts = await endless(engine, samples, pauses)
-    at_once, cuts = await endless(engine, samples, anywhere)
-    cut_hard = await naive(engine, samples, cuts)
-    await engine.close()
-    print(f"{len(clips)} clips, {duration_s(len(samples)):.0f} s; load {os.getloadavg()[0]:.1f}\n")
-    print("| | seams | word errors | lost | doubled or new | changed |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for name, text, count in (
-        ("no seam", plain, 0),
-        ("seams at pauses", at_pauses, len(pause_cuts)),
-        ("seams in speech", at_once, len(cuts)),
-        ("cut in speech, naive", cut_hard, len(cuts)),
-    ):
-        print(row_of(name, text, plain, reference, count))
-
-
-def row_of(name: str, text: str, plain: str, reference: str, seam_count: int) -> str:
-    """Errors against what was said; differences from the text without seams."""
-    errors = ErrorCount()
-    errors.add(reference, text)
-    words = [" ".join(plain_words(one)) for one in (plain, text)]
-    changes = jiwer.process_words(words[:1], words[1:])
-    return (
-        f"| {name} | {seam_count} | {errors.percent:.1f} % | {changes.deletions}"
-        f" | {changes.insertions} | {changes.substitutions} |"
-    )
-
-
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.endless")
@@ -359,21 +227,16 @@ def options() -> argparse.Namespace:
     one.add_argument("--session-s", type=float, default=60.0)
     two = commands.add_parser("hours")
     two.add_argument("--hours", type=float, default=3.0)
-    three = commands.add_parser("speech")
-    three.add_argument("--audio", type=Path, required=True)
-    three.add_argument("--session-s", type=float, default=20.0)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Run one of the three."""
+    """Run one of the two."""
     chosen = options()
     if chosen.command == "vllm":
         vllm(chosen)
-    elif chosen.command == "hours":
-        asyncio.run(hours_of(round(chosen.hours * 60)))
     else:
-        asyncio.run(seams(chosen.audio, chosen.session_s))
+        asyncio.run(hours_of(round(chosen.hours * 60)))
 
 
 if __name__ == "__main__":
