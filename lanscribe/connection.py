@@ -142,8 +142,11 @@ class Conversation:
         async with self._only_socket():  # nothing comes in any more over the one before
             session = self._session
             counts = session.received_samples, session.received_commits
-            for message in self._dialect.encode(SessionResumed(self.session_id, *counts)):
-                await channel.send(message)
+            try:
+                for message in self._dialect.encode(SessionResumed(self.session_id, *counts)):
+                    await channel.send(message)
+            except ConnectionError:
+                return None
             return await self._serve(channel, seen, number)
 
     async def _serve(self, channel: Channel, seen: int, number: int) -> LanscribeError | None:

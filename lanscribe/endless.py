@@ -3,6 +3,8 @@
 A planned rollover, a limit, a rut, a stall and a crash are the same act: the engine session
 ends, the next one listens from a safe place on, and the text is stitched. Whoever iterates
 notices nothing: tokens stay append-only, and their times are those of the whole audio.
+
+While nobody speaks there is no engine session, only tokens that tell how far was listened.
 """
 
 import asyncio
@@ -16,7 +18,17 @@ from lanscribe.changes import Changes
 from lanscribe.config import RolloverSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
-from lanscribe.rollover import FRAME_SAMPLES, Cut, Rollover, Start, within
+from lanscribe.rollover import (
+    FRAME_SAMPLES,
+    GRID_S,
+    Cut,
+    NoiseFloor,
+    Patience,
+    Rest,
+    Rollover,
+    Start,
+    within,
+)
 from lanscribe.stitch import Seam
 from lanscribe.transcript import words_of
 
@@ -24,9 +36,8 @@ log = logging.getLogger(__name__)
 
 MAX_UNHEARD_S = 30.0
 MAX_WAITING_TOKENS = 256
-MAX_FAILURES = 3
-"""How often engine sessions may break with no progress between before the client is told."""
-BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+STEP_SAMPLES = sample_count(GRID_S)
+"""How much audio at least a token of progress is for while there is no engine session."""
 UNHEARD_AT_END_S = 0.01
 """An engine session that listened this much less far than it was fed has broken off."""
 UNHEARD_WHEN_OPEN_S = 1.0
@@ -71,7 +82,8 @@ class EndlessSession(EngineSession):
         self._said: deque[Token] = deque()
         self._heard_s = 0.0
         self._rut_at_s = -1.0
-        self._failures = 0
+        self._floor = NoiseFloor()
+        self._patience = Patience(settings.retry_s)
         self._is_finished = False
         self._is_over = False
         self._runner: asyncio.Task[None] | None = None
@@ -118,15 +130,30 @@ class EndlessSession(EngineSession):
         try:
             start: Start | None = Start(0.0, is_clean=True)
             while start is not None:
-                start = await self._engine_session(start)
+                engage = self._rest if start.is_quiet else self._engine_session
+                start = await engage(start)
         finally:
             self._is_over = True
             await self._changes.tell()
 
+    async def _rest(self, start: Start) -> Start | None:
+        """Do without an engine session up to the next sound; None at the end of the audio."""
+        rest = Rest(self._settings, start.at_s, self._floor)
+        position = sample_count(start.at_s)
+        while True:
+            await self._until_audio_after(position + STEP_SAMPLES - 1)
+            piece = self._ring.read(position)
+            position += len(piece)
+            is_end = self._is_finished and position == self._ring.end
+            if following := rest.listened(piece, is_end=is_end):
+                return following
+            await self._emit([Token("", duration_s(position))])
+            if is_end:
+                return None
+
     async def _engine_session(self, start: Start) -> Start | None:
         """Run one engine session; where its successor begins, None at the end."""
-        rollover = Rollover(self._settings, start)
-        said_before_s = self._said_s
+        rollover = Rollover(self._settings, start, self._floor)
         try:
             cut = await self._converse(rollover, start)
         except _RutError as error:
@@ -136,11 +163,9 @@ class EndlessSession(EngineSession):
                 return rollover.after_second_rut(self._heard_s, self._oldest_s)
             return rollover.after_failure(self._said_s, self._oldest_s)
         except EngineError as error:
-            if self._said_s > said_before_s:
-                self._failures = 0
             await self._wait_after(error)
             return rollover.after_failure(self._said_s, self._oldest_s)
-        self._failures = 0
+        self._patience.progressed()
         return rollover.after_cut(cut, self._said_s, self._oldest_s) if cut else None
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
@@ -170,6 +195,9 @@ class EndlessSession(EngineSession):
             cut = rollover.fed(piece)
             if len(piece):
                 await session.feed(piece)
+            if len(piece) and not cut and rollover.is_silent:
+                await self._changes.until(lambda: rollover.is_close)
+                cut = rollover.idle()
             if cut or not len(piece):
                 await session.finish()
                 return cut
@@ -201,6 +229,8 @@ class EndlessSession(EngineSession):
                 raise _RutError(f"no words over speech at {token.end_s:.1f} s: heard again")
             await self._emit(seam.add(token))
         await self._emit(seam.close())
+        if heard_s > self._heard_s:
+            await self._emit([Token("", heard_s)])
         return heard_s
 
     async def _not_stalled(
@@ -228,14 +258,16 @@ class EndlessSession(EngineSession):
 
     async def _emit(self, tokens: Iterable[Token]) -> None:
         for token in tokens:
-            await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
+            if len(self._waiting) >= MAX_WAITING_TOKENS:
+                await self._changes.tell()
+                await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
             self._heard_s = max(self._heard_s, token.end_s)
             in_order = token.after(self._said_s)
             if token.text:
                 self._said.append(in_order)
             self._waiting.append(in_order)
             self._forget()
-            await self._changes.tell()
+        await self._changes.tell()
 
     def _forget(self) -> None:
         self._ring.forget(sample_count(max(0.0, self._heard_s - KEPT_S)))
@@ -243,15 +275,17 @@ class EndlessSession(EngineSession):
             self._said.popleft()
 
     async def _wait_after(self, error: EngineError) -> None:
-        """Wait a little before the next attempt. Raises the error when it is one too many."""
-        self._failures += 1
-        backoff_s = BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
-        if isinstance(error, EngineUnavailable):
-            is_too_many = self._failures * BACKOFF_S[-1] > self._settings.retry_s
-        else:
-            is_too_many = self._failures > MAX_FAILURES
-        if is_too_many:
-            raise error
+        """Wait a little before the next attempt. Raises an EngineError when it is one too many."""
+        is_away = isinstance(error, EngineUnavailable)
+        now_s = asyncio.get_running_loop().time()
+        backoff_s = self._patience.failed(now_s, self._heard_s, is_away=is_away)
+        if backoff_s is None:
+            kind = EngineUnavailable if is_away else EngineFailed
+            received_s = duration_s(self._ring.end)
+            raise kind(
+                f"{error.public_message}; heard up to {self._heard_s:.1f} s of the"
+                f" {received_s:.1f} s received"
+            ) from error
         log.warning("the engine is taken up again at %.1f s: %s", self._heard_s, error)
         await asyncio.sleep(backoff_s)
 

@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _LEAVING_S = 0.5
 """How long a session may take to end once its client has closed the socket."""
-_SUBPROTOCOL = "realtime"
 _NO_CLOSE = {1005, 1006}
 """What uvicorn says when a connection ends without a close frame that has a code."""
 
@@ -158,7 +157,7 @@ class Gateway:
 
     async def _talk(self, make: MakeDialect, websocket: WebSocket) -> None:
         """Serve one WebSocket, whatever its protocol."""
-        await websocket.accept(_subprotocol(websocket))
+        await websocket.accept()
         query = websocket.query_params
         channel, dialect = WebSocketChannel(websocket), make(self.info, query)
         peer = websocket.client.host if websocket.client else "unknown"
@@ -275,9 +274,3 @@ class Gateway:
         if self._engine is None or self._loading:
             raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
-
-
-def _subprotocol(websocket: WebSocket) -> str | None:
-    """The one that OpenAI's clients in a browser insist on; there are no others."""
-    offered: list[str] = websocket.scope["subprotocols"]
-    return _SUBPROTOCOL if _SUBPROTOCOL in offered else None

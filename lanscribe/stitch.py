@@ -64,7 +64,8 @@ class Seam:
         return [_token(completion), *rest] if completion else rest
 
     def _is_past(self, token: Token) -> bool:
-        is_between_words = not token.text or token.text[0].isspace()
+        """Only a word tells: an engine may be seconds further than the words it has brought."""
+        is_between_words = token.text[:1].isspace()
         return is_between_words and token.end_s > self._said[-1].end_s + PAST_SEAM_S
 
     def _spaced(self, token: Token) -> Token:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lanscribe.audio import Samples, duration_s, sample_count
-from lanscribe.rollover import FRAME_S, FRAME_SAMPLES, Loudness
+from lanscribe.rollover import FRAME_S, FRAME_SAMPLES, Loudness, NoiseFloor
 
 ONSET_FRAMES = 2
 """So many loud frames in a row begin a turn; one alone is a click."""
@@ -66,7 +66,7 @@ class Turns:
         self._gain = np.float32(
             10 ** ((NEUTRAL_THRESHOLD - settings.threshold) * _THRESHOLD_DB / 20)
         )
-        self._loudness = Loudness(duration_s(start), settings.silence_s + FRAME_S)
+        self._loudness = Loudness(duration_s(start), settings.silence_s + FRAME_S, NoiseFloor())
         self._held: Samples = np.empty(0, dtype=np.float32)
         self._rest: Samples = np.empty(0, dtype=np.float32)
         self._position = start

@@ -127,6 +127,18 @@ def _apart_from_each_other() -> Iterator[None]:
         yield
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share a process, all of real vLLM's share one, and those go first.
+
+    They take longest, and one installation and one server of vLLM are enough for a machine.
+    """
+    for item in items:
+        folder = item.path.relative_to(PROJECT_DIR / "tests").parts[0]
+        group = folder if folder == "vllm" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "vllm" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the fake engine, shared by all tests; do not stop it."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr  # type: ignore[import-untyped]
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.audio import Samples
@@ -56,6 +56,7 @@ def test_every_code_of_g711(encoding: str, subtype: str) -> None:
     assert PcmDecoder(encoding, 16_000).feed(codes).tolist() == reference.tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 5_000), min_size=1, max_size=20), st.sampled_from([8, 24, 44.1, 48]))
 def test_chunks_of_any_size_make_the_sound_that_one_makes(sizes: list[int], khz: float) -> None:
     rate_hz = round(1000 * khz)
@@ -103,6 +104,7 @@ def test_what_it_cannot_decode_is_refused(encoding: str, rate_hz: int) -> None:
         PcmDecoder(encoding, rate_hz)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(ENCODINGS)), st.binary())
 def test_bytes_are_sound_or_refused(encoding: str, data: bytes) -> None:
     try:

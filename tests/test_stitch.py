@@ -70,8 +70,9 @@ def test_a_seam_lets_go_once_it_is_past_what_was_said() -> None:
     assert seam.add(Token("b", 0.8)) == []
     assert seam.add(Token(" c", 1.2)) == []
     assert seam.add(Token(" d", 1.6, 1.3)) == []
-    assert seam.add(Token("", 2.3)) == [Token(" d", 1.6, 1.3), Token("", 2.3)]
-    assert seam.add(Token("e", 2.6)) == [Token("e", 2.6)]
+    assert seam.add(Token("", 2.3)) == []  # listened so far, and may yet say "c" once more
+    assert seam.add(Token(" e", 2.6, 2.4)) == [Token(" d", 1.6, 1.3), Token(" e", 2.6, 2.4)]
+    assert seam.add(Token("f", 2.7)) == [Token("f", 2.7)]
 
 
 def test_a_seam_without_overlap_only_parts_the_words() -> None:

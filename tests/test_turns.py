@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.audio import Samples, sample_count
@@ -46,6 +46,7 @@ def test_silence_and_padding_are_as_long_as_asked_for() -> None:
     assert marks(long) == pytest.approx([0.7, 5.9])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 4000), min_size=1, max_size=60))
 def test_chunks_of_any_size_make_the_same_turns(sizes: list[int]) -> None:
     turns, pieces, start = Turns(TurnSettings(), 0), [], 0

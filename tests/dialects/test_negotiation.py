@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.dialects.negotiation import MAX_UNDECIDED_BYTES, NegotiatingDialect
@@ -196,6 +196,7 @@ MESSAGES = (
 )
 
 
+@settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=6), st.sampled_from([{}, {"intent": "transcription"}]))
 def test_no_messages_raise_anything_else(
     messages: list[str | bytes], query: dict[str, str]

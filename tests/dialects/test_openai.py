@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.dialects.openai import OpenAiDialect
@@ -337,6 +337,7 @@ TYPES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TYPES, FIELDS), max_size=4))
 def test_no_fields_raise_anything_else(messages: list[tuple[str, Json]]) -> None:
     dialect = make()
@@ -344,6 +345,7 @@ def test_no_fields_raise_anything_else(messages: list[tuple[str, Json]]) -> None
         decode_or_refuse(dialect, json.dumps({**fields, "type": kind}))
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.binary()))
 def test_no_message_raises_anything_else(message: str | bytes) -> None:
     decode_or_refuse(make(), message)

@@ -2,7 +2,7 @@ import base64
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.dialects.voxmlx import VoxmlxDialect
@@ -92,6 +92,7 @@ JSON = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integ
 TYPES = ["session.update", *(f"input_audio_buffer.{kind}" for kind in ("append", "commit", "x"))]
 
 
+@settings(deadline=None)
 @given(
     st.binary()
     | st.text()

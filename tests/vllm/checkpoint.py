@@ -2,10 +2,14 @@
 
 Runs in an environment of vLLM, not in the project's own:
 
-    python -m tests.vllm.checkpoint --out DIR [--seed N] [--dequantized]
+    python -m tests.vllm.checkpoint --out DIR [--seed N] [--dequantized] [--forgetful]
 
 With --dequantized the weights are those of the same seed after a way through bitsandbytes' NF4
 and back: what a right loader of 4-bit weights computes with, for a server that computes in bf16.
+
+With --forgetful attention has no say and all tokens are plain words: for each step of 80 ms the
+model says one word, by the sound of that step and of its convolutions' reach. So what it says of
+a moment does not depend on where a session began, and words can be counted against the audio.
 """
 
 import argparse
@@ -13,7 +17,8 @@ import base64
 import importlib.resources
 import json
 import math
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +58,27 @@ CENTRED = ("conv.weight", "audio_language_projection.2.weight")
 sound."""
 DECOY = "model.safetensors"
 """The published repository has the weights a second time, under other names: not to be read."""
+FORGETFUL_GAINS = {"attention.wo.weight": 0.0, "audio_language_projection.2.weight": 30.0}
+"""What a forgetful model's weights are multiplied by: nothing comes out of attention, and the
+audio drowns the token before it."""
+PLAIN_WORD = re.compile(" [a-z]{2,}")
 BYTES_PER_NUMBER = 2
 Named = tuple[str, Tensor]
 
 
-def make_checkpoint(out: Path, seed: int, *, dequantized: bool, model: Voxtral = TINY) -> None:
+def make_checkpoint(
+    out: Path, seed: int, *, dequantized: bool, forgetful: bool = False, model: Voxtral = TINY
+) -> None:
     """Write consolidated.safetensors, params.json and tekken.json into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     tekken = make_tekken(model)
     (out / "tekken.json").write_text(json.dumps(tekken))
     (out / "params.json").write_text(json.dumps(params(model), indent=2))
     (out / "config.json").write_text(json.dumps(transformers_config(model), indent=2))
-    tensors: Iterable[Named] = random_tensors(model, seed, silent_tokens(tekken))
+    silent = silent_tokens(tekken, plain_words_only=forgetful)
+    tensors: Iterable[Named] = random_tensors(model, seed, silent)
+    if forgetful:
+        tensors = ((name, tensor * _gain(name, FORGETFUL_GAINS)) for name, tensor in tensors)
     if dequantized:
         tensors = (through_nf4(model, name, tensor) for name, tensor in tensors)
     write_safetensors(out / "consolidated.safetensors", parameter_shapes(model), tensors)
@@ -96,13 +110,18 @@ def _special_tokens() -> list[dict[str, Any]]:
     return [{"rank": rank, "token_str": names[rank], "is_control": True} for rank in sorted(names)]
 
 
-def silent_tokens(tekken: dict[str, Any]) -> list[int]:
-    """Ids that say nothing by themselves: special tokens, and pieces that are not whole UTF-8."""
+def silent_tokens(tekken: dict[str, Any], *, plain_words_only: bool = False) -> list[int]:
+    """Ids that say nothing by themselves: special tokens, and pieces that are not whole UTF-8.
+
+    plain_words_only: also all that is not a space and small letters.
+    """
     silent = list(range(SPECIAL_TOKEN_COUNT))
     for number, word in enumerate(tekken["vocab"]):
         try:
-            base64.b64decode(word["token_bytes"]).decode()
+            text = base64.b64decode(word["token_bytes"]).decode()
         except UnicodeDecodeError:
+            text = ""
+        if not text or (plain_words_only and not PLAIN_WORD.fullmatch(text)):
             silent.append(SPECIAL_TOKEN_COUNT + number)
     return silent
 
@@ -128,8 +147,11 @@ def random_tensors(model: Voxtral, seed: int, silent: list[int]) -> Iterator[Nam
 def _scale(name: str, shape: tuple[int, ...]) -> float:
     if name.endswith(("norm.weight", ".bias")):
         return 0.02
-    gain = next((gain for ending, gain in GAINS.items() if name.endswith(ending)), 1.0)
-    return gain / math.sqrt(math.prod(shape[1:]))
+    return _gain(name, GAINS) / math.sqrt(math.prod(shape[1:]))
+
+
+def _gain(name: str, gains: Mapping[str, float]) -> float:
+    return next((gain for ending, gain in gains.items() if name.endswith(ending)), 1.0)
 
 
 def through_nf4(model: Voxtral, name: str, tensor: Tensor) -> Named:
@@ -185,8 +207,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dequantized", action="store_true")
+    parser.add_argument("--forgetful", action="store_true")
     options = parser.parse_args()
-    make_checkpoint(options.out, options.seed, dequantized=options.dequantized)
+    make_checkpoint(
+        options.out, options.seed, dequantized=options.dequantized, forgetful=options.forgetful
+    )
 
 
 if __name__ == "__main__":

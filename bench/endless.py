@@ -1,0 +1,380 @@
+"""Whether a long session is as quick at its end as at its start, and whole where it was cut.
+
+    python -m bench.endless vllm --python VLLM_PYTHON [--minutes 20] [--direct-minutes 5]
+    python -m bench.endless hours [--hours 3]
+    python -m bench.endless speech --audio FOLDER
+
+vllm: a tiny random checkpoint on the CPU, so the times are those of what vLLM does around a model.
+One session of vLLM itself and one endless session over it take turns, a minute of audio each, in
+one run of one server; draws docs/images/endless.png. hours: the endless layer alone, over the fake
+engine. speech: word errors of the embedded engine with and without seams, beside a naive cut.
+`bash tests/vllm/environment.sh` prints VLLM_PYTHON.
+"""
+
+import argparse
+import asyncio
+import csv
+import itertools
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import soundfile
+
+from bench.speech import ErrorCount, plain_words
+from lanscribe.audio import Samples, duration_s, sample_count
+from lanscribe.config import EngineSettings, RolloverSettings
+from lanscribe.endless import EndlessEngine
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.embedded import EmbeddedEngine
+from lanscribe.engines.fake import FakeEngine, spoken
+from lanscribe.engines.vllm import VllmEngine, VllmServer
+from lanscribe.rollover import GRID_S
+from tests.engines.driving import listen, text_of
+from tests.vllm.forked import ForkedVllm
+from tests.vllm.sound import melody
+
+PICTURE = Path(__file__).resolve().parent.parent / "docs/images/endless.png"
+STEP_S = 0.08
+LISTENING_S = 3.0
+"""So much audio a session that is open may keep to itself: at a seam, until it is past it."""
+GROUPS = {"clean", "libri"}
+"""English speech, in the manifest."""
+MAX_MODEL_LEN = 2048
+"""Two and a half minutes of audio."""
+MB = 1e6
+CLOCK_TICKS_HZ = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """What a minute of audio took."""
+
+    wall_ms: float
+    """For a step of 80 ms."""
+    cpu_ms: float
+    """Of vLLM's processes, for a step."""
+    vllm_mb: float
+    own_mb: float
+
+
+class Listener:
+    """A session that is fed a minute at a time, as fast as it hears."""
+
+    def __init__(self, session: EngineSession) -> None:
+        self._session = session
+        self._heard = asyncio.Condition()
+        self._heard_s = 0.0
+        self._fed_s = 0.0
+
+    async def start(self) -> None:
+        """Open it."""
+        await self._session.start()
+        self._listening = asyncio.create_task(self._listen())
+
+    async def hear(self, samples: Samples) -> None:
+        """Returns when the session has heard the samples."""
+        for first in range(0, len(samples), sample_count(STEP_S)):
+            await self._session.feed(samples[first : first + sample_count(STEP_S)])
+        self._fed_s += duration_s(len(samples))
+        async with self._heard:
+            await self._heard.wait_for(
+                lambda: self._heard_s >= self._fed_s - LISTENING_S or self._listening.done()
+            )
+        if self._listening.done():
+            self._listening.result()
+
+    async def stop(self) -> None:
+        """Drop it."""
+        await self._session.abort()
+        await self._listening
+
+    async def _listen(self) -> None:
+        async for token in self._session:
+            async with self._heard:
+                self._heard_s = max(self._heard_s, token.end_s)
+                self._heard.notify_all()
+
+
+async def minutes_of(vllm: ForkedVllm, options: argparse.Namespace) -> dict[str, list[Minute]]:
+    """Both sessions in turn, minute by minute."""
+    engine = VllmEngine(VllmServer(vllm.http_url, vllm.model, MAX_MODEL_LEN))
+    length_s = options.session_s
+    rollover = RolloverSettings(target_s=length_s, limit_s=length_s, pause_s=10)
+    rows = {
+        "direct": (Listener(engine.session()), options.direct_minutes),
+        "endless": (Listener(EndlessEngine(engine, rollover).session()), options.minutes),
+    }
+    taken: dict[str, list[Minute]] = {name: [] for name in rows}
+    for listener, _ in rows.values():
+        await listener.start()
+        await listener.hear(melody(5.0, seed=99))  # the first requests warm vLLM up
+    for number in range(options.minutes):
+        sound = melody(60.0, seed=number)
+        for name, (listener, minutes) in rows.items():
+            if number < minutes:
+                taken[name].append(await measure(listener, sound, vllm))
+                print(f"{name:8} minute {number + 1:3}: {taken[name][-1]}", flush=True)
+            elif number == minutes:
+                await listener.stop()
+    await rows["endless"][0].stop()
+    return taken
+
+
+async def measure(listener: Listener, sound: Samples, vllm: ForkedVllm) -> Minute:
+    """Let a session hear a minute."""
+    wall_s, cpu_s = time.perf_counter(), group_cpu_s(vllm.group)
+    await listener.hear(sound)
+    steps = duration_s(len(sound)) / STEP_S
+    return Minute(
+        wall_ms=(time.perf_counter() - wall_s) / steps * 1000,
+        cpu_ms=(group_cpu_s(vllm.group) - cpu_s) / steps * 1000,
+        vllm_mb=sum(resident_bytes(pid) for pid, _ in processes(vllm.group)) / MB,
+        own_mb=resident_bytes(os.getpid()) / MB,
+    )
+
+
+def processes(group: int) -> list[tuple[int, list[str]]]:
+    """Every process of a group, and its fields in /proc/PID/stat from the state on."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[2]) == group:
+            found.append((int(folder.name), fields))
+    return found
+
+
+def group_cpu_s(group: int) -> float:
+    """Processor time of all processes of a group so far."""
+    ticks = sum(int(fields[11]) + int(fields[12]) for _, fields in processes(group))
+    return ticks / CLOCK_TICKS_HZ
+
+
+def resident_bytes(pid: int) -> int:
+    """A process's memory."""
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def vllm(options: argparse.Namespace) -> None:
+    """Time and memory against minutes of audio."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = [str(options.python), "-m", "tests.vllm.checkpoint", "--forgetful"]
+        subprocess.run([*command, "--out", str(folder / "tiny")], check=True)
+        log = folder / "log"
+        with ForkedVllm(options.python, folder / "tiny", log, MAX_MODEL_LEN) as server:
+            taken = asyncio.run(minutes_of(server, options))
+    print(f"\nload average {os.getloadavg()}; engine sessions of {options.session_s:g} s")
+    print("| | minute | wall per step | processor per step | vLLM's memory | lanscribe's |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, minutes in taken.items():
+        for number in sorted({0, len(minutes) // 2, len(minutes) - 1}):
+            one = minutes[number]
+            print(
+                f"| {name} | {number + 1} | {one.wall_ms:.1f} ms | {one.cpu_ms:.1f} ms"
+                f" | {one.vllm_mb:.0f} MB | {one.own_mb:.0f} MB |"
+            )
+        print(f"{name}: last / first, processor: {minutes[-1].cpu_ms / minutes[0].cpu_ms:.2f}")
+    draw(taken)
+
+
+def draw(taken: dict[str, list[Minute]]) -> None:
+    """Step time and memory against minutes."""
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    figure, (times, memory) = pyplot.subplots(1, 2, figsize=(10, 4))
+    for name, label in (("direct", "vLLM itself"), ("endless", "behind lanscribe")):
+        minutes = range(1, len(taken[name]) + 1)
+        times.plot(minutes, [one.cpu_ms for one in taken[name]], marker="o", ms=3, label=label)
+    both = taken["endless"]
+    memory.plot(range(1, len(both) + 1), [one.vllm_mb for one in both], label="vLLM, both sessions")
+    memory.plot(range(1, len(both) + 1), [one.own_mb for one in both], label="lanscribe")
+    times.set(xlabel="minutes of audio", ylabel="vLLM's processor time for 80 ms, in ms")
+    memory.set(xlabel="minutes of audio", ylabel="resident memory, in MB")
+    for axes in (times, memory):
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.tight_layout()
+    figure.savefig(PICTURE, dpi=90)
+    print(f"drew {PICTURE}")
+
+
+async def hours_of(minutes: int) -> None:
+    """Talk and pauses through the endless layer; speed and memory of each quarter."""
+    session = EndlessEngine(FakeEngine(), RolloverSettings()).session()
+    listener = Listener(session)
+    await listener.start()
+    minute = spoken([number % 15 and 1000 + number for number in range(750)])
+    print("| quarter | times real time | a second of audio | resident memory |")
+    print("| --- | --- | --- | --- |")
+    for quarter in range(4):
+        times_s = []
+        for _ in range(minutes // 4):
+            before_s = time.process_time()
+            await listener.hear(minute)
+            times_s.append(time.process_time() - before_s)
+        per_s = statistics.median(times_s) / 60
+        memory = resident_bytes(os.getpid()) / MB
+        print(f"| {quarter + 1} | {1 / per_s:.0f} | {per_s * 1000:.2f} ms | {memory:.0f} MB |")
+    await listener.stop()
+
+
+class Fed(EngineSession):
+    """An engine session that remembers what it was fed."""
+
+    def __init__(self, session: EngineSession) -> None:
+        self._session = session
+        self.blocks: list[Samples] = []
+
+    async def start(self) -> None:
+        """Start."""
+        await self._session.start()
+
+    async def feed(self, samples: Samples) -> None:
+        """Remember and pass on."""
+        self.blocks.append(samples.copy())
+        await self._session.feed(samples)
+
+    async def finish(self) -> None:
+        """Finish."""
+        await self._session.finish()
+
+    async def abort(self) -> None:
+        """Abort."""
+        await self._session.abort()
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        """Its tokens."""
+        async for token in self._session:
+            yield token
+
+
+class FedEngine(Engine):
+    """An engine that remembers what its sessions were fed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.fed: list[Fed] = []
+
+    def describe(self) -> EngineInfo:
+        """The engine's facts."""
+        return self._engine.describe()
+
+    def session(self) -> Fed:
+        """A session that remembers."""
+        self.fed.append(Fed(self._engine.session()))
+        return self.fed[-1]
+
+    async def close(self) -> None:
+        """It is somebody else's to close."""
+
+    def cuts(self, samples: Samples) -> list[int]:
+        """Where in the samples one engine session ended and another followed."""
+        ends = []
+        for one in self.fed:
+            fed = np.concatenate(one.blocks)
+            starts = range(0, len(samples), sample_count(GRID_S))
+            first = next(at for at in starts if np.array_equal(samples[at:][: len(fed)], fed))
+            ends.append(first + len(fed))
+        return ends[:-1]
+
+
+async def naive(engine: Engine, samples: Samples, cuts: Sequence[int]) -> str:
+    """One engine session after the other, each from cut to cut, and the texts joined."""
+    edges = [0, *cuts, len(samples)]
+    pieces = [samples[one:two] for one, two in itertools.pairwise(edges)]
+    texts = [text_of(await listen(engine, piece, sample_count(0.1))) for piece in pieces]
+    return " ".join(texts)
+
+
+async def endless(
+    engine: Engine, samples: Samples, rollover: RolloverSettings
+) -> tuple[str, list[int]]:
+    """The text, and where it was cut."""
+    fed = FedEngine(engine)
+    tokens = await listen(EndlessEngine(fed, rollover), samples, sample_count(0.1))
+    return text_of(tokens), fed.cuts(samples)
+
+
+async def seams(folder: Path, seconds: float) -> None:
+    """Word errors with and without seams, and what each seam costs."""
+    with (folder / "manifest.tsv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["group"] in GROUPS]
+    clips = [soundfile.read(folder / row["file"], dtype="float32")[0] for row in rows]
+    samples = np.concatenate(clips)
+    reference = " ".join(row["reference"] for row in rows)
+    engine = EmbeddedEngine.load(EngineSettings(name="embedded"))
+    never = {"target_s": 7200, "limit_s": 7200, "idle_s": 7200}
+    plain, _ = await endless(engine, samples, RolloverSettings(**never))
+    pauses = RolloverSettings(target_s=seconds, limit_s=2 * seconds)
+    anywhere = RolloverSettings(target_s=seconds, limit_s=seconds, pause_s=10)
+    at_pauses, pause_cuts = await endless(engine, samples, pauses)
+    at_once, cuts = await endless(engine, samples, anywhere)
+    cut_hard = await naive(engine, samples, cuts)
+    await engine.close()
+    print(f"{len(clips)} clips, {duration_s(len(samples)):.0f} s; load {os.getloadavg()[0]:.1f}\n")
+    print("| | seams | word errors | lost | doubled or new | changed |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, text, count in (
+        ("no seam", plain, 0),
+        ("seams at pauses", at_pauses, len(pause_cuts)),
+        ("seams in speech", at_once, len(cuts)),
+        ("cut in speech, naive", cut_hard, len(cuts)),
+    ):
+        print(row_of(name, text, plain, reference, count))
+
+
+def row_of(name: str, text: str, plain: str, reference: str, seam_count: int) -> str:
+    """Errors against what was said; differences from the text without seams."""
+    errors = ErrorCount()
+    errors.add(reference, text)
+    words = [" ".join(plain_words(one)) for one in (plain, text)]
+    changes = jiwer.process_words(words[:1], words[1:])
+    return (
+        f"| {name} | {seam_count} | {errors.percent:.1f} % | {changes.deletions}"
+        f" | {changes.insertions} | {changes.substitutions} |"
+    )
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.endless")
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("vllm")
+    one.add_argument("--python", type=Path, required=True)
+    one.add_argument("--minutes", type=int, default=20)
+    one.add_argument("--direct-minutes", type=int, default=5)
+    one.add_argument("--session-s", type=float, default=60.0)
+    two = commands.add_parser("hours")
+    two.add_argument("--hours", type=float, default=3.0)
+    three = commands.add_parser("speech")
+    three.add_argument("--audio", type=Path, required=True)
+    three.add_argument("--session-s", type=float, default=20.0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run one of the three."""
+    chosen = options()
+    if chosen.command == "vllm":
+        vllm(chosen)
+    elif chosen.command == "hours":
+        asyncio.run(hours_of(round(chosen.hours * 60)))
+    else:
+        asyncio.run(seams(chosen.audio, chosen.session_s))
+
+
+if __name__ == "__main__":
+    main()

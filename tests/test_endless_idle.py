@@ -1,0 +1,223 @@
+"""Silence costs no engine session, and takes nothing from the words around it."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lanscribe.audio import Samples, duration_s, sample_count
+from lanscribe.endless import EndlessEngine
+from lanscribe.engines.base import Token
+from lanscribe.engines.fake import FRAME_SAMPLES, FakeSession, spoken
+from lanscribe.errors import EngineUnavailable
+from tests.flawed import (
+    FAST,
+    Away,
+    FlawedEngine,
+    after,
+    breaks,
+    ends,
+    run,
+    sound,
+    text_of,
+    transcribe,
+)
+from tests.support import counting
+
+IDLE_S = 3.0
+FRAME_S = 0.08
+PATIENT = FAST.model_copy(update={"target_s": 60, "limit_s": 90, "idle_s": IDLE_S})
+WORDS = [*range(1000, 1050)]
+
+
+class Open(FakeSession):
+    """Counts how many of its kind are at work."""
+
+    count = 0
+
+    async def start(self) -> None:
+        Open.count += 1
+
+    async def abort(self) -> None:
+        if not self._is_aborted:
+            Open.count -= 1
+        await super().abort()
+
+
+def silence(seconds: float) -> list[int]:
+    return [0] * round(seconds / FRAME_S)
+
+
+def test_a_long_silence_lets_the_engine_go_and_the_next_word_takes_it_up() -> None:
+    engine = FlawedEngine(sound)
+    numbers = [*WORDS, *silence(60), *WORDS]
+    tokens = run(engine, numbers, PATIENT)
+    assert text_of(tokens) == counting(numbers)
+    assert len(engine.sessions) == 2
+    heard_s = [one._heard_samples / 16_000 for one in engine.sessions]
+    assert heard_s[0] < len(WORDS) * FRAME_S + IDLE_S + 0.4
+    assert heard_s[1] < len(WORDS) * FRAME_S + PATIENT.pre_roll_s + 0.5
+
+
+def test_while_idle_each_feed_is_answered_with_how_far_was_listened() -> None:
+    async def converse() -> None:
+        Open.count = 0
+        session = EndlessEngine(FlawedEngine(lambda _: Open), PATIENT).session()
+        await session.start()
+        tokens = aiter(session)
+        fed_s = 0.0
+        for number in [*WORDS, *silence(10)]:
+            await session.feed(spoken([number]))
+            fed_s += FRAME_S
+            async with asyncio.timeout(10):
+                while (token := await anext(tokens)).end_s <= fed_s - FRAME_S:
+                    pass
+        assert token.text == ""
+        assert Open.count == 0
+        await session.finish()
+        rest = [token async for token in tokens]
+        assert [token.text for token in rest] in ([], [""])
+        assert [token, *rest][-1].end_s == pytest.approx(fed_s)
+        assert Open.count == 0
+        await session.abort()
+
+    asyncio.run(converse())
+
+
+@pytest.mark.parametrize("offset", [0, 1, 700, 1279])
+@pytest.mark.parametrize("piece", [160, 1280, 100_000])
+def test_the_last_token_of_an_idle_session_is_at_the_end_of_the_audio(
+    offset: int, piece: int
+) -> None:
+    samples = np.concatenate([spoken([*WORDS, *silence(10)]), np.zeros(offset, np.float32)])
+    engine = FlawedEngine(sound)
+    tokens = asyncio.run(transcribe(EndlessEngine(engine, PATIENT), samples, piece))
+    assert text_of(tokens) == counting(WORDS)
+    assert tokens[-1].end_s == pytest.approx(duration_s(len(samples)), abs=1e-6)
+    assert len(engine.sessions) == 1
+
+
+@pytest.mark.parametrize("words", [1, 2])
+def test_a_word_that_ends_the_audio_is_heard(words: int) -> None:
+    numbers = [*WORDS, *silence(10), *WORDS[:words]]
+    assert text_of(run(FlawedEngine(sound), numbers, PATIENT)) == counting(numbers)
+
+
+class Discerning(FakeSession):
+    """Hears words only in frames without noise."""
+
+    def _hear(self, frame: Samples) -> Token:
+        is_word = bool(np.all(frame == frame[0]))
+        return super()._hear(frame if is_word else np.zeros_like(frame))
+
+
+def test_steady_noise_is_silence_and_speech_in_it_is_not() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.003, sample_count(90)).astype(np.float32)
+    said = spoken(WORDS)  # 20 dB above
+    first = sample_count(750 * FRAME_S)
+    noise[first : first + len(said)] = said
+    engine = FlawedEngine(lambda _: Discerning)
+    tokens = asyncio.run(transcribe(EndlessEngine(engine, PATIENT), noise))
+    assert text_of(tokens) == counting(WORDS)
+    assert 60 - PATIENT.pre_roll_s - 0.4 < second_start_s(tokens) < 60.1
+    assert len(engine.sessions) == 2
+
+
+def second_start_s(tokens: Sequence[Token]) -> float:
+    """Where the second engine session began: where the times of tokens go back."""
+    ends_s = [token.end_s for token in tokens]
+    return next(two for one, two in itertools.pairwise(ends_s) if two < one)
+
+
+class Chattering(FakeSession):
+    """Says a word each second, whatever there is to hear."""
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        seconds = 0
+        async for token in FakeSession.__aiter__(self):
+            is_due = token.end_s >= seconds + 1
+            seconds += is_due
+            yield Token(" word" if is_due else "", token.end_s)
+
+
+def test_an_engine_that_finds_words_in_silence_is_not_let_go() -> None:
+    engine = FlawedEngine(lambda _: Chattering)
+    tokens = run(engine, silence(50), PATIENT)
+    assert len(engine.sessions) == 1
+    assert len(text_of(tokens).split()) == 50
+
+
+def test_progress_reaches_the_end_when_the_last_session_only_hears_again() -> None:
+    numbers = [*range(1000, 1086), *silence(0.4)]
+    quick = FAST.model_copy(update={"limit_s": 8})
+    tokens = run(FlawedEngine(sound), numbers, quick)
+    assert tokens[-1].end_s == pytest.approx(len(numbers) * FRAME_S)
+
+
+def test_an_engine_that_is_away_at_the_next_word_is_waited_for() -> None:
+    numbers = [*WORDS, *silence(10), *WORDS]
+    engine = FlawedEngine(lambda number: Away if number == 1 else FakeSession)
+    assert text_of(run(engine, numbers, PATIENT)) == counting(numbers)
+
+
+def test_an_engine_that_breaks_after_silence_is_not_taken_back_before_it() -> None:
+    numbers = [*WORDS, *silence(30), *WORDS]
+    engine = FlawedEngine(lambda number: after(0.5, breaks) if number == 1 else FakeSession)
+    assert text_of(run(engine, numbers, PATIENT)) == counting(numbers)
+    assert engine.sessions[2]._heard_samples < sample_count(len(WORDS) * FRAME_S + 2)
+
+
+def test_the_end_of_patience_says_what_was_heard() -> None:
+    rollover = PATIENT.model_copy(update={"retry_s": 0.0})
+    engine = FlawedEngine(lambda number: Away if number else after(2.0, breaks))
+    with pytest.raises(EngineUnavailable, match=r"restarting; heard up to 2\.0 s of the \d+\.\d s"):
+        run(engine, [*WORDS, *WORDS], rollover)
+
+
+STRETCHES = st.one_of(
+    st.integers(1, 60),  # words
+    st.integers(-60, -1),  # frames of silence: pauses, and longer than idle_s
+)
+
+
+@st.composite
+def utterances(draw: st.DrawFn) -> list[int]:
+    """Words that count up, and silences of all lengths between them."""
+    numbers: list[int] = []
+    for length in draw(st.lists(STRETCHES, min_size=1, max_size=10)):
+        said = sum(map(bool, numbers))
+        numbers += range(1000 + said, 1000 + said + length) if length > 0 else [0] * -length
+    return numbers
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    numbers=utterances(),
+    offset=st.integers(0, FRAME_SAMPLES - 1),
+    faults=st.lists(st.tuples(st.floats(0, 5), st.sampled_from([breaks, ends, None])), max_size=6),
+    piece=st.integers(100, 40_000),
+)
+def test_whatever_comes_no_word_is_lost_doubled_or_out_of_order(
+    numbers: list[int], offset: int, faults: list[tuple[float, object]], piece: int
+) -> None:
+    def flaw(number: int) -> type[FakeSession]:
+        if number % 2 or number >= 2 * len(faults):
+            return Open
+        seconds, fault = faults[number // 2]
+        return Away if fault is None else after(seconds, fault)  # type: ignore[arg-type]
+
+    Open.count = 0
+    quick = FAST.model_copy(update={"target_s": 6, "limit_s": 8, "idle_s": IDLE_S})
+    samples: Samples = np.concatenate(
+        [np.zeros(offset // 1280 * 1280, np.float32), spoken(numbers)]
+    )
+    tokens = asyncio.run(transcribe(EndlessEngine(FlawedEngine(flaw), quick), samples, piece))
+    assert text_of(tokens) == counting(numbers)
+    ends_s = [token.end_s for token in tokens if token.text]
+    assert ends_s == sorted(ends_s)
+    assert max(token.end_s for token in tokens) == pytest.approx(duration_s(len(samples)))
+    assert Open.count == 0
