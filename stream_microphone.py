@@ -30,11 +30,11 @@ from html import escape
 from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unicodedata import category
 from unicodedata import east_asian_width as wide
 from unicodedata import name as letter_name
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 import numpy as np
@@ -52,17 +52,13 @@ CONNECT_S, SILENCE_S = 10.0, 15.0  # for the greeting; for a message, and then f
 LAST_WORDS_S = 10.0  # after Ctrl-C, and again whenever the server has listened further
 GONE_S = 5.0  # without a block from the sound card
 MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
-TICK_S, CHUNK_SAMPLES = 0.05, 1_600
-PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
-UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
-WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
-SLACK_SAMPLES = 19_200  # 1.2 s: by which the times of words are too late at most
+TICK_S = 0.05
 
 Samples = npt.NDArray[np.float32]
 """Sound, shape (n,), float32 in [-1, 1]."""
 
 
-# >>> The protocol. These lines are the same in both clients; a test compares them.
+# >>> The terminal. These lines are the same in both clients; a test compares them.
 class Trouble(Exception):
     """A line for the person at the terminal; `passes` when trying again later may help."""
 
@@ -76,6 +72,10 @@ def plain(text: str) -> str:
     return "".join(c for c in text if c in "\n\u200c\u200d" or category(c) not in "Cc Cf Cs")
 
 
+# <<< The terminal.
+
+
+# >>> The protocol. These lines are the same in both clients; a test compares them.
 def realtime_url(text: str) -> str:
     """The WebSocket address that a URL, host:port or host means. Raises ValueError, KeyError."""
     parts = urlsplit(text if "://" in text else f"//{text}")
@@ -105,23 +105,268 @@ def first_model(url: str, headers: dict[str, str]) -> str:
         return str(json.load(reply)["data"][0]["id"])
 
 
-def read_event(message: str | bytes) -> tuple[str, str, list[float | None]]:
-    """Type, text, start_s and end_s of a message. Raises Trouble for an error, or for another."""
-    try:
-        kind, get = (event := json.loads(message))["type"], event.get
-        text = plain(get("delta") or get("text") or get("error") or "")
-        times = [get("start_s"), get("end_s", get("duration_s"))]
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
-    if kind == "error":
-        raise Trouble(f"the server says: {text}", passes=get("code") in PASSING)
-    return kind, text, [s if isinstance(s, float | int) and 0 <= s < 1e6 else None for s in times]
+T = TypeVar("T", bool, int, str)
+
+
+class Event:
+    """A message of the server. Raises Trouble for what is none."""
+
+    def __init__(self, message: str | bytes) -> None:
+        try:
+            of = self._fields = dict(json.loads(message))
+            of |= of.get("resume") or of.get("lost") or {}
+            self.kind, self.code = str(of["type"]), str(of.get("code"))
+            self.text = plain(of.get("error") or of.get("delta") or of.get("text") or "")
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
+
+    def seconds(self, name: str) -> float | None:
+        """The time under that name, if there is one."""
+        s = self._fields.get(name)
+        return s if isinstance(s, float | int) and 0 <= s < 1e6 else None
+
+    def field(self, name: str, default: T) -> T:
+        """What is under that name, if it is of the type of the default."""
+        value = self._fields.get(name)
+        return value if isinstance(value, type(default)) else default
 
 
 RATE_HZ, DELTA_S = 16_000, 0.08  # a delta without end_s, as of bare vLLM, stands for 0.08 s
 BEGIN, END = (f'{{"type":"input_audio_buffer.commit","final":{x}}}' for x in ("false", "true"))
-PASSING = ["engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping"]
 # <<< The protocol.
+
+
+# >>> Going on. These lines are the same in both clients; a test compares them.
+Piece = tuple[str, float | None, float]
+"""Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
+
+
+class Session:
+    """What outlives a socket: the server's token, and which of its messages are here."""
+
+    def __init__(self) -> None:
+        self.token, self.keep_s = "", 0.0
+        self._seen, self._is_behind = 0, False
+
+    def address(self, url: str) -> str:
+        """Where the session goes on; where one begins, while there is none."""
+        query = urlencode({"resume": self.token, "seen": self._seen})
+        return f"{url}{'&' if '?' in url else '?'}{query}" if self.token else url
+
+    def greet(self, greeting: Event, story: "Story", place: int) -> None:
+        """Go on where the server says, or begin at `place`. Raises Trouble when it refuses."""
+        if greeting.kind == "error":
+            raise self.trouble(greeting, 0)
+        if greeting.kind == "session.resumed":
+            story.sent = story.base + max(0, greeting.field("received_samples", 0))
+            story.is_committed = greeting.field("received_commits", 0) > 0
+            return
+        self.token, self._seen = greeting.field("token", ""), greeting.field("seq", 0)
+        self.keep_s = greeting.seconds("keep_s") or 0.0
+        story.begin(place)
+
+    def model(self, name: str) -> str:
+        """The message that chooses the model."""
+        keep = {"resume": True} if self.token else {}
+        return json.dumps({"type": "session.update", "model": name, **keep})
+
+    def audio(self, pcm16: bytes) -> str:
+        """The message that adds audio, and tells which messages are here."""
+        seen = {"seen": self._seen} if self.token else {}
+        audio = b64encode(pcm16).decode("ascii")
+        return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **seen})
+
+    def is_new(self, event: Event) -> bool:
+        """Whether it comes for the first time."""
+        number, seen = event.field("seq", 0), self._seen
+        self._seen = max(number, seen)
+        return number == 0 or number > seen
+
+    def remark(self, event: Event) -> str:
+        """When the server falls behind, and when that is over, a line that says so, else ""."""
+        lag_s, was_behind = event.seconds("lag_s"), self._is_behind
+        if lag_s is None or event.field("is_behind", False) == was_behind:
+            return ""
+        self._is_behind = not was_behind
+        return (
+            "the server has caught up" if was_behind else f"the server is behind by {lag_s:.0f} s"
+        )
+
+    def broken(self, error: Exception, url: str) -> Trouble:
+        """What an error of the connection means; it passes where the server keeps sessions."""
+        trouble = explain(error, url)
+        trouble.passes |= self.keep_s > 0
+        return trouble
+
+    def trouble(self, event: Event, base_s: float) -> Trouble:
+        """What an error, about audio that begins at `base_s`, means; it ends the session."""
+        self.token, what = "", f"the server says: {event.text}"
+        start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
+        if start_s is not None and end_s is not None:
+            what += f" (not transcribed: {base_s + start_s:.1f} s to {base_s + end_s:.1f} s)"
+        return Trouble(what, passes=event.code in PASSING)
+
+
+class Story:
+    """What the server says of the recording, each word once, however often it begins anew.
+
+    Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
+    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: up to
+    where every word is there, so that a new session has to listen from there on.
+    """
+
+    def __init__(self) -> None:
+        self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
+        self.is_committed = False
+        self._said, self._stitch = "", Stitch("", is_open=False)
+        self._deltas: list[str] = []
+        self._text_s = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all audio was sent and listened to."""
+        return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
+
+    def begin(self, place: int) -> None:
+        """A new session is to listen from `place` on."""
+        self.base = self.sent = self.heard = self.place = place
+        self._stitch = Stitch(self._said, is_open=place < self._said_end)
+        self._deltas, self.is_committed = [], False
+
+    def hear(self, event: Event, now_s: float) -> list[Piece]:
+        """Take in a delta; what can be said now."""
+        start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
+        if end_s is None:
+            start_s, end_s = len(self._deltas) * DELTA_S, (len(self._deltas) + 1) * DELTA_S
+        self._deltas.append(event.text)
+        place = self.place = self._place(end_s)
+        self.heard = max(self.heard, place)
+        said: list[Piece] = []
+        if event.text:
+            begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
+            said = self._stitch.feed((event.text, begin_s, place / RATE_HZ))
+        if self._stitch.is_open:
+            if not self._is_beyond_the_old(event.text, now_s):
+                return []
+            said = self._stitch.close()
+        if event.text:
+            is_new_word = any(map(str.isspace, event.text))  # then the word before it is whole
+            whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
+            self.safe = max(self.safe, whole_to - SLACK_SAMPLES)
+            self._said_end = max(self._said_end, place)
+        self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
+        return self._say(said)
+
+    def end(self, event: Event) -> list[Piece]:
+        """Take in that the utterance is done; what is left to say."""
+        end_s, deltas = event.seconds("duration_s"), "".join(self._deltas).strip()
+        if end_s is None and not self.is_committed:
+            return []  # it ended by itself, and does not say where
+        self.heard = self.sent if end_s is None else self._place(end_s)
+        if self.heard <= self._said_end and not self.is_whole:
+            return []
+        self.safe = self._said_end = self.heard
+        more = event.text.strip().removeprefix(deltas)
+        is_more = more and event.text.strip().startswith(deltas)
+        said = self._stitch.feed((more, None, self.heard / RATE_HZ)) if is_more else []
+        return self._say(said + self._stitch.close())
+
+    def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
+        """Whether no more words come that a session before this one has brought."""
+        if text:
+            self._text_s = now_s
+            return self.place > self._said_end + SLACK_SAMPLES
+        if not self._stitch.has_words:
+            return self.heard > self._said_end + UNSURE_SAMPLES
+        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
+        return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
+
+    def _place(self, time_s: float) -> int:
+        return min(self.base + round(time_s * RATE_HZ), self.sent)
+
+    def _say(self, pieces: list[Piece]) -> list[Piece]:
+        self._said = (self._said + "".join(text for text, _, _ in pieces))[-500:]
+        return pieces
+
+
+class Stitch:
+    """Joins the transcript of a new connection to what was `said` before.
+
+    While it is open it holds the words of the sound that is listened to again; when it is closed,
+    those that were said already are taken out.
+    """
+
+    def __init__(self, said: str, *, is_open: bool) -> None:
+        self._old = said.split()[-24:]
+        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
+        self.is_open = is_open
+
+    def feed(self, piece: Piece) -> list[Piece]:
+        """What can be said now."""
+        self._held.append(piece)
+        return [] if self.is_open else self._release(0)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether it holds any."""
+        return bool(self._text.strip())
+
+    def close(self) -> list[Piece]:
+        """What is left to say of the words that were held."""
+        self.is_open = False
+        words = list(re.finditer(r"\S+", self._text))
+        count = repeated(self._old, [word[0] for word in words])
+        if not count:
+            return self._release(0)
+        old, new = self._old[-1], words[count - 1]
+        goes_on = new[0].casefold().startswith(old.casefold())  # the old word had been cut short
+        return self._release(new.start() + len(old) if goes_on else new.end())
+
+    @property
+    def _text(self) -> str:
+        return "".join(text for text, _, _ in self._held)
+
+    def _release(self, start: int) -> list[Piece]:
+        """What is held, without its first `start` letters."""
+        released = []
+        for text, start_s, end_s in self._held:
+            if text[start:]:
+                released.append((text[start:], start_s, end_s))
+            start = max(0, start - len(text))
+        self._held = []
+        return released
+
+
+def repeated(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
+    for count in range(min(len(old), len(new)), 0, -1):
+        for end in range(count, len(new) + 1 if count > 1 else min(len(new), 4) + 1):
+            if same_words(old[-count:], new[end - count : end]):
+                return end
+            if 1 < count < len(old) and same_words(old[-count - 1 : -1], new[end - count : end]):
+                return min(end + 1, len(new))
+    return 0
+
+
+def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether they agree but for case, punctuation, and a last old word that is cut short."""
+    *pairs, (a, b) = ((bare(x), bare(y)) for x, y in zip(old, new, strict=True))
+    return all(x == y for x, y in pairs) and (a == b or (len(a) > 2 and b.startswith(a)))
+
+
+def bare(word: str) -> str:
+    """A word's letters and digits, caseless."""
+    return re.sub(r"\W", "", word).casefold()
+
+
+PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
+CHUNK_SAMPLES = 1_600
+UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
+WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
+SLACK_SAMPLES = 19_200  # 1.2 s: by which the times of words are too late at most
+PASSING = ["engine_unavailable", "internal", "processing_error", "resume_failed", "server_busy"]
+PASSING += ["server_stopping"]
+# <<< Going on.
 
 
 # >>> The captions. These lines are the same in both clients; a test compares them.
@@ -260,80 +505,6 @@ class Meter:
         if quiet_s < QUIET_S <= self._quiet_s and self._zero_s < MUTED_S:
             return f"hardly a sound for {QUIET_S:g} s: is this the right microphone?"
         return ""
-
-
-Piece = tuple[str, float | None, float]
-"""Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
-
-
-class Stitch:
-    """Joins the transcript of a new connection to what was `said` before.
-
-    While it is open it holds the words of the sound that is listened to again; when it is closed,
-    those that were said already are taken out.
-    """
-
-    def __init__(self, said: str, *, is_open: bool) -> None:
-        self._old = said.split()[-24:]
-        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
-        self.is_open = is_open
-
-    def feed(self, piece: Piece) -> list[Piece]:
-        """What can be said now."""
-        self._held.append(piece)
-        return [] if self.is_open else self._release(0)
-
-    @property
-    def has_words(self) -> bool:
-        """Whether it holds any."""
-        return bool(self._text.strip())
-
-    def close(self) -> list[Piece]:
-        """What is left to say of the words that were held."""
-        self.is_open = False
-        words = list(re.finditer(r"\S+", self._text))
-        count = repeated(self._old, [word[0] for word in words])
-        if not count:
-            return self._release(0)
-        old, new = self._old[-1], words[count - 1]
-        goes_on = new[0].casefold().startswith(old.casefold())  # the old word had been cut short
-        return self._release(new.start() + len(old) if goes_on else new.end())
-
-    @property
-    def _text(self) -> str:
-        return "".join(text for text, _, _ in self._held)
-
-    def _release(self, start: int) -> list[Piece]:
-        """What is held, without its first `start` letters."""
-        released = []
-        for text, start_s, end_s in self._held:
-            if text[start:]:
-                released.append((text[start:], start_s, end_s))
-            start = max(0, start - len(text))
-        self._held = []
-        return released
-
-
-def repeated(old: Sequence[str], new: Sequence[str]) -> int:
-    """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
-    for count in range(min(len(old), len(new)), 0, -1):
-        for end in range(count, len(new) + 1 if count > 1 else min(len(new), 4) + 1):
-            if same_words(old[-count:], new[end - count : end]):
-                return end
-            if 1 < count < len(old) and same_words(old[-count - 1 : -1], new[end - count : end]):
-                return min(end + 1, len(new))
-    return 0
-
-
-def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
-    """Whether they agree but for case, punctuation, and a last old word that is cut short."""
-    *pairs, (a, b) = ((bare(x), bare(y)) for x, y in zip(old, new, strict=True))
-    return all(x == y for x, y in pairs) and (a == b or (len(a) > 2 and b.startswith(a)))
-
-
-def bare(word: str) -> str:
-    """A word's letters and digits, caseless."""
-    return re.sub(r"\W", "", word).casefold()
 
 
 class Lines:
@@ -548,25 +719,23 @@ class Screen:
 class Talk:
     """Sends the ring to the server and prints what comes back, however often it reconnects.
 
-    Places are indices of samples. `heard`: how far the server has listened. `_safe`: up to where
-    every word is there. `_said_end`: where the last word ended. `_base`, `_sent`: where this
-    connection's audio begins and ends. A new connection listens again from `_safe` on.
+    A session that the server kept goes on where it was; another listens again from where every
+    word is safe.
     """
 
     def __init__(self, options: argparse.Namespace, ring: Ring, screen: Screen) -> None:
         self._options, self.ring, self.screen = options, ring, screen
         self.state = "connecting"
         self.deadline = asyncio.Timeout(None)
-        self.heard = self._safe = self._base = self._sent = self._said_end = 0
-        self._said, self._stitch = "", Stitch("", is_open=False)
-        self._failures = self._deltas = 0
-        self._text_s = 0.0
-        self._is_proven = self._is_committed = self._is_done = False
+        self._session, self._story = Session(), Story()
+        self._model = str(options.model or "")
+        self._failures = 0
+        self._is_proven = self._is_done = False
 
     @property
     def lag_s(self) -> float:
         """How much was recorded and not yet listened to."""
-        return max(0, self.ring.end - self.heard) / RATE_HZ
+        return max(0, self.ring.end - self._story.heard) / RATE_HZ
 
     async def run(self) -> None:
         """Talk until the last words are there. Raises Trouble."""
@@ -598,119 +767,94 @@ class Talk:
         url, key = self._options.url, self._options.api_key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
-            model = self._options.model or await asyncio.to_thread(first_model, url, headers)
+            if not self._options.model and not self._session.token:
+                self._model = await asyncio.to_thread(first_model, url, headers)
             ws = await connect(
-                url, additional_headers=headers, proxy=None, ping_timeout=None, close_timeout=1
+                self._session.address(url),
+                additional_headers=headers,
+                proxy=None,
+                ping_timeout=None,
+                close_timeout=1,
             )
         except CONNECT_ERRORS as error:
-            raise explain(error, url) from error
-        self._begin()
+            raise self._session.broken(error, url) from error
         try:
             async with ws, asyncio.TaskGroup() as tasks:
-                sender = tasks.create_task(self._send(ws, model))
-                await self._receive(ws)
-                sender.cancel()
+                await self._receive(ws, tasks)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    def _begin(self) -> None:
-        """Go back to where the words are safe, as far as the ring still has that."""
-        self.heard = self._base = self._sent = max(self._safe, self.ring.start)
-        self._stitch = Stitch(self._said, is_open=self._base < self._said_end)
-        self._deltas, self._is_committed = 0, False
-        if self._base > self._safe:
-            times = [timedelta(seconds=place // RATE_HZ) for place in (self._safe, self._base)]
+    def _greet(self, greeting: Event) -> None:
+        """Go on, or go back to where the words are safe, as far as the ring still has that."""
+        safe, place = self._story.safe, max(self._story.safe, self.ring.start)
+        self._session.greet(greeting, self._story, place)
+        if greeting.kind == "session.created" and place > safe:
+            times = [timedelta(seconds=at // RATE_HZ) for at in (safe, place)]
             self.screen.tell("lost, for it was too long ago: {} to {}".format(*times))
+        if self.state == "reconnecting":
+            self.screen.tell("connected again")
+        self.state = "connected"
 
-    async def _send(self, ws: ClientConnection, model: str) -> None:
+    async def _send(self, ws: ClientConnection) -> None:
+        session, story = self._session, self._story
         with suppress(ConnectionClosed):  # the receiver meets it too, and says so
-            await ws.send(json.dumps({"type": "session.update", "model": model}))
+            await ws.send(session.model(self._model))
             await ws.send(BEGIN)
-            while (waiting := self.ring.end - self._sent) or not self.ring.is_closed:
-                if self._sent < self.ring.start:
+            while (waiting := self.ring.end - story.sent) > 0 or not self.ring.is_closed:
+                if story.sent < self.ring.start:
+                    session.token = ""
                     raise Trouble("the server has fallen too far behind", passes=True)
                 if waiting < CHUNK_SAMPLES and not self.ring.is_closed:
                     await asyncio.sleep(TICK_S)
                     continue
-                chunk = self.ring.read(self._sent, RATE_HZ)
-                audio = b64encode(chunk).decode("ascii")
-                await ws.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
-                self._sent += len(chunk) // 2
+                chunk = self.ring.read(story.sent, RATE_HZ)
+                story.sent += len(chunk) // 2
+                await ws.send(session.audio(chunk))
+            story.is_committed = True
             await ws.send(END)
-            self._is_committed = True
 
-    async def _receive(self, ws: ClientConnection) -> None:
+    async def _receive(self, ws: ClientConnection, tasks: asyncio.TaskGroup) -> None:
         try:
             async with asyncio.timeout(CONNECT_S):
-                read_event(await ws.recv())
-            if self.state == "reconnecting":
-                self.screen.tell("connected again")
-            self.state = "connected"
-            while await self._take(ws):
+                self._greet(Event(await ws.recv()))
+            sender = tasks.create_task(self._send(ws)) if not self._story.is_committed else None
+            while self._take(Event(await next_message(ws))):
                 pass
         except (ConnectionClosed, TimeoutError) as error:
-            raise explain(error, self._options.url) from error
-        if not self._is_committed:
+            ws.transport.abort()  # not closed: the server would not keep the session
+            raise self._session.broken(error, self._options.url) from error
+        self._session.token = ""
+        if sender:
+            sender.cancel()
+        if not self._story.is_whole:
             raise Trouble("the server ended the transcript", passes=True)
         self._is_done = True
 
-    async def _take(self, ws: ClientConnection) -> bool:
-        """Take one event in; whether more are to come."""
-        kind, text, (start_s, end_s) = read_event(await next_message(ws))
-        if kind == "transcription.delta":
-            self._hear(text, start_s, end_s)
-        elif kind == "transcription.done":
-            self._end(None if end_s is None else self._place(end_s))
-        return kind != "transcription.done"
+    def _take(self, event: Event) -> bool:
+        """Take one event in; whether more are to come. Raises Trouble for an error."""
+        story, session = self._story, self._session
+        if event.kind == "error":
+            raise session.trouble(event, story.base / RATE_HZ)
+        if not session.is_new(event):
+            return True
+        if event.kind == "transcription.done":
+            self._say(story.end(event))
+            return False
+        if event.kind == "transcription.delta":
+            self._hear(event)
+        return True
 
-    def _end(self, place: int | None) -> None:
-        """The utterance is done; all up to `place` is transcribed, if the server tells."""
-        if place is not None:
-            self._is_committed &= place > self._sent - CHUNK_SAMPLES
-        if self._is_committed or (place or 0) > self._said_end:
-            self._say(self._stitch.close())
-            self.heard = self._safe = self._said_end = self._sent if place is None else place
-
-    def _hear(self, text: str, start_s: float | None, end_s: float | None) -> None:
-        if end_s is None:
-            start_s, end_s = self._deltas * DELTA_S, (self._deltas + 1) * DELTA_S
-        self._deltas += 1
+    def _hear(self, event: Event) -> None:
+        heard, now_s = self._story.heard, asyncio.get_running_loop().time()
         self._failures, self._is_proven = 0, True
-        place = self._place(end_s)
-        if self.ring.is_closed and place > self.heard:
+        self._say(self._story.hear(event, now_s))
+        if self.ring.is_closed and self._story.heard > heard:
             self.extend_deadline()
-        self.heard = max(self.heard, place)
-        if text:
-            begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
-            self._say(self._stitch.feed((text, begin_s, place / RATE_HZ)))
-        if self._stitch.is_open:
-            if not self._is_beyond_the_old(place, text):
-                return
-            self._say(self._stitch.close())
-        if text:
-            is_new_word = any(map(str.isspace, text))  # then the word before it is whole
-            whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
-            self._safe = max(self._safe, whole_to - SLACK_SAMPLES)
-            self._said_end = max(self._said_end, place)
-        self._safe = max(self._safe, self.heard - UNSURE_SAMPLES)
-
-    def _is_beyond_the_old(self, place: int, text: str) -> bool:
-        """Whether no more words come that a connection before this one has brought."""
-        now_s = asyncio.get_running_loop().time()
-        if text:
-            self._text_s = now_s
-            return place > self._said_end + SLACK_SAMPLES
-        if not self._stitch.has_words:
-            return self.heard > self._said_end + UNSURE_SAMPLES
-        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
-        return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
-
-    def _place(self, end_s: float) -> int:
-        return min(self._base + round(end_s * RATE_HZ), self._sent)
+        if remark := self._session.remark(event):
+            self.screen.tell(remark)
 
     def _say(self, pieces: list[Piece]) -> None:
         for piece in pieces:
-            self._said = f"{self._said}{piece[0]}"[-500:]
             self.screen.write(*piece)
 
 

@@ -18,23 +18,24 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import signal
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from html import escape
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unicodedata import category
 from unicodedata import east_asian_width as wide
 from unicodedata import name as letter_name
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 import jiwer
@@ -53,11 +54,12 @@ DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
 CONNECT_S = 10.0
 LAST_WORDS_S = 10.0  # after Ctrl-C
+LOADING_S = 300.0  # for a server that was restarted
 SILENCE_S = 30.0  # without a message; then a ping has as long
 MAX_SILENCES = 10  # in a row, each with its ping answered
 
 
-# >>> The protocol. These lines are the same in both clients; a test compares them.
+# >>> The terminal. These lines are the same in both clients; a test compares them.
 class Trouble(Exception):
     """A line for the person at the terminal; `passes` when trying again later may help."""
 
@@ -71,6 +73,10 @@ def plain(text: str) -> str:
     return "".join(c for c in text if c in "\n\u200c\u200d" or category(c) not in "Cc Cf Cs")
 
 
+# <<< The terminal.
+
+
+# >>> The protocol. These lines are the same in both clients; a test compares them.
 def realtime_url(text: str) -> str:
     """The WebSocket address that a URL, host:port or host means. Raises ValueError, KeyError."""
     parts = urlsplit(text if "://" in text else f"//{text}")
@@ -100,23 +106,268 @@ def first_model(url: str, headers: dict[str, str]) -> str:
         return str(json.load(reply)["data"][0]["id"])
 
 
-def read_event(message: str | bytes) -> tuple[str, str, list[float | None]]:
-    """Type, text, start_s and end_s of a message. Raises Trouble for an error, or for another."""
-    try:
-        kind, get = (event := json.loads(message))["type"], event.get
-        text = plain(get("delta") or get("text") or get("error") or "")
-        times = [get("start_s"), get("end_s", get("duration_s"))]
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
-    if kind == "error":
-        raise Trouble(f"the server says: {text}", passes=get("code") in PASSING)
-    return kind, text, [s if isinstance(s, float | int) and 0 <= s < 1e6 else None for s in times]
+T = TypeVar("T", bool, int, str)
+
+
+class Event:
+    """A message of the server. Raises Trouble for what is none."""
+
+    def __init__(self, message: str | bytes) -> None:
+        try:
+            of = self._fields = dict(json.loads(message))
+            of |= of.get("resume") or of.get("lost") or {}
+            self.kind, self.code = str(of["type"]), str(of.get("code"))
+            self.text = plain(of.get("error") or of.get("delta") or of.get("text") or "")
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
+
+    def seconds(self, name: str) -> float | None:
+        """The time under that name, if there is one."""
+        s = self._fields.get(name)
+        return s if isinstance(s, float | int) and 0 <= s < 1e6 else None
+
+    def field(self, name: str, default: T) -> T:
+        """What is under that name, if it is of the type of the default."""
+        value = self._fields.get(name)
+        return value if isinstance(value, type(default)) else default
 
 
 RATE_HZ, DELTA_S = 16_000, 0.08  # a delta without end_s, as of bare vLLM, stands for 0.08 s
 BEGIN, END = (f'{{"type":"input_audio_buffer.commit","final":{x}}}' for x in ("false", "true"))
-PASSING = ["engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping"]
 # <<< The protocol.
+
+
+# >>> Going on. These lines are the same in both clients; a test compares them.
+Piece = tuple[str, float | None, float]
+"""Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
+
+
+class Session:
+    """What outlives a socket: the server's token, and which of its messages are here."""
+
+    def __init__(self) -> None:
+        self.token, self.keep_s = "", 0.0
+        self._seen, self._is_behind = 0, False
+
+    def address(self, url: str) -> str:
+        """Where the session goes on; where one begins, while there is none."""
+        query = urlencode({"resume": self.token, "seen": self._seen})
+        return f"{url}{'&' if '?' in url else '?'}{query}" if self.token else url
+
+    def greet(self, greeting: Event, story: "Story", place: int) -> None:
+        """Go on where the server says, or begin at `place`. Raises Trouble when it refuses."""
+        if greeting.kind == "error":
+            raise self.trouble(greeting, 0)
+        if greeting.kind == "session.resumed":
+            story.sent = story.base + max(0, greeting.field("received_samples", 0))
+            story.is_committed = greeting.field("received_commits", 0) > 0
+            return
+        self.token, self._seen = greeting.field("token", ""), greeting.field("seq", 0)
+        self.keep_s = greeting.seconds("keep_s") or 0.0
+        story.begin(place)
+
+    def model(self, name: str) -> str:
+        """The message that chooses the model."""
+        keep = {"resume": True} if self.token else {}
+        return json.dumps({"type": "session.update", "model": name, **keep})
+
+    def audio(self, pcm16: bytes) -> str:
+        """The message that adds audio, and tells which messages are here."""
+        seen = {"seen": self._seen} if self.token else {}
+        audio = b64encode(pcm16).decode("ascii")
+        return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **seen})
+
+    def is_new(self, event: Event) -> bool:
+        """Whether it comes for the first time."""
+        number, seen = event.field("seq", 0), self._seen
+        self._seen = max(number, seen)
+        return number == 0 or number > seen
+
+    def remark(self, event: Event) -> str:
+        """When the server falls behind, and when that is over, a line that says so, else ""."""
+        lag_s, was_behind = event.seconds("lag_s"), self._is_behind
+        if lag_s is None or event.field("is_behind", False) == was_behind:
+            return ""
+        self._is_behind = not was_behind
+        return (
+            "the server has caught up" if was_behind else f"the server is behind by {lag_s:.0f} s"
+        )
+
+    def broken(self, error: Exception, url: str) -> Trouble:
+        """What an error of the connection means; it passes where the server keeps sessions."""
+        trouble = explain(error, url)
+        trouble.passes |= self.keep_s > 0
+        return trouble
+
+    def trouble(self, event: Event, base_s: float) -> Trouble:
+        """What an error, about audio that begins at `base_s`, means; it ends the session."""
+        self.token, what = "", f"the server says: {event.text}"
+        start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
+        if start_s is not None and end_s is not None:
+            what += f" (not transcribed: {base_s + start_s:.1f} s to {base_s + end_s:.1f} s)"
+        return Trouble(what, passes=event.code in PASSING)
+
+
+class Story:
+    """What the server says of the recording, each word once, however often it begins anew.
+
+    Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
+    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: up to
+    where every word is there, so that a new session has to listen from there on.
+    """
+
+    def __init__(self) -> None:
+        self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
+        self.is_committed = False
+        self._said, self._stitch = "", Stitch("", is_open=False)
+        self._deltas: list[str] = []
+        self._text_s = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all audio was sent and listened to."""
+        return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
+
+    def begin(self, place: int) -> None:
+        """A new session is to listen from `place` on."""
+        self.base = self.sent = self.heard = self.place = place
+        self._stitch = Stitch(self._said, is_open=place < self._said_end)
+        self._deltas, self.is_committed = [], False
+
+    def hear(self, event: Event, now_s: float) -> list[Piece]:
+        """Take in a delta; what can be said now."""
+        start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
+        if end_s is None:
+            start_s, end_s = len(self._deltas) * DELTA_S, (len(self._deltas) + 1) * DELTA_S
+        self._deltas.append(event.text)
+        place = self.place = self._place(end_s)
+        self.heard = max(self.heard, place)
+        said: list[Piece] = []
+        if event.text:
+            begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
+            said = self._stitch.feed((event.text, begin_s, place / RATE_HZ))
+        if self._stitch.is_open:
+            if not self._is_beyond_the_old(event.text, now_s):
+                return []
+            said = self._stitch.close()
+        if event.text:
+            is_new_word = any(map(str.isspace, event.text))  # then the word before it is whole
+            whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
+            self.safe = max(self.safe, whole_to - SLACK_SAMPLES)
+            self._said_end = max(self._said_end, place)
+        self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
+        return self._say(said)
+
+    def end(self, event: Event) -> list[Piece]:
+        """Take in that the utterance is done; what is left to say."""
+        end_s, deltas = event.seconds("duration_s"), "".join(self._deltas).strip()
+        if end_s is None and not self.is_committed:
+            return []  # it ended by itself, and does not say where
+        self.heard = self.sent if end_s is None else self._place(end_s)
+        if self.heard <= self._said_end and not self.is_whole:
+            return []
+        self.safe = self._said_end = self.heard
+        more = event.text.strip().removeprefix(deltas)
+        is_more = more and event.text.strip().startswith(deltas)
+        said = self._stitch.feed((more, None, self.heard / RATE_HZ)) if is_more else []
+        return self._say(said + self._stitch.close())
+
+    def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
+        """Whether no more words come that a session before this one has brought."""
+        if text:
+            self._text_s = now_s
+            return self.place > self._said_end + SLACK_SAMPLES
+        if not self._stitch.has_words:
+            return self.heard > self._said_end + UNSURE_SAMPLES
+        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
+        return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
+
+    def _place(self, time_s: float) -> int:
+        return min(self.base + round(time_s * RATE_HZ), self.sent)
+
+    def _say(self, pieces: list[Piece]) -> list[Piece]:
+        self._said = (self._said + "".join(text for text, _, _ in pieces))[-500:]
+        return pieces
+
+
+class Stitch:
+    """Joins the transcript of a new connection to what was `said` before.
+
+    While it is open it holds the words of the sound that is listened to again; when it is closed,
+    those that were said already are taken out.
+    """
+
+    def __init__(self, said: str, *, is_open: bool) -> None:
+        self._old = said.split()[-24:]
+        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
+        self.is_open = is_open
+
+    def feed(self, piece: Piece) -> list[Piece]:
+        """What can be said now."""
+        self._held.append(piece)
+        return [] if self.is_open else self._release(0)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether it holds any."""
+        return bool(self._text.strip())
+
+    def close(self) -> list[Piece]:
+        """What is left to say of the words that were held."""
+        self.is_open = False
+        words = list(re.finditer(r"\S+", self._text))
+        count = repeated(self._old, [word[0] for word in words])
+        if not count:
+            return self._release(0)
+        old, new = self._old[-1], words[count - 1]
+        goes_on = new[0].casefold().startswith(old.casefold())  # the old word had been cut short
+        return self._release(new.start() + len(old) if goes_on else new.end())
+
+    @property
+    def _text(self) -> str:
+        return "".join(text for text, _, _ in self._held)
+
+    def _release(self, start: int) -> list[Piece]:
+        """What is held, without its first `start` letters."""
+        released = []
+        for text, start_s, end_s in self._held:
+            if text[start:]:
+                released.append((text[start:], start_s, end_s))
+            start = max(0, start - len(text))
+        self._held = []
+        return released
+
+
+def repeated(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
+    for count in range(min(len(old), len(new)), 0, -1):
+        for end in range(count, len(new) + 1 if count > 1 else min(len(new), 4) + 1):
+            if same_words(old[-count:], new[end - count : end]):
+                return end
+            if 1 < count < len(old) and same_words(old[-count - 1 : -1], new[end - count : end]):
+                return min(end + 1, len(new))
+    return 0
+
+
+def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether they agree but for case, punctuation, and a last old word that is cut short."""
+    *pairs, (a, b) = ((bare(x), bare(y)) for x, y in zip(old, new, strict=True))
+    return all(x == y for x, y in pairs) and (a == b or (len(a) > 2 and b.startswith(a)))
+
+
+def bare(word: str) -> str:
+    """A word's letters and digits, caseless."""
+    return re.sub(r"\W", "", word).casefold()
+
+
+PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
+CHUNK_SAMPLES = 1_600
+UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
+WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
+SLACK_SAMPLES = 19_200  # 1.2 s: by which the times of words are too late at most
+PASSING = ["engine_unavailable", "internal", "processing_error", "resume_failed", "server_busy"]
+PASSING += ["server_stopping"]
+# <<< Going on.
 
 
 # >>> The captions. These lines are the same in both clients; a test compares them.
@@ -203,40 +454,59 @@ def document(words: Words, kind: str, duration_s: float) -> str:
 # <<< The captions.
 
 
+class Sound(soundfile.SoundFile):  # type: ignore[misc]
+    """An open audio file that is only read on: a seek damages MP3 and Vorbis in libsndfile 1.2."""
+
+    def seekable(self) -> bool:
+        """No; otherwise soundfile seeks after each read."""
+        return False
+
+
 class Recording:
     """An audio file as 16 kHz mono PCM16. Raises Trouble when it is none, or is damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        with self._open() as sound:
+            if sound.frames == 0:
+                raise Trouble(f"{path} holds no samples")
+            self.duration_s = sound.frames / sound.samplerate
+
+    def chunks(self, chunk_s: float, start: int = 0) -> Iterator[bytes]:
+        """The audio from a sample on, in pieces of about `chunk_s`, one in memory at a time."""
+        with self._open() as sound:
+            rate_hz, is_last = sound.samplerate, False
+            resampler = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32")
+            first_s = max(0, start // RATE_HZ - 1)  # a second earlier, for the resampler to settle
+            for _ in range(first_s):
+                self._read(sound, rate_hz)
+            excess = start - first_s * RATE_HZ
+            while not is_last:
+                block = self._read(sound, max(1, round(chunk_s * rate_hz)))
+                is_last = len(block) == 0
+                samples = resampler.resample_chunk(block.mean(axis=1), last=is_last)
+                samples, excess = samples[excess:], max(0, excess - len(samples))
+                if len(samples):
+                    pcm16 = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2")
+                    yield pcm16.tobytes()
+
+    def _open(self) -> Sound:
         try:
-            with path.open("rb") as file:
+            with self.path.open("rb") as file:
                 if not file.read(1):
-                    raise Trouble(f"{path} is empty: 0 bytes")
-            self._sound = soundfile.SoundFile(path)
+                    raise Trouble(f"{self.path} is empty: 0 bytes")
+            return Sound(self.path)
         except OSError as error:
-            raise Trouble(f"cannot read {path}: {error.strerror}") from error
+            raise Trouble(f"cannot read {self.path}: {error.strerror}") from error
         except (soundfile.SoundFileError, TypeError) as error:
-            raise Trouble(f"{path} is not audio that libsndfile reads: {self._remedy()}") from error
-        if self._sound.frames == 0:
-            raise Trouble(f"{path} holds no samples")
-        self.duration_s = self._sound.frames / self._sound.samplerate
+            line = f"{self.path} is not audio that libsndfile reads: {self._remedy()}"
+            raise Trouble(line) from error
 
-    def chunks(self, chunk_s: float) -> Iterator[bytes]:
-        """The audio in pieces of about `chunk_s`, one in memory at a time."""
-        rate_hz, is_last = self._sound.samplerate, False
-        resampler = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32")
-        while not is_last:
-            block = self._read(max(1, round(chunk_s * rate_hz)))
-            is_last = len(block) == 0
-            samples = resampler.resample_chunk(block.mean(axis=1), last=is_last)
-            if len(samples):
-                yield np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2").tobytes()
-
-    def _read(self, frames: int) -> npt.NDArray[np.float32]:
+    def _read(self, sound: Sound, frames: int) -> npt.NDArray[np.float32]:
         """The next block, shape (frames, channels), fewer frames at the end."""
-        at_s = self._sound.tell() / self._sound.samplerate
+        at_s = sound.tell() / sound.samplerate
         try:
-            block: npt.NDArray[np.float32] = self._sound.read(frames, "float32", always_2d=True)
+            block: npt.NDArray[np.float32] = sound.read(frames, "float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise Trouble(f"{self.path} is damaged at {at_s:.1f} s: {self._remedy()}") from error
         if not np.isfinite(block).all():
@@ -250,39 +520,39 @@ class Recording:
 
 @dataclass
 class Tally:
-    """What was sent and what came back, and when; seconds."""
+    """What came back, and when; seconds."""
 
+    story: Story = field(default_factory=Story)
     texts: list[str] = field(default_factory=list)
     words: Words = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
-    sent_s: float = 0.0
-    heard_s: float = 0.0
     first_text_s: float | None = None
-    is_committed: bool = False
     started_s: float = field(default_factory=time.monotonic)
 
-    def hear(self, text: str, start_s: float | None, end_s: float | None) -> None:
-        """Count a delta; how far the server has listened is its end_s, or the deltas' number."""
-        counted_s = len(self.lags_s) * DELTA_S
-        if end_s is None:
-            start_s, end_s = counted_s, counted_s + DELTA_S
-        end_s = min(self.sent_s, end_s)
-        self.heard_s = max(self.heard_s, end_s)
-        self.lags_s.append(self.sent_s - end_s)
-        if text:
-            self.texts.append(text)
-            add_word(self.words, text, start_s, end_s)
-            self.first_text_s = self.first_text_s or time.monotonic() - self.started_s
+    @property
+    def sent_s(self) -> float:
+        """How much of the recording was sent."""
+        return self.story.sent / RATE_HZ
 
-    def complete(self, text: str, end_s: float | None) -> str:
-        """Take `text` as the whole transcript of `end_s`; what it has beyond the deltas."""
-        self.heard_s = self.heard_s if end_s is None else end_s
-        if not text.strip().startswith(self.text):
-            return ""
-        if rest := text.strip().removeprefix(self.text):
-            self.texts.append(rest)
-            add_word(self.words, rest, None, self.heard_s)
-        return rest
+    @property
+    def heard_s(self) -> float:
+        """How far the server has listened to it."""
+        return self.story.heard / RATE_HZ
+
+    def take(self, event: Event) -> str:
+        """Count a delta, or that the utterance is done; what is to be said of it."""
+        if event.kind == "transcription.done":
+            return self._say(self.story.end(event))
+        said = self._say(self.story.hear(event, time.monotonic()))
+        self.lags_s.append((self.story.sent - self.story.place) / RATE_HZ)
+        return said
+
+    def _say(self, pieces: list[Piece]) -> str:
+        for piece in pieces:
+            self.texts.append(piece[0])
+            add_word(self.words, *piece)
+            self.first_text_s = self.first_text_s or time.monotonic() - self.started_s
+        return "".join(text for text, _, _ in pieces)
 
     @property
     def text(self) -> str:
@@ -375,7 +645,11 @@ def put(text: str) -> None:
 
 
 class Transcription:
-    """One file, one connection, one utterance."""
+    """One file, over one connection, or over more when the server keeps sessions.
+
+    A session that the server kept goes on where it was; another listens again from where every
+    word is safe.
+    """
 
     def __init__(self, options: argparse.Namespace, recording: Recording, screen: Screen) -> None:
         self._options = options
@@ -383,6 +657,9 @@ class Transcription:
         self._screen = screen
         self._stop = asyncio.Event()
         self._deadline = asyncio.Timeout(None)
+        self._session = Session()
+        self._failures, self._away_since_s = 0, 0.0
+        self._is_there = self._is_done = False
         self.model = str(options.model or "")
         self.tally = Tally()
 
@@ -393,7 +670,8 @@ class Transcription:
             signal.signal(name, lambda *_: loop.call_soon_threadsafe(self._interrupt))
         try:
             async with self._deadline:
-                await self._converse()
+                while not self._is_done:
+                    await self._try()
         except TimeoutError:
             line = f"the last words did not come within {LAST_WORDS_S:g} s"
             self._screen.tell(f"{line}; transcribed: {self.progress}")
@@ -416,63 +694,102 @@ class Transcription:
         self._stop.set()
         self._deadline.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
 
+    async def _try(self) -> None:
+        """One connection, and when it breaks, a pause. Raises Trouble that does not pass."""
+        self._is_there = False
+        try:
+            await self._converse()
+        except Trouble as trouble:
+            if not trouble.passes or not self._session.keep_s:
+                raise
+            if self._failures == 0:
+                self._away_since_s = time.monotonic()
+                self._screen.tell(f"{trouble} (trying again)")
+            patience_s = max(self._session.keep_s, LOADING_S if self._is_there else 0)
+            if time.monotonic() - self._away_since_s > patience_s:
+                raise Trouble(f"stopped at {self.progress}: {trouble}") from trouble
+            self._failures += 1
+            await asyncio.sleep(random.uniform(0.06, 0.12) * 2 ** min(self._failures, 5))
+
     async def _converse(self) -> None:
         url, key = self._options.url, self._options.api_key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             self.model = self.model or await asyncio.to_thread(first_model, url, headers)
             ws = await connect(
-                url, additional_headers=headers, proxy=None, ping_timeout=None, close_timeout=1
+                self._session.address(url),
+                additional_headers=headers,
+                proxy=None,
+                ping_timeout=None,
+                close_timeout=1,
             )
         except CONNECT_ERRORS as error:
-            raise explain(error, url) from error
+            raise self._session.broken(error, url) from error
         try:
             async with ws, asyncio.TaskGroup() as tasks:
-                sender = tasks.create_task(self._send(ws))
-                await self._receive(ws)
-                sender.cancel()
+                await self._receive(ws, tasks)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
 
     async def _send(self, ws: ClientConnection) -> None:
-        self.tally.started_s = time.monotonic()
+        session, story, is_live = self._session, self.tally.story, self._options.realtime
         with suppress(ConnectionClosed):  # the receiver meets it too, and says so
-            await ws.send(json.dumps({"type": "session.update", "model": self.model}))
+            await ws.send(session.model(self.model))
             await ws.send(BEGIN)
-            for chunk in self._recording.chunks(0.1 if self._options.realtime else 0.5):
+            chunks = self._recording.chunks(0.1 if is_live else 0.5, story.sent)
+            while chunk := await asyncio.to_thread(next, chunks, b""):  # far on, that takes long
                 if self._stop.is_set():
                     break
-                audio = b64encode(chunk).decode("ascii")
-                await ws.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
-                self.tally.sent_s += len(chunk) / 2 / RATE_HZ
-                if self._options.realtime:
+                story.sent += len(chunk) // 2
+                await ws.send(session.audio(chunk))
+                if is_live:
                     due_s = self.tally.started_s + self.tally.sent_s - time.monotonic()
                     await asyncio.sleep(due_s)
+            story.is_committed = True
             await ws.send(END)
-            self.tally.is_committed = True
 
-    async def _receive(self, ws: ClientConnection) -> None:
+    async def _receive(self, ws: ClientConnection, tasks: asyncio.TaskGroup) -> None:
         """Print what comes until the utterance is done. Raises Trouble."""
+        story = self.tally.story
         try:
             async with asyncio.timeout(CONNECT_S):
-                read_event(await ws.recv())
-            while await self._take(ws):
+                self._greet(Event(await ws.recv()))
+            sender = None if story.is_committed else tasks.create_task(self._send(ws))
+            while self._take(Event(await next_message(ws))):
                 self._screen.show(self.tally)
         except (ConnectionClosed, TimeoutError) as error:
-            why = explain(error, self._options.url)
-            raise Trouble(f"stopped at {self.progress}: {why}") from error
-        if not self.tally.is_committed or self.tally.heard_s < self.tally.sent_s - 1:
-            raise Trouble(f"the server ended the transcript early, at {self.progress}")
+            ws.transport.abort()  # not closed: the server would not keep the session
+            why = self._session.broken(error, self._options.url)
+            raise Trouble(f"stopped at {self.progress}: {why}", passes=why.passes) from error
+        self._session.token = ""
+        if sender:
+            sender.cancel()
+        if not story.is_whole:
+            line = f"the server ended the transcript early, at {self.progress}"
+            raise Trouble(line, passes=True)
+        self._is_done = True
 
-    async def _take(self, ws: ClientConnection) -> bool:
-        """Take one event in; whether more are to come."""
-        kind, text, (start_s, end_s) = read_event(await next_message(ws))
-        if kind == "transcription.delta":
-            self.tally.hear(text, start_s, end_s)
-            self._screen.write(text)
-        elif kind == "transcription.done":
-            self._screen.write(self.tally.complete(text, end_s or self.tally.sent_s))
-        return kind != "transcription.done"
+    def _greet(self, greeting: Event) -> None:
+        """Begin, or go on. Raises Trouble when the server refuses."""
+        self._is_there = True
+        if not self._failures:
+            self.tally.started_s = time.monotonic()
+        self._session.greet(greeting, self.tally.story, self.tally.story.safe)
+        if self._failures:
+            self._screen.tell("connected again")
+
+    def _take(self, event: Event) -> bool:
+        """Take one event in; whether more are to come. Raises Trouble for an error."""
+        story, is_done = self.tally.story, event.kind == "transcription.done"
+        if event.kind == "error":
+            raise self._session.trouble(event, story.base / RATE_HZ)
+        if self._session.is_new(event) and (is_done or event.kind == "transcription.delta"):
+            heard = story.heard
+            self._screen.write(self.tally.take(event))
+            self._failures = 0 if story.heard > heard else self._failures
+            if remark := self._session.remark(event):
+                self._screen.tell(remark)
+        return not is_done
 
 
 async def next_message(ws: ClientConnection) -> str | bytes:

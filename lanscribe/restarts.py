@@ -16,15 +16,23 @@ class RestartSchedule:
         within_s: float = 1800.0,
         first_wait_s: float = 1.0,
         longest_wait_s: float = 60.0,
+        sound_after_s: float = 60.0,
     ) -> None:
         self._most_failures = most_failures
         self._within_s = within_s
         self._first_wait_s = first_wait_s
         self._longest_wait_s = longest_wait_s
+        self._sound_after_s = sound_after_s
         self._failed_at_s: deque[float] = deque()
 
-    def failed(self, now_s: float) -> float | None:
-        """It has failed: the seconds to wait before the next start, None for never again."""
+    def failed(self, now_s: float, *, served_s: float = 0.0) -> float | None:
+        """It has failed: the seconds to wait before the next start, None for never again.
+
+        served_s: for how long it was of use since its last start. Who was so for
+        `sound_after_s` is worth another start, however often it has failed before.
+        """
+        if served_s >= self._sound_after_s:
+            self._failed_at_s.clear()
         self._failed_at_s.append(now_s)
         while self._failed_at_s[0] < now_s - self._within_s:
             self._failed_at_s.popleft()

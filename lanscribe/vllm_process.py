@@ -79,13 +79,17 @@ class VllmProcess:
         self._schedule = schedule
         self._has_served = False
         self._is_serving = False
+        self._served_since_s: float | None = None
 
     async def run(self) -> None:
         """Run vLLM until cancelled, then end it. Raises EngineUnavailable when it is hopeless."""
         while True:
             self._is_serving = False
+            self._served_since_s = None
             diagnosis = await self._run_once()
-            wait_s = self._schedule.failed(asyncio.get_running_loop().time())
+            now_s = asyncio.get_running_loop().time()
+            served_s = 0.0 if self._served_since_s is None else now_s - self._served_since_s
+            wait_s = self._schedule.failed(now_s, served_s=served_s)
             if wait_s is None or (diagnosis.is_lasting and not self._has_served):
                 raise EngineUnavailable(f"vLLM is given up: {diagnosis}")
             log.error("vLLM is down: %s", diagnosis)
@@ -127,6 +131,7 @@ class VllmProcess:
         except TimeoutError:
             return f"vLLM is ended: it was not ready after {watch.start_timeout_s:g} s"
         self._is_serving = self._has_served = True
+        self._served_since_s = asyncio.get_running_loop().time()
         lines.clear()
         self._report(serving)
         missed = 0

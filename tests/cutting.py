@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 @dataclass
 class Cut:
-    """After how many bytes, in which direction."""
+    """After how many bytes, in which direction; or else after `back_bytes` in the other one.
+
+    is_unnoticed: the server is not told, as when a client comes back from another address.
+    """
 
     bytes: int
     is_upward: bool
+    back_bytes: int | None = None
+    is_unnoticed: bool = False
 
 
 class Relay:
@@ -22,26 +27,38 @@ class Relay:
         self._cuts = cuts
         self.port = 0
         self.cuts_made = 0
+        self._left_open: list[asyncio.StreamWriter] = []
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         cut = next(self._cuts, None)
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        up = self._forward(reader, up_writer, cut.bytes if cut and cut.is_upward else None)
-        down = self._forward(up_reader, writer, cut.bytes if cut and not cut.is_upward else None)
+        one_way, back = (cut.bytes, cut.back_bytes) if cut else (None, None)
+        up_bytes, down_bytes = (one_way, back) if cut and cut.is_upward else (back, one_way)
+        up = self._forward(reader, up_writer, up_bytes)
+        down = self._forward(up_reader, writer, down_bytes)
         tasks = [asyncio.create_task(up), asyncio.create_task(down)]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.cuts_made += any(task.result() for task in ended)
         finally:
-            for one in (writer, up_writer):
-                one.transport.abort()
+            writer.transport.abort()
+            if cut and cut.is_unnoticed:
+                self._left_open.append(up_writer)
+            else:
+                up_writer.transport.abort()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
 
+    def close(self) -> None:
+        """Let go of what the server still holds open."""
+        for writer in self._left_open:
+            writer.transport.abort()
+
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None
-    ) -> None:
-        """Copy until the end, or until `left` bytes are through."""
+    ) -> bool:
+        """Copy until the end, or until `left` bytes are through; whether they were."""
         with suppress(ConnectionError):
             while data := await reader.read(4096 if left is None else min(4096, left)):
                 writer.write(data)
@@ -49,8 +66,8 @@ class Relay:
                 if left is not None:
                     left -= len(data)
                     if left == 0:
-                        self.cuts_made += 1
-                        return
+                        return True
+        return False
 
 
 @asynccontextmanager
@@ -60,4 +77,7 @@ async def relay(port: int, cuts: Iterator[Cut]) -> AsyncIterator[Relay]:
     server = await asyncio.start_server(one.handle, "127.0.0.1", 0)
     one.port = server.sockets[0].getsockname()[1]
     async with server:
-        yield one
+        try:
+            yield one
+        finally:
+            one.close()

@@ -209,6 +209,8 @@ def test_any_format_rate_and_channel_count(
     assert pitch == pytest.approx(440, abs=1)
     loudness = np.std(pcm16[4_000:28_000] / 32_768) * np.sqrt(2)
     assert loudness == pytest.approx(0.5 / channels, rel=0.15)  # MP3 takes liberties
+    again = np.frombuffer(b"".join(recording.chunks(0.3, 20_000)), dtype="<i2")
+    assert np.array_equal(again, pcm16[20_000:])
 
 
 def test_a_long_file_comes_through_whole_and_in_order(
@@ -395,7 +397,7 @@ def test_a_server_that_goes_half_way(
     end: str,
     why: str,
 ) -> None:
-    running = start_server("fake")
+    running = start_server("fake", LANSCRIBE_RESUME_KEEP_S="0.5")
     arguments = ("--audio_path", numbers_wav(list(range(1, 1_000))), "--realtime")
     program = start_client(SCRIPT, *arguments, "--url", running.url)
     program.out.wait_for("1 2 3 4 5 6")
@@ -403,8 +405,10 @@ def test_a_server_that_goes_half_way(
     assert program.wait() == 1
     text = program.out.text
     assert text == f"{counted(len(text.split()))}\n"
-    (line,) = program.err.text.splitlines()
-    assert re.search(rf"{why}.* of 79\.9 s|at .* of 79\.9 s.*{why}", line)
+    told, line = program.err.text.splitlines()
+    assert re.search(rf"{why}.* of 79\.9 s|at .* of 79\.9 s.*{why}", told)
+    assert told.endswith(" (trying again)")
+    assert re.search(r"stopped at .* of 79\.9 s: 127\.0\.0\.1:\d+: .*serve\.sh", line)
 
 
 def fail_with(message: str) -> Callable[[ServerConnection], None]:
@@ -435,7 +439,7 @@ def fail_with(message: str) -> Callable[[ServerConnection], None]:
         ('{"type":"transcription.delta","delta":5}', "the server sent what is not its protocol"),
         ('{"type":"error","error":"all full","code":"server_busy"}', "the server says: all full"),
         ('{"type":"transcription.done","text":"one two three"}', "ended the transcript early"),
-        ('{"type":"transcription.done","text":"one","duration_s":0.5}', "early, at 0.5 s"),
+        ('{"type":"transcription.done","text":"one","duration_s":0.3}', "early, at 0.3 s"),
     ],
 )
 def test_a_server_that_fails_half_way(speech: Path, message: str, line: str) -> None:
@@ -556,13 +560,28 @@ def test_what_is_no_address(text: str) -> None:
 @pytest.mark.parametrize("end_s", [None, "1", -1, float("nan"), float("inf"), 1e9, [], 10**400])
 def test_a_time_that_is_none_counts_as_absent(end_s: Any) -> None:
     message = json.dumps({"type": "transcription.delta", "delta": "a", "end_s": end_s})
-    assert client.read_event(message) == ("transcription.delta", "a", [None, None])
+    event = client.Event(message)
+    assert (event.kind, event.text) == ("transcription.delta", "a")
+    assert event.seconds("end_s") is None
+    assert event.seconds("start_s") is None
+
+
+def event(kind: str, **fields: Any) -> client.Event:
+    """A message of a server."""
+    return client.Event(json.dumps({"type": f"transcription.{kind}", **fields}))
+
+
+def tally_of(sent_s: float) -> client.Tally:
+    """A tally after so much audio."""
+    tally = client.Tally()
+    tally.story.sent = round(sent_s * client.RATE_HZ)
+    return tally
 
 
 def test_a_server_without_times_listens_80_ms_a_delta() -> None:
-    tally = client.Tally(sent_s=1.0)
+    tally = tally_of(1.0)
     for text in ("", "a", "", " b"):
-        tally.hear(text, None, None)
+        tally.take(event("delta", delta=text))
     assert tally.text == "a b"
     assert tally.words == [("a", 0.08, 0.16), (" b", pytest.approx(0.24), 0.32)]
     assert tally.heard_s == pytest.approx(0.32)
@@ -570,19 +589,19 @@ def test_a_server_without_times_listens_80_ms_a_delta() -> None:
 
 
 def test_lag_is_what_was_sent_beyond_the_words_end() -> None:
-    tally = client.Tally(sent_s=3.0)
-    tally.hear("", None, 2.0)
-    tally.hear("a", 1.0, 1.5)
+    tally = tally_of(3.0)
+    tally.take(event("delta", delta="", end_s=2.0))
+    tally.take(event("delta", delta="a", start_s=1.0, end_s=1.5))
     assert tally.lags_s == [1.0, 1.5]
     assert tally.heard_s == 2.0
 
 
-def test_a_done_with_more_than_the_deltas_completes_them() -> None:
-    tally = client.Tally(sent_s=3.0)
-    tally.hear(" one", None, 1.0)
-    assert tally.complete("one two", 3.0) == " two"
-    assert tally.text == "one two"
-    assert tally.complete("something else", 3.0) == ""
+@pytest.mark.parametrize(("whole", "rest"), [("one two", " two"), ("something else", "")])
+def test_a_done_with_more_than_the_deltas_completes_them(whole: str, rest: str) -> None:
+    tally = tally_of(3.0)
+    tally.take(event("delta", delta=" one", end_s=1.0))
+    assert tally.take(event("done", text=whole, duration_s=3.0)) == rest
+    assert tally.text == f"one{rest}"
 
 
 def test_normalised() -> None:

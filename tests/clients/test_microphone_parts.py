@@ -226,7 +226,7 @@ class Paper:
         self.text = ""
         self.words: client.Words = []
         self.remarks: list[str] = []
-        self.written = asyncio.Event()
+        self.written, self.told = asyncio.Event(), asyncio.Event()
 
     def write(self, text: str, start_s: float | None, end_s: float) -> None:
         self.text += text
@@ -240,6 +240,7 @@ class Paper:
 
     def tell(self, line: str) -> None:
         self.remarks.append(line)
+        self.told.set()
 
 
 def talk(handler: Any, numbers: Sequence[int], limit_samples: int = 10**7) -> Paper:

@@ -228,11 +228,14 @@ def own(
     arguments = ["--config", default_config, "--engine", "vllm"]
     server = Server(arguments, environment, folder / "stderr")
     server.start()
-    yield Own(server, port)
-    (guard,) = children(server.pid)
-    (vllm,) = children(guard)
-    group = [vllm, *children(vllm)]
-    assert server.stop() == 0
+    try:
+        yield Own(server, port)
+        (guard,) = children(server.pid)
+        (vllm,) = children(guard)
+        group = [vllm, *children(vllm)]
+    finally:
+        status = server.stop()
+    assert status == 0
     assert not [pid for pid in (guard, *group) if Path(f"/proc/{pid}").exists()]
 
 
