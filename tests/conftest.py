@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DEADLINE_S = 60
@@ -130,25 +129,23 @@ def _apart_from_each_other() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real vLLM go first, for they take longest."""
+    """What takes longest goes first."""
     items.sort(key=lambda item: "vllm" not in item.path.parts)
 
 
-class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types for it
-    """Tests of one file share a process, all of real vLLM's share one.
-
-    One installation and one server of vLLM are enough for a machine. Not with xdist's own groups:
-    those of xdist 3.8 have no effect with pytest 9.2, which makes the names of tests anew.
-    """
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests of one file share a process, and all of real vLLM's do: one server is enough."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "vllm" if file.startswith("tests/vllm/") else file
+        path = nodeid.partition("::")[0]
+        return "vllm" if "/vllm/" in path else path
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
-    """Divide the tests among the processes of `pytest -n`."""
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Callable[..., None]
+) -> LoadScopeScheduling:
+    """How `pytest -n` distributes tests to processes."""
     return _ByFile(config, log)
 
 

@@ -62,7 +62,7 @@ main() {
   step "types" "$BIN/mypy"
   step "scripts" check_scripts
   say "tests"
-  exec "$BIN/python" -m pytest -n 2 --no-loadscope-reorder "$@" # its summary is the last word
+  exec "$BIN/python" -m pytest -n 2 "$@" # its summary is the last word
 }
 
 main "$@"
