@@ -30,13 +30,15 @@ class Contract:
     def check(self, sender: Sender, message: Message) -> None:
         """Raises Broken for what `sender` may not say."""
         kind = _kind_of(message)
-        validator = self._messages[sender].get(kind)
-        if validator is None:
+        validators = self._messages[sender].get(kind)
+        if validators is None:
             raise Broken(f"{self.channel}: the {sender} may not send {kind!r}: {message!r:.500}")
         if isinstance(message, str):
-            for error in validator.iter_errors(_unicode(json.loads(message))):
-                where = ".".join(str(step) for step in error.instance_path)
-                raise Broken(f"{self.channel}: {kind} {where}: {error.message}: {message:.500}")
+            content = _unicode(json.loads(message))
+            if not any(validator.is_valid(content) for validator in validators):
+                for error in validators[0].iter_errors(content):
+                    where = ".".join(str(step) for step in error.instance_path)
+                    raise Broken(f"{self.channel}: {kind} {where}: {error.message}: {message:.500}")
 
     def allows(self, sender: Sender, message: Message) -> bool:
         """Whether `sender` may say it."""
@@ -51,8 +53,9 @@ class Contract:
         """The types of the messages of either side; "" for a binary frame."""
         return {sender: set(messages) for sender, messages in self._messages.items()}
 
-    def _messages_of(self, sender: Sender) -> dict[str, jsonschema_rs.Draft7Validator]:
-        messages = {}
+    def _messages_of(self, sender: Sender) -> dict[str, list[jsonschema_rs.Draft7Validator]]:
+        """Of each type the forms that it may have."""
+        messages: dict[str, list[jsonschema_rs.Draft7Validator]] = {}
         for operation in self._document["operations"].values():
             if (
                 _name(operation["channel"]) == self.channel
@@ -61,16 +64,13 @@ class Contract:
                 for reference in operation["messages"]:
                     payload = self._message(_name(reference))["payload"]
                     kind = payload.get("properties", {}).get("type", {}).get("const", "")
-                    messages[kind] = self._validator(payload)
+                    messages.setdefault(kind, []).append(schema_validator(payload, self._document))
         return messages
 
     def _message(self, name: str) -> dict[str, Any]:
         reference = self._document["channels"][self.channel]["messages"][name]
         message: dict[str, Any] = self._document["components"]["messages"][_name(reference)]
         return message
-
-    def _validator(self, payload: dict[str, Any]) -> jsonschema_rs.Draft7Validator:
-        return schema_validator(payload, self._document)
 
 
 def schema_validator(
@@ -93,6 +93,14 @@ def document() -> dict[str, Any]:
 def contract(channel: str) -> Contract:
     """The contract of a channel, such as "vllm"."""
     return Contract(document(), channel)
+
+
+def received(channel: str, message: Message) -> dict[str, Any]:
+    """A message of the server, as JSON. Raises Broken when the contract has it not."""
+    contract(channel).check("server", message)
+    event = json.loads(message)
+    assert isinstance(event, dict)
+    return event
 
 
 def _name(reference: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from lanscribe.audio import Samples, samples_to_pcm16
-from tests.contract import contract
+from tests.contract import contract, received
 
 DEADLINE_S = 60
 Event = dict[str, Any]
@@ -39,9 +39,7 @@ class Client:
 
     async def receive(self) -> Event:
         message = await asyncio.wait_for(self.connection.recv(), DEADLINE_S)
-        if self._is_ours:
-            contract("vllm").check("server", message)
-        event = json.loads(message)
+        event = received("vllm", message) if self._is_ours else json.loads(message)
         assert isinstance(event, dict)
         return event
 

@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from lanscribe.audio import Samples, samples_to_pcm16
 from tests.conftest import Server
+from tests.contract import received
 from tests.protocols.driver import Driver, Speaker
 from tests.support import DEADLINE_S, Event, Refused
 
@@ -49,7 +50,7 @@ class MistralSpeaker(Speaker):
 
     async def receive(self) -> Event:
         """The next message."""
-        event = json.loads(await asyncio.wait_for(self.connection.recv(), DEADLINE_S))
+        event = received("mistral", await asyncio.wait_for(self.connection.recv(), DEADLINE_S))
         assert isinstance(event, dict)
         return event
 

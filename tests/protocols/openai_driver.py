@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from lanscribe.audio import Samples, samples_to_pcm16
 from tests.conftest import Server
+from tests.contract import received
 from tests.protocols.driver import Driver, Speaker
 from tests.support import DEADLINE_S, Refused
 
@@ -29,7 +30,7 @@ class OpenAiSpeaker(Speaker):
         await self.connection.send(json.dumps({"type": kind, **fields}))
 
     async def receive(self) -> dict[str, Any]:
-        event = json.loads(await asyncio.wait_for(self.connection.recv(), DEADLINE_S))
+        event = received("openai", await asyncio.wait_for(self.connection.recv(), DEADLINE_S))
         assert isinstance(event, dict)
         return event
 

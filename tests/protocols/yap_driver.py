@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from lanscribe.audio import Samples, samples_to_pcm16
 from tests.conftest import Server
+from tests.contract import received
 from tests.protocols.driver import Driver, Speaker
 from tests.support import DEADLINE_S, Event, Refused
 
@@ -63,7 +64,7 @@ class YapSpeaker(Speaker):
 
     async def receive(self) -> Event:
         """The next envelope."""
-        event = json.loads(await asyncio.wait_for(self.connection.recv(), DEADLINE_S))
+        event = received("yap", await asyncio.wait_for(self.connection.recv(), DEADLINE_S))
         assert event.keys() == {"type", "session_id", "request_id", "payload"}
         return dict(event)
 
