@@ -74,7 +74,7 @@ class RolloverSettings(_Table):
     """Audio from before the next sound that the engine hears with it."""
     rut_s: float = Field(default=16.0, ge=2, le=3600)
     """Speech without a single word after which the engine session is given up."""
-    stall_s: float = Field(default=20.0, ge=0.1, le=3600)
+    stall_s: float = Field(default=60.0, ge=0.1, le=3600)
     """How long an engine may say nothing at all while it has audio, before it is given up."""
     retry_s: float = Field(default=300.0, ge=0, le=86_400)
     """How long an engine that is away is waited for; audio waits meanwhile."""
