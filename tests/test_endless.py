@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.audio import duration_s
+from lanscribe.config import RolloverSettings
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import EngineInfo, EngineSession, Token
 from lanscribe.engines.fake import FRAME_SAMPLES, FakeSession, spoken
@@ -65,6 +66,17 @@ def test_a_session_that_breaks_off_is_taken_up_again(
     engine = FlawedEngine(lambda number: FakeSession if number % 2 else after(seconds, fault))
     rollover = IMPATIENT if fault is hangs else FAST
     assert text_of(run(engine, numbers, rollover)) == counting(numbers)
+
+
+@pytest.mark.parametrize("fault", [breaks, ends])
+def test_an_engine_that_dies_every_ten_seconds_for_a_minute_shows_nowhere(
+    fault: Callable[[], AsyncIterator[Token]],
+) -> None:
+    """In speech without a pause, which is the hardest to join."""
+    numbers = [*range(1000, 1750)]
+    engine = FlawedEngine(lambda _: after(10.0, fault))
+    assert text_of(run(engine, numbers, RolloverSettings())) == counting(numbers)
+    assert len(engine.sessions) >= 6
 
 
 def test_an_engine_that_is_away_is_waited_for() -> None:
