@@ -32,8 +32,8 @@ PICTURE = Path(__file__).resolve().parent.parent / "docs/images/endless.png"
 STEP_S = 0.08
 LISTENING_S = 3.0
 """So much audio a session that is open may keep to itself: at a seam, until it is past it."""
-MAX_MODEL_LEN = 2048
-"""Two and a half minutes of audio."""
+MAX_MODEL_LEN = 8192
+"""Ten minutes of audio."""
 MB = 1e6
 CLOCK_TICKS_HZ = os.sysconf("SC_CLK_TCK")
 
