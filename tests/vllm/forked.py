@@ -29,6 +29,7 @@ class ForkedVllm:
         command = [str(python), "-m", "tests.vllm.forking", str(log_path)]
         command += ["--model", str(checkpoint), "--served-model-name", self.model]
         command += ["--host", "127.0.0.1", "--port", str(self.port), *FLAGS, *BF16_FLAGS]
+        command += ["--mm-processor-cache-gb", "0"]  # as in config/vllm
         self._forker = subprocess.Popen(
             [*command, "--max-model-len", str(max_model_len)],
             cwd=PROJECT_DIR,
