@@ -1,12 +1,13 @@
 """Whether a long session is as quick at its end as at its start.
 
-    python -m bench.endless vllm --python VLLM_PYTHON [--minutes 20] [--direct-minutes 5]
+    python -m bench.endless vllm --python VLLM_PYTHON [--minutes 20] [--direct-minutes 4]
     python -m bench.endless hours [--hours 3]
 
 vllm: a tiny random checkpoint on the CPU, so the times are those of what vLLM does around a model.
-One session of vLLM itself and one endless session over it take turns, a minute of audio each, in
-one run of one server; draws docs/images/endless.png. hours: the endless layer alone, over the fake
-engine. `bash tests/vllm/environment.sh` prints VLLM_PYTHON.
+One run of one server; half a minute each, in turns, hear: one session of vLLM itself, one endless
+session over it, and a session of vLLM's that is new in each minute. The last tells how quick the
+machine is in that minute. Draws docs/images/endless.png. hours: the endless layer alone, over the
+fake engine. `bash tests/vllm/environment.sh` prints VLLM_PYTHON.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from lanscribe.audio import Samples, duration_s, sample_count
@@ -30,6 +31,9 @@ from tests.vllm.sound import melody
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs/images/endless.png"
 STEP_S = 0.08
+TURN_S = 30.0
+ENDS = 5
+"""So many minutes at each end are compared."""
 LISTENING_S = 3.0
 """So much audio a session that is open may keep to itself: at a seam, until it is past it."""
 MAX_MODEL_LEN = 8192
@@ -89,32 +93,48 @@ class Listener:
 
 
 async def minutes_of(vllm: ForkedVllm, options: argparse.Namespace) -> dict[str, list[Minute]]:
-    """Both sessions in turn, minute by minute."""
+    """The sessions in turn, minute by minute."""
     engine = VllmEngine(VllmServer(vllm.http_url, vllm.model, MAX_MODEL_LEN))
     length_s = options.session_s
     rollover = RolloverSettings(target_s=length_s, limit_s=length_s, pause_s=10)
     rows = {
-        "direct": (Listener(engine.session()), options.direct_minutes),
-        "endless": (Listener(EndlessEngine(engine, rollover).session()), options.minutes),
+        "endless": await opened(EndlessEngine(engine, rollover).session()),
+        "direct": await opened(engine.session()),
     }
-    taken: dict[str, list[Minute]] = {name: [] for name in rows}
-    for listener, _ in rows.values():
-        await listener.start()
-        await listener.hear(melody(5.0, seed=99))  # the first requests warm vLLM up
+    taken: dict[str, list[Minute]] = {name: [] for name in (*rows, "new")}
     for number in range(options.minutes):
-        sound = melody(60.0, seed=number)
-        for name, (listener, minutes) in rows.items():
-            if number < minutes:
-                taken[name].append(await measure(listener, sound, vllm))
-                print(f"{name:8} minute {number + 1:3}: {taken[name][-1]}", flush=True)
-            elif number == minutes:
-                await listener.stop()
-    await rows["endless"][0].stop()
+        if number == options.direct_minutes:
+            await rows.pop("direct").stop()
+        rows["new"] = await opened(engine.session())
+        turns: dict[str, list[Minute]] = {name: [] for name in rows}
+        for half in range(2):
+            sound = melody(TURN_S, seed=2 * number + half)
+            for name, listener in rows.items():
+                turns[name].append(await measure(listener, sound, vllm))
+        await rows.pop("new").stop()
+        for name, halves in turns.items():
+            taken[name].append(mean(halves))
+            print(f"{name:8} minute {number + 1:3}: {taken[name][-1]}", flush=True)
+    for listener in rows.values():
+        await listener.stop()
     return taken
 
 
+async def opened(session: EngineSession) -> Listener:
+    """A listener that has heard its first seconds."""
+    listener = Listener(session)
+    await listener.start()
+    await listener.hear(melody(5.0, seed=99))
+    return listener
+
+
+def mean(parts: list[Minute]) -> Minute:
+    """Of parts of the same length."""
+    return Minute(*(statistics.fmean(one) for one in zip(*map(astuple, parts), strict=True)))
+
+
 async def measure(listener: Listener, sound: Samples, vllm: ForkedVllm) -> Minute:
-    """Let a session hear a minute."""
+    """Let a session hear a sound."""
     wall_s, cpu_s = time.perf_counter(), group_cpu_s(vllm.group)
     await listener.hear(sound)
     steps = duration_s(len(sound)) / STEP_S
@@ -170,7 +190,13 @@ def vllm(options: argparse.Namespace) -> None:
                 f"| {name} | {number + 1} | {one.wall_ms:.1f} ms | {one.cpu_ms:.1f} ms"
                 f" | {one.vllm_mb:.0f} MB | {one.own_mb:.0f} MB |"
             )
-        print(f"{name}: last / first, processor: {minutes[-1].cpu_ms / minutes[0].cpu_ms:.2f}")
+    for name in ("endless", "new"):
+        steps_ms = [one.wall_ms for one in taken[name]]
+        first, last = statistics.median(steps_ms[:ENDS]), statistics.median(steps_ms[-ENDS:])
+        print(
+            f"{name}: median of the first {ENDS} minutes {first:.1f} ms, of the last {last:.1f} ms"
+        )
+        print(f"{name}: last / first {last / first:.2f}")
     draw(taken)
 
 
@@ -179,13 +205,18 @@ def draw(taken: dict[str, list[Minute]]) -> None:
     from matplotlib import pyplot  # noqa: PLC0415
 
     figure, (times, memory) = pyplot.subplots(1, 2, figsize=(10, 4))
-    for name, label in (("direct", "vLLM itself"), ("endless", "behind lanscribe")):
+    lines = {
+        "direct": "vLLM itself",
+        "endless": "behind lanscribe",
+        "new": "vLLM itself, a new session each minute",
+    }
+    for name, label in lines.items():
         minutes = range(1, len(taken[name]) + 1)
-        times.plot(minutes, [one.cpu_ms for one in taken[name]], marker="o", ms=3, label=label)
+        times.plot(minutes, [one.wall_ms for one in taken[name]], marker="o", ms=3, label=label)
     both = taken["endless"]
-    memory.plot(range(1, len(both) + 1), [one.vllm_mb for one in both], label="vLLM, both sessions")
+    memory.plot(range(1, len(both) + 1), [one.vllm_mb for one in both], label="vLLM, all sessions")
     memory.plot(range(1, len(both) + 1), [one.own_mb for one in both], label="lanscribe")
-    times.set(xlabel="minutes of audio", ylabel="vLLM's processor time for 80 ms, in ms")
+    times.set(xlabel="minutes of audio", ylabel="time for 80 ms of audio, in ms")
     memory.set(xlabel="minutes of audio", ylabel="resident memory, in MB")
     for axes in (times, memory):
         axes.set_ylim(bottom=0)
@@ -223,7 +254,7 @@ def options() -> argparse.Namespace:
     one = commands.add_parser("vllm")
     one.add_argument("--python", type=Path, required=True)
     one.add_argument("--minutes", type=int, default=20)
-    one.add_argument("--direct-minutes", type=int, default=5)
+    one.add_argument("--direct-minutes", type=int, default=4)
     one.add_argument("--session-s", type=float, default=60.0)
     two = commands.add_parser("hours")
     two.add_argument("--hours", type=float, default=3.0)
