@@ -124,9 +124,12 @@ def graphics() -> GraphicsFacts:
     )
 
 
-def card_verdict(project: Path = PROJECT_DIR) -> Verdict | None:
-    """Whether Voxtral runs on the NVIDIA card; None when no driver shows one."""
-    question = ["-m", "lanscribe.gpu", "--json"]
+def card_verdict(project: Path = PROJECT_DIR, *flags: str) -> Verdict | None:
+    """Whether Voxtral runs on the NVIDIA card; None when no driver shows one.
+
+    flags: those of lanscribe.gpu.
+    """
+    question = ["-m", "lanscribe.gpu", "--json", *flags]
     outcome = run_in_venv(question, project) or run([sys.executable, "-P", *question], project)
     try:
         return Verdict(**json.loads(outcome.output)["verdict"])
