@@ -143,7 +143,10 @@ def judge_gpu(facts: GraphicsFacts, verdict: Verdict | None) -> Check:
         why = f"nvidia-smi fails: {facts.nvidia_smi.last_words}; the CPU engine serves"
         return Check("gpu", "warn", why, "reinstall the NVIDIA driver, then restart the machine")
     if facts.has_nvidia_card:
-        remedy = f"to use it install NVIDIA's driver {LEAST_DRIVER} or newer, then: {SETUP}"
+        remedy = (
+            f"to use it install NVIDIA's driver {LEAST_DRIVER} or newer"
+            f" (in a container: start that with --gpus all), then: {SETUP}"
+        )
         why = "NVIDIA card without NVIDIA's driver; the CPU engine serves"
         return Check("gpu", "ok", why, remedy)
     if (facts.system, facts.architecture) == ("Darwin", "arm64"):

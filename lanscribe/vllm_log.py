@@ -116,8 +116,15 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
             r"Free memory on device .* less than (desired GPU memory|the engine's budget)",
             Diagnosis(
                 "other programs hold too much of the GPU's memory",
-                "close them (nvidia-smi lists them), or lower --gpu-memory-utilization in"
-                " vllm.arguments",
+                "close them (nvidia-smi lists them), or start lanscribe anew, which then asks for"
+                " what is free, unless vllm.arguments or a profile of your own says how much",
+            ),
+        ),
+        (
+            r"Error in memory profiling",
+            Diagnosis(
+                "another program let go of the GPU's memory while vLLM measured it",
+                "nothing, when it starts the next time",
             ),
         ),
         (

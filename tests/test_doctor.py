@@ -165,7 +165,10 @@ def test_gpu_whose_driver_fails() -> None:
 def test_gpu_without_a_driver() -> None:
     check = judge_gpu(graphics(card=True), None)
     assert (check.status, "without NVIDIA's driver" in check.result) == ("ok", True)
-    assert check.remedy == "to use it install NVIDIA's driver 580 or newer, then: bash setup.sh"
+    assert check.remedy == (
+        "to use it install NVIDIA's driver 580 or newer (in a container: start that with"
+        " --gpus all), then: bash setup.sh"
+    )
 
 
 def test_nvidia_smi_left_over_without_a_card() -> None:

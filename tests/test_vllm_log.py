@@ -90,6 +90,12 @@ ERROR = "(EngineCore pid=4242) ERROR 11-21 10:00:00 [core.py:1160]"
             "close them",
         ),
         (
+            f"{ERROR} AssertionError: Error in memory profiling. Initial free memory 4.1 GiB,"
+            " current free memory 9.9 GiB. This happens when other processes",
+            "another program let go of",
+            "the next time",
+        ),
+        (
             f"{ERROR} ValueError: To serve at least one request with the model's max seq len"
             " (131072), (17.00 GiB KV cache is needed, which is larger than the available KV cache"
             " memory (4.20 GiB).",
