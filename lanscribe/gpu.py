@@ -83,7 +83,7 @@ def read_host(*, model_is_here: bool = False, project: Path = PROJECT_DIR) -> Ho
         available_ram_bytes=available_ram_bytes(_text(Path("/proc/meminfo"))),
         free_disk_bytes=shutil.disk_usage(project).free,
         needed_disk_bytes=needed_bytes,
-        is_vllm_running=is_vllm_running(Path("/proc")),
+        is_vllm_running=is_vllm_running(Path("/proc"), project),
     )
 
 
@@ -105,12 +105,23 @@ def available_ram_bytes(meminfo: str) -> int | None:
     return None
 
 
-def is_vllm_running(proc: Path) -> bool:
-    """Whether the process that holds vLLM's model runs, by the title it gives itself.
+def is_vllm_running(proc: Path, project: Path) -> bool:
+    """Whether the process that holds vLLM's model runs from this folder, by its title.
 
     WSL2 does not tell who uses the card, so the processes are asked.
     """
-    return any(_text(path).startswith(_VLLM_TITLE) for path in proc.glob("[0-9]*/cmdline"))
+    return any(
+        _text(path).startswith(_VLLM_TITLE) and _folder_of(path.parent) == project
+        for path in proc.glob("[0-9]*/cmdline")
+    )
+
+
+def _folder_of(process: Path) -> Path | None:
+    """Where a process runs; None when it has ended or is somebody else's."""
+    try:
+        return (process / "cwd").readlink()
+    except OSError:
+        return None
 
 
 def verdict_on(cards: Sequence[Card], host: Host, profile: str = "") -> Verdict | None:
@@ -127,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     host = read_host(model_is_here=options.model_here)
     if options.to_start:
-        host = replace(host, is_vllm_running=False, needed_disk_bytes=0)
+        host = replace(host, needed_disk_bytes=0)
     cards = read_cards()
     verdict = verdict_on(cards, host, options.profile)
     if options.json:
@@ -145,11 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lanscribe.gpu")
     parser.add_argument("--json", action="store_true", help="print for programs")
     parser.add_argument("--model-here", action="store_true", help="the model needs no more space")
-    parser.add_argument(
-        "--to-start",
-        action="store_true",
-        help="nothing is to be installed, and a vLLM that runs is another one",
-    )
+    parser.add_argument("--to-start", action="store_true", help="nothing is to be installed")
     names = [profile.name for profile in PROFILES]
     parser.add_argument("--profile", choices=names, default="", help="not that of the card's size")
     return parser

@@ -130,8 +130,8 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
         (
             r"No available memory for the cache blocks|larger than the available KV cache memory",
             Diagnosis(
-                "the GPU's memory has no room for a session beside the weights",
-                _SMALLER,
+                "the share of the GPU's memory has no room for a session beside the weights",
+                f"raise --gpu-memory-utilization, or {_SMALLER}",
                 is_lasting=True,
             ),
         ),
