@@ -112,10 +112,7 @@ def environment(
 
 def card(vllm: VllmSettings) -> Verdict | None:
     """What the NVIDIA card is good for at this moment, with the profile that is set."""
-    named = any(vllm.profile == profile.name for profile in PROFILES)
-    return machine.card_verdict(
-        PROJECT_DIR, "--to-start", *(("--profile", vllm.profile) if named else ())
-    )
+    return machine.card_verdict(PROJECT_DIR, "--to-start", profile=vllm.profile)
 
 
 def profile_path(vllm: VllmSettings, verdict: Verdict | None) -> Path:

@@ -159,7 +159,9 @@ def test_gpu_whose_driver_fails() -> None:
     check = judge_gpu(graphics(Outcome(9, words), card=True), None)
     assert check.status == "warn"
     assert words in check.result
-    assert check.remedy == "reinstall the NVIDIA driver, then restart the machine"
+    assert (
+        check.remedy == "reinstall the NVIDIA driver (on WSL2 in Windows), then restart the machine"
+    )
 
 
 def test_gpu_without_a_driver() -> None:
