@@ -30,7 +30,7 @@ _DEFAULTS = {
 """Nothing is fetched, nobody is told, and cards have the numbers that nvidia-smi gives them."""
 _ON_WSL = {"VLLM_WSL2_ENABLE_PIN_MEMORY": "1"}
 """Without it vLLM 0.32 and 0.33 end with "UVA is not available" there."""
-_NO_CARD = "there is no NVIDIA card, or no driver for it"
+_NO_CARD = f"there is no NVIDIA card, or no driver for it, or {CARDS_VARIABLE} hides it"
 
 
 def is_at_hand(vllm: VllmSettings) -> bool:
@@ -55,10 +55,10 @@ def launch(settings: Settings, environ: Mapping[str, str]) -> Launch:
     """
     vllm = settings.vllm
     key = secrets.token_hex(32)
-    own, environment = start(vllm, flags(vllm), environ)
+    own, variables = start(vllm, flags(vllm), environ)
     return Launch(
         command=[*own, "--host", "127.0.0.1", "--port", str(vllm.port), *flags(vllm)],
-        environment={**environment, KEY_VARIABLE: key},
+        environment={**variables, KEY_VARIABLE: key},
         folder=PROJECT_DIR,
         watch=watch(vllm, key),
         log_file=_log_file(settings.log),
@@ -97,8 +97,8 @@ def direct(
     """vLLM for the whole network, without the gateway; `more` are flags that overrule."""
     server = settings.server
     further = [*flags(settings.vllm), *more]
-    own, environment = start(settings.vllm, further, environ)
-    return [*own, "--host", server.host, "--port", str(server.port), *further], environment
+    own, variables = start(settings.vllm, further, environ)
+    return [*own, "--host", server.host, "--port", str(server.port), *further], variables
 
 
 def environment(

@@ -87,6 +87,10 @@ def test_a_wrong_setting_is_named(
     assert words in caught.value.public_message
 
 
+def test_a_vllm_elsewhere_is_always_at_hand(vllm: VllmSettings) -> None:
+    assert vllm_command.is_at_hand(changed(vllm, url="http://box:8001"))
+
+
 def test_without_vllm_setup_is_named(vllm: VllmSettings) -> None:
     with pytest.raises(EngineUnavailable, match=r"bash setup\.sh"):
         vllm_command.start(changed(vllm, python="/no/such/python"), [], {})
