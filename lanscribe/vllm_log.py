@@ -11,6 +11,8 @@ LONGEST_LINE_BYTES = 4096
 _LAST_LINES = 12
 _KILLED = {-9, 137}
 """SIGKILL, as a child's status and as a shell's."""
+_CORE_IS_GONE = "engine core exited unexpectedly"
+_CORE_SAYS_WHY = "EngineCore encountered a fatal error"
 
 
 class LineSplitter:
@@ -227,13 +229,19 @@ def diagnose(lines: Sequence[str], status: int | None) -> Diagnosis:
         for line in lines:
             if found := pattern.search(line):
                 return _filled_in(diagnosis, found)
-    if status in _KILLED:
+    if status in _KILLED or _lost_its_core(lines):
         return Diagnosis(
             "vLLM was killed from outside, by the system if it was short of memory",
             "look for Out of memory in sudo dmesg; close other programs or add swap",
         )
     how = "did not answer" if status is None else f"ended with status {status}"
     return Diagnosis(f"vLLM {how}", LOG, last_words=tuple(lines[-_LAST_LINES:]))
+
+
+def _lost_its_core(lines: Sequence[str]) -> bool:
+    """Whether the process that computes, the largest of vLLM's, is gone without a word."""
+    text = "\n".join(lines)
+    return _CORE_IS_GONE in text and _CORE_SAYS_WHY not in text
 
 
 def _filled_in(diagnosis: Diagnosis, found: re.Match[str]) -> Diagnosis:

@@ -152,6 +152,14 @@ def test_a_kill_without_a_word_is_the_systems(status: int) -> None:
     assert "Out of memory" in diagnosis.remedy
 
 
+def test_a_core_that_is_killed_ends_its_server_in_peace() -> None:
+    server = "(APIServer pid=4241) WARNING 11-21 10:00:00 [core_client.py:817] [shutdown] MPClient:"
+    lines = [f"{server} engine core exited unexpectedly; starting cleanup", "INFO: Shutting down"]
+    assert "killed from outside" in diagnose(lines, 0).cause
+    failed = [f"{ERROR} EngineCore encountered a fatal error.", f"{ERROR} KeyError: 7", *lines]
+    assert diagnose(failed, 0).cause == "vLLM ended with status 0"
+
+
 def test_a_crash_that_names_its_cause_counts_more_than_the_kill() -> None:
     assert "ran out of memory" in diagnose(["CUDA out of memory"], 137).cause
 
