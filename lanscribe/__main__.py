@@ -187,15 +187,16 @@ def _listen(host: str, port: int, flags: str) -> socket.socket | None:
 def _serve_directly(settings: config.Settings, flags: Sequence[str]) -> int:
     """Become vLLM's own server; returns only when that is not possible."""
     try:
-        command = vllm_command.direct_command(settings, flags)
+        command, environment = vllm_command.direct(settings, flags, os.environ)
     except LanscribeError as error:
         print(f"lanscribe: {error.public_message}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
-    return _become_vllm(command, settings.server)
+    return _become_vllm(command, environment, settings.server)
 
 
-def _become_vllm(command: list[str], server: config.ServerSettings) -> NoReturn:
-    environment = vllm_command.environment(os.environ)
+def _become_vllm(
+    command: list[str], environment: dict[str, str], server: config.ServerSettings
+) -> NoReturn:
     if not environment.get(vllm_command.KEY_VARIABLE):
         print(
             "lanscribe: this is vLLM itself: whoever reaches it may use it, without a limit;"
@@ -275,7 +276,7 @@ async def _supply_engine(
 ) -> None:
     """Give the gateway its engine, and keep that until the gateway serves no more."""
     name = settings.engine.name
-    has_vllm = name == "auto" and await asyncio.to_thread(vllm_command.is_at_hand)
+    has_vllm = name == "auto" and await asyncio.to_thread(vllm_command.is_at_hand, settings.vllm)
     engine_settings = settings.engine.model_copy(update={"name": chosen(name, has_vllm=has_vllm)})
     if engine_settings.name == "vllm":
         service = VllmService(settings, os.environ, ready, gateway.set_loading)

@@ -141,9 +141,13 @@ def judge_gpu(facts: GraphicsFacts, verdict: Verdict | None) -> Check:
         return Check("gpu", "warn" if verdict.remedy else "ok", verdict.result, verdict.remedy)
     if facts.nvidia_smi is not None and facts.has_nvidia_card:
         why = f"nvidia-smi fails: {facts.nvidia_smi.last_words}; the CPU engine serves"
-        return Check("gpu", "warn", why, "reinstall the NVIDIA driver, then restart the machine")
+        remedy = "reinstall the NVIDIA driver (on WSL2 in Windows), then restart the machine"
+        return Check("gpu", "warn", why, remedy)
     if facts.has_nvidia_card:
-        remedy = f"to use it install NVIDIA's driver {LEAST_DRIVER} or newer, then: {SETUP}"
+        remedy = (
+            f"to use it install NVIDIA's driver {LEAST_DRIVER} or newer"
+            f" (in a container: start that with --gpus all), then: {SETUP}"
+        )
         why = "NVIDIA card without NVIDIA's driver; the CPU engine serves"
         return Check("gpu", "ok", why, remedy)
     if (facts.system, facts.architecture) == ("Darwin", "arm64"):
@@ -247,7 +251,8 @@ class Examination:
     @cached_property
     def verdict(self) -> Verdict | None:
         """What the NVIDIA card is good for."""
-        return machine.card_verdict(self.project)
+        profile = self.values.get("LANSCRIBE_VLLM_PROFILE", "auto")
+        return machine.card_verdict(self.project, profile=profile)
 
     @cached_property
     def key(self) -> KeyFacts:

@@ -1,30 +1,33 @@
 """The NVIDIA card of this machine, and whether Voxtral will run on it.
 
-    python -m lanscribe.gpu [--json] [--model-here]
+    python -m lanscribe.gpu [--json] [--model-here] [--to-start] [--profile NAME]
 
 Exit status 0 when Voxtral can run now, 1 when there is a card but it cannot, 3 when there is none.
 The facts come from NVIDIA's management library (nvidia-ml-py), or from nvidia-smi where that
 package is not installed yet; lanscribe.gpu_verdict judges them. For programs, --json prints
 
     {"card": null | {...}, "host": {...},
-     "verdict": null | {"profile", "will_run", "result", "remedy"}}
+     "verdict": null | {"profile", "will_run", "result", "remedy",
+                        "gpu_memory_utilization", "device"}}
 """
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
 from lanscribe import installation, voxtral_files
-from lanscribe.gpu_verdict import Card, Host, Process, Verdict, best, judge
+from lanscribe.gpu_verdict import Card, Host, Process, Verdict, best, judge, visible
 from lanscribe.installation import PROJECT_DIR, VLLM_LOCK
+from lanscribe.plan import PROFILES
 
 PACKAGES_BYTES = 18_000_000_000
 """Estimated: .venv-vllm 9 GB; the packages, once in pip's cache and once while it installs."""
@@ -39,7 +42,11 @@ _MIB = 1 << 20
 
 
 def read_cards() -> list[Card]:
-    """The cards of this machine; none when there is no driver, or it does not work."""
+    """The cards that CUDA shows here; none when there is no driver, or it does not work."""
+    return visible(_all_cards(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _all_cards() -> list[Card]:
     try:
         import pynvml  # noqa: PLC0415  not installed before setup
     except ModuleNotFoundError:
@@ -72,12 +79,17 @@ def read_host(*, model_is_here: bool = False, project: Path = PROJECT_DIR) -> Ho
         system=platform.system(),
         architecture=platform.machine(),
         glibc=_glibc(),
-        is_wsl=is_wsl(_text(Path("/proc/version"))),
+        is_wsl=is_here_wsl(),
         available_ram_bytes=available_ram_bytes(_text(Path("/proc/meminfo"))),
         free_disk_bytes=shutil.disk_usage(project).free,
         needed_disk_bytes=needed_bytes,
-        is_vllm_running=is_vllm_running(Path("/proc")),
+        is_vllm_running=is_vllm_running(Path("/proc"), project),
     )
+
+
+def is_here_wsl() -> bool:
+    """Whether this machine is Windows' Linux."""
+    return is_wsl(_text(Path("/proc/version")))
 
 
 def is_wsl(proc_version: str) -> bool:
@@ -93,25 +105,44 @@ def available_ram_bytes(meminfo: str) -> int | None:
     return None
 
 
-def is_vllm_running(proc: Path) -> bool:
-    """Whether the process that holds vLLM's model runs, by the title it gives itself.
+def is_vllm_running(proc: Path, project: Path) -> bool:
+    """Whether the process that holds vLLM's model runs from this folder, by its title.
 
     WSL2 does not tell who uses the card, so the processes are asked.
     """
-    return any(_text(path).startswith(_VLLM_TITLE) for path in proc.glob("[0-9]*/cmdline"))
+    return any(
+        _text(path).startswith(_VLLM_TITLE) and _folder_of(path.parent) == project
+        for path in proc.glob("[0-9]*/cmdline")
+    )
+
+
+def _folder_of(process: Path) -> Path | None:
+    """Where a process runs; None when it has ended or is somebody else's."""
+    try:
+        return (process / "cwd").readlink()
+    except OSError:
+        return None
+
+
+def verdict_on(cards: Sequence[Card], host: Host, profile: str = "") -> Verdict | None:
+    """What the best card is good for; None without any."""
+    card = best(cards, host, profile)
+    if card is None:
+        return None
+    verdict = judge(card, host, profile)
+    return replace(verdict, device=card.uuid) if len(cards) > 1 else verdict
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report to stdout; the exit status is the verdict."""
-    parser = argparse.ArgumentParser(prog="python -m lanscribe.gpu")
-    parser.add_argument("--json", action="store_true", help="print for programs")
-    parser.add_argument("--model-here", action="store_true", help="the model needs no more space")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     host = read_host(model_is_here=options.model_here)
-    card = best(read_cards(), host)
-    verdict = judge(card, host) if card else None
+    if options.to_start:
+        host = replace(host, needed_disk_bytes=0)
+    cards = read_cards()
+    verdict = verdict_on(cards, host, options.profile)
     if options.json:
-        sys.stdout.write(_as_json(card, host, verdict) + "\n")
+        sys.stdout.write(_as_json(best(cards, host, options.profile), host, verdict) + "\n")
     elif verdict is not None:
         sys.stdout.write(f"{verdict.result}\n")
         if verdict.remedy:
@@ -119,6 +150,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verdict is None:
         return NO_CARD
     return 0 if verdict.will_run else NOT_USABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lanscribe.gpu")
+    parser.add_argument("--json", action="store_true", help="print for programs")
+    parser.add_argument("--model-here", action="store_true", help="the model needs no more space")
+    parser.add_argument("--to-start", action="store_true", help="nothing is to be installed")
+    names = [profile.name for profile in PROFILES]
+    parser.add_argument("--profile", choices=names, default="", help="not that of the card's size")
+    return parser
 
 
 def _card(nvml: ModuleType, number: int) -> Card:

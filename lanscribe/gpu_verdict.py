@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lanscribe.plan import LEAST_CAPABILITY, PROFILES, profile_for
+from lanscribe.plan import LEAST_CAPABILITY, PERCENT, PROFILES, Plan, profile_for
+from lanscribe.voxtral_memory import MIB
 
 LEAST_DRIVER = 580
 """The first series for CUDA 13, which vLLM 0.33 and torch 2.14 are built for."""
@@ -77,12 +78,19 @@ class Verdict:
     result: str
     """What was found, and what follows."""
     remedy: str = ""
+    gpu_memory_utilization: float = 0.0
+    """The share of this card that the profile needs, as vLLM takes it; 0 when it cannot start."""
+    device: str = ""
+    """The card by its uuid, where there are several to choose from."""
 
 
-def judge(card: Card, host: Host) -> Verdict:
-    """Whether this card can serve Voxtral, and whether it can now."""
+def judge(card: Card, host: Host, wanted: str = "") -> Verdict:
+    """Whether this card can serve Voxtral, and whether it can now.
+
+    wanted: the profile that is asked for by name, in place of the one for this card.
+    """
     found = describe(card)
-    profile = profile_for(card.total_mib / 1024, card.capability)
+    profile = wanted or profile_for(card.total_mib / 1024, card.capability)
     fault = (
         _platform_fault(host)
         or _capability_fault(card)
@@ -93,24 +101,42 @@ def judge(card: Card, host: Host) -> Verdict:
     if fault or not profile:
         why, remedy = fault or ("", "")
         return Verdict("", False, f"{found}; {why}; {_CPU_SERVES}", remedy)
-    if hindrance := _free_memory_fault(card, host, profile):
+    plan = plan_for(card, host, profile)
+    if hindrance := _memory_fault(card, plan):
         return Verdict(profile, False, f"{found}; {hindrance[0]}", hindrance[1])
-    result = f"{found}; Voxtral runs on it, with the profile {profile}"
+    result, remedy = f"{found}; Voxtral runs on it, with the profile {profile}", ""
     ram_bytes = host.available_ram_bytes
     if ram_bytes is not None and ram_bytes < LEAST_RAM_BYTES and not host.is_vllm_running:
         result += f"; only {ram_bytes / 1e9:.1f} GB of the machine's own memory are free"
-        return Verdict(profile, True, result, _ram_remedy(host))
-    return Verdict(profile, True, result)
+        remedy = _ram_remedy(host)
+    return Verdict(profile, True, result, remedy, plan.percent / PERCENT)
 
 
-def best(cards: Sequence[Card], host: Host) -> Card | None:
+def best(cards: Sequence[Card], host: Host, wanted: str = "") -> Card | None:
     """The card to serve on: one that can, and of those the one with most free memory."""
 
     def rank(card: Card) -> tuple[bool, bool, int]:
-        verdict = judge(card, host)
+        verdict = judge(card, host, wanted)
         return bool(verdict.profile), verdict.will_run, card.free_mib
 
     return max(cards, key=rank, default=None)
+
+
+def visible(cards: Sequence[Card], devices: str | None) -> list[Card]:
+    """The cards that CUDA shows, in its order, when CUDA_VISIBLE_DEVICES is `devices`.
+
+    Numbers count as nvidia-smi counts. As in CUDA, the first entry that is none ends the list.
+    """
+    if devices is None:
+        return list(cards)
+    shown: list[Card] = []
+    for entry in map(str.strip, devices.split(",")):
+        numbered = cards[int(entry) : int(entry) + 1] if entry.isdecimal() else ()
+        named = [card for card in cards if entry and card.uuid.startswith(entry)]
+        if len(found := [*numbered, *named]) != 1:
+            break
+        shown += found
+    return shown
 
 
 def describe(card: Card) -> str:
@@ -148,17 +174,20 @@ def _driver_fault(card: Card, host: Host) -> Fault | None:
     return f"the driver is older than the {LEAST_DRIVER} that CUDA 13 needs", f"{remedy}; {_NEXT}"
 
 
-def needed_mib(card: Card, profile: str) -> int:
-    """What vLLM wants to find free: its share of the whole card, or it does not start."""
-    (options,) = (one.options for one in PROFILES if one.name == profile)
-    return math.ceil(card.total_mib * float(options["gpu-memory-utilization"]))
+def plan_for(card: Card, host: Host, profile: str) -> Plan:
+    """A profile on this card, in what is free of its memory unless vLLM itself holds that."""
+    (one,) = (one for one in PROFILES if one.name == profile)
+    free_gib = None if host.is_vllm_running else card.free_mib / 1024
+    return one.on(card.total_mib / 1024, free_gib)
 
 
-def _free_memory_fault(card: Card, host: Host, profile: str) -> Fault | None:
-    needed = needed_mib(card, profile)
-    if card.free_mib >= needed or host.is_vllm_running:
+def _memory_fault(card: Card, plan: Plan) -> Fault | None:
+    if plan.fits:
         return None
-    why = f"Voxtral runs on it when {needed} MiB of its memory are free"
+    needed_mib = math.ceil(plan.least_free_bytes / MIB)
+    if needed_mib > card.total_mib:
+        return "its memory is too small for the profile", 'set vllm.profile to "auto"'
+    why = f"Voxtral runs on it when {needed_mib} MiB of its memory are free"
     if not card.processes:
         return why, "close what uses the card (games, browsers), then: bash serve.sh"
     return (

@@ -5,6 +5,7 @@
 The parent holds the other end of this process's stdin: when it closes that, or dies in
 whatever way, the command's whole process group gets SIGINT, then SIGTERM, then SIGKILL.
 The exit status is the command's, 128 and more for a signal; by then nothing of it is left.
+When this process itself is killed, the command gets SIGTERM, and `kill_session` ends the rest.
 """
 
 import ctypes
@@ -15,10 +16,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1
+"""prctl(2), Linux: the signal that a process gets when its parent is gone."""
 _PR_SET_CHILD_SUBREAPER = 36
 """prctl(2), Linux: orphaned grandchildren become children of this process."""
 _REQUESTS = (signal.SIGINT, signal.SIGTERM)
+_SESSION_FIELD = 3
+"""Of /proc/PID/stat behind the name, counted from 0 (proc_pid_stat(5))."""
 
 
 class Guard:
@@ -28,7 +34,12 @@ class Guard:
         self._stop_timeout_s = stop_timeout_s
         self._is_over = threading.Event()
         self._signalling = threading.Lock()
-        self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+        self._child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+            preexec_fn=_follow_parent,  # noqa: PLW1509  no thread has been started yet
+        )
 
     def end(self) -> None:
         """Ask the group to end, twice, then end it."""
@@ -83,6 +94,21 @@ def _adopt_grandchildren() -> None:
     """So that `wait` also waits for what a killed child leaves, its GPU memory included."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _follow_parent() -> None:
+    """So that the command ends when nobody is left to end it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def kill_session(leader: int) -> None:
+    """Kill all that a guard, started in a session of its own, has left behind. Linux only."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            if fields[_SESSION_FIELD] == str(leader):
+                os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
 if __name__ == "__main__":

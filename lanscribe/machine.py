@@ -22,6 +22,7 @@ from pathlib import Path
 from lanscribe import keys
 from lanscribe.gpu_verdict import Verdict
 from lanscribe.installation import PROJECT_DIR, VLLM_LOCK, venv_dir
+from lanscribe.plan import PROFILES
 
 COMMAND_TIMEOUT_S = 20
 HEALTH_TIMEOUT_S = 3
@@ -69,7 +70,7 @@ class GraphicsFacts:
     nvidia_smi: Outcome | None
     """What it says of the driver; None when there is no such program."""
     has_nvidia_card: bool
-    """Whether the PCI bus shows one, driver or no driver."""
+    """Whether the PCI bus shows one, driver or no driver; WSL2 shows Windows' driver instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +121,19 @@ def graphics() -> GraphicsFacts:
         system=platform.system(),
         architecture=platform.machine(),
         nvidia_smi=run([program, "--list-gpus"]) if program else None,
-        has_nvidia_card=has_nvidia_card(Path("/sys/bus/pci/devices")),
+        has_nvidia_card=has_nvidia_card(Path("/sys/bus/pci/devices"))
+        or Path(WSL_NVIDIA_SMI).exists(),
     )
 
 
-def card_verdict(project: Path = PROJECT_DIR) -> Verdict | None:
-    """Whether Voxtral runs on the NVIDIA card; None when no driver shows one."""
-    question = ["-m", "lanscribe.gpu", "--json"]
+def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto") -> Verdict | None:
+    """Whether Voxtral runs on the NVIDIA card; None when no driver shows one.
+
+    flags: those of lanscribe.gpu. profile: as in vllm.profile; a file of one's own is not judged.
+    """
+    is_known = any(one.name == profile for one in PROFILES)
+    wanted = ("--profile", profile) if is_known else ()
+    question = ["-m", "lanscribe.gpu", "--json", *flags, *wanted]
     outcome = run_in_venv(question, project) or run([sys.executable, "-P", *question], project)
     try:
         return Verdict(**json.loads(outcome.output)["verdict"])

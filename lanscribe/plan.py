@@ -24,9 +24,8 @@ LONGEST_REQUEST_TOKENS = 131_072
 BATCH_STEP_TOKENS = 64
 
 VISIBLE_SHARE = 0.97
-"""Of a card's memory as sold, what CUDA programs can see. PyTorch says 11.75 GiB on an RTX 3060
-(Kunhao-Liu/StyleGaussian issue 12) and 23.70 on a card of 24 (clovaai/
-deep-text-recognition-benchmark issue 386): 0.979 and 0.988."""
+"""Of a card's memory as sold, what CUDA programs can see. vLLM's own logs on cards of 12 and 24 GiB
+say 11.63 and 23.55: 0.969 and 0.981."""
 OTHER_PROGRAMS_BYTES = 768 * MIB
 """Left to a desktop and a browser when it is not known what is free."""
 FREE_LEEWAY_BYTES = 128 * MIB
@@ -94,7 +93,7 @@ class Plan:
         return (
             Line("weights", memory.weight_bytes(wish.quantization), wish.quantization),
             Line("rotary tables", memory.rotary_bytes(), "for 131072 positions, always"),
-            Line("CUDA and libraries", memory.CUDA_BYTES, "estimated"),
+            Line("CUDA libraries", memory.LIBRARIES_BYTES, "estimated"),
             Line("activations", activations, f"for batches of {batch} tokens; partly estimated"),
             Line("CUDA graphs", graphs * memory.BYTES_PER_GRAPH, f"{graphs} sizes; estimated"),
             Line("KV cache", self.kv_bytes, self._kv_note()),
@@ -103,16 +102,21 @@ class Plan:
     @property
     def outside(self) -> tuple[Line, ...]:
         """What gpu-memory-utilization has to leave."""
-        embeddings = memory.encoder_cache_bytes(self.max_num_batched_tokens, self.max_model_len)
         free_gib = self.wish.free_gib
         others = OTHER_PROGRAMS_BYTES
         note = "assumed; --free says what is free"
         if free_gib is not None:
             others = max(self.visible_bytes - int(free_gib * GIB), 0) + FREE_LEEWAY_BYTES
             note = "in use now, and a little more"
+        return (*self._own_outside, Line("other programs", others, note))
+
+    @property
+    def _own_outside(self) -> tuple[Line, ...]:
+        """Of that, what vLLM takes itself."""
+        embeddings = memory.encoder_cache_bytes(self.max_num_batched_tokens, self.max_model_len)
         return (
             Line("encoder cache", embeddings, "fills up over time"),
-            Line("other programs", others, note),
+            Line("CUDA context", memory.CONTEXT_BYTES, "estimated"),
         )
 
     @property
@@ -146,6 +150,12 @@ class Plan:
     def fits(self) -> bool:
         """Whether vLLM's share has room for all, with some to spare."""
         return self._percent_for(LEAST_SPARE_BYTES) <= self._most_percent
+
+    @property
+    def least_free_bytes(self) -> int:
+        """What has to be free for it: the least share that will do, and vLLM's part outside it."""
+        share_bytes = self._percent_for(LEAST_SPARE_BYTES) * self.visible_bytes // PERCENT
+        return share_bytes + sum(line.size_bytes for line in self._own_outside) + FREE_LEEWAY_BYTES
 
     @property
     def percent(self) -> int:
@@ -303,13 +313,20 @@ class Profile:
     """Whether profile_for chooses it; the others are for whoever knows why."""
 
     @property
+    def sizes(self) -> dict[str, Any]:
+        """The lines of the file that the planner has worked out."""
+        return work_out(self.wish).options
+
+    @property
     def options(self) -> dict[str, Any]:
         """Every line of the file."""
-        sizes = work_out(self.wish).options
-        return {**_COMMON, **_LOADING[self.wish.quantization], **sizes}
+        return {**_COMMON, **_LOADING[self.wish.quantization], **self.sizes}
 
     def on(self, total_gib: float, free_gib: float | None = None) -> Plan:
-        """The plan for one card: the same sessions, and only as large a share as they need."""
+        """The plan for one card: the same sessions, and only as large a share as they need.
+
+        serve.sh starts vLLM with that share, not with the one of the file.
+        """
         return work_out(replace(self.wish, gpu_gib=total_gib, free_gib=free_gib))
 
 

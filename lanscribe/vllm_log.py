@@ -11,6 +11,8 @@ LONGEST_LINE_BYTES = 4096
 _LAST_LINES = 12
 _KILLED = {-9, 137}
 """SIGKILL, as a child's status and as a shell's."""
+_CORE_IS_GONE = "engine core exited unexpectedly"
+_CORE_SAYS_WHY = "EngineCore encountered a fatal error"
 
 
 class LineSplitter:
@@ -116,15 +118,22 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
             r"Free memory on device .* less than (desired GPU memory|the engine's budget)",
             Diagnosis(
                 "other programs hold too much of the GPU's memory",
-                "close them (nvidia-smi lists them), or lower --gpu-memory-utilization in"
-                " vllm.arguments",
+                "close them (nvidia-smi lists them), or start lanscribe anew, which then asks for"
+                " what is free, unless vllm.arguments or a profile of your own says how much",
+            ),
+        ),
+        (
+            r"Error in memory profiling",
+            Diagnosis(
+                "another program let go of the GPU's memory while vLLM measured it",
+                "nothing, when it starts the next time",
             ),
         ),
         (
             r"No available memory for the cache blocks|larger than the available KV cache memory",
             Diagnosis(
-                "the GPU's memory has no room for a session beside the weights",
-                _SMALLER,
+                "the share of the GPU's memory has no room for a session beside the weights",
+                f"raise --gpu-memory-utilization, or {_SMALLER}",
                 is_lasting=True,
             ),
         ),
@@ -220,13 +229,19 @@ def diagnose(lines: Sequence[str], status: int | None) -> Diagnosis:
         for line in lines:
             if found := pattern.search(line):
                 return _filled_in(diagnosis, found)
-    if status in _KILLED:
+    if status in _KILLED or _lost_its_core(lines):
         return Diagnosis(
             "vLLM was killed from outside, by the system if it was short of memory",
             "look for Out of memory in sudo dmesg; close other programs or add swap",
         )
     how = "did not answer" if status is None else f"ended with status {status}"
     return Diagnosis(f"vLLM {how}", LOG, last_words=tuple(lines[-_LAST_LINES:]))
+
+
+def _lost_its_core(lines: Sequence[str]) -> bool:
+    """Whether the process that computes, the largest of vLLM's, is gone without a word."""
+    text = "\n".join(lines)
+    return _CORE_IS_GONE in text and _CORE_SAYS_WHY not in text
 
 
 def _filled_in(diagnosis: Diagnosis, found: re.Match[str]) -> Diagnosis:

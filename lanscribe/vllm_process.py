@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import re
+import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -108,13 +109,17 @@ class VllmProcess:
         lines: deque[str] = deque(maxlen=_REMEMBERED_LINES)
         reading = asyncio.create_task(self._read(process, lines))
         watching = asyncio.create_task(self._watch(lines))
+        guarding = asyncio.create_task(_until_unguarded(process))
         try:
-            await asyncio.wait({reading, watching}, return_when=asyncio.FIRST_COMPLETED)
+            ends = {reading, watching, guarding}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            if guarding.done():  # without it, what lives on would neither end nor be told of
+                guard.kill_session(process.pid)
             watching.cancel()
             await asyncio.wait({watching})
-            status = await _end(process, self._launch.stop_timeout_s)
-            await reading
+            status = await _end(process, reading, self._launch.stop_timeout_s)
+            await guarding
         if watching.cancelled():
             return diagnose(list(lines), status)
         return diagnose([*lines, watching.result()], None)
@@ -236,18 +241,32 @@ async def _start(launch: Launch) -> Process:
     )
 
 
-async def _end(process: Process, stop_timeout_s: float) -> int:
-    """Have the guard end vLLM, if it has not ended; the exit status."""
+async def _until_unguarded(process: Process) -> None:
+    """Wait until the guard is gone: nobody else has the other end of its stdin."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError, ConnectionResetError):
+        await process.stdin.wait_closed()
+
+
+async def _end(process: Process, reading: asyncio.Task[None], stop_timeout_s: float) -> int:
+    """Have the guard end vLLM, if it has not ended; the exit status.
+
+    All of it has ended when nobody is left to write to its output.
+    """
     assert process.stdin is not None
     process.stdin.close()
-    try:
-        async with asyncio.timeout(stop_timeout_s + _GUARD_LEEWAY_S):
-            return await process.wait()
-    except TimeoutError:
-        log.error("vLLM (guard %d) cannot be ended; it is left behind", process.pid)
-        with suppress(ProcessLookupError):
-            process.kill()
-        return await process.wait()
+    await asyncio.wait({reading}, timeout=stop_timeout_s + _GUARD_LEEWAY_S)
+    if not reading.done():
+        log.error("vLLM does not end; all processes of the session %d are killed", process.pid)
+        guard.kill_session(process.pid)
+        await asyncio.wait({reading}, timeout=_GUARD_LEEWAY_S)
+    if not reading.done():
+        log.error("vLLM cannot be ended; it is left behind")
+        reading.cancel()
+        await asyncio.wait({reading})
+        return -signal.SIGKILL
+    reading.result()
+    return await process.wait()
 
 
 def _port_fault(url: str) -> str:

@@ -24,7 +24,6 @@ from configparser import Error as ConfigParserError
 from pathlib import Path
 
 from lanscribe import gpu, voxtral_files
-from lanscribe.gpu_verdict import best, judge
 from lanscribe.installation import PROJECT_DIR, VLLM_LOCK, venv_dir
 
 VENV = venv_dir(lock=VLLM_LOCK)
@@ -43,8 +42,7 @@ class SetupFailed(Exception):
 def set_up(model_dir: Path | None = None) -> str:
     """Do what is missing; one of the words above. Raises SetupFailed."""
     host = gpu.read_host(model_is_here=model_dir is not None)
-    card = best(gpu.read_cards(), host)
-    verdict = judge(card, host) if card else None
+    verdict = gpu.verdict_on(gpu.read_cards(), host)
     if verdict is None or not verdict.profile:
         if model_dir is not None:
             _say("no NVIDIA card can run Voxtral here, so --model-dir is not used")

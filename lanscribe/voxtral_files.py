@@ -125,15 +125,23 @@ def copy_fault(folder: Path) -> str | None:
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         return f"it has no {', '.join(missing)}"
     try:
+        return _settings_fault(folder) or _weights_fault(folder / WEIGHTS)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"it cannot be read: {error}"
+
+
+def _settings_fault(folder: Path) -> str | None:
+    """Why the small files are not those that lanscribe knows; None when they are."""
+    try:
         params = json.loads((folder / "params.json").read_text(encoding="utf-8"))
         if why := params_fault(params):
             return f"params.json {why}"
         if "audio" not in json.loads((folder / "tekken.json").read_text(encoding="utf-8")):
             return "tekken.json has no settings for audio"
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return _weights_fault(folder / WEIGHTS)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         return f"it cannot be read: {error}"
+    return None
 
 
 def params_fault(params: Any) -> str | None:
@@ -156,6 +164,11 @@ def _fetch(folder: Path) -> None:
         listing = hub.list_files(REPOSITORY, FILES)
         _require_space(hub.bytes_to_fetch(listing, folder), folder)
         for file in listing.files:
+            if file.name == WEIGHTS and (why := _settings_fault(folder)):
+                raise FilesError(
+                    f"{REPOSITORY} is not what it was, in its commit {listing.commit}: {why}; "
+                    f"update lanscribe, then {_AGAIN}, or: {_OWN_COPY}"
+                )
             hub.fetch(listing, file, folder, _say)
     except hub.HubError as error:
         raise FilesError(

@@ -170,9 +170,13 @@ def activation_bytes(
     return layers + logits + unpacked + ALLOCATOR_BYTES
 
 
-CUDA_BYTES = 600 * MIB
-"""Estimated: the CUDA context, cuBLAS, kernels. vLLM's logs on other cards say 0.04 to 0.39 GiB
-"non_torch_memory" (vllm-project/vllm issues 12529, 14452, 11251), without the context."""
+CONTEXT_BYTES = 400 * MIB
+"""Estimated: what a process that uses CUDA takes before anything else, 300 to 400 MB with kernels
+loaded when they are needed (pytorch/pytorch issues 107667, 109888). vLLM has it already when it
+looks how much is free (Worker.init_device), so it lies outside gpu-memory-utilization."""
+LIBRARIES_BYTES = 400 * MIB
+"""Estimated: cuBLAS and the kernels of later. vLLM's logs on other cards say 0.04 to 0.39 GiB
+"non_torch_memory" (vllm-project/vllm issues 12529, 14452, 11251)."""
 BYTES_PER_GRAPH = 64 * MIB
 """Estimated. A model of 1 B parameters took 0.13 GiB for all its graphs (a log in
 generative-computing/mellea 416)."""

@@ -159,13 +159,18 @@ def test_gpu_whose_driver_fails() -> None:
     check = judge_gpu(graphics(Outcome(9, words), card=True), None)
     assert check.status == "warn"
     assert words in check.result
-    assert check.remedy == "reinstall the NVIDIA driver, then restart the machine"
+    assert (
+        check.remedy == "reinstall the NVIDIA driver (on WSL2 in Windows), then restart the machine"
+    )
 
 
 def test_gpu_without_a_driver() -> None:
     check = judge_gpu(graphics(card=True), None)
     assert (check.status, "without NVIDIA's driver" in check.result) == ("ok", True)
-    assert check.remedy == "to use it install NVIDIA's driver 580 or newer, then: bash setup.sh"
+    assert check.remedy == (
+        "to use it install NVIDIA's driver 580 or newer (in a container: start that with"
+        " --gpus all), then: bash setup.sh"
+    )
 
 
 def test_nvidia_smi_left_over_without_a_card() -> None:

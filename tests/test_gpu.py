@@ -142,13 +142,22 @@ def test_available_ram() -> None:
     assert gpu.available_ram_bytes("") is None
 
 
-def test_vllm_is_known_by_its_title(tmp_path: Path) -> None:
-    for pid, title in (("1", "init"), ("77", "python\0-m\0vllm"), ("self", "VLLM::EngineCore")):
+def test_vllm_is_known_by_its_title_and_its_folder(tmp_path: Path) -> None:
+    here, core = tmp_path / "lanscribe", "VLLM::EngineCore"
+    for pid, title, folder in (
+        ("1", "init", here),
+        ("77", "python\0-m\0vllm", here),
+        ("78", core, tmp_path),
+        ("self", core, here),
+    ):
         (tmp_path / pid).mkdir()
         (tmp_path / pid / "cmdline").write_text(title)
-    assert not gpu.is_vllm_running(tmp_path)
-    (tmp_path / "77/cmdline").write_text("VLLM::EngineCore")
-    assert gpu.is_vllm_running(tmp_path)
+        (tmp_path / pid / "cwd").symlink_to(folder)
+    assert not gpu.is_vllm_running(tmp_path, here)
+    (tmp_path / "77/cmdline").write_text(core)
+    assert gpu.is_vllm_running(tmp_path, here)
+    (tmp_path / "77/cwd").unlink()
+    assert not gpu.is_vllm_running(tmp_path, here)
 
 
 def test_this_machine(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from lanscribe.gpu_verdict import Card, Host, Process, Verdict, best, judge, needed_mib
+from lanscribe.gpu_verdict import Card, Host, Process, Verdict, best, judge, visible
 
 HOST = Host(
     system="Linux",
@@ -100,13 +100,27 @@ def test_what_cannot_be_mended_is_told_first() -> None:
 def test_memory_that_others_hold_is_told_with_their_names() -> None:
     verdict = judge(RTX_3060_IN_A_GAME, HOST)
     assert (verdict.profile, verdict.will_run) == ("rtx3060-12gb", False)
-    needed = needed_mib(RTX_3060, "rtx3060-12gb")
-    assert 7_000 < needed < RTX_3060.free_mib
-    assert f"when {needed} MiB of its memory are free" in verdict.result
+    assert "when 7837 MiB of its memory are free" in verdict.result
     assert verdict.result.endswith(
         "used by witcher3.exe (5400 MiB), Xorg (310 MiB), gnome-shell (190 MiB)"
     )
     assert verdict.remedy == "close these, then: bash serve.sh"
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "share"), [(11_804, 0.66), (8400, 0.65), (7837, 0.61), (7836, 0.0)]
+)
+def test_the_share_is_what_the_card_has_left(free_mib: int, share: float) -> None:
+    verdict = judge(replace(RTX_3060, free_mib=free_mib), HOST)
+    assert (verdict.gpu_memory_utilization, verdict.will_run) == (share, share > 0)
+
+
+def test_a_profile_that_is_asked_for_is_judged_instead() -> None:
+    assert judge(RTX_3060, HOST, "fp8-12gb").gpu_memory_utilization == 0.79
+    too_large = judge(RTX_3060, HOST, "bf16-24gb")
+    assert (too_large.profile, too_large.will_run) == ("bf16-24gb", False)
+    assert too_large.result.endswith("its memory is too small for the profile")
+    assert too_large.remedy == 'set vllm.profile to "auto"'
 
 
 def test_memory_that_others_hold_on_wsl_where_names_are_not_told() -> None:
@@ -168,3 +182,20 @@ def test_the_best_card_is_one_that_can_serve_now() -> None:
     assert best([RTX_3060, RTX_3090], HOST) == RTX_3090
     assert best([replace(RTX_3090, free_mib=500), RTX_3060, GTX_1080], HOST) == RTX_3060
     assert best([GTX_1080, RTX_3060_IN_A_GAME], HOST) == RTX_3060_IN_A_GAME
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [
+        (None, [RTX_3060, RTX_3090]),
+        ("1", [RTX_3090]),
+        ("1,0", [RTX_3090, RTX_3060]),
+        ("GPU-309, 0", [RTX_3090, RTX_3060]),
+        ("0,7,1", [RTX_3060]),
+        ("GPU-30", []),
+        ("", []),
+        ("-1", []),
+    ],
+)
+def test_the_cards_that_cuda_shows(devices: str | None, expected: list[Card]) -> None:
+    assert visible([RTX_3060, RTX_3090], devices) == expected

@@ -8,7 +8,7 @@ from socket import socket
 import pytest
 
 from lanscribe import machine
-from tests.nvml import RTX_3060, put_nvml
+from tests.nvml import RTX_3060, put_large_disk, put_nvml
 from tests.projects import copy_project, write_script
 
 
@@ -66,6 +66,15 @@ def test_the_card_is_judged_before_anything_is_installed(tmp_path: Path) -> None
     verdict = machine.card_verdict(project)
     assert verdict is not None
     assert (verdict.profile, "RTX 3060" in verdict.result) == ("", True)
+
+
+def test_the_card_is_judged_for_the_profile_that_is_set(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "lanscribe")
+    put_nvml(project, RTX_3060)
+    put_large_disk(project)
+    verdict = machine.card_verdict(project, profile="bf16-24gb")
+    assert verdict is not None
+    assert (verdict.profile, verdict.will_run) == ("bf16-24gb", False)
 
 
 def test_without_a_card_there_is_no_verdict(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -116,7 +117,24 @@ def test_a_refused_plan_names_only_what_fits(wish: Wish) -> None:
 def test_a_card_that_is_in_use_is_told_how_much_to_free() -> None:
     wish = Wish(12, sessions=4, free_gib=5)
     assert not work_out(wish).fits
-    assert alternatives(wish)[0] == replace(wish, free_gib=7.5)
+    assert alternatives(wish)[0] == replace(wish, free_gib=8)
+
+
+@given(wishes)
+def test_what_has_to_be_free_is_what_the_plan_asks_for(wish: Wish) -> None:
+    least_gib = work_out(wish).least_free_bytes / GIB
+    if least_gib < wish.gpu_gib * 0.95:
+        assert work_out(replace(wish, free_gib=least_gib + 0.001)).fits
+        assert not work_out(replace(wish, free_gib=least_gib - 0.001)).fits
+
+
+@given(wishes, st.floats(0.5, 90))
+def test_vllm_finds_its_share_free_beside_its_own_context(wish: Wish, free_gib: float) -> None:
+    """It compares the two when CUDA has been started (request_memory in v1/worker/utils.py)."""
+    plan = work_out(replace(wish, free_gib=free_gib))
+    if plan.fits:
+        share_bytes = plan.percent * plan.visible_bytes / 100
+        assert share_bytes <= free_gib * GIB - memory.CONTEXT_BYTES
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
@@ -136,6 +154,20 @@ def test_every_line_of_a_profile_has_its_reason(profile: Profile) -> None:
     for before, line in itertools.pairwise(lines):
         if line and not line.startswith("#"):
             assert before, line
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_a_profile_gives_the_reason_for_its_share(profile: Profile) -> None:
+    plan = work_out(profile.wish)
+    gib = {line.name: line.size_bytes / GIB for line in plan.inside}
+    weights, cache = gib.pop("weights"), gib.pop("KV cache")
+    text = (PROFILE_DIR / f"{profile.name}.yaml").read_text(encoding="utf-8").replace("\n# ", " ")
+    assert (
+        f"Of {plan.visible_bytes / GIB:.2f} GiB that CUDA sees at least: {weights:.2f} GiB weights,"
+        f" {cache:.2f} GiB KV cache ({profile.wish.sessions} x {plan.session_bytes // MIB} MiB),"
+        f" {sum(gib.values()):.2f} GiB for CUDA, activations and graphs,"
+        f" {plan.spare_bytes / GIB:.2f} GiB to spare."
+    ) in text
 
 
 @pytest.mark.parametrize(
@@ -171,6 +203,7 @@ def test_the_chosen_profile_fits_the_card(total_gib: float) -> None:
     plan = profile.on(total_gib)
     assert plan.fits
     assert plan.percent / 100 <= profile.options["gpu-memory-utilization"]
+    assert plan.kv_bytes == work_out(profile.wish).kv_bytes
 
 
 def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,6 +246,15 @@ OPERATIONS = (PROJECT_DIR / "docs/operations.md").read_text(encoding="utf-8")
 def test_the_document_shows_the_plan_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     main(["plan", "--gpu-memory", "12", "--sessions", "4"])
     assert capsys.readouterr().out.partition("\n\n")[0] in OPERATIONS
+
+
+def test_the_document_tells_what_a_3060_gives_and_why_the_file_says_more() -> None:
+    (profile,) = (one for one in PROFILES if one.name == "rtx3060-12gb")
+    plan = profile.on(12)
+    words = " ".join(OPERATIONS.split())
+    assert f"{plan.percent} % of an RTX 3060" in words
+    assert f"on an RTX 3060 {math.ceil(plan.least_free_bytes / MIB)} MiB have to be free" in words
+    assert f"The file says {profile.sizes['gpu-memory-utilization']}" in words
 
 
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)

@@ -6,7 +6,7 @@ import pytest
 from lanscribe import vllm_command
 from lanscribe.config import PROJECT_DIR, Settings, VllmSettings
 from lanscribe.errors import ConfigError, EngineUnavailable
-from lanscribe.vllm_command import max_num_seqs, max_num_seqs_in
+from lanscribe.vllm_command import environment, max_num_seqs, max_num_seqs_in
 
 PROFILE = "rtx3060-12gb"
 
@@ -51,14 +51,21 @@ def test_the_environment_is_passed_on_without_what_is_lanscribes(vllm: VllmSetti
         "CUDA_VISIBLE_DEVICES": "1",
         "HF_HUB_OFFLINE": "0",
     }
-    environment = vllm_command.launch(Settings(vllm=vllm), environ).environment
-    assert set(environ) & set(environment) == {"CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE"}
-    assert environment["HF_HUB_OFFLINE"] == "0"
-    assert environment["VLLM_NO_USAGE_STATS"] == "1"
+    passed = vllm_command.launch(Settings(vllm=vllm), environ).environment
+    assert set(environ) & set(passed) == {"CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE"}
+    assert passed["HF_HUB_OFFLINE"] == "0"
+    assert passed["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_on_wsl_vllm_is_told_to_share_memory_with_the_card() -> None:
+    name = "VLLM_WSL2_ENABLE_PIN_MEMORY"
+    assert name not in environment({})
+    assert environment({}, is_wsl=True)[name] == "1"
+    assert environment({name: "0"}, is_wsl=True)[name] == "0"
 
 
 def test_another_delay_is_another_folder(vllm: VllmSettings) -> None:
-    command = vllm_command.command(changed(vllm, delay_ms=960))
+    command, _ = vllm_command.start(changed(vllm, delay_ms=960), [], {})
     assert command[command.index("--model") + 1].endswith("model-delay-960")
 
 
@@ -80,15 +87,19 @@ def test_a_wrong_setting_is_named(
     assert words in caught.value.public_message
 
 
+def test_a_vllm_elsewhere_is_always_at_hand(vllm: VllmSettings) -> None:
+    assert vllm_command.is_at_hand(changed(vllm, url="http://box:8001"))
+
+
 def test_without_vllm_setup_is_named(vllm: VllmSettings) -> None:
     with pytest.raises(EngineUnavailable, match=r"bash setup\.sh"):
-        vllm_command.command(changed(vllm, python="/no/such/python"))
+        vllm_command.start(changed(vllm, python="/no/such/python"), [], {})
 
 
 def test_a_profile_may_be_a_file_of_ones_own(vllm: VllmSettings, tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("max-num-seqs: 7  # as many as there are of us\n")
-    command = vllm_command.command(changed(vllm, profile=str(own)))
+    command, _ = vllm_command.start(changed(vllm, profile=str(own)), [], {})
     assert command[command.index("--config") + 1] == str(own)
     assert max_num_seqs(command) == 7
 

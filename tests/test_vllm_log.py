@@ -90,6 +90,12 @@ ERROR = "(EngineCore pid=4242) ERROR 11-21 10:00:00 [core.py:1160]"
             "close them",
         ),
         (
+            f"{ERROR} AssertionError: Error in memory profiling. Initial free memory 4.1 GiB,"
+            " current free memory 9.9 GiB. This happens when other processes",
+            "another program let go of",
+            "the next time",
+        ),
+        (
             f"{ERROR} ValueError: To serve at least one request with the model's max seq len"
             " (131072), (17.00 GiB KV cache is needed, which is larger than the available KV cache"
             " memory (4.20 GiB).",
@@ -144,6 +150,14 @@ def test_a_kill_without_a_word_is_the_systems(status: int) -> None:
     diagnosis = diagnose([f"{CORE} loading"], status)
     assert "killed from outside" in diagnosis.cause
     assert "Out of memory" in diagnosis.remedy
+
+
+def test_a_core_that_is_killed_ends_its_server_in_peace() -> None:
+    server = "(APIServer pid=4241) WARNING 11-21 10:00:00 [core_client.py:817] [shutdown] MPClient:"
+    lines = [f"{server} engine core exited unexpectedly; starting cleanup", "INFO: Shutting down"]
+    assert "killed from outside" in diagnose(lines, 0).cause
+    failed = [f"{ERROR} EngineCore encountered a fatal error.", f"{ERROR} KeyError: 7", *lines]
+    assert diagnose(failed, 0).cause == "vLLM ended with status 0"
 
 
 def test_a_crash_that_names_its_cause_counts_more_than_the_kill() -> None:

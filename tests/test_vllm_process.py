@@ -163,6 +163,23 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def test_after_a_kill_of_its_guard_too(tmp_path: Path) -> None:
+    note = tmp_path / "child"
+
+    async def scenario(reports: Reports, _: "asyncio.Task[None]") -> None:
+        await reports.until_serving()
+        child = int(note.read_text())
+        vllm = parent_of(child)
+        os.kill(parent_of(vllm), signal.SIGKILL)
+        assert "killed from outside" in await reports.until_said("started again")
+        assert has_ended(vllm)
+        assert has_ended(child)
+        await reports.until_serving()
+
+    supervise(launch(free_port(), "--stubborn", "--with-child", str(note)), scenario)
+    assert has_ended(int(note.read_text()))
+
+
 def test_it_gives_up_after_too_many_failures_and_shows_the_last_lines() -> None:
     async def scenario(reports: Reports, running: "asyncio.Task[None]") -> None:
         with pytest.raises(EngineUnavailable) as caught:
@@ -281,6 +298,24 @@ def test_it_does_not_outlive_a_gateway_that_is_killed(tmp_path: Path, stubborn: 
         parent.kill()
     await_end(vllm)
     await_end(child)
+
+
+def test_it_ends_when_the_gateway_and_the_guard_are_killed(tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    flags = [str(free_port()), "--with-child", str(note)]
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, *flags], cwd=PROJECT_DIR, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "serving\n"
+        child = int(note.read_text())
+        vllm = parent_of(child)
+        guard = parent_of(vllm)
+        os.kill(parent.pid, signal.SIGSTOP)  # so that it cannot do anything about it
+        os.kill(guard, signal.SIGKILL)
+        parent.kill()
+    await_end(vllm)
+    os.kill(child, signal.SIGKILL)
 
 
 def test_a_vllm_elsewhere_is_watched() -> None:

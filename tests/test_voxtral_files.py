@@ -369,6 +369,15 @@ def test_a_repository_without_one_of_the_files(hub: Hub, folder: Path) -> None:
         install(folder)
 
 
+def test_a_repository_that_has_become_another_model(hub: Hub, folder: Path) -> None:
+    hub.files["params.json"] = json.dumps(PARAMS | {"dim": 4096}).encode()
+    with pytest.raises(FilesError, match=f"not what it was, in its commit {COMMIT}") as caught:
+        install(folder)
+    assert "params.json has dim = 4096, not the 3072" in str(caught.value)
+    assert "update lanscribe, then run again: bash setup.sh, or: " in str(caught.value)
+    assert hub.ranges(WEIGHTS) == []
+
+
 def test_a_login_page_in_between(hub: Hub, folder: Path) -> None:
     hub.faults["listing"].append(Fault(content=b"<html>Welcome to Hotel Wi-Fi</html>"))
     with pytest.raises(FilesError, match="a login page"):

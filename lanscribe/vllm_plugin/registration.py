@@ -5,14 +5,16 @@ from importlib import metadata
 
 import vllm
 
+from lanscribe.vllm_plugin.orphans import end_with_parent
 from lanscribe.vllm_plugin.versions import version_fault
 
 
 def register() -> None:
-    """Take over `--quantization bitsandbytes` for Voxtral Realtime; leave all else alone.
+    """Take over `--quantization bitsandbytes` for Voxtral Realtime; let no process be left behind.
 
     Imports are late: the loader's would fail with a version of the plugin that it does not know.
     """
+    end_with_parent()
     plugin = installed_plugin()
     if fault := version_fault(vllm.__version__, plugin):
         refusal = importlib.import_module("lanscribe.vllm_plugin.refusal")

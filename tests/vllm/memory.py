@@ -187,6 +187,10 @@ def flags(folder: Path, *files: str) -> dict[str, dict[str, Any]]:
         validate_parsed_serve_args(parsed)
         values = {key: getattr(parsed, key.replace("-", "_")) for key in _keys(Path(name))}
         mode = values["compilation-config"].cudagraph_mode
+        # as serve.sh starts it: the card's share behind the profile, the owner's behind that
+        shares = ["--gpu-memory-utilization", "0.11", "--gpu-memory-utilization", "0.12"]
+        parsed = parser.parse_args(["--config", name, "--model", str(folder), *shares])
+        assert parsed.gpu_memory_utilization == 0.12
         answers[name] = values | {"compilation-config": {"cudagraph_mode": mode.name}}
     return answers
 
