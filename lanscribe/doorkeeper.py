@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Set as AbstractSet
-from http import HTTPStatus
 
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from lanscribe import keys
 from lanscribe.config import PROJECT_DIR, AuthSettings
-from lanscribe.errors import AuthError, ConfigError, LanscribeError
+from lanscribe.errors import AuthError, ConfigError
+from lanscribe.http_errors import error_response
 from lanscribe.limits import (
     check_host,
     check_origin,
@@ -24,7 +23,7 @@ from lanscribe.limits import (
 
 log = logging.getLogger(__name__)
 
-TOLD_ON_THE_SOCKET = frozenset({"/ws", "/api/asr-streaming"})
+TOLD_ON_THE_SOCKET = frozenset({"/ws", "/api/asr-streaming", "/v1/audio/transcriptions/realtime"})
 """WebSockets that are accepted in order to be refused in the words of their own protocol."""
 _KEYLESS_PATHS = frozenset({"/health", "/healthz"})
 """What watches over the server has no key; in key mode these ask what they do in lan mode."""
@@ -130,22 +129,13 @@ class Doorkeeper:
         check_origin(request.headers.get("origin"), host)
 
 
-def error_response(error: LanscribeError, status: int) -> Response:
-    """An error as JSON."""
-    return JSONResponse({"error": error.public_message, "code": error.code}, status)
-
-
 def _unauthorized(why: str) -> AuthError:
     how = "the key goes into 'Authorization: Bearer KEY', or ?api_key=KEY"
     return AuthError("unauthorized", f"{why}; {how}")
 
 
 async def _refuse(error: AuthError, scope: Scope, receive: Receive, send: Send) -> None:
-    is_key_wanted = error.code == "unauthorized"
-    status = HTTPStatus.UNAUTHORIZED if is_key_wanted else HTTPStatus.FORBIDDEN
-    response = error_response(error, status)
-    if is_key_wanted:
-        response.headers["WWW-Authenticate"] = "Bearer"
+    response = error_response(error)
     if scope["type"] == "websocket":
         await receive()
         await WebSocket(scope, receive, send).send_denial_response(response)

@@ -9,7 +9,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 import pytest
@@ -196,6 +196,34 @@ def test_a_half_open_handshake_is_given_up(start_server: StartServer) -> None:
                 with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                     await asyncio.wait_for(reader.readexactly(1), DEADLINE_S)
                 writer.close()
+
+    asyncio.run(converse())
+
+
+@pytest.mark.parametrize(
+    ("whole", "part"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /heal"),
+        (b"PUT /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n", b"body"),
+    ],
+)
+def test_a_request_that_does_not_go_on_is_given_up(
+    start_server: StartServer, whole: bytes, part: bytes
+) -> None:
+    """Also on a connection that has had an answer."""
+    server = start_server(
+        LANSCRIBE_LIMITS_HANDSHAKE_TIMEOUT_S="0.3", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.3"
+    )
+
+    async def converse() -> None:
+        async with unharmed(server):
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            writer.write(whole)
+            await asyncio.wait_for(reader.readuntil(b"}"), DEADLINE_S)
+            writer.write(part)
+            with suppress(ConnectionResetError):
+                await asyncio.wait_for(reader.read(), DEADLINE_S)
+            writer.close()
 
     asyncio.run(converse())
 

@@ -102,7 +102,7 @@ def test_who_comes_in(
     kind: str, mode: str, peer: str, headers: dict[str, str], outcome: str
 ) -> None:
     status, body, guest = ask(auth(mode), peer, kind, **headers)
-    assert body.get("code", "") == outcome
+    assert body.get("error", {}).get("code", "") == outcome
     expected = {"": 200 if kind == "http" else 101, "not_allowed": 403, "unauthorized": 401}
     assert status == expected[outcome]
     assert (guest.scope is None) == bool(outcome)
@@ -187,7 +187,7 @@ def test_a_server_with_a_key_keeps_it_to_itself(start_server: StartServer, locke
             async with connect(server.url):
                 pass
         assert caught.value.response.status_code == 401
-        assert json.loads(caught.value.response.body)["code"] == "unauthorized"
+        assert json.loads(caught.value.response.body)["error"]["code"] == "unauthorized"
         async with client(f"{server.url}?api_key={KEY}", MODEL) as one:
             assert (await one.transcribe(spoken([1, 2])))["text"] == "1 2"
         for offered, chosen in (
