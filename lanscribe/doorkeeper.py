@@ -27,6 +27,8 @@ TOLD_ON_THE_SOCKET = frozenset({"/ws", "/api/asr-streaming", "/v1/audio/transcri
 """WebSockets that are accepted in order to be refused in the words of their own protocol."""
 _KEYLESS_PATHS = frozenset({"/health", "/healthz"})
 """What watches over the server has no key; in key mode these ask what they do in lan mode."""
+_MARKS_OF_A_PROXY = frozenset({"forwarded", "x-real-ip"})
+"""What proxies send instead of X-Forwarded-For, and what is not believed of anybody."""
 _REFUSAL = "refusal"
 
 
@@ -92,6 +94,8 @@ class Doorkeeper:
         request = HTTPConnection(scope)
         peer, port = request.client or ("", 0)
         forwarded_for = request.headers.getlist("x-forwarded-for")
+        if not forwarded_for and not _MARKS_OF_A_PROXY.isdisjoint(request.headers):
+            forwarded_for = [""]  # one that does not say for whom
         address = client_address(peer, forwarded_for, self._auth.proxies)
         try:
             self._check(request, address)
@@ -120,13 +124,14 @@ class Doorkeeper:
         if address is None:
             raise AuthError(
                 "not_allowed",
-                f"got X-Forwarded-For from {request.client and request.client.host}; if that is a"
-                " proxy of yours, add it to auth.proxies",
+                f"got the headers of a proxy from {request.client and request.client.host}; if it"
+                " is yours, add it to auth.proxies, and let it send X-Forwarded-For",
             )
         host = request.headers.get("host")
         check_peer_is_home(address)
         check_host(host, self._auth.hostnames)
-        check_origin(request.headers.get("origin"), host)
+        for origin in request.headers.getlist("origin"):
+            check_origin(origin, host)
 
 
 def _unauthorized(why: str) -> AuthError:

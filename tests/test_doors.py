@@ -92,6 +92,9 @@ def auth(mode: str = "lan", **settings: Any) -> AuthSettings:
         ("lan", WORLD, {"x_api_key": KEY, "host": "box.example"}, ""),
         ("lan", "127.0.0.1", {"x_forwarded_for": HOME}, "not_allowed"),
         ("lan", "127.0.0.1", {"x_forwarded_for": WORLD, "x_api_key": KEY}, ""),
+        ("lan", HOME, {"forwarded": f"for={HOME}"}, "not_allowed"),
+        ("lan", "127.0.0.1", {"x_real_ip": HOME}, "not_allowed"),
+        ("lan", "127.0.0.1", {"x_real_ip": WORLD, "x_api_key": KEY}, ""),
         ("key", HOME, {}, "unauthorized"),
         ("key", "127.0.0.1", {"x_api_key": KEY[:-1]}, "unauthorized"),
         ("key", WORLD, {"authorization": f"Token {KEY}"}, ""),
@@ -126,6 +129,7 @@ def test_behind_a_proxy_the_client_counts() -> None:
     behind = auth(proxies=["127.0.0.1"])
     assert ask(behind, "127.0.0.1", x_forwarded_for=WORLD)[0] == 403
     assert ask(behind, "127.0.0.1", x_forwarded_for=f"{HOME}, {WORLD}")[0] == 403
+    assert ask(behind, "127.0.0.1", x_real_ip=HOME)[0] == 403
     status, _, guest = ask(behind, "127.0.0.1", x_forwarded_for=f"{WORLD}, {HOME}")
     assert status == 200
     assert guest.scope is not None
