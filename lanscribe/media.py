@@ -8,13 +8,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import BinaryIO, TypeVar
 
 import av
 import numpy as np
 import soundfile
 from av.audio.stream import AudioStream
+from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 
 from lanscribe.audio import Samples, duration_s
@@ -137,7 +138,10 @@ def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Samples]:
     file.seek(0)
     try:
         container = av.open(
-            file, "r", metadata_errors="replace", options={"format_whitelist": _DEMUXERS}
+            file,
+            "r",
+            metadata_errors="replace",
+            options={"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()},
         )
     except av.FFmpegError as error:
         raise _invalid(
@@ -152,6 +156,16 @@ def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Samples]:
                 f" read; its tracks: {_tracks(container)}"
             )
         yield from _decode_stream(container, stream)
+
+
+def _decoders_of_sound() -> str:
+    """What FFmpeg may decode: only to know what a track of pictures is, it may take gigabytes."""
+    names = []
+    for name in av.codecs_available:
+        with suppress(UnknownCodecError):  # it can only be encoded
+            if av.Codec(name).type == "audio":
+                names.append(name)
+    return ",".join(names)
 
 
 def _decode_stream(container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
