@@ -231,6 +231,19 @@ def test_a_picture_beside_the_sound_is_not_unpacked() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < side * side / 4_000
 
 
+def test_what_would_be_decoded_at_once_is_bounded() -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as film:
+        sound = film.add_stream("pcm_s16le", rate=16_000)
+        assert isinstance(sound, av.AudioStream)
+        sound.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 2**23 + 1), np.int16), "s16", "mono")
+        frame.sample_rate = 16_000
+        film.mux(sound.encode(frame))
+        film.mux(sound.encode(None))
+    assert "16777218 bytes of it can only be decoded at once" in complaint(file.getvalue())
+
+
 def test_whoever_leaves_early_leaves_no_thread_in_the_file(
     files: dict[str, bytes],
 ) -> None:
