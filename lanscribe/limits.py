@@ -137,6 +137,16 @@ def address_group(address: str) -> str:
     return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))
 
 
+def has_more_than_its_share(address: str, connected: Iterable[str], most: int) -> bool:
+    """Whether `address` is in `connected` more often than one may be, where `most` have room.
+
+    One address may have half of it; programs on this machine, which may serve many people, all.
+    """
+    group = address_group(address)
+    count = sum(address_group(other) == group for other in connected)
+    return count > max(_LEAST_OF_AN_ADDRESS, most // 2) and not _is_loopback(address)
+
+
 _MESSAGES_AT_ONCE_S = 10
 
 

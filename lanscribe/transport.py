@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Response
 from websockets.server import ServerProtocol
@@ -29,6 +30,7 @@ from lanscribe import reasons
 from lanscribe.config import LimitSettings
 from lanscribe.errors import ProtocolError
 from lanscribe.http_errors import error_response
+from lanscribe.limits import has_more_than_its_share
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class _HttpProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
+        if _is_one_too_many(self, self.connections, self._limits):
             transport.abort()
             return
         self._watch()
@@ -181,12 +183,14 @@ class _TlsHandshake(asyncio.Protocol):
         self._tasks = tasks
         self._early_data = b""
         self._transport: asyncio.Transport | None = None
+        self.client: tuple[str, int] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        self.client = get_remote_addr(transport)
         self._http.connections.add(self)  # type: ignore[arg-type]
         transport.pause_reading()
-        if len(self._http.connections) > self._limits.connections:
+        if _is_one_too_many(self, self._http.connections, self._limits):
             self.shutdown()
             return
         task = asyncio.get_running_loop().create_task(self._shake_hands(transport))
@@ -225,6 +229,17 @@ class _TlsHandshake(asyncio.Protocol):
             self._http.connection_made(secured)
             if self._early_data:
                 self._http.data_received(self._early_data)
+
+
+def _is_one_too_many(
+    one: _HttpProtocol | _TlsHandshake, connections: Iterable[Any], limits: LimitSettings
+) -> bool:
+    """Whether a new connection, one of `connections`, goes beyond limits.connections."""
+    peers = [other.client[0] if other.client else "" for other in connections]
+    peer = one.client[0] if one.client else ""
+    return len(peers) > limits.connections or has_more_than_its_share(
+        peer, peers, limits.connections
+    )
 
 
 class Server(uvicorn.Server):

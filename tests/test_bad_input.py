@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosedError
 
 from lanscribe.audio import SAMPLE_RATE_HZ, samples_to_pcm16
 from lanscribe.engines.fake import spoken
+from lanscribe.network import lan_addresses
 from tests.conftest import Server, StartServer
 from tests.support import DEADLINE_S, Client, Refused, client, counting
 
@@ -245,6 +246,25 @@ def test_connections_that_never_ask_anything_leave_room_for_those_that_do(
             assert dropped == 20
             for _, writer in streams[:20]:
                 writer.close()
+
+    asyncio.run(converse())
+
+
+def test_one_machine_leaves_connections_to_others(start_server: StartServer) -> None:
+    addresses = [one for one in lan_addresses() if one[0].isdigit()]
+    if not addresses:
+        pytest.skip("this machine has no address but its own loopback")
+    server = start_server("fake", "--host", "0.0.0.0", LANSCRIBE_LIMITS_CONNECTIONS="8")
+
+    async def converse() -> None:
+        peer = (addresses[0], server.port)
+        streams = [await asyncio.open_connection(*peer) for _ in range(5)]
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(streams[4][0].readexactly(1), DEADLINE_S)
+        async with client(server.url, MODEL) as other:
+            await still_works(other)
+        for _, writer in streams:
+            writer.close()
 
     asyncio.run(converse())
 
