@@ -75,15 +75,26 @@ class _HttpProtocol(H11Protocol):
         self._watch()
 
     def _watch(self) -> None:
-        """Bound the wait for a request, and for the rest of one that was answered early."""
+        """Bound the wait for a request, for the rest of one that was answered, and for a reader."""
         is_served = self.cycle is not None and not self.cycle.response_complete
         if is_served or self.transport.get_protocol() is not self:
             self._stop_watching()
         elif self._timer is None:
-            is_late = self.conn.their_state is h11.SEND_BODY
-            limits = self._limits
-            wait_s = limits.send_timeout_s if is_late else limits.handshake_timeout_s
-            self._timer = self.loop.call_later(wait_s, self.transport.abort)
+            self._wait()
+
+    def _wait(self) -> None:
+        unread_bytes = self.transport.get_write_buffer_size()
+        is_exchanging = unread_bytes or self.conn.their_state is h11.SEND_BODY
+        limits = self._limits
+        wait_s = limits.send_timeout_s if is_exchanging else limits.handshake_timeout_s
+        self._timer = self.loop.call_later(wait_s, self._give_up, unread_bytes)
+
+    def _give_up(self, unread_bytes: int) -> None:
+        """Drop the connection, unless its client is reading a long answer."""
+        if 0 < self.transport.get_write_buffer_size() < unread_bytes:
+            self._wait()
+        else:
+            self.transport.abort()
 
     def _stop_watching(self) -> None:
         if self._timer:
