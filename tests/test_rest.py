@@ -275,6 +275,12 @@ def test_a_busy_server_says_when_to_come_again(start_server: StartServer) -> Non
     assert post(server, files={"file": NUMBERS}).json()["text"] == "1 2 3"
 
 
+def test_who_has_got_an_answer_finds_room_for_the_next_file(start_server: StartServer) -> None:
+    server = start_server("fake", "--sessions", "1")
+    with dial(server) as one:
+        assert {create(one, NUMBERS).text for _ in range(60)} == {"1 2 3"}
+
+
 def sessions(server: Server) -> int:
     with urllib.request.urlopen(server.http_url + "/health", timeout=DEADLINE_S) as response:
         return int(json.load(response)["sessions"])
