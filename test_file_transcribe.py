@@ -35,6 +35,7 @@ from typing import Any, TypeVar
 from unicodedata import category
 from unicodedata import east_asian_width as wide
 from unicodedata import name as letter_name
+from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -48,7 +49,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
@@ -73,6 +74,15 @@ def plain(text: str) -> str:
     return "".join(c for c in text if c in "\n\u200c\u200d" or category(c) not in "Cc Cf Cs")
 
 
+def reason(error: Exception) -> str:
+    """What a server that refuses a request says of it, if it does."""
+    with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
+        body = error.response.body if isinstance(error, InvalidStatus) else b""
+        body = error.read(9999) if isinstance(error, HTTPError) else body
+        return f": {json.loads(body)['error']['message'][:500]}"
+    return ""
+
+
 # <<< The terminal.
 
 
@@ -91,6 +101,7 @@ def realtime_url(text: str) -> str:
 def explain(error: Exception, url: str) -> Trouble:
     """What an error of the connection means for the person at the terminal."""
     what = str(error).strip("<>").replace("503:", "503, it may be loading:") or "it is silent"
+    what += reason(error)
     if isinstance(error, ConnectionClosed):
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif not isinstance(error, OSError | WebSocketException):

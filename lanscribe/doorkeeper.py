@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Set as AbstractSet
-from http import HTTPStatus
 
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from lanscribe import keys
 from lanscribe.config import PROJECT_DIR, AuthSettings
-from lanscribe.errors import AuthError, ConfigError, LanscribeError
+from lanscribe.errors import AuthError, ConfigError
+from lanscribe.http_errors import error_response
 from lanscribe.limits import (
     check_host,
     check_origin,
@@ -24,10 +23,12 @@ from lanscribe.limits import (
 
 log = logging.getLogger(__name__)
 
-TOLD_ON_THE_SOCKET = frozenset({"/ws", "/api/asr-streaming"})
+TOLD_ON_THE_SOCKET = frozenset({"/ws", "/api/asr-streaming", "/v1/audio/transcriptions/realtime"})
 """WebSockets that are accepted in order to be refused in the words of their own protocol."""
 _KEYLESS_PATHS = frozenset({"/health", "/healthz"})
 """What watches over the server has no key; in key mode these ask what they do in lan mode."""
+_MARKS_OF_A_PROXY = frozenset({"forwarded", "x-real-ip"})
+"""What proxies send instead of X-Forwarded-For, and what is not believed of anybody."""
 _REFUSAL = "refusal"
 
 
@@ -93,6 +94,8 @@ class Doorkeeper:
         request = HTTPConnection(scope)
         peer, port = request.client or ("", 0)
         forwarded_for = request.headers.getlist("x-forwarded-for")
+        if not forwarded_for and not _MARKS_OF_A_PROXY.isdisjoint(request.headers):
+            forwarded_for = [""]  # one that does not say for whom
         address = client_address(peer, forwarded_for, self._auth.proxies)
         try:
             self._check(request, address)
@@ -121,18 +124,14 @@ class Doorkeeper:
         if address is None:
             raise AuthError(
                 "not_allowed",
-                f"got X-Forwarded-For from {request.client and request.client.host}; if that is a"
-                " proxy of yours, add it to auth.proxies",
+                f"got the headers of a proxy from {request.client and request.client.host}; if it"
+                " is yours, add it to auth.proxies, and let it send X-Forwarded-For",
             )
         host = request.headers.get("host")
         check_peer_is_home(address)
         check_host(host, self._auth.hostnames)
-        check_origin(request.headers.get("origin"), host)
-
-
-def error_response(error: LanscribeError, status: int) -> Response:
-    """An error as JSON."""
-    return JSONResponse({"error": error.public_message, "code": error.code}, status)
+        for origin in request.headers.getlist("origin"):
+            check_origin(origin, host)
 
 
 def _unauthorized(why: str) -> AuthError:
@@ -141,11 +140,7 @@ def _unauthorized(why: str) -> AuthError:
 
 
 async def _refuse(error: AuthError, scope: Scope, receive: Receive, send: Send) -> None:
-    is_key_wanted = error.code == "unauthorized"
-    status = HTTPStatus.UNAUTHORIZED if is_key_wanted else HTTPStatus.FORBIDDEN
-    response = error_response(error, status)
-    if is_key_wanted:
-        response.headers["WWW-Authenticate"] = "Bearer"
+    response = error_response(error)
     if scope["type"] == "websocket":
         await receive()
         await WebSocket(scope, receive, send).send_denial_response(response)

@@ -28,7 +28,11 @@ CODES: dict[str, ErrorCode] = {
     "invalid_audio": ErrorCode(None, "audio is empty, not base64, or not whole PCM16 samples"),
     "model_not_found": ErrorCode(None, "the model asked for is not the one served"),
     "model_not_validated": ErrorCode(None, "a commit came before a session.update with a model"),
-    "invalid_request": ErrorCode(None, "a field of a request is missing or has a wrong value"),
+    "invalid_request": ErrorCode(
+        None, "an HTTP request, or a field of it, is not what it should be"
+    ),
+    "not_found": ErrorCode(None, "nothing is at the path of a request"),
+    "method_not_allowed": ErrorCode(None, "what is at the path takes another method"),
     "invalid_file": ErrorCode(None, "an uploaded file is empty, damaged, or holds no sound"),
     "upload_too_large": ErrorCode(None, "an upload is larger than limits.upload_bytes"),
     "storage_full": ErrorCode(None, "the server's disk has no room for the upload"),

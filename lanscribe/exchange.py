@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, within bounds, with errors in OpenAI's shape.
+"""One HTTP request and its answer, within bounds.
 
 The request is a form with a file: so large, on the disk, and never idle. The answer is a
 response, or server-sent events, or an error that is told at once.
@@ -7,6 +7,7 @@ response, or server-sent events, or an error that is told at once.
 import asyncio
 import errno
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -14,38 +15,18 @@ from typing import Any
 from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from lanscribe.config import LimitSettings
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
+from lanscribe.http_errors import error_content, error_response
+from lanscribe.limits import Pace
 
 _MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 2**16
 """The largest field that is no file; a prompt may be long."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_RETRY_AFTER_S = 5
-_STATUS = {
-    "model_not_found": 404,
-    "idle_timeout": 408,
-    "upload_too_large": 413,
-    "session_too_long": 413,
-    "processing_error": 500,
-    "internal": 500,
-    "engine_unavailable": 503,
-    "server_busy": 503,
-    "server_stopping": 503,
-    "storage_full": 507,
-}
-"""The HTTP status of an error; 400 for those that are not here."""
-
-
-class FieldError(ProtocolError):
-    """A field of the form has a wrong value, or is missing."""
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__("invalid_request", f"{name}: {message}")
-        self.field = name
 
 
 class Exchange:
@@ -115,7 +96,7 @@ class Exchange:
         """
         if self._is_streaming:
             with suppress(ClientDisconnect):
-                await self.event({"type": "error"} | _details(error), is_last=True)
+                await self.event({"type": "error"} | error_content(error), is_last=True)
             return
         response = error_response(error)
         if not self._is_read:
@@ -170,7 +151,8 @@ class Exchange:
             ) from error
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        got_bytes = 0
+        limits, got_bytes = self._limits, 0
+        pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
         while not self._is_read:
             message = await self._next_part()
             if message["type"] == "http.disconnect":
@@ -178,9 +160,10 @@ class Exchange:
                 raise ClientDisconnect
             self._is_read = not message.get("more_body", False)
             got_bytes += len(message["body"])
-            if got_bytes > self._limits.upload_bytes:
-                raise self._too_large(f"more than {self._limits.upload_bytes} bytes")
+            if got_bytes > limits.upload_bytes:
+                raise self._too_large(f"more than {limits.upload_bytes} bytes")
             yield message["body"]
+            await asyncio.sleep(pace.wait_s(len(message["body"]), time.monotonic()))
 
     async def _next_part(self) -> Message:
         try:
@@ -198,21 +181,3 @@ class Exchange:
             f"got {got}; this server takes uploads of up to {self._limits.upload_bytes}"
             " (limits.upload_bytes); send FLAC or Opus instead of WAV, or a part at a time",
         )
-
-
-def error_response(error: LanscribeError) -> Response:
-    """An error in OpenAI's shape."""
-    status = _STATUS.get(error.code, 400)
-    headers = {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else None
-    return JSONResponse(_details(error), status, headers)
-
-
-def _details(error: LanscribeError) -> dict[str, Any]:
-    is_ours = _STATUS.get(error.code, 400) >= 500
-    details = {
-        "message": error.public_message,
-        "type": "server_error" if is_ours else "invalid_request_error",
-        "param": error.field if isinstance(error, FieldError) else None,
-        "code": error.code,
-    }
-    return {"error": details}

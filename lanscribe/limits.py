@@ -2,10 +2,10 @@
 
 import hmac
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from urllib.parse import SplitResult, urlsplit
 
 from lanscribe.errors import AuthError, LimitError
 
@@ -13,6 +13,9 @@ _OPENAI_KEY_PREFIX = "openai-insecure-api-key."
 _LEAST_OF_AN_ADDRESS = 2
 _IPV6_PREFIX_BITS = 64
 """What one home is given: a machine in it takes as many addresses as it likes (RFC 8981)."""
+
+_HOST = re.compile(r"(?:\[([^]]+)\]|([^][:@/?#\\\s]+))(?::[0-9]{1,5})?", re.ASCII)
+"""A Host header: an IPv6 address in brackets or any other name, and a port if it has one."""
 
 _HOME_NETWORKS = [
     ipaddress.ip_network(network)
@@ -46,7 +49,8 @@ def check_host(host: str | None, hostnames: Sequence[str]) -> None:
     That is an address, localhost, a name under .local, or one of `hostnames`.
     Raises AuthError for any other, and when there is none.
     """
-    name = _split(f"//{host or ''}").hostname or ""
+    match = _HOST.fullmatch(host or "")
+    name = (match[1] or match[2]).lower() if match else ""
     if not (_address(name) is not None or _is_own_name(name, hostnames)):
         raise AuthError(
             "not_allowed",
@@ -60,19 +64,12 @@ def check_origin(origin: str | None, host: str | None) -> None:
 
     Raises AuthError for a page from elsewhere.
     """
-    if origin is not None and _split(origin).netloc != host:
+    if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
         raise AuthError(
             "not_allowed",
             f"got the Origin {origin[:200]!r}; pages of other sites have to show the key while"
             " auth.mode is lan",
         )
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        return urlsplit(url)
-    except ValueError:  # a malformed address in brackets
-        return urlsplit("")
 
 
 def _is_own_name(name: str, hostnames: Sequence[str]) -> bool:
@@ -138,6 +135,16 @@ def address_group(address: str) -> str:
     if parsed is None or parsed.version == 4:
         return str(parsed or address)
     return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))
+
+
+def has_more_than_its_share(address: str, connected: Iterable[str], most: int) -> bool:
+    """Whether `address` is in `connected` more often than one may be, where `most` have room.
+
+    One address may have half of it; programs on this machine, which may serve many people, all.
+    """
+    group = address_group(address)
+    count = sum(address_group(other) == group for other in connected)
+    return count > max(_LEAST_OF_AN_ADDRESS, most // 2) and not _is_loopback(address)
 
 
 _MESSAGES_AT_ONCE_S = 10

@@ -8,13 +8,15 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import BinaryIO, TypeVar
 
 import av
 import numpy as np
 import soundfile
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 
 from lanscribe.audio import Samples, duration_s
@@ -33,6 +35,8 @@ _DEMUXERS = (
     "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
 )
 """What FFmpeg may take a file for: nothing that names other files or addresses, as playlists do."""
+_PACKET_BYTES = 2**24
+"""What is decoded at once; three seconds of the most voluminous sound there is."""
 _LONGEST_GAP_S = 3600.0
 _GAP_S = 0.1
 """A hole in a recording that is longer than this is filled with silence, up to an hour of it."""
@@ -137,7 +141,10 @@ def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Samples]:
     file.seek(0)
     try:
         container = av.open(
-            file, "r", metadata_errors="replace", options={"format_whitelist": _DEMUXERS}
+            file,
+            "r",
+            metadata_errors="replace",
+            options={"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()},
         )
     except av.FFmpegError as error:
         raise _invalid(
@@ -154,12 +161,22 @@ def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Samples]:
         yield from _decode_stream(container, stream)
 
 
+def _decoders_of_sound() -> str:
+    """What FFmpeg may decode: only to know what a track of pictures is, it may take gigabytes."""
+    names = []
+    for name in av.codecs_available:
+        with suppress(UnknownCodecError):  # it can only be encoded
+            if av.Codec(name).type == "audio":
+                names.append(name)
+    return ",".join(names)
+
+
 def _decode_stream(container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
     decoder = PcmDecoder("pcm_f32le", stream.rate or 0)
     to_floats = av.AudioResampler(format="fltp")
     start_s = (container.start_time or 0) / av.time_base
     position_s = 0.0
-    for frame in container.decode(stream):
+    for frame in _frames(container, stream):
         if frame.sample_rate != stream.rate:
             raise ValueError(f"its rate changes from {stream.rate} to {frame.sample_rate} Hz")
         gap_s = 0.0 if frame.time is None else frame.time - start_s - position_s
@@ -172,6 +189,15 @@ def _decode_stream(container: InputContainer, stream: AudioStream) -> Iterator[S
     yield decoder.flush()
     if position_s < _said_s(container, stream) - _SHORT_BY_S:
         raise ValueError(f"it says to last {_said_s(container, stream):.1f} s and ends before")
+
+
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    for packet in container.demux(stream):
+        if packet.size > _PACKET_BYTES:
+            raise ValueError(f"{packet.size} bytes of it can only be decoded at once")
+        for frame in packet.decode():
+            if isinstance(frame, AudioFrame):
+                yield frame
 
 
 def _silence(decoder: PcmDecoder, gap_s: float, rate_hz: int) -> Iterator[Samples]:

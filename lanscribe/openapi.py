@@ -12,10 +12,14 @@ _INTRODUCTION = (
     "Speech to text for the home network. Live sound goes over WebSockets, such as"
     " ws://HOST:8000/v1/realtime, which OpenAPI cannot describe: docs/protocol.md does."
 )
+_OUTSIDE = {
+    401: "the key is wrong, or has to be shown",
+    403: "the address, host or origin may not come in",
+}
 _ERRORS = {
     400: "a field, or the file, is not what it should be; the message says what was got",
     408: "nothing more of the upload came",
-    413: "the upload is larger than limits.upload_bytes",
+    413: "the upload is larger than limits.upload_bytes, or took longer than limits.session_s",
     500: "the engine, or the server, failed",
     503: "as many sessions run as the machine holds, or the engine is loading; come again",
     507: "the server's disk is full",
@@ -236,12 +240,9 @@ def _operation(summary: str, schema: Json, *, errors: list[int]) -> Json:
 
 
 def _refusals(meanings: dict[int, str]) -> Json:
-    outside = {
-        "401": {"description": "the key is wrong, or has to be shown"},
-        "403": {"description": "the address, host or origin may not come in"},
-    }
-    return outside | {
-        str(status): _answer(meaning, _ref("Error")) for status, meaning in meanings.items()
+    return {
+        str(status): _answer(meaning, _ref("Error"))
+        for status, meaning in (_OUTSIDE | meanings).items()
     }
 
 

@@ -18,7 +18,8 @@ from lanscribe.changes import Changes
 from lanscribe.config import LimitSettings
 from lanscribe.engines.base import Engine, EngineSession, Token
 from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
-from lanscribe.exchange import Exchange, error_response
+from lanscribe.exchange import Exchange
+from lanscribe.http_errors import error_response
 from lanscribe.limits import Slots
 from lanscribe.media import opened
 from lanscribe.rest_form import Heard, Wanted
@@ -26,6 +27,8 @@ from lanscribe.tasks import first_of
 
 log = logging.getLogger(__name__)
 
+_LEAVING_S = 0.5
+"""How long a file may take to be done with once its answer is sent."""
 Tell = Callable[[Token], Awaitable[None]]
 
 
@@ -124,11 +127,22 @@ class Rest:
         if self._uploads is None:
             capacity = engine.describe().capacity
             self._uploads = Slots(capacity, self._limits.sessions_per_address)
+        await self._let_the_last_one_out(self._uploads, exchange.address)
         try:
             with self._uploads.take(exchange.address):
-                await first_of(self._transcribe(exchange, engine), self._until_stopped())
+                await first_of(
+                    self._transcribe(exchange, engine),
+                    self._until_stopped(),
+                    self._until_too_long(),
+                )
         finally:
             await self._changes.tell()
+
+    async def _let_the_last_one_out(self, uploads: Slots, address: str) -> None:
+        """Wait a moment for room: who has just got an answer may come with the next file."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING_S):
+                await self._changes.until(lambda: uploads.has_room(address))
 
     async def _transcribe(self, exchange: Exchange, engine: Engine) -> None:
         """Take in a form, and answer it."""
@@ -148,7 +162,7 @@ class Rest:
                 if wanted.is_streamed:
                     await exchange.begin_events()
                 hearing = _hear(engine, heard.counted(blocks), tell)
-                await first_of(hearing, exchange.until_gone(), self._until_too_long())
+                await first_of(hearing, exchange.until_gone())
         log.info("a file of %.1f s was transcribed", heard.audio_s)
         if wanted.is_streamed:
             await exchange.event(heard.done(), is_last=True)
@@ -165,7 +179,8 @@ class Rest:
         await asyncio.sleep(longest_s)
         raise LimitError(
             "session_too_long",
-            f"the file took longer than {longest_s:g} s (limits.session_s); send a part at a time",
+            f"the file, with its upload, took longer than {longest_s:g} s (limits.session_s);"
+            " send a part at a time",
         )
 
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from lanscribe.audio import Samples, duration_s
 from lanscribe.engines.base import EngineInfo
-from lanscribe.exchange import FieldError
+from lanscribe.http_errors import FieldError
 from lanscribe.transcript import Transcript, srt, verbose, vtt
 
 Format = Literal["json", "text", "srt", "vtt", "verbose_json"]

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -24,8 +25,9 @@ from lanscribe.dialects.base import Dialect
 from lanscribe.doorkeeper import Doorkeeper, refusal_of
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo
-from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError
+from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
 from lanscribe.events import Message
+from lanscribe.http_errors import error_response
 from lanscribe.limits import Slots
 from lanscribe.rest import Rest
 from lanscribe.session import Session
@@ -129,8 +131,12 @@ class Gateway:
                 WebSocketRoute(path, partial(self._talk, make))
                 for path, make in WEBSOCKET_PATHS.items()
             ),
+            WebSocketRoute("/{path:path}", _refuse_websocket),
         ]
-        return Doorkeeper(Starlette(routes=routes), self._settings.auth)
+        web = Starlette(
+            routes=routes, exception_handlers={HTTPException: _refuse_request, Exception: _fail}
+        )
+        return Doorkeeper(web, self._settings.auth)
 
     async def _greet(self, _request: Request) -> Response:
         return PlainTextResponse(
@@ -274,3 +280,31 @@ class Gateway:
         if self._engine is None or self._loading:
             raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
         return self._engine
+
+
+async def _refuse_websocket(websocket: WebSocket) -> None:
+    """Answer a WebSocket where there is none."""
+    path, paths = websocket.scope["path"], ", ".join(WEBSOCKET_PATHS)
+    message = f"got a WebSocket at {path[:200]!r}; expected one of {paths}"
+    await websocket.receive()
+    await websocket.send_denial_response(error_response(ProtocolError("not_found", message)))
+
+
+async def _refuse_request(request: Request, error: Exception) -> Response:
+    """The answer to a request for what is not there."""
+    assert isinstance(error, HTTPException)
+    path, headers = request.scope["path"], error.headers or {}
+    code, hint = "not_found", "GET / names what there is"
+    if path in WEBSOCKET_PATHS:
+        hint = "this is a WebSocket; connect with ws:// or wss://"
+    if error.status_code == 405:
+        code, hint = "method_not_allowed", f"expected {headers.get('Allow')}"
+    message = f"got {request.method} {path[:200]!r}; {hint}"
+    response = error_response(ProtocolError(code, message))
+    response.headers.update(headers)
+    return response
+
+
+async def _fail(_request: Request, _error: Exception) -> Response:
+    """The answer to a request that met a defect; who raised it is logged by uvicorn."""
+    return error_response(reasons.defect())

@@ -1,7 +1,7 @@
 """uvicorn, with the bounds it lacks: on handshakes, on connections, on closing.
 
-uvicorn itself bounds the size of a request's head (64 KiB) and of a message, and reads no
-further message before the last one is taken.
+uvicorn itself bounds the size of a request's head (16 KiB, if it does not come in one piece) and of
+a message, and reads no further message before the last one is taken.
 """
 
 import asyncio
@@ -9,25 +9,35 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Response
+from websockets.server import ServerProtocol
+from websockets.typing import StatusLike
 
+from lanscribe import reasons
 from lanscribe.config import LimitSettings
+from lanscribe.errors import ProtocolError
+from lanscribe.http_errors import error_response
+from lanscribe.limits import has_more_than_its_share
 
 log = logging.getLogger(__name__)
 
 _GRACEFUL_SHUTDOWN_S = 1
 _UNREAD_BYTES = 2**17
 """What the system holds for a client that does not read; half an hour of text fits in."""
+_NO_REQUEST = "got no HTTP request, or one whose head is larger than 16 KiB; expected HTTP/1.1"
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A peer that vanished is noticed after a minute. Not WebSocket pings: a pong would wait
 behind the audio that flow control holds back, and a sender slowed down would look dead."""
@@ -42,26 +52,67 @@ class SecureListener:
 
 
 class _HttpProtocol(H11Protocol):
-    """HTTP, where a connection has to make a request in time and there may be only so many."""
+    """HTTP, where every request has to come in time, and so many connections may be there."""
 
     def __init__(self, *args: Any, limits: LimitSettings, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
-        self._handshake_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
+        if _is_one_too_many(self, self.connections, self._limits):
             transport.abort()
             return
-        self._handshake_timer = self.loop.call_later(
-            self._limits.handshake_timeout_s, transport.abort
-        )
+        self._watch()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._handshake_timer and self.conn.their_state is not h11.IDLE:
-            self._handshake_timer.cancel()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Bound the wait for a request, for the rest of one that was answered, and for a reader."""
+        is_served = self.cycle is not None and not self.cycle.response_complete
+        if is_served or self.transport.get_protocol() is not self:
+            self._stop_watching()
+        elif self._timer is None:
+            self._wait()
+
+    def _wait(self) -> None:
+        unread_bytes = self.transport.get_write_buffer_size()
+        is_exchanging = unread_bytes or self.conn.their_state is h11.SEND_BODY
+        limits = self._limits
+        wait_s = limits.send_timeout_s if is_exchanging else limits.handshake_timeout_s
+        self._timer = self.loop.call_later(wait_s, self._give_up, unread_bytes)
+
+    def _give_up(self, unread_bytes: int) -> None:
+        """Drop the connection, unless its client is reading a long answer."""
+        if 0 < self.transport.get_write_buffer_size() < unread_bytes:
+            self._wait()
+        else:
+            self.transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that what came is no HTTP, unless an answer is under way."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            response = error_response(ProtocolError("invalid_request", _NO_REQUEST))
+            headers = [*response.raw_headers, (b"connection", b"close")]
+            for event in (
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=bytes(response.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _get_upgrade(self) -> bytes | None:
         """Of several Connection lines uvicorn reads the last; all count (RFC 9110, section 5.3).
@@ -74,9 +125,23 @@ class _HttpProtocol(H11Protocol):
         return upgrades[-1] if upgrades and b"upgrade" in options else None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._handshake_timer:
-            self._handshake_timer.cancel()
+        self._stop_watching()
         super().connection_lost(exc)
+
+
+class _Handshake(ServerProtocol):
+    """WebSocket's own rules, whose refusals have the shape of all others."""
+
+    def reject(self, status: StatusLike, text: str) -> Response:
+        """The answer to a handshake that breaks the rules, or meets a defect."""
+        is_ours = status == HTTPStatus.INTERNAL_SERVER_ERROR
+        error = reasons.defect() if is_ours else ProtocolError("invalid_request", text.strip())
+        refusal, response = error_response(error, int(status)), super().reject(status, "")
+        response.body = bytes(refusal.body)
+        for name, value in refusal.headers.items():
+            response.headers.pop(name, None)
+            response.headers[name] = value
+        return response
 
 
 class _WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -84,12 +149,17 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, limits: LimitSettings, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = _Handshake(max_size=limits.message_bytes, logger=self.logger)
         self.close_timeout = limits.close_timeout_s
         self._is_deaf = False
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_deaf:
-            super().data_received(data)
+        if self._is_deaf:
+            return
+        super().data_received(data)
+        if not self.handshake_initiated:  # of a refused request head uvicorn says nothing
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
 
     def handle_parser_exception(self) -> None:
         """Say why, then let the peer finish what it is sending, so that it can read that."""
@@ -124,12 +194,14 @@ class _TlsHandshake(asyncio.Protocol):
         self._tasks = tasks
         self._early_data = b""
         self._transport: asyncio.Transport | None = None
+        self.client: tuple[str, int] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        self.client = get_remote_addr(transport)
         self._http.connections.add(self)  # type: ignore[arg-type]
         transport.pause_reading()
-        if len(self._http.connections) > self._limits.connections:
+        if _is_one_too_many(self, self._http.connections, self._limits):
             self.shutdown()
             return
         task = asyncio.get_running_loop().create_task(self._shake_hands(transport))
@@ -168,6 +240,17 @@ class _TlsHandshake(asyncio.Protocol):
             self._http.connection_made(secured)
             if self._early_data:
                 self._http.data_received(self._early_data)
+
+
+def _is_one_too_many(
+    one: _HttpProtocol | _TlsHandshake, connections: Iterable[Any], limits: LimitSettings
+) -> bool:
+    """Whether a new connection, one of `connections`, goes beyond limits.connections."""
+    peers = [other.client[0] if other.client else "" for other in connections]
+    peer = one.client[0] if one.client else ""
+    return len(peers) > limits.connections or has_more_than_its_share(
+        peer, peers, limits.connections
+    )
 
 
 class Server(uvicorn.Server):

@@ -17,7 +17,7 @@ from lanscribe.connection import refuse
 from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
 from lanscribe.errors import AuthError, LanscribeError, LimitError, ProtocolError
 from lanscribe.events import Failure, Message, Reply
-from lanscribe.limits import Pace, check_peer_is_home
+from lanscribe.limits import Pace, check_peer_is_home, has_more_than_its_share
 from lanscribe.server import Gateway
 from lanscribe.tasks import end
 from lanscribe.transport import bind
@@ -93,18 +93,20 @@ class WyomingServer:
         self._gateway = gateway
         self._limits = settings.limits
         self._auth_mode = settings.auth.mode
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], str] = {}
         self._lobby: set[asyncio.Task[None]] = set()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a new connection; one too many is dropped."""
-        if len(self._connections) >= self._limits.connections:
+        """Serve a new connection; one too many, in all or of its address, is dropped."""
+        peer = str((writer.get_extra_info("peername") or ("unknown",))[0])
+        peers, most = [*self._connections.values(), peer], self._limits.connections
+        if len(peers) > most or has_more_than_its_share(peer, peers, most):
             writer.transport.abort()
             return
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections.add(task)
+        task = asyncio.create_task(self._serve(reader, writer, peer))
+        self._connections[task] = peer
         self._lobby.add(task)
-        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(self._connections.pop)
         task.add_done_callback(self._lobby.discard)
 
     async def close(self) -> None:
@@ -116,9 +118,10 @@ class WyomingServer:
         if self._connections:
             await end(*self._connections)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str
+    ) -> None:
         channel = WyomingChannel(reader, writer, self._limits)
-        peer = str((writer.get_extra_info("peername") or ("unknown",))[0])
         try:
             check_peer(peer, self._auth_mode)
             if await self._answer_questions(channel):

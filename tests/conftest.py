@@ -165,6 +165,16 @@ def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
     _end(server)
 
 
+@pytest.fixture(scope="session")
+def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that nobody may use without a key, shared by all tests; do not stop it."""
+    environment = {"LANSCRIBE_AUTH_KEY": "a-key-of-the-tests"}
+    flags = ["--auth", "key"]
+    server = _make_server(tmp_path_factory.mktemp("locked"), "fake", flags, environment)
+    yield server
+    _end(server)
+
+
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """Start servers of one's own: start_server("fake", "--sessions", "2", LANSCRIBE_X_Y="1")."""

@@ -50,6 +50,7 @@ LEVELS = [
     {"doorkeeper", "rest"},
     {"rest_form", "openapi"},
     {"exchange"},
+    {"http_errors"},
     {"vllm_service"},
     {"control", "vllm_command", "vllm_setup"},
     {"machine", "gpu"},

@@ -9,7 +9,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosedError
 
 from lanscribe.audio import SAMPLE_RATE_HZ, samples_to_pcm16
 from lanscribe.engines.fake import spoken
+from lanscribe.network import lan_addresses
 from tests.conftest import Server, StartServer
 from tests.support import DEADLINE_S, Client, Refused, client, counting
 
@@ -200,6 +201,34 @@ def test_a_half_open_handshake_is_given_up(start_server: StartServer) -> None:
     asyncio.run(converse())
 
 
+@pytest.mark.parametrize(
+    ("whole", "part"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /heal"),
+        (b"PUT /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n", b"body"),
+    ],
+)
+def test_a_request_that_does_not_go_on_is_given_up(
+    start_server: StartServer, whole: bytes, part: bytes
+) -> None:
+    """Also on a connection that has had an answer."""
+    server = start_server(
+        LANSCRIBE_LIMITS_HANDSHAKE_TIMEOUT_S="0.3", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.3"
+    )
+
+    async def converse() -> None:
+        async with unharmed(server):
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            writer.write(whole)
+            await asyncio.wait_for(reader.readuntil(b"}"), DEADLINE_S)
+            writer.write(part)
+            with suppress(ConnectionResetError):
+                await asyncio.wait_for(reader.read(), DEADLINE_S)
+            writer.close()
+
+    asyncio.run(converse())
+
+
 def test_connections_that_never_ask_anything_leave_room_for_those_that_do(
     start_server: StartServer,
 ) -> None:
@@ -217,6 +246,25 @@ def test_connections_that_never_ask_anything_leave_room_for_those_that_do(
             assert dropped == 20
             for _, writer in streams[:20]:
                 writer.close()
+
+    asyncio.run(converse())
+
+
+def test_one_machine_leaves_connections_to_others(start_server: StartServer) -> None:
+    addresses = [one for one in lan_addresses() if one[0].isdigit()]
+    if not addresses:
+        pytest.skip("this machine has no address but its own loopback")
+    server = start_server("fake", "--host", "0.0.0.0", LANSCRIBE_LIMITS_CONNECTIONS="8")
+
+    async def converse() -> None:
+        peer = (addresses[0], server.port)
+        streams = [await asyncio.open_connection(*peer) for _ in range(5)]
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(streams[4][0].readexactly(1), DEADLINE_S)
+        async with client(server.url, MODEL) as other:
+            await still_works(other)
+        for _, writer in streams:
+            writer.close()
 
     asyncio.run(converse())
 

@@ -29,8 +29,9 @@ NOT_IN_A_WEBSOCKET = {
     "config_invalid",
     "message_too_large",
     *("invalid_request", "invalid_file", "upload_too_large", "storage_full"),
+    *("not_found", "method_not_allowed"),
 }
-"""Of the command line, of Wyoming, of uploads."""
+"""Of the command line, of Wyoming, of HTTP."""
 
 
 @pytest.fixture(scope="module")

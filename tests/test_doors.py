@@ -92,6 +92,9 @@ def auth(mode: str = "lan", **settings: Any) -> AuthSettings:
         ("lan", WORLD, {"x_api_key": KEY, "host": "box.example"}, ""),
         ("lan", "127.0.0.1", {"x_forwarded_for": HOME}, "not_allowed"),
         ("lan", "127.0.0.1", {"x_forwarded_for": WORLD, "x_api_key": KEY}, ""),
+        ("lan", HOME, {"forwarded": f"for={HOME}"}, "not_allowed"),
+        ("lan", "127.0.0.1", {"x_real_ip": HOME}, "not_allowed"),
+        ("lan", "127.0.0.1", {"x_real_ip": WORLD, "x_api_key": KEY}, ""),
         ("key", HOME, {}, "unauthorized"),
         ("key", "127.0.0.1", {"x_api_key": KEY[:-1]}, "unauthorized"),
         ("key", WORLD, {"authorization": f"Token {KEY}"}, ""),
@@ -102,7 +105,7 @@ def test_who_comes_in(
     kind: str, mode: str, peer: str, headers: dict[str, str], outcome: str
 ) -> None:
     status, body, guest = ask(auth(mode), peer, kind, **headers)
-    assert body.get("code", "") == outcome
+    assert body.get("error", {}).get("code", "") == outcome
     expected = {"": 200 if kind == "http" else 101, "not_allowed": 403, "unauthorized": 401}
     assert status == expected[outcome]
     assert (guest.scope is None) == bool(outcome)
@@ -126,6 +129,7 @@ def test_behind_a_proxy_the_client_counts() -> None:
     behind = auth(proxies=["127.0.0.1"])
     assert ask(behind, "127.0.0.1", x_forwarded_for=WORLD)[0] == 403
     assert ask(behind, "127.0.0.1", x_forwarded_for=f"{HOME}, {WORLD}")[0] == 403
+    assert ask(behind, "127.0.0.1", x_real_ip=HOME)[0] == 403
     status, _, guest = ask(behind, "127.0.0.1", x_forwarded_for=f"{WORLD}, {HOME}")
     assert status == 200
     assert guest.scope is not None
@@ -187,7 +191,7 @@ def test_a_server_with_a_key_keeps_it_to_itself(start_server: StartServer, locke
             async with connect(server.url):
                 pass
         assert caught.value.response.status_code == 401
-        assert json.loads(caught.value.response.body)["code"] == "unauthorized"
+        assert json.loads(caught.value.response.body)["error"]["code"] == "unauthorized"
         async with client(f"{server.url}?api_key={KEY}", MODEL) as one:
             assert (await one.transcribe(spoken([1, 2])))["text"] == "1 2"
         for offered, chosen in (

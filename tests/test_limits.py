@@ -17,6 +17,7 @@ from lanscribe.limits import (
     chosen_subprotocol,
     client_address,
     has_key,
+    has_more_than_its_share,
     offered_keys,
 )
 
@@ -49,14 +50,36 @@ def test_nobody_else_may(peer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1:8000", "192.168.1.2", "[::1]:8000", "localhost:8000", "box.local", "Box:1"]
+    "host",
+    [
+        *("127.0.0.1:8000", "192.168.1.2", "[::1]:8000", "[fe80::1%25eth0]", "localhost:8000"),
+        *("box.local", "Box:1", "LOCALHOST"),
+    ],
 )
 def test_a_host_that_is_ours(host: str) -> None:
     check_host(host, ["box"])
 
 
 @pytest.mark.parametrize(
-    "host", [None, "", "evil.example", "evil.example:8000", "local", "box.local.evil.example", "[x"]
+    "host",
+    [
+        *(None, "", "evil.example", "evil.example:8000", "local", "box.local.evil.example", "[x"),
+        *(
+            "evil.example@127.0.0.1",
+            "127.0.0.1@evil.example",
+            "127.0.0.1/evil.example",
+            "localhost#",
+        ),
+        *(
+            "127.0.0.1.nip.io",
+            "127.0.0.1.",
+            "2130706433",
+            "0x7f.1",
+            "localhost:port",
+            "localhost:1:2",
+        ),
+        *("localhost, evil.example", "localhost evil", "evil\u3002local", "[evil]", "localhost\n"),
+    ],
 )
 def test_a_host_pointed_here_from_outside(host: str | None) -> None:
     with pytest.raises(AuthError, match="hostnames"):
@@ -69,7 +92,24 @@ def test_an_origin_that_is_ours(origin: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "http://box.local:9000", "null", "", "http://[x"]
+    "origin",
+    [
+        *(
+            "https://evil.example",
+            "http://box.local:9000",
+            "http://box.local",
+            "null",
+            "",
+            "http://[x",
+        ),
+        *(
+            "http://box.local.:8000",
+            "http://evil@box.local:8000",
+            "http://box.local:8000@evil.example",
+        ),
+        *("http://box.local:8000/evil", "moz-extension://box.local:8000", "//box.local:8000"),
+        "http://box.local:8000 https://evil.example",
+    ],
 )
 def test_a_page_from_elsewhere(origin: str) -> None:
     with pytest.raises(AuthError, match="Origin"):
@@ -140,6 +180,15 @@ def test_programs_on_this_machine_share_all_slots() -> None:
 )
 def test_what_counts_as_one_client(address: str, group: str) -> None:
     assert address_group(address) == group
+
+
+def test_one_address_leaves_half_of_the_connections_to_others() -> None:
+    neighbours = ["10.0.0.1"] * 4 + ["10.0.0.2", "127.0.0.1"]
+    assert not has_more_than_its_share("10.0.0.1", neighbours, 8)
+    assert has_more_than_its_share("::ffff:10.0.0.1", [*neighbours, "10.0.0.1"], 8)
+    assert not has_more_than_its_share("10.0.0.2", [*neighbours, "10.0.0.1"], 8)
+    assert not has_more_than_its_share("127.0.0.1", ["127.0.0.1"] * 8, 8)
+    assert not has_more_than_its_share("", ["", ""], 1)
 
 
 def test_a_bucket_lets_a_burst_through_and_then_the_rate() -> None:

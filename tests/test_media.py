@@ -2,8 +2,11 @@
 
 import asyncio
 import io
+import resource
 import struct
 import tracemalloc
+import zlib
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -185,6 +188,60 @@ def test_an_hour_takes_no_more_memory_than_a_minute() -> None:
         tracemalloc.stop()
     assert total == pytest.approx(3600 * 16_000, abs=16)
     assert peak_bytes < 8_000_000
+
+
+def huge_picture(side: int) -> bytes:
+    """A PNG of side * side black dots, as small as it can be."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        )
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        (chunk(b"IHDR", head), chunk(b"IDAT", rows), chunk(b"IEND", b""))
+    )
+
+
+def test_a_picture_beside_the_sound_is_not_unpacked() -> None:
+    """FFmpeg would, to know what it is, and some kilobytes of it can be gigabytes then."""
+    side, file = 12_000, io.BytesIO()
+    with av.open(file, "w", format="mov") as film:
+        pictures = film.add_stream("png", rate=1)
+        assert isinstance(pictures, av.VideoStream)
+        pictures.width = pictures.height = side
+        pictures.pix_fmt = "gray"
+        sound = film.add_stream("pcm_s16le", rate=16_000)
+        assert isinstance(sound, av.AudioStream)
+        sound.layout = "mono"
+        picture = av.Packet(huge_picture(side))
+        picture.stream, picture.pts, picture.dts, picture.time_base = pictures, 0, 0, Fraction(1)
+        picture.is_keyframe = True
+        film.mux(picture)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.int16), "s16", "mono")
+        frame.sample_rate = 16_000
+        film.mux(sound.encode(frame))
+        film.mux(sound.encode(None))
+    assert len(file.getvalue()) < 300_000
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert len(decoded(file.getvalue())) == 16_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < side * side / 4_000
+
+
+def test_what_would_be_decoded_at_once_is_bounded() -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as film:
+        sound = film.add_stream("pcm_s16le", rate=16_000)
+        assert isinstance(sound, av.AudioStream)
+        sound.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 2**23 + 1), np.int16), "s16", "mono")
+        frame.sample_rate = 16_000
+        film.mux(sound.encode(frame))
+        film.mux(sound.encode(None))
+    assert "16777218 bytes of it can only be decoded at once" in complaint(file.getvalue())
 
 
 def test_whoever_leaves_early_leaves_no_thread_in_the_file(

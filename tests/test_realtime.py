@@ -242,7 +242,7 @@ def test_a_web_page_from_elsewhere_may_not_come_in(
     fake_server: Server, headers: dict[str, str]
 ) -> None:
     status, body = get(fake_server, "/health", **headers)
-    assert (status, body["code"]) == (403, "not_allowed")
+    assert (status, body["error"]["code"]) == (403, "not_allowed")
 
     async def converse() -> None:
         with pytest.raises(InvalidStatus) as caught:

@@ -275,6 +275,12 @@ def test_a_busy_server_says_when_to_come_again(start_server: StartServer) -> Non
     assert post(server, files={"file": NUMBERS}).json()["text"] == "1 2 3"
 
 
+def test_who_has_got_an_answer_finds_room_for_the_next_file(start_server: StartServer) -> None:
+    server = start_server("fake", "--sessions", "1")
+    with dial(server) as one:
+        assert {create(one, NUMBERS).text for _ in range(60)} == {"1 2 3"}
+
+
 def sessions(server: Server) -> int:
     with urllib.request.urlopen(server.http_url + "/health", timeout=DEADLINE_S) as response:
         return int(json.load(response)["sessions"])
@@ -343,17 +349,46 @@ def test_a_server_that_stops_tells_who_waits(start_server: StartServer, hour: by
     assert server.process.wait(DEADLINE_S) == 0
 
 
-def test_an_upload_that_stands_still_is_given_up(start_server: StartServer) -> None:
-    server = start_server(
-        LANSCRIBE_LIMITS_IDLE_TIMEOUT_S="0.2", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="1"
-    )
+@pytest.mark.parametrize(
+    ("bound", "status", "code"),
+    [("IDLE_TIMEOUT_S", 408, b"idle_timeout"), ("SESSION_S", 413, b"session_too_long")],
+)
+def test_an_upload_that_stands_still_is_given_up(
+    start_server: StartServer, bound: str, status: int, code: bytes
+) -> None:
+    limits = {f"LANSCRIBE_LIMITS_{bound}": "0.2", "LANSCRIBE_LIMITS_SEND_TIMEOUT_S": "1"}
+    server = start_server(**limits)
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
     head += "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x"
     with socket.create_connection((server.host, server.port), DEADLINE_S) as one:
         one.sendall(head.encode())
         answer = b"".join(iter(lambda: one.recv(4096), b""))
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"idle_timeout" in answer
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert code in answer
+
+
+def test_what_takes_too_long_is_told(start_server: StartServer, hour: bytes) -> None:
+    server = start_server(LANSCRIBE_LIMITS_SESSION_S="0.3")
+    with dial(server) as one:
+        with pytest.raises(openai.APIStatusError) as refused:
+            create(one, hour)
+        assert (refused.value.status_code, refused.value.code) == (413, "session_too_long")
+        with pytest.raises(openai.APIError, match="took longer than") as ended:
+            list(create(one, hour, stream=True))
+        assert ended.value.code == "session_too_long"
+    assert sessions(server) == 0
+
+
+def test_an_upload_keeps_to_the_rate(start_server: StartServer) -> None:
+    """So much of it would take three seconds, and is allowed a fraction of one."""
+    server = start_server(
+        LANSCRIBE_LIMITS_BYTES_PER_S="64000",
+        LANSCRIBE_LIMITS_MESSAGE_BYTES="1024",
+        LANSCRIBE_LIMITS_SESSION_S="0.5",
+    )
+    response = post(server, files={"file": by_libsndfile(spoken([0] * 100), "WAV")})
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "session_too_long"
 
 
 def test_models(fake: OpenAI) -> None:

@@ -31,7 +31,7 @@ class Driver(ABC):
 
     name: str
     has_deltas = True
-    """Whether text comes before the utterance is ended."""
+    """Whether its text comes in parts."""
 
     @abstractmethod
     def connected(self, server: Server) -> AbstractAsyncContextManager[Speaker]:

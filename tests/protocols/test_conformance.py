@@ -36,6 +36,7 @@ def drivers() -> list[Driver]:
 DRIVERS = drivers()
 CHANNELS = set(document()["channels"])
 OVER_WEBSOCKET = [driver for driver in DRIVERS if driver.name in CHANNELS]
+OVER_HTTP = [driver for driver in DRIVERS if driver.name != "wyoming"]
 every_protocol = pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 
 
@@ -161,7 +162,7 @@ def test_one_more_than_the_machine_holds_is_told_busy(start_server: StartServer)
             assert caught.value.args[1] == CODES["server_busy"].close_code
             assert (await say(first, spoken([1])))[1] == "1"
 
-    for driver in OVER_WEBSOCKET:
+    for driver in DRIVERS:
         asyncio.run(converse(driver))
 
 
@@ -210,7 +211,7 @@ def test_a_server_without_an_engine_says_so(tmp_path: Path) -> None:
             web = make_server(gateway.app(), settings.limits, gateway.drain)
             serving = asyncio.create_task(web.serve([listener]))
             server = Server([], {}, tmp_path / "none", port=listener.getsockname()[1])
-            for driver in OVER_WEBSOCKET:
+            for driver in OVER_HTTP:
                 with pytest.raises(Refused) as caught:
                     async with speaking(driver, server):
                         pass

@@ -1,0 +1,57 @@
+"""Errors over HTTP: one shape, OpenAI's, whoever refuses and whatever was asked for."""
+
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from lanscribe.errors import LanscribeError, ProtocolError
+
+_RETRY_AFTER_S = 5
+_STATUS = {
+    "unauthorized": 401,
+    "not_allowed": 403,
+    "not_found": 404,
+    "model_not_found": 404,
+    "method_not_allowed": 405,
+    "idle_timeout": 408,
+    "upload_too_large": 413,
+    "session_too_long": 413,
+    "processing_error": 500,
+    "internal": 500,
+    "engine_unavailable": 503,
+    "server_busy": 503,
+    "server_stopping": 503,
+    "storage_full": 507,
+}
+"""The HTTP status of an error; 400 for those that are not here."""
+
+
+class FieldError(ProtocolError):
+    """A field of the form has a wrong value, or is missing."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__("invalid_request", f"{name}: {message}")
+        self.field = name
+
+
+def error_response(error: LanscribeError, status: int = 0) -> Response:
+    """The answer to a request that failed; status: another one than that of the error's code."""
+    status = status or _STATUS.get(error.code, 400)
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        headers["Retry-After"] = str(_RETRY_AFTER_S)
+    return JSONResponse(error_content(error), status, headers)
+
+
+def error_content(error: LanscribeError) -> dict[str, Any]:
+    """An error in OpenAI's shape."""
+    is_ours = _STATUS.get(error.code, 400) >= 500
+    details = {
+        "message": error.public_message,
+        "type": "server_error" if is_ours else "invalid_request_error",
+        "param": error.field if isinstance(error, FieldError) else None,
+        "code": error.code,
+    }
+    return {"error": details}
