@@ -50,6 +50,7 @@ help() {
 main() {
   local argument fault
   local -a command=(-m lanscribe serve)
+  trap 'exit 130' INT # until the server takes over
   for argument in "$@"; do
     case $argument in -h | --help) help && exit 0 ;; esac
   done

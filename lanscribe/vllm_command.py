@@ -57,7 +57,9 @@ def command(vllm: VllmSettings) -> list[str]:
     """vLLM with the profile and the model. Raises ConfigError or EngineUnavailable."""
     python = PROJECT_DIR / vllm.python
     if not python.exists():
-        raise EngineUnavailable(f"{python} is not there; bash setup.sh installs vLLM")
+        raise EngineUnavailable(
+            f"{python} is not there; bash setup.sh installs vLLM for a card that can run it"
+        )
     model = ["--config", str(profile_path(vllm)), "--model", str(model_dir(vllm))]
     return [str(python), *SERVER, *model]
 

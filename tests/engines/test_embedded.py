@@ -51,7 +51,9 @@ def test_nobody_is_told_of_this_machine(tmp_path: Path) -> None:
 
 
 def test_without_a_model_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match=r"is not in .*; run: bash setup\.sh"):
+    with pytest.raises(
+        EngineUnavailable, match=r"is not in .*; run: bash setup\.sh --model base-en"
+    ):
         EmbeddedEngine.load(EngineSettings(), tmp_path)
 
 
