@@ -12,6 +12,11 @@ kept and sent once it is back. Ctrl-C waits for the last words; a second one qui
 0 done, 1 failed, 2 wrong usage, 130 quit.
 """
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import asyncio
 import json
@@ -20,10 +25,9 @@ import os
 import queue
 import random
 import re
-import signal
 import sys
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import timedelta
 from html import escape
@@ -70,6 +74,22 @@ class Trouble(Exception):
 def plain(text: str) -> str:
     """`text` without what could steer a terminal; newlines and the joiners of scripts stay."""
     return "".join(c for c in text if c in "\n\u200c\u200d" or category(c) not in "Cc Cf Cs")
+
+
+def on_end(act: Callable[[], object]) -> None:
+    """Have Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning."""
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
+    def hang_up(*_: object) -> None:
+        for number in terminals:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        act()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: act())
+    closed = getattr(signal, "SIGHUP", None)  # not on Windows
+    if closed and signal.getsignal(closed) != signal.SIG_IGN:
+        signal.signal(closed, hang_up)
 
 
 # <<< The terminal.
@@ -653,7 +673,11 @@ class Screen:
         self._is_joint = is_live and (kind != "txt" or sys.stdout.isatty())
         self._lines, self._status = Lines(), Text()
         self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
-        if is_live:
+        self._is_live = is_live
+
+    def start(self) -> None:
+        """Show the live line."""
+        if self._is_live:
             self._live.start()
 
     def write(self, text: str, start_s: float | None, end_s: float) -> None:
@@ -904,8 +928,8 @@ async def listen(options: argparse.Namespace, screen: Screen) -> int:
             os._exit(130)
         stop.set()
 
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: loop.call_soon_threadsafe(interrupt))
+    on_end(lambda: loop.call_soon_threadsafe(interrupt))
+    screen.start()
     try:
         async with asyncio.TaskGroup() as tasks:
             recorder = tasks.create_task(record(mic, talk, stop))
@@ -936,7 +960,11 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--url", default=os.environ.get("LANSCRIBE_URL", DEFAULT_URL), help="default: %(default)s")
     add("--model", help="default: the first that the server names")
-    add("--api-key", default=os.environ.get("LANSCRIBE_API_KEY"), help="or LANSCRIBE_API_KEY")
+    add(
+        "--api-key",
+        default=os.environ.get("LANSCRIBE_API_KEY"),
+        help="the key, or LANSCRIBE_API_KEY",
+    )
     add("--device", help="index or part of the name; default: the system's default")
     add("--list-devices", action="store_true", help="show the microphones")
     formats = "txt as you speak (the default), or at the end json, srt or vtt, with times"
