@@ -28,13 +28,13 @@ import re
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from html import escape
 from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 from unicodedata import category
 from unicodedata import east_asian_width as wide
 from unicodedata import name as letter_name
@@ -654,6 +654,19 @@ class CaptionFile:
             raise OutputTrouble(line) from error
 
 
+def put(file: TextIO, text: str, *, anew: bool = False) -> None:
+    """Write at once, `anew` instead of what is in it. Raises OutputTrouble, once for a file."""
+    try:
+        if anew and file.seekable():
+            file.truncate(0)
+        file.write(text)
+        file.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+        what = "the transcript" if file is sys.stdout else f"--save {file.name}"
+        raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
+
+
 class Screen:
     """The transcript on stdout and in files; level, time and lag on stderr.
 
@@ -695,12 +708,11 @@ class Screen:
 
     def _put(self, text: str, *, to_stdout: bool) -> None:
         try:
-            for file in filter(None, (self._file, sys.stdout if to_stdout else None)):
-                file.write(text)
-                file.flush()
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise OutputTrouble(f"cannot write the transcript: {error.strerror}") from error
+            if to_stdout:
+                put(sys.stdout, text)
+        finally:
+            if self._file:
+                put(self._file, text)
 
     def tell(self, line: str) -> None:
         """A remark, on stderr."""
@@ -719,21 +731,18 @@ class Screen:
         )
 
     def close(self) -> None:
-        """Leave the terminal as it was, the transcript on it and ended by a newline."""
+        """Leave the terminal as it was, all of the transcript on it. Raises OutputTrouble."""
         self._live.stop()
+        end = "\n" if self._lines.line else ""
         if self._kind == "txt":
-            end = "\n" if self._lines.line else ""
             on_stdout, in_file = self._lines.line + end if self._is_joint else end, end
         else:
             on_stdout = in_file = document(self._words, self._kind, self._recorded_s)
+        with ExitStack() as afterwards:
             if self._file:
-                self._file.truncate(0)
-        with suppress(OSError):
-            sys.stdout.write(on_stdout)
-            sys.stdout.flush()
-            if self._file:
-                self._file.write(in_file)
-                self._file.close()
+                afterwards.enter_context(self._file)
+                afterwards.callback(put, self._file, in_file, anew=self._kind != "txt")
+            put(sys.stdout, on_stdout)
 
     def _picture(self) -> Group:
         tail = [Text(self._lines.line)] if self._is_joint and self._lines.line else []
@@ -924,7 +933,8 @@ async def listen(options: argparse.Namespace, screen: Screen) -> int:
 
     def interrupt() -> None:
         if stop.is_set() or talk.state == "connecting":
-            screen.close()
+            with suppress(OutputTrouble):
+                screen.close()
             os._exit(130)
         stop.set()
 
@@ -948,7 +958,7 @@ def list_devices() -> int:
     for device in inputs:
         mark = "*" if device["index"] == sd.default.device[0] else " "
         rate_hz, name = device["default_samplerate"], plain(device["name"])
-        sys.stdout.write(f"{mark} {device['index']:2} {name} ({rate_hz:g} Hz)\n")
+        put(sys.stdout, f"{mark} {device['index']:2} {name} ({rate_hz:g} Hz)\n")
     if not inputs:
         raise Trouble("no microphone: plug one in, or allow this terminal to use it")
     return 0
