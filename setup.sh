@@ -135,7 +135,7 @@ require_space() {
 take_turn() {
   local lock="$PROJECT/.cache/setup.lock"
   { mkdir -p "$PROJECT/.cache" && (: >>"$lock"); } 2>/dev/null ||
-    die "cannot write into $PROJECT" "it, or .cache in it, belongs to somebody else" \
+    die "cannot write into $PROJECT" "it, or .cache in it, belongs to somebody else or is read-only" \
       "make it yours, or clone lanscribe into a folder of yours"
   exec 9>>"$lock"
   "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null ||
@@ -177,7 +177,7 @@ install_packages() {
   say "installing requirements/$PINS.txt (about 130 MB, unless pip has them already)"
   in_venv -m pip install "${quiet[@]}" --disable-pip-version-check --no-input \
     --require-hashes --only-binary :all: -r "$PROJECT/requirements/$PINS.txt" >&2 ||
-    die "cannot install the packages" "pip says it above: most often no network, or no space" \
+    die "cannot install the packages" "pip says it above: most often no network, or no space here or in ${TMPDIR:-/tmp}" \
       "mend that, then: bash setup.sh (what was fetched is not fetched again)"
 }
 

@@ -93,6 +93,14 @@ def test_a_python_that_does_not_run_is_told(tmp_path: Path) -> None:
     assert (done.returncode, "why:  no such interpreter" in done.stderr) == (1, True)
 
 
+def test_a_python_that_is_gone_is_told(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "a b")
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".venv/bin/python").symlink_to(tmp_path / "gone")
+    done = run_script(project / "serve.sh", *FAKE, cwd=tmp_path)
+    assert (done.returncode, "was made with is gone" in done.stderr) == (1, True)
+
+
 def test_help_shows_the_servers_own_flags(project: Path, tmp_path: Path) -> None:
     done = run_script(project / "serve.sh", "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
