@@ -158,7 +158,7 @@ def test_nohup_outlives_its_terminal(project: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_it_is_loaded_leaves_no_traceback(project: Path) -> None:
-    command = [project / ".venv/bin/python", "-P", "-m", "lanscribe", "serve", *FAKE]
+    command = [str(project / ".venv/bin/python"), "-P", "-m", "lanscribe", "serve", *FAKE]
     environ = {**os.environ, "PYTHONPATH": str(project), "PYTHONPROFILEIMPORTTIME": "1"}
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
