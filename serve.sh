@@ -35,6 +35,10 @@ TEXT
 in_venv() { PYTHONPATH="$PROJECT" "$PYTHON" -P "$@"; }
 
 setup_fault() {
+  if [[ -L $PYTHON && ! -x $PYTHON ]]; then
+    printf 'the Python that .venv was made with is gone, or not for this user\n'
+    return
+  fi
   [[ -x $PYTHON ]] || { printf 'there is no .venv here\n' && return; }
   in_venv -m lanscribe.installation quick embedded 2>&1 || true
 }
@@ -50,6 +54,7 @@ help() {
 main() {
   local argument fault
   local -a command=(-m lanscribe serve)
+  trap 'exit 130' INT # until the server takes over
   for argument in "$@"; do
     case $argument in -h | --help) help && exit 0 ;; esac
   done

@@ -12,6 +12,7 @@ VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # what lanscribe.vllm_setup makes of the NVI
 TASK=set_up
 DOCTOR_FLAG=""
 CHANGED=no
+QUIETLY='import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); import' # Ctrl-C: no traceback
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 warn() { printf 'setup: warning: %s\n' "$*" >&2; }
@@ -134,7 +135,7 @@ require_space() {
 take_turn() {
   local lock="$PROJECT/.cache/setup.lock"
   { mkdir -p "$PROJECT/.cache" && (: >>"$lock"); } 2>/dev/null ||
-    die "cannot write into $PROJECT" "it, or .cache in it, belongs to somebody else" \
+    die "cannot write into $PROJECT" "it, or .cache in it, belongs to somebody else or is read-only" \
       "make it yours, or clone lanscribe into a folder of yours"
   exec 9>>"$lock"
   "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null ||
@@ -161,8 +162,8 @@ build_venv() {
   rm -f "$VENV/lanscribe-setup.json"
   rm -rf "$VENV"
   say "making .venv with $("$PYTHON" --version)"
-  "$PYTHON" -m venv "$VENV" >&2 || die "cannot make a Python environment" \
-    "$PYTHON -m venv failed, with the words above" "mend that, then: bash setup.sh"
+  "$PYTHON" -c "$QUIETLY venv; venv.main()" "$VENV" >&2 || die "cannot make a Python environment" \
+    "$PYTHON cannot make one; it says why above" "mend that, then: bash setup.sh"
   install_packages
   in_venv -m lanscribe.installation write "$PINS"
   CHANGED=yes
@@ -176,7 +177,7 @@ install_packages() {
   say "installing requirements/$PINS.txt (about 130 MB, unless pip has them already)"
   in_venv -m pip install "${quiet[@]}" --disable-pip-version-check --no-input \
     --require-hashes --only-binary :all: -r "$PROJECT/requirements/$PINS.txt" >&2 ||
-    die "cannot install the packages" "pip says it above: most often no network, or no space" \
+    die "cannot install the packages" "pip says it above: most often no network, or no space here or in ${TMPDIR:-/tmp}" \
       "mend that, then: bash setup.sh (what was fetched is not fetched again)"
 }
 
@@ -215,10 +216,8 @@ doctor() { PYTHONPATH="$PROJECT" "$1" -P -m lanscribe.doctor "${@:2}"; }
 # The environment's own Python where it runs, any suitable one otherwise.
 check() {
   local python="$VENV/bin/python"
-  if ! "$python" -c '' 2>/dev/null; then
-    find_python
-    python=$PYTHON
-  fi
+  trap - INT TERM # there is nothing to make good
+  "$python" -c '' 2>/dev/null || { find_python && python=$PYTHON; }
   doctor "$python" ${DOCTOR_FLAG:+"$DOCTOR_FLAG"}
 }
 

@@ -12,6 +12,11 @@ kept and sent once it is back. Ctrl-C waits for the last words; a second one qui
 0 done, 1 failed, 2 wrong usage, 130 quit.
 """
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import asyncio
 import json
@@ -20,17 +25,16 @@ import os
 import queue
 import random
 import re
-import signal
 import sys
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from html import escape
 from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 from unicodedata import category
 from unicodedata import east_asian_width as wide
 from unicodedata import name as letter_name
@@ -80,6 +84,22 @@ def reason(error: Exception) -> str:
         body = error.read(9999) if isinstance(error, HTTPError) else body
         return f": {json.loads(body)['error']['message'][:500]}"
     return ""
+
+
+def on_end(act: Callable[[], object]) -> None:
+    """Have Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning."""
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
+    def hang_up(*_: object) -> None:
+        for number in terminals:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        act()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: act())
+    closed = getattr(signal, "SIGHUP", None)  # not on Windows
+    if closed and signal.getsignal(closed) != signal.SIG_IGN:
+        signal.signal(closed, hang_up)
 
 
 # <<< The terminal.
@@ -645,6 +665,19 @@ class CaptionFile:
             raise OutputTrouble(line) from error
 
 
+def put(file: TextIO, text: str, *, anew: bool = False) -> None:
+    """Write at once, `anew` instead of what is in it. Raises OutputTrouble, once for a file."""
+    try:
+        if anew and file.seekable():
+            file.truncate(0)
+        file.write(text)
+        file.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+        what = "the transcript" if file is sys.stdout else f"--save {file.name}"
+        raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
+
+
 class Screen:
     """The transcript on stdout and in files; level, time and lag on stderr.
 
@@ -664,7 +697,11 @@ class Screen:
         self._is_joint = is_live and (kind != "txt" or sys.stdout.isatty())
         self._lines, self._status = Lines(), Text()
         self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
-        if is_live:
+        self._is_live = is_live
+
+    def start(self) -> None:
+        """Show the live line."""
+        if self._is_live:
             self._live.start()
 
     def write(self, text: str, start_s: float | None, end_s: float) -> None:
@@ -682,12 +719,11 @@ class Screen:
 
     def _put(self, text: str, *, to_stdout: bool) -> None:
         try:
-            for file in filter(None, (self._file, sys.stdout if to_stdout else None)):
-                file.write(text)
-                file.flush()
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise OutputTrouble(f"cannot write the transcript: {error.strerror}") from error
+            if to_stdout:
+                put(sys.stdout, text)
+        finally:
+            if self._file:
+                put(self._file, text)
 
     def tell(self, line: str) -> None:
         """A remark, on stderr."""
@@ -706,21 +742,18 @@ class Screen:
         )
 
     def close(self) -> None:
-        """Leave the terminal as it was, the transcript on it and ended by a newline."""
+        """Leave the terminal as it was, all of the transcript on it. Raises OutputTrouble."""
         self._live.stop()
+        end = "\n" if self._lines.line else ""
         if self._kind == "txt":
-            end = "\n" if self._lines.line else ""
             on_stdout, in_file = self._lines.line + end if self._is_joint else end, end
         else:
             on_stdout = in_file = document(self._words, self._kind, self._recorded_s)
+        with ExitStack() as afterwards:
             if self._file:
-                self._file.truncate(0)
-        with suppress(OSError):
-            sys.stdout.write(on_stdout)
-            sys.stdout.flush()
-            if self._file:
-                self._file.write(in_file)
-                self._file.close()
+                afterwards.enter_context(self._file)
+                afterwards.callback(put, self._file, in_file, anew=self._kind != "txt")
+            put(sys.stdout, on_stdout)
 
     def _picture(self) -> Group:
         tail = [Text(self._lines.line)] if self._is_joint and self._lines.line else []
@@ -911,12 +944,13 @@ async def listen(options: argparse.Namespace, screen: Screen) -> int:
 
     def interrupt() -> None:
         if stop.is_set() or talk.state == "connecting":
-            screen.close()
+            with suppress(OutputTrouble):
+                screen.close()
             os._exit(130)
         stop.set()
 
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: loop.call_soon_threadsafe(interrupt))
+    on_end(lambda: loop.call_soon_threadsafe(interrupt))
+    screen.start()
     try:
         async with asyncio.TaskGroup() as tasks:
             recorder = tasks.create_task(record(mic, talk, stop))
@@ -935,7 +969,7 @@ def list_devices() -> int:
     for device in inputs:
         mark = "*" if device["index"] == sd.default.device[0] else " "
         rate_hz, name = device["default_samplerate"], plain(device["name"])
-        sys.stdout.write(f"{mark} {device['index']:2} {name} ({rate_hz:g} Hz)\n")
+        put(sys.stdout, f"{mark} {device['index']:2} {name} ({rate_hz:g} Hz)\n")
     if not inputs:
         raise Trouble("no microphone: plug one in, or allow this terminal to use it")
     return 0
@@ -947,7 +981,11 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--url", default=os.environ.get("LANSCRIBE_URL", DEFAULT_URL), help="default: %(default)s")
     add("--model", help="default: the first that the server names")
-    add("--api-key", default=os.environ.get("LANSCRIBE_API_KEY"), help="or LANSCRIBE_API_KEY")
+    add(
+        "--api-key",
+        default=os.environ.get("LANSCRIBE_API_KEY"),
+        help="the key, or LANSCRIBE_API_KEY",
+    )
     add("--device", help="index or part of the name; default: the system's default")
     add("--list-devices", action="store_true", help="show the microphones")
     formats = "txt as you speak (the default), or at the end json, srt or vtt, with times"

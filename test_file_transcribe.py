@@ -14,17 +14,21 @@ waits for the last words; a second one quits. Exit status: 0 done, 1 failed, 2 w
 130 interrupted before the first word.
 """
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import asyncio
 import json
 import os
 import random
 import re
-import signal
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -81,6 +85,22 @@ def reason(error: Exception) -> str:
         body = error.read(9999) if isinstance(error, HTTPError) else body
         return f": {json.loads(body)['error']['message'][:500]}"
     return ""
+
+
+def on_end(act: Callable[[], object]) -> None:
+    """Have Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning."""
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
+    def hang_up(*_: object) -> None:
+        for number in terminals:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        act()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: act())
+    closed = getattr(signal, "SIGHUP", None)  # not on Windows
+    if closed and signal.getsignal(closed) != signal.SIG_IGN:
+        signal.signal(closed, hang_up)
 
 
 # <<< The terminal.
@@ -503,6 +523,8 @@ class Recording:
 
     def _open(self) -> Sound:
         try:
+            if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
+                raise Trouble(f"{self.path} is a pipe or a device: save the sound as a file first")
             with self.path.open("rb") as file:
                 if not file.read(1):
                     raise Trouble(f"{self.path} is empty: 0 bytes")
@@ -603,7 +625,11 @@ class Screen:
         self._progress = Progress(BarColumn(), TextColumn("{task.description}"))
         self._bar = self._progress.add_task("connecting", total=duration_s)
         self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
-        if is_live:
+        self._is_live = is_live
+
+    def start(self) -> None:
+        """Show the progress."""
+        if self._is_live:
             self._live.start()
 
     def write(self, text: str) -> None:
@@ -677,8 +703,8 @@ class Transcription:
     async def run(self) -> None:
         """Transcribe the file, or as much as is sent before a signal. Raises Trouble."""
         loop = asyncio.get_running_loop()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: loop.call_soon_threadsafe(self._interrupt))
+        on_end(lambda: loop.call_soon_threadsafe(self._interrupt))
+        self._screen.start()
         try:
             async with self._deadline:
                 while not self._is_done:
@@ -839,10 +865,21 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; exits with 2 when it is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     add = parser.add_argument
-    add("--audio_path", "--audio-path", required=True, type=Path, metavar="FILE")
+    add(
+        "--audio_path",
+        "--audio-path",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="the recording: whatever libsndfile reads",
+    )
     add("--url", default=os.environ.get("LANSCRIBE_URL", DEFAULT_URL), help="default: %(default)s")
     add("--model", help="default: the first that the server names")
-    add("--api-key", default=os.environ.get("LANSCRIBE_API_KEY"), help="or LANSCRIBE_API_KEY")
+    add(
+        "--api-key",
+        default=os.environ.get("LANSCRIBE_API_KEY"),
+        help="the key, or LANSCRIBE_API_KEY",
+    )
     add("--realtime", action="store_true", help="send at the speed of speech")
     add("--reference", type=Path, metavar="FILE", help="what was said; adds the word error rate")
     output = parser.add_mutually_exclusive_group()

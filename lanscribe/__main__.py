@@ -1,5 +1,10 @@
 """The program: parse, load the settings, wire the rooms together, run."""
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import asyncio
 import logging
@@ -88,6 +93,14 @@ def _obey(options: argparse.Namespace, settings: config.Settings) -> int:
     return _serve(settings, context, has_key)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A wrong flag is told in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with 2."""
+        self.exit(2, f"lanscribe: {message}; --help lists the flags\n")
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line says; `rest` is what it says to vLLM, None unless it is direct."""
     parser = _parser()
@@ -99,7 +112,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lanscribe", description="Live speech to text.")
+    parser = _Parser(prog="lanscribe", description="Live speech to text.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="run the server")
@@ -126,8 +139,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_settings_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="read this file only")
+    meanings = {f"{table}.{key}": text for table, key, text in config.documented_keys()}
     for flag, setting in _FLAGS.items():
-        parser.add_argument(f"--{flag.replace('_', '-')}", help=f"overrules {setting}")
+        name, meaning = flag.replace("_", "-"), meanings[setting].replace("%", "%%")
+        parser.add_argument(f"--{name}", help=f"{meaning} [{setting}]")
 
 
 def _settings(options: argparse.Namespace) -> config.Settings:
@@ -223,10 +238,7 @@ async def _run(settings: config.Settings, doors: _Doors, log_file: Path | None) 
         def ready(engine: Engine) -> None:
             gateway.engine_loaded(engine)
             if not server.should_exit:
-                print(
-                    _banner(settings.auth, doors, wyoming_port, engine.describe(), log_file),
-                    flush=True,
-                )
+                _tell(_banner(settings.auth, doors, wyoming_port, engine.describe(), log_file))
                 is_ready.set()
 
         serving = asyncio.create_task(server.serve([doors.plain]))
@@ -300,6 +312,15 @@ def _with_own_name(settings: config.Settings) -> config.Settings:
     hostnames = (*settings.auth.hostnames, socket.gethostname())
     auth = settings.auth.model_copy(update={"hostnames": hostnames})
     return settings.model_copy(update={"auth": auth})
+
+
+def _tell(text: str) -> None:
+    """Print; when nobody reads that, the server is no worse."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        log.warning("cannot print under which addresses it listens: %s", error.strerror)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _banner(

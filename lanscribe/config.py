@@ -370,6 +370,8 @@ def _explain(layer: _Layer, error: Any) -> str:
 
 
 def _suggestion(path: Sequence[str]) -> str:
+    if places := [f"[{table}]" for table, key, _ in documented_keys() if [key] == list(path)]:
+        return f"it belongs below {' or '.join(places)}; docs/configuration.md lists them all"
     known = [f"{table}.{key}" for table, key, _ in documented_keys()]
     close = difflib.get_close_matches(".".join(path), known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""

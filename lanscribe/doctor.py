@@ -17,6 +17,7 @@ lanscribe.machine finds the facts; the judge_* functions here are pure.
 import argparse
 import json
 import platform
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -335,4 +336,5 @@ def _rows(check: Check, width: int) -> list[str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     sys.exit(main())

@@ -109,9 +109,9 @@ def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
 def run_in_venv(
     arguments: Sequence[str], project: Path = PROJECT_DIR, *, lock: str = "embedded"
 ) -> Outcome | None:
-    """Run the Python of the environment for `lock`, or None when there is no environment."""
+    """Run the Python of the environment for `lock`, or None when there is none to be run."""
     python = venv_dir(project, lock) / "bin/python"
-    return run([python, "-P", *arguments], project) if python.exists() else None
+    return run([python, "-P", *arguments], project) if os.access(python, os.X_OK) else None
 
 
 def graphics() -> GraphicsFacts:

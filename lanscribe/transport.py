@@ -345,10 +345,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def stop_on_signals(server: Server) -> None:
-    """Let Ctrl-C and SIGTERM stop `server`; a second one ends it without the drain."""
+    """Let Ctrl-C, SIGTERM and a terminal that closes stop `server`; again ends it without drain.
+
+    Under nohup, which ignores it, the terminal may close.
+    """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, server)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, _stop, server)
 
 
 def _stop(server: Server) -> None:

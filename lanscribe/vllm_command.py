@@ -82,7 +82,9 @@ def start(
     """
     python = PROJECT_DIR / vllm.python
     if not python.exists():
-        raise EngineUnavailable(f"{python} is not there; bash setup.sh installs vLLM")
+        raise EngineUnavailable(
+            f"{python} is not there; bash setup.sh installs vLLM for a card that can run it"
+        )
     verdict = card(vllm)
     profile = profile_path(vllm, verdict)
     model = ["--config", str(profile), "--model", str(model_dir(vllm))]

@@ -2,6 +2,7 @@ import os
 import shutil
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,11 +35,21 @@ def server(project: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     )
     assert process.stdout is not None
     with process.stdout:
-        assert any(line.startswith("  stop") for line in process.stdout), "it did not start"
+        until_ready(process)
         yield process
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(DEADLINE_S)
+
+
+def until_ready(process: subprocess.Popen[str]) -> list[str]:
+    """What it prints when it is ready."""
+    lines: list[str] = []
+    assert process.stdout is not None
+    while not lines or not lines[-1].startswith("  stop"):
+        lines.append(process.stdout.readline())
+        assert lines[-1], "it did not start"
+    return lines
 
 
 def test_without_setup_it_says_what_to_do(tmp_path: Path) -> None:
@@ -82,6 +93,14 @@ def test_a_python_that_does_not_run_is_told(tmp_path: Path) -> None:
     assert (done.returncode, "why:  no such interpreter" in done.stderr) == (1, True)
 
 
+def test_a_python_that_is_gone_is_told(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "a b")
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".venv/bin/python").symlink_to(tmp_path / "gone")
+    done = run_script(project / "serve.sh", *FAKE, cwd=tmp_path)
+    assert (done.returncode, "was made with is gone" in done.stderr) == (1, True)
+
+
 def test_help_shows_the_servers_own_flags(project: Path, tmp_path: Path) -> None:
     done = run_script(project / "serve.sh", "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -116,12 +135,50 @@ def test_a_relative_path_is_fine(project: Path, tmp_path: Path) -> None:
     assert "--log-level" in done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_everything(server: subprocess.Popen[str], number: signal.Signals) -> None:
     os.killpg(server.pid, number)
     assert server.wait(DEADLINE_S) == 0
     with pytest.raises(ProcessLookupError):
         os.killpg(server.pid, 0)
+
+
+def test_nohup_outlives_its_terminal(project: Path, tmp_path: Path) -> None:
+    command = ["nohup", "bash", str(project / "serve.sh"), *FAKE]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        (url,) = (line.split()[1] for line in until_ready(process) if "health" in line)
+        process.send_signal(signal.SIGHUP)
+        with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
+            assert answer.status == 200
+        process.terminate()
+    assert process.returncode == 0
+
+
+def test_ctrl_c_while_it_is_loaded_leaves_no_traceback(project: Path) -> None:
+    command = [str(project / ".venv/bin/python"), "-P", "-m", "lanscribe", "serve", *FAKE]
+    environ = {**os.environ, "PYTHONPATH": str(project), "PYTHONPROFILEIMPORTTIME": "1"}
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("starlette" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+
+
+def test_nobody_has_to_read_what_it_prints(project: Path, tmp_path: Path) -> None:
+    command = ["bash", str(project / "serve.sh"), *FAKE]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert any("cannot print" in line for line in process.stderr)
+        process.terminate()
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 0
 
 
 def test_the_server_takes_the_scripts_process_over(server: subprocess.Popen[str]) -> None:

@@ -105,7 +105,12 @@ def test_a_hopeless_vllm_ends_it_with_the_remedy(tmp_path: Path, environment: En
     [
         ("LANSCRIBE_VLLM_PROFILE", "13gb", 2, "vllm.profile: got '13gb'"),
         ("LANSCRIBE_VLLM_MODEL_DIR", "/no/such", 2, "/no/such is not a folder of the model"),
-        ("LANSCRIBE_VLLM_PYTHON", "/no/such", 1, "bash setup.sh installs vLLM"),
+        (
+            "LANSCRIBE_VLLM_PYTHON",
+            "/no/such",
+            1,
+            "bash setup.sh installs vLLM for a card that can run it",
+        ),
         ("LANSCRIBE_VLLM_URL", "8001", 2, "LANSCRIBE_VLLM_URL: got '8001'"),
     ],
 )

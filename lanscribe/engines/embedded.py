@@ -71,7 +71,7 @@ class EmbeddedEngine(Engine):
     def load(cls, settings: EngineSettings, models_dir: Path = model_store.MODELS_DIR) -> Self:
         """Load, warm up and measure, about 2 s. Raises EngineUnavailable."""
         if fault := model_store.problem(settings.model, models_dir):
-            raise EngineUnavailable(f"{fault}; run: bash setup.sh")
+            raise EngineUnavailable(f"{fault}; run: bash setup.sh --model {settings.model}")
         folder = model_store.model_dir(settings.model, models_dir)
         pool = WorkerPool(settings.threads or usable_cores())
         engine = cls(settings.model, Moonshine(folder), VoiceDetector(folder), pool)

@@ -13,6 +13,7 @@ import hashlib
 import json
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -350,4 +351,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     sys.exit(main())

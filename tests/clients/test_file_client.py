@@ -256,14 +256,26 @@ def test_ctrl_c_ends_the_audio_and_waits_for_the_last_words(
     assert last_line == counted(len(last_line.split()))
 
 
-def test_sigterm_is_as_good(
-    start_client: StartClient, fake_server: Server, numbers_wav: MakeNumbers
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_are_as_good(
+    start_client: StartClient, fake_server: Server, numbers_wav: MakeNumbers, number: signal.Signals
 ) -> None:
     arguments = ("--audio_path", numbers_wav(list(range(1, 1_000))), "--realtime")
     program = start_client(SCRIPT, *arguments, "--url", fake_server.url)
     program.out.wait_for("1 2 3")
-    program.interrupt(signal.SIGTERM)
+    program.interrupt(number)
     assert program.wait() == 0
+
+
+@pytest.mark.parametrize("script", [SCRIPT, "stream_microphone.py"])
+def test_ctrl_c_while_it_is_loaded_leaves_no_traceback(
+    start_client: StartClient, script: str
+) -> None:
+    program = start_client(script, "--help", PYTHONPROFILEIMPORTTIME="1")
+    program.err.wait_for("numpy")
+    program.interrupt()
+    assert program.wait() == -signal.SIGINT
+    assert "Traceback" not in program.err.text
 
 
 @pytest.mark.parametrize("signals", [1, 2])
@@ -295,11 +307,13 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "text.wav").write_text("hello")
     (tmp_path / "a.raw").write_text("hello")
+    os.mkfifo(tmp_path / "pipe.wav")
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16_000)
     for name, line in {
         "nothing.wav": "cannot read {}: No such file or directory",
         "": "cannot read {}: Is a directory",
         "empty.wav": "{} is empty: 0 bytes",
+        "pipe.wav": "{} is a pipe or a device: save the sound as a file first",
         "none.wav": "{} holds no samples",
         "text.wav": "{} is not audio that libsndfile reads: try: ffmpeg -i {}",
         "a.raw": "{} is not audio that libsndfile reads: try: ffmpeg -i {}",

@@ -228,6 +228,22 @@ def test_a_second_ctrl_c_quits_at_once(start_microphone: StartMicrophone) -> Non
     assert program.out.text.splitlines()[-1] == "one"
 
 
+def test_a_terminal_that_closes_costs_no_word(
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    fake_server: Server,
+    numbers_wav: MakeNumbers,
+    tmp_path: Path,
+) -> None:
+    saved = tmp_path / "saved.json"
+    files = ("--format", "json", "--save", saved)
+    program = start_microphone("--url", fake_server.url, *files, in_terminal=True)
+    sound_card.play(numbers_wav(loud(range(1, 20))))
+    program.interrupt(signal.SIGHUP)
+    assert program.wait() == 0
+    assert heard(json.loads(saved.read_text())["text"]) == list(range(1, 20))
+
+
 def test_an_unplugged_microphone_ends_it_with_the_last_words(
     start_microphone: StartMicrophone,
     sound_card: SoundCard,

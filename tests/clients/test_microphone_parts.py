@@ -2,10 +2,11 @@
 
 import asyncio
 import io
+import os
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,30 @@ def test_captions_that_cannot_be_written_are_told(tmp_path: Path) -> None:
 
 
 # The lines.
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("kind", ["txt", "srt"])
+def test_a_full_disk_is_told_and_stdout_has_it_all(
+    capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    screen = client.Screen(Path("/dev/full"), kind, None)
+    with (
+        pytest.raises(client.OutputTrouble, match="cannot write --save /dev/full: "),
+        closing(screen),
+    ):
+        screen.write("Hello.", 0, 1)
+    assert "Hello." in capsys.readouterr().out
+
+
+def test_a_reader_that_is_gone_is_told() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with (
+        os.fdopen(writing, "w") as file,
+        pytest.raises(client.OutputTrouble, match="Broken pipe"),
+    ):
+        client.put(file, "Hello.")
 
 
 @given(st.lists(st.text("ab.!? \n", max_size=30)))

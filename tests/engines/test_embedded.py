@@ -2,7 +2,10 @@
 
 import asyncio
 import gc
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator
@@ -20,6 +23,7 @@ from lanscribe.engines.recognizer import Recognizer
 from lanscribe.engines.vad import VoiceDetector
 from lanscribe.errors import EngineFailed, EngineUnavailable
 from lanscribe.transcript import words_of as timed_words
+from tests.conftest import PROJECT_DIR
 from tests.engines.conftest import BECKETT
 from tests.engines.driving import DEADLINE_S, drain, hear, text_of, words_of
 
@@ -37,8 +41,19 @@ def test_the_settings_overrule_the_measured_capacity() -> None:
     asyncio.run(engine.close())
 
 
+def test_nobody_is_told_of_this_machine(tmp_path: Path) -> None:
+    """ONNX Runtime, left to itself, makes a number for it in HOME and reports to Microsoft."""
+    kept = {name: os.environ[name] for name in os.environ if name[:4] not in {"ORT_", "XDG_"}}
+    command = [sys.executable, "-c", "import lanscribe.engines.embedded"]
+    environ = {**kept, "HOME": str(tmp_path)}
+    subprocess.run(command, cwd=PROJECT_DIR, env=environ, check=True)
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_without_a_model_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match=r"is not in .*; run: bash setup\.sh"):
+    with pytest.raises(
+        EngineUnavailable, match=r"is not in .*; run: bash setup\.sh --model base-en"
+    ):
         EmbeddedEngine.load(EngineSettings(), tmp_path)
 
 
