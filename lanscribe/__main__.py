@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -253,7 +254,8 @@ def _announced(
     host, port = listener.getsockname()[:2]
     is_for_others = settings.auth.mode != "key"  # see wyoming_server.check_peer
     services = discovery.services(port, wyoming_port if is_for_others else None)
-    return discovery.announced(services, discovery.announced_addresses(host), is_ready)
+    find_addresses = partial(discovery.announced_addresses, host)
+    return discovery.announced(services, find_addresses, is_ready)
 
 
 def _stop_to_restart(server: Server) -> asyncio.Event:
