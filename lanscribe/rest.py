@@ -21,7 +21,7 @@ from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, Prot
 from lanscribe.exchange import Exchange, error_response
 from lanscribe.limits import Slots
 from lanscribe.media import opened
-from lanscribe.rest_form import Heard, Wanted
+from lanscribe.rest_form import Heard, Wanted, delta_event
 from lanscribe.tasks import first_of
 
 log = logging.getLogger(__name__)
@@ -141,8 +141,7 @@ class Rest:
                 if token.text:
                     heard.transcript.append(token)
                     if wanted.is_streamed:
-                        delta = {"type": "transcript.text.delta", "delta": token.text}
-                        await exchange.event(delta)
+                        await exchange.event(delta_event(token.text))
 
             async with self._slot(exchange.address), opened(wanted.file) as blocks:
                 if wanted.is_streamed:
