@@ -150,6 +150,7 @@ class Rest:
                 await first_of(hearing, exchange.until_gone(), self._until_too_long())
         log.info("a file of %.1f s was transcribed", heard.audio_s)
         if wanted.is_streamed:
+            await exchange.event(delta_event("", finish_reason="stop"))
             await exchange.event(heard.done(), is_last=True)
         else:
             await exchange.respond(heard.answer(wanted, engine.describe()))

@@ -125,9 +125,12 @@ class Heard:
         return {"type": "duration", "seconds": self.audio_s}
 
 
-def delta_event(text: str) -> dict[str, Any]:
-    """A piece of a stream as OpenAI tells it, and in `choices` as vLLM does for its clients."""
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+def delta_event(text: str, *, finish_reason: str | None = None) -> dict[str, Any]:
+    """A piece of a stream as OpenAI tells it, and in `choices` as vLLM does for its clients.
+
+    finish_reason: not None in the last one, which has no text.
+    """
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
     return {"type": "transcript.text.delta", "delta": text, "choices": [choice]}
 
 

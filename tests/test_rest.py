@@ -117,14 +117,15 @@ def test_a_stream_brings_every_word_as_it_is_heard(fake: OpenAI) -> None:
 
 
 def test_a_stream_is_read_by_vllms_clients_too(fake_server: Server) -> None:
-    """As `vllm bench serve --backend openai-audio` and guidellm ask, and what they read."""
+    """What its example client, `vllm bench serve --backend openai-audio` and guidellm read."""
     form = {"stream": "True", "stream_include_usage": "True", "max_completion_tokens": "100"}
     file = ("n.wav", by_libsndfile(spoken([1, 2, 3]), "WAV"))
     url = f"{fake_server.http_url}/v1/audio/transcriptions"
     answer = httpx.post(url, data=form, files={"file": file}, timeout=DEADLINE_S)
     events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n")[:-1]]
-    told = [event["choices"][0]["delta"]["content"] for event in events if "choices" in event]
-    assert "".join(told) == "1 2 3"
+    *told, last = [event["choices"][0] for event in events[:-1]]
+    assert "".join(one["delta"]["content"] for one in told) == "1 2 3"
+    assert last == {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
     assert events[-1]["usage"]["completion_tokens"] == 3
 
 
