@@ -225,7 +225,7 @@ async def _run(settings: config.Settings, doors: _Doors, log_file: Path | None) 
             gateway.engine_loaded(engine)
             if not server.should_exit:
                 print(
-                    _banner(settings.auth, doors, wyoming_port, engine.describe(), log_file),
+                    _banner(settings, doors, wyoming_port, engine.describe(), log_file),
                     flush=True,
                 )
                 is_ready.set()
@@ -305,7 +305,7 @@ def _with_own_name(settings: config.Settings) -> config.Settings:
 
 
 def _banner(
-    auth: config.AuthSettings,
+    settings: config.Settings,
     doors: _Doors,
     wyoming_port: int | None,
     engine: EngineInfo,
@@ -317,7 +317,9 @@ def _banner(
     urls = [("ws", name, port) for name in hosts]
     if doors.secure:
         urls += [("wss", name, doors.secure.socket.getsockname()[1]) for name in hosts]
-    wyoming = [f"  wyoming    tcp://{network.url_host(hosts[0])}:{wyoming_port}"]
+    wyoming = f"tcp://{network.url_host(hosts[0])}:{wyoming_port}"
+    if wyoming_port is None:
+        wyoming = "none: its port is taken, as said above"
     return "\n".join(
         [
             f"lanscribe {__version__} is ready.",
@@ -325,9 +327,9 @@ def _banner(
                 f"  clients    {scheme}://{network.url_host(name)}:{number}/v1/realtime"
                 for scheme, name, number in urls
             ),
-            *(wyoming if wyoming_port else []),
+            *([f"  wyoming    {wyoming}"] if settings.wyoming.enabled else []),
             f"  health     http://{network.url_host(local)}:{port}/health",
-            f"  access     {_access(auth, doors.has_key)}",
+            f"  access     {_access(settings.auth, doors.has_key)}",
             f"  engine     {engine.name}, model {engine.model}"
             f" ({', '.join(engine.languages)}), {engine.capacity} sessions at once",
             f"  log        {log_file or 'none'}",
