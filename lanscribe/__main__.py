@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -238,7 +239,7 @@ async def _run(settings: config.Settings, doors: _Doors, log_file: Path | None) 
         def ready(engine: Engine) -> None:
             gateway.engine_loaded(engine)
             if not server.should_exit:
-                _tell(_banner(settings.auth, doors, wyoming_port, engine.describe(), log_file))
+                _tell(_banner(settings, doors, wyoming_port, engine.describe(), log_file))
                 is_ready.set()
 
         serving = asyncio.create_task(server.serve([doors.plain]))
@@ -265,7 +266,8 @@ def _announced(
     host, port = listener.getsockname()[:2]
     is_for_others = settings.auth.mode != "key"  # see wyoming_server.check_peer
     services = discovery.services(port, wyoming_port if is_for_others else None)
-    return discovery.announced(services, discovery.announced_addresses(host), is_ready)
+    find_addresses = partial(discovery.announced_addresses, host)
+    return discovery.announced(services, find_addresses, is_ready)
 
 
 def _stop_to_restart(server: Server) -> asyncio.Event:
@@ -324,7 +326,7 @@ def _tell(text: str) -> None:
 
 
 def _banner(
-    auth: config.AuthSettings,
+    settings: config.Settings,
     doors: _Doors,
     wyoming_port: int | None,
     engine: EngineInfo,
@@ -336,7 +338,9 @@ def _banner(
     urls = [("ws", name, port) for name in hosts]
     if doors.secure:
         urls += [("wss", name, doors.secure.socket.getsockname()[1]) for name in hosts]
-    wyoming = [f"  wyoming    tcp://{network.url_host(hosts[0])}:{wyoming_port}"]
+    wyoming = f"tcp://{network.url_host(hosts[0])}:{wyoming_port}"
+    if wyoming_port is None:
+        wyoming = "none: its port is taken, as said above"
     return "\n".join(
         [
             f"lanscribe {__version__} is ready.",
@@ -344,9 +348,9 @@ def _banner(
                 f"  clients    {scheme}://{network.url_host(name)}:{number}/v1/realtime"
                 for scheme, name, number in urls
             ),
-            *(wyoming if wyoming_port else []),
+            *([f"  wyoming    {wyoming}"] if settings.wyoming.enabled else []),
             f"  health     http://{network.url_host(local)}:{port}/health",
-            f"  access     {_access(auth, doors.has_key)}",
+            f"  access     {_access(settings.auth, doors.has_key)}",
             f"  engine     {engine.name}, model {engine.model}"
             f" ({', '.join(engine.languages)}), {engine.capacity} sessions at once",
             f"  log        {log_file or 'none'}",

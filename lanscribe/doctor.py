@@ -174,18 +174,43 @@ def judge_voxtral(
 
 def judge_port(facts: PortFacts) -> Check:
     """Whether the server can listen, or does so already."""
-    if facts.port == 0:
-        return Check("port", "ok", "any free one")
-    if not facts.bind_error:
-        return Check("port", "ok", f"{facts.port} is free")
-    if _is_ours(facts.health):
-        return Check("port", "ok", f"{facts.port}: lanscribe is running there")
     other = f"bash serve.sh --port {facts.port + 1 if facts.port < 65_535 else 8000}"
+    return _judge_port("port", "fail", facts, is_ours=_is_ours(facts.health), other=other)
+
+
+def judge_tls(facts: PortFacts | None) -> Check:
+    """The same for TLS, without which a server that has a certificate does not start."""
+    if facts is None:
+        return Check("tls", "ok", "not set up; there is no certificate in the settings")
+    other = "set another tls.port in config/local.toml"
+    return _judge_port("tls", "fail", facts, is_ours=_is_ours(facts.health), other=other)
+
+
+def judge_wyoming(facts: PortFacts | None) -> Check:
+    """The same for Home Assistant, who alone goes without when the port is taken."""
+    if facts is None:
+        return Check("wyoming", "ok", "off, as the settings wish it")
+    is_ours = any(word in facts.wyoming for word in ('"lanscribe"', '"engine_unavailable"'))
+    other = "set another wyoming.port in config/local.toml"
+    return _judge_port("wyoming", "warn", facts, is_ours=is_ours, other=other)
+
+
+def _judge_port(
+    name: str, fault: Literal["warn", "fail"], facts: PortFacts, *, is_ours: bool, other: str
+) -> Check:
+    """Whether a port is free or the server's own; `fault` when it is not, `other` the way out."""
+    if facts.port == 0:
+        return Check(name, "ok", "any free one")
+    if not facts.bind_error:
+        return Check(name, "ok", f"{facts.port} is free")
+    if is_ours:
+        return Check(name, "ok", f"{facts.port}: lanscribe is running there")
+    why = f"cannot listen on {facts.host}:{facts.port}: {facts.bind_error}"
     if facts.health is not None:
         why = f"{facts.port} is taken by another web server"
-    else:
-        why = f"cannot listen on {facts.host}:{facts.port}: {facts.bind_error}"
-    return Check("port", "fail", why, f"end what runs there, or {other}")
+    if facts.wyoming.startswith("{"):
+        why = f"{facts.port} is taken by another server for Home Assistant"
+    return Check(name, fault, why, f"end what runs there, or {other}")
 
 
 def judge_server(facts: PortFacts) -> Check:
@@ -260,11 +285,31 @@ class Examination:
         """Where the key is that strangers show."""
         return machine.key(self.values, self.project)
 
+    @property
+    def host(self) -> str:
+        """The address that the settings say to listen on."""
+        return self.values.get("LANSCRIBE_SERVER_HOST", "0.0.0.0")
+
     @cached_property
     def port(self) -> PortFacts:
         """Who is on the port that the settings name."""
-        host = self.values.get("LANSCRIBE_SERVER_HOST", "0.0.0.0")
-        return machine.port(host, int(self.values.get("LANSCRIBE_SERVER_PORT", "8000")))
+        return machine.port(self.host, int(self.values.get("LANSCRIBE_SERVER_PORT", "8000")))
+
+    @property
+    def tls(self) -> PortFacts | None:
+        """Who is on the port for TLS; None when there is no certificate."""
+        if not self.values.get("LANSCRIBE_TLS_CERT"):
+            return None
+        number = int(self.values.get("LANSCRIBE_TLS_PORT", "8443"))
+        return machine.port(self.host, number, is_secure=True)
+
+    @property
+    def wyoming(self) -> PortFacts | None:
+        """Who is on the port for Home Assistant; None when that is not to be served."""
+        if self.values.get("LANSCRIBE_WYOMING_ENABLED") == "False":
+            return None
+        number = int(self.values.get("LANSCRIBE_WYOMING_PORT", "10300"))
+        return machine.wyoming_port(self.host, number)
 
 
 CHECKS: dict[str, Callable[[Examination], Check]] = {
@@ -283,6 +328,8 @@ CHECKS: dict[str, Callable[[Examination], Check]] = {
         it.verdict, machine.vllm_packages(it.project), voxtral_files.fault(model_dir(it.project))
     ),
     "port": lambda it: judge_port(it.port),
+    "tls": lambda it: judge_tls(it.tls),
+    "wyoming": lambda it: judge_wyoming(it.wyoming),
     "server": lambda it: judge_server(it.port),
     "access": lambda it: judge_access(it.values.get("LANSCRIBE_AUTH_MODE", "lan"), it.key),
     "network": lambda _: judge_network(network.lan_addresses()),

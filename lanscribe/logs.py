@@ -21,6 +21,8 @@ def set_up(settings: LogSettings) -> Path | None:
     logging.raiseExceptions = False  # a full disk must not turn every line into a traceback
     logging.basicConfig(level=settings.level.upper(), format=_FORMAT)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs URLs, and keys with them
+    # it shows a traceback for every address that is gone, of which discovery tells
+    logging.getLogger("zeroconf").setLevel(logging.ERROR)
     logging.getLogger("uvicorn.error").addFilter(_is_not_a_clients_fault)
     if not settings.file:
         return None

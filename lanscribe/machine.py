@@ -13,6 +13,7 @@ import platform
 import shlex
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -75,14 +76,16 @@ class GraphicsFacts:
 
 @dataclass(frozen=True, slots=True)
 class PortFacts:
-    """What is on the server's port now."""
+    """What is on one of the server's ports now."""
 
     host: str
     port: int
     bind_error: str
     """Why the port cannot be listened on; empty when it can."""
-    health: tuple[int, str] | None
+    health: tuple[int, str] | None = None
     """HTTP status and body of /health there; None when nothing answered in HTTP."""
+    wyoming: str = ""
+    """What answered Wyoming's describe there; empty when nothing did."""
 
 
 def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
@@ -192,11 +195,18 @@ def key(values: Mapping[str, str], project: Path = PROJECT_DIR) -> KeyFacts:
     return KeyFacts(place, is_there=True, is_readable_by_others=keys.others_can_read(path))
 
 
-def port(host: str, number: int) -> PortFacts:
-    """Look who is on the server's port."""
+def port(host: str, number: int, *, is_secure: bool = False) -> PortFacts:
+    """Look who is on the server's port, or with `is_secure` on the one for TLS."""
     bind_error = _bind_error(host, number)
-    health = _health(host, number) if bind_error else None
+    health = _health(host, number, is_secure) if bind_error else None
     return PortFacts(host, number, bind_error, health)
+
+
+def wyoming_port(host: str, number: int) -> PortFacts:
+    """Look who is on the port for Home Assistant."""
+    bind_error = _bind_error(host, number)
+    answer = _wyoming_answer(host, number) if bind_error else ""
+    return PortFacts(host, number, bind_error, wyoming=answer)
 
 
 def cores() -> int:
@@ -234,9 +244,8 @@ def _bind_error(host: str, number: int) -> str:
     return ""
 
 
-def _health(host: str, number: int) -> tuple[int, str] | None:
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    connection = http.client.HTTPConnection(local, number, timeout=HEALTH_TIMEOUT_S)
+def _health(host: str, number: int, is_secure: bool) -> tuple[int, str] | None:
+    connection = _http_connection(_address_here(host), number, is_secure)
     try:
         connection.request("GET", "/health")
         answer = connection.getresponse()
@@ -245,6 +254,31 @@ def _health(host: str, number: int) -> tuple[int, str] | None:
         return None
     finally:
         connection.close()
+
+
+def _http_connection(address: str, number: int, is_secure: bool) -> http.client.HTTPConnection:
+    if not is_secure:
+        return http.client.HTTPConnection(address, number, timeout=HEALTH_TIMEOUT_S)
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # who answers is judged by what it says
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(address, number, timeout=HEALTH_TIMEOUT_S, context=anybody)
+
+
+def _wyoming_answer(host: str, number: int) -> str:
+    """What a Wyoming server says of itself; "" when there is none."""
+    address = (_address_here(host), number)
+    try:
+        with socket.create_connection(address, HEALTH_TIMEOUT_S) as peer:
+            peer.sendall(b'{"type": "describe"}\n')
+            return peer.recv(HEALTH_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _address_here(host: str) -> str:
+    """Where this machine itself reaches a server that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def parse_environment(lines: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from lanscribe.exchange import Exchange
 from lanscribe.http_errors import error_response
 from lanscribe.limits import Slots
 from lanscribe.media import opened
-from lanscribe.rest_form import Heard, Wanted
+from lanscribe.rest_form import Heard, Wanted, delta_event
 from lanscribe.tasks import first_of
 
 log = logging.getLogger(__name__)
@@ -155,8 +155,7 @@ class Rest:
                 if token.text:
                     heard.transcript.append(token)
                     if wanted.is_streamed:
-                        delta = {"type": "transcript.text.delta", "delta": token.text}
-                        await exchange.event(delta)
+                        await exchange.event(delta_event(token.text))
 
             async with self._slot(exchange.address), opened(wanted.file) as blocks:
                 if wanted.is_streamed:
@@ -165,6 +164,7 @@ class Rest:
                 await first_of(hearing, exchange.until_gone())
         log.info("a file of %.1f s was transcribed", heard.audio_s)
         if wanted.is_streamed:
+            await exchange.event(delta_event("", finish_reason="stop"))
             await exchange.event(heard.done(), is_last=True)
         else:
             await exchange.respond(heard.answer(wanted, engine.describe()))

@@ -104,7 +104,7 @@ class Heard:
         return JSONResponse(head | details | {"usage": self._usage})
 
     def done(self) -> dict[str, Any]:
-        """The last event of a stream."""
+        """The last event of a stream; the tokens by OpenAI's names, and by vLLM's."""
         input_tokens = math.ceil(self.audio_s / _PROMPT_TOKEN_S)
         output_tokens = self.transcript.token_count
         return {
@@ -115,12 +115,23 @@ class Heard:
                 "input_tokens": input_tokens,
                 "output_tokens": output_tokens,
                 "total_tokens": input_tokens + output_tokens,
+                "prompt_tokens": input_tokens,
+                "completion_tokens": output_tokens,
             },
         }
 
     @property
     def _usage(self) -> dict[str, Any]:
         return {"type": "duration", "seconds": self.audio_s}
+
+
+def delta_event(text: str, *, finish_reason: str | None = None) -> dict[str, Any]:
+    """A piece of a stream as OpenAI tells it, and in `choices` as vLLM does for its clients.
+
+    finish_reason: not None in the last one, which has no text.
+    """
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
+    return {"type": "transcript.text.delta", "delta": text, "choices": [choice]}
 
 
 def _text(form: FormData, name: str, default: str) -> str:

@@ -10,7 +10,13 @@ from zeroconf import IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from lanscribe import network
-from lanscribe.discovery import Service, announced, announced_addresses, services
+from lanscribe.discovery import (
+    Service,
+    announced,
+    announced_addresses,
+    are_the_same,
+    services,
+)
 from tests.conftest import StartServer
 from tests.support import DEADLINE_S
 
@@ -80,7 +86,8 @@ def test_a_server_is_found_until_it_stops(start_server: StartServer) -> None:
 
 def test_nothing_is_announced_before_the_server_is_ready(caplog: pytest.LogCaptureFixture) -> None:
     async def end_early() -> None:
-        async with announced([Service("_wyoming._tcp", 1)], [LOOPBACK], asyncio.Event()):
+        nothing = asyncio.Event()
+        async with announced([Service("_wyoming._tcp", 1)], lambda: [LOOPBACK], nothing):
             await asyncio.sleep(0)
 
     asyncio.run(end_early())
@@ -92,27 +99,64 @@ def test_nothing_is_announced_before_the_server_is_ready(caplog: pytest.LogCaptu
 def test_without_a_network_there_is_one_warning(
     caplog: pytest.LogCaptureFixture, addresses: list[str]
 ) -> None:
+    looks = 0
+
     async def announce() -> None:
-        ready, warned = asyncio.Event(), asyncio.Event()
+        ready, looked_often = asyncio.Event(), asyncio.Event()
         ready.set()
 
-        class Watch(logging.Handler):
-            def emit(self, record: logging.LogRecord) -> None:
-                warned.set()
+        def find_addresses() -> list[str]:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                looked_often.set()
+            return addresses
 
-        log = logging.getLogger("lanscribe.discovery")
-        watch = Watch(logging.WARNING)
-        log.addHandler(watch)
-        try:
-            async with announced([Service("_wyoming._tcp", 1)], addresses, ready):
-                await asyncio.wait_for(warned.wait(), DEADLINE_S)
-        finally:
-            log.removeHandler(watch)
+        offered = [Service("_wyoming._tcp", 1)]
+        async with announced(offered, find_addresses, ready, look_every_s=0):
+            await asyncio.wait_for(looked_often.wait(), DEADLINE_S)
 
     asyncio.run(announce())
     gc.collect()  # zeroconf leaves a socket behind when it cannot have another
     (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert record.getMessage().startswith("not announced: ")
+
+
+def test_an_address_that_comes_and_one_that_changes_are_announced() -> None:
+    kind, others = "_lanscribe-test._tcp.local.", "127.0.0.2"
+    addresses: list[str] = []
+
+    async def move() -> None:
+        ready = asyncio.Event()
+        ready.set()
+        offered = [Service("_lanscribe-test._tcp", 8000)]
+        async with (
+            browser(kind) as (seeker, changes),
+            announced(offered, lambda: list(addresses), ready, look_every_s=0.01),
+        ):
+            addresses.append(LOOPBACK)
+            info = await found(kind, 8000, seeker, changes)
+            assert info.parsed_addresses(IPVersion.V4Only) == [LOOPBACK]
+            addresses[:] = [others]
+            await removed(info.name, changes)
+            info = await found(kind, 8000, seeker, changes)
+            assert info.parsed_addresses(IPVersion.V4Only) == [others]
+
+    asyncio.run(move())
+
+
+@pytest.mark.parametrize(
+    ("found", "is_same"),
+    [
+        (["192.168.1.7", "10.0.0.2"], True),
+        (["10.0.0.2", "192.168.1.7"], True),
+        (["192.168.1.7"], False),
+        (["192.168.1.8", "10.0.0.2"], False),
+        ([], False),
+    ],
+)
+def test_what_counts_as_a_change(found: list[str], is_same: bool) -> None:
+    assert are_the_same(["192.168.1.7", "10.0.0.2"], found) is is_same
 
 
 def test_what_is_announced() -> None:

@@ -21,7 +21,9 @@ from lanscribe.doctor import (
     judge_python,
     judge_server,
     judge_settings,
+    judge_tls,
     judge_voxtral,
+    judge_wyoming,
     table,
 )
 from lanscribe.gpu_verdict import Verdict
@@ -251,6 +253,55 @@ def test_port_taken_by_something_else() -> None:
     check = judge_port(taken(None, 65_535))
     assert check.result == "cannot listen on 0.0.0.0:65535: Address already in use"
     assert check.remedy.endswith("--port 8000")
+
+
+def test_the_port_for_tls() -> None:
+    assert judge_tls(None).result.startswith("not set up")
+    assert judge_tls(PortFacts("0.0.0.0", 8443, "")) == Check("tls", "ok", "8443 is free")
+    assert judge_tls(taken(READY, 8443)).result == "8443: lanscribe is running there"
+    check = judge_tls(taken(None, 8443))
+    assert (check.status, "tls.port in config/local.toml" in check.remedy) == ("fail", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        ('{"type": "info"}\n{"asr": [{"name": "lanscribe"}]}', None),
+        ('{"type": "error"}\n{"code": "engine_unavailable"}', None),
+        ('{"type": "info"}\n{"asr": [{"name": "faster-whisper"}]}', "another server for Home"),
+        ("", "cannot listen on 0.0.0.0:10300: Address already in use"),
+    ],
+)
+def test_the_port_for_home_assistant(answer: str, result: str | None) -> None:
+    check = judge_wyoming(PortFacts("0.0.0.0", 10300, "Address already in use", wyoming=answer))
+    if result is None:
+        assert check == Check("wyoming", "ok", "10300: lanscribe is running there")
+    else:
+        assert (check.status, result in check.result) == ("warn", True)
+        assert "wyoming.port in config/local.toml" in check.remedy
+
+
+def test_home_assistants_port_free_or_not_wanted() -> None:
+    assert judge_wyoming(PortFacts("0.0.0.0", 10300, "")).result == "10300 is free"
+    assert judge_wyoming(None).result == "off, as the settings wish it"
+
+
+@pytest.mark.parametrize(
+    ("lines", "tls", "wyoming"),
+    [
+        ("", None, 0),
+        ("LANSCRIBE_TLS_CERT=c.pem\n", 0, 0),
+        ("LANSCRIBE_WYOMING_ENABLED=False\n", None, None),
+    ],
+)
+def test_ports_are_asked_about_when_the_settings_want_them(
+    monkeypatch: pytest.MonkeyPatch, lines: str, tls: int | None, wyoming: int | None
+) -> None:
+    lines += "LANSCRIBE_TLS_PORT=0\nLANSCRIBE_WYOMING_PORT=0\n"
+    monkeypatch.setattr(machine, "settings", lambda _: Outcome(0, lines))
+    examination = doctor.Examination()
+    asked = [facts and facts.port for facts in (examination.tls, examination.wyoming)]
+    assert asked == [tls, wyoming]
 
 
 def test_network() -> None:

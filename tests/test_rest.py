@@ -116,6 +116,19 @@ def test_a_stream_brings_every_word_as_it_is_heard(fake: OpenAI) -> None:
     assert (done.usage.input_tokens, done.usage.output_tokens) == (399, 399)
 
 
+def test_a_stream_is_read_by_vllms_clients_too(fake_server: Server) -> None:
+    """What its example client, `vllm bench serve --backend openai-audio` and guidellm read."""
+    form = {"stream": "True", "stream_include_usage": "True", "max_completion_tokens": "100"}
+    file = ("n.wav", by_libsndfile(spoken([1, 2, 3]), "WAV"))
+    url = f"{fake_server.http_url}/v1/audio/transcriptions"
+    answer = httpx.post(url, data=form, files={"file": file}, timeout=DEADLINE_S)
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n")[:-1]]
+    *told, last = [event["choices"][0] for event in events[:-1]]
+    assert "".join(one["delta"]["content"] for one in told) == "1 2 3"
+    assert last == {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}
+    assert events[-1]["usage"]["completion_tokens"] == 3
+
+
 def test_openais_asynchronous_client(fake_server: Server) -> None:
     async def converse() -> None:
         url = f"{fake_server.http_url}/v1"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lanscribe import doctor, machine
 from lanscribe.config import PROJECT_DIR, TlsSettings
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
@@ -75,6 +76,18 @@ def test_both_ports_serve_the_same_and_both_end(
     asyncio.run(converse())
     assert server.stop() == 0
     assert "Traceback" not in server.log
+
+
+def test_the_doctor_knows_the_server_on_all_its_ports(
+    start_server: StartServer, certificate: tuple[Path, Path]
+) -> None:
+    server = start_server("fake", *flags(certificate))
+    facts = machine.port(server.host, secure_port(server), is_secure=True)
+    assert doctor.judge_tls(facts).result.endswith("lanscribe is running there")
+    facts = machine.wyoming_port(server.host, server.wyoming_port)
+    assert doctor.judge_wyoming(facts).result.endswith("lanscribe is running there")
+    facts = machine.wyoming_port(server.host, server.port)
+    assert doctor.judge_wyoming(facts).status == "warn"
 
 
 def test_who_does_not_speak_tls_harms_nobody(

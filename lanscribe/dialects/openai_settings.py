@@ -22,6 +22,9 @@ _G711_RATE_HZ = 8_000
 _FRAME_MS = 50
 _MAX_MS = 10_000
 _TURN_TYPES = ("server_vad", "semantic_vad")
+_TURN_MODELS = ("whisper-1", "gpt-4o-", "gpt-transcribe")
+"""How those models of OpenAI's begin for which its server detects turns unless told otherwise.
+Pipecat, among others, leaves it at that; clients that commit by themselves say null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,14 @@ class AudioFormat:
 
 @dataclass(frozen=True, slots=True)
 class OpenAiSettings:
-    """The settings of a session that change anything here; turns is None for manual commits."""
+    """The settings of a session that change anything here.
+
+    turns: None for manual commits. are_turns_said: whether the client has spoken of them.
+    """
 
     audio: AudioFormat = AudioFormat()
     turns: TurnSettings | None = None
+    are_turns_said: bool = False
 
 
 _TYPES: Mapping[str, str] = {
@@ -66,8 +73,18 @@ def updated(settings: OpenAiSettings, session: Fields) -> OpenAiSettings:
     for fields in (session, audio_input):
         if "turn_detection" in fields:
             wanted = None if fields["turn_detection"] is None else inner(fields, "turn_detection")
-            settings = replace(settings, turns=_turns(settings.turns, wanted))
+            settings = replace(settings, turns=_turns(settings.turns, wanted), are_turns_said=True)
+    model = _model(audio_input.get("transcription") or session.get("input_audio_transcription"))
+    if model and not settings.are_turns_said:
+        turns = TurnSettings() if model.startswith(_TURN_MODELS) else None
+        settings = replace(settings, turns=turns)
     return settings
+
+
+def _model(transcription: object) -> str:
+    """The model that a client names; "" when it names none."""
+    model = transcription.get("model") if isinstance(transcription, dict) else None
+    return model if isinstance(model, str) else ""
 
 
 def format_fields(audio: AudioFormat) -> dict[str, Any]:

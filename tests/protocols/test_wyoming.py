@@ -240,6 +240,7 @@ def test_a_port_that_is_taken_is_one_warning(start_server: StartServer) -> None:
         port = taken.getsockname()[1]
         server = start_server("fake", LANSCRIBE_WYOMING_PORT=str(port))
         assert server.wyoming_port == 0
+        assert any("wyoming    none: its port is taken" in line for line in server.banner)
         (line,) = [line for line in server.log.splitlines() if "WARNING" in line]
         assert f"port {port} of 127.0.0.1: Address already in use" in line
         assert "wyoming.port in config/local.toml" in line
