@@ -71,7 +71,7 @@ class RolloverSettings(_Table):
     idle_s: float = Field(default=10.0, ge=3, le=86_400)
     """How long it has to be silent, by the level, before the engine is let go."""
     pre_roll_s: float = Field(default=1.0, ge=0.2, le=10)
-    """Audio from before the next sound that the engine hears with it."""
+    """Audio from before the next sound that the engine hears with it, at most half of idle_s."""
     rut_s: float = Field(default=16.0, ge=2, le=3600)
     """Speech without a single word after which the engine session is given up."""
     stall_s: float = Field(default=60.0, ge=0.1, le=3600)

@@ -71,11 +71,13 @@ class Cut:
 def within(settings: RolloverSettings, max_session_s: float | None) -> RolloverSettings:
     """The settings, with lengths that an engine with such a limit can keep."""
     limit_s = min(settings.limit_s, 0.9 * (max_session_s or settings.limit_s))
+    idle_s = min(settings.idle_s, limit_s / 2)  # or it would never be long enough
     update = {
         "limit_s": limit_s,
         "target_s": min(settings.target_s, 0.8 * limit_s),
         "overlap_s": min(settings.overlap_s, limit_s / 6),  # each one has to get further
-        "idle_s": min(settings.idle_s, limit_s / 2),  # or it would never be long enough
+        "idle_s": idle_s,
+        "pre_roll_s": min(settings.pre_roll_s, idle_s / 2),  # or it would reach back to words
     }
     return settings.model_copy(update=update)
 

@@ -70,6 +70,14 @@ class Deaf(FakeSession):
             yield Token("", token.end_s)
 
 
+class Discerning(FakeSession):
+    """Hears words only in frames without noise."""
+
+    def _hear(self, frame: Samples) -> Token:
+        is_word = bool(np.all(frame == frame[0]))
+        return super()._hear(frame if is_word else np.zeros_like(frame))
+
+
 class Away(FakeSession):
     async def start(self) -> None:
         raise EngineUnavailable("restarting")

@@ -17,6 +17,7 @@ from lanscribe.errors import EngineUnavailable
 from tests.flawed import (
     FAST,
     Away,
+    Discerning,
     FlawedEngine,
     after,
     breaks,
@@ -107,14 +108,6 @@ def test_a_word_that_ends_the_audio_is_heard(words: int) -> None:
     assert text_of(run(FlawedEngine(sound), numbers, PATIENT)) == counting(numbers)
 
 
-class Discerning(FakeSession):
-    """Hears words only in frames without noise."""
-
-    def _hear(self, frame: Samples) -> Token:
-        is_word = bool(np.all(frame == frame[0]))
-        return super()._hear(frame if is_word else np.zeros_like(frame))
-
-
 def test_steady_noise_is_silence_and_speech_in_it_is_not() -> None:
     noise = np.random.default_rng(1).normal(0, 0.003, sample_count(90)).astype(np.float32)
     said = spoken(WORDS)  # 20 dB above
@@ -156,6 +149,12 @@ def test_progress_reaches_the_end_when_the_last_session_only_hears_again() -> No
     quick = FAST.model_copy(update={"limit_s": 8})
     tokens = run(FlawedEngine(sound), numbers, quick)
     assert tokens[-1].end_s == pytest.approx(len(numbers) * FRAME_S)
+
+
+def test_no_pre_roll_reaches_back_to_words() -> None:
+    far = PATIENT.model_copy(update={"pre_roll_s": 10.0})
+    numbers = [*WORDS, *silence(4), *WORDS]
+    assert text_of(run(FlawedEngine(sound), numbers, far)) == counting(numbers)
 
 
 def test_an_engine_that_is_away_at_the_next_word_is_waited_for() -> None:
