@@ -234,20 +234,28 @@ class Rollover:
             return Start(cut.at_s, is_clean=True, is_quiet=True)
         if cut.is_in_pause and not cut.is_idle:
             return Start(on_grid(cut.at_s - self._settings.pause_s / 2), is_clean=True)
-        return self.after_failure(said_s, oldest_s)
+        return self._again_from(max(said_s, cut.at_s - self._settings.overlap_s), oldest_s)
 
     def after_failure(self, said_s: float, oldest_s: float) -> Start:
         """Where the successor of a session begins whose last words were said at said_s.
 
-        At the last pause before that, or overlap_s before it; where the session began, if it
-        said nothing; not before oldest_s, the oldest audio there is.
+        Where the session began, if it said nothing and nothing later was said before.
         """
-        if self._start.is_clean and not self._has_spoken and self._start.at_s >= oldest_s:
-            return self._start
-        earliest_s = max(oldest_s, said_s - 2 * self._settings.overlap_s)
-        pause_s = self._loudness.last_pause(earliest_s, said_s, self._settings.pause_s)
+        start = self._start
+        is_all_new = start.is_clean or start.at_s >= said_s
+        if is_all_new and not self._has_spoken and start.at_s >= oldest_s:
+            return start
+        return self._again_from(said_s, oldest_s)
+
+    def _again_from(self, known_s: float, oldest_s: float) -> Start:
+        """At the last pause before known_s, or overlap_s before it.
+
+        Not before oldest_s, the oldest audio there is.
+        """
+        earliest_s = max(oldest_s, known_s - 2 * self._settings.overlap_s)
+        pause_s = self._loudness.last_pause(earliest_s, known_s, self._settings.pause_s)
         if pause_s is None:
-            pause_s = said_s - self._settings.overlap_s
+            pause_s = known_s - self._settings.overlap_s
         return Start(max(oldest_s, on_grid(pause_s)), is_clean=False)
 
     def after_second_rut(self, heard_s: float, oldest_s: float) -> Start:
