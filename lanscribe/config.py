@@ -180,6 +180,8 @@ class LimitSettings(_Table):
     """How far the text of a live session may be behind before its client is told."""
     send_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     """How long a client may leave a message unread before it is disconnected."""
+    vanished_s: float = Field(default=60.0, gt=0, le=3600)
+    """How long TCP may get no answer from a client before its connection is given up, on Linux."""
     close_timeout_s: float = Field(default=2.0, gt=0, le=60)
     """How long a closing connection is waited for."""
     session_s: float = Field(default=0.0, ge=0, le=31_536_000)
