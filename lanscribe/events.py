@@ -12,6 +12,8 @@ from lanscribe.turns import TurnSettings
 
 Message = str | bytes
 """One WebSocket message: str for a text frame, bytes for a binary one."""
+MAX_LISTED_WORDS = 10_000
+"""So many with their times, an hour's, are about 600 KB; many clients take 1 MiB in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,11 @@ class Done:
     """How many tokens with text the engine emitted."""
     words: tuple[SpokenWord, ...] = ()
     of: Utterance = Utterance()
+
+    @property
+    def listed_words(self) -> tuple[SpokenWord, ...]:
+        """The words, for one message; none where that would be too large for many clients."""
+        return self.words if len(self.words) <= MAX_LISTED_WORDS else ()
 
 
 @dataclass(frozen=True, slots=True)
