@@ -436,7 +436,7 @@ def cue(number: int, segment: Words, next_s: float, kind: str) -> str:
     clocks = [f"{t // 3_600_000:02}:{t // 60_000 % 60:02}:{t % 60_000 / 1000:06.3f}" for t in times]
     arrow, text = " --> ".join(clocks), in_lines(segment)[1]
     if kind == "srt":
-        return f"{number}\n{arrow.replace('.', ',')}\n{text.replace('-->', '->')}\n\n"
+        return f"{number}\n{arrow.replace('.', ',')}\n{re.sub('--+>', '->', text)}\n\n"
     return f"{arrow}\n{escape(text, quote=False)}\n\n"
 
 
