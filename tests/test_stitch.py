@@ -93,7 +93,9 @@ def test_a_seam_without_words_waits_for_them_however_long() -> None:
 
 
 def test_a_script_without_spaces_has_seams_too() -> None:
-    said = [Word(letter, 0.4 * at, 0.4 * at + 0.4) for at, letter in enumerate("\u4eca\u65e5\u306f")]
+    said = [
+        Word(letter, 0.4 * at, 0.4 * at + 0.4) for at, letter in enumerate("\u4eca\u65e5\u306f")
+    ]
     seam = Seam(said, needs_space=True)
     assert seam.add(Token("\u306f", 1.2)) == []
     assert seam.add(Token("\u6674", 1.6, 1.2)) == []
