@@ -50,6 +50,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
 CONNECT_S, SILENCE_S = 10.0, 15.0  # for the greeting; for a message, and then for a pong
+MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
 LAST_WORDS_S = 10.0  # after Ctrl-C, and again whenever the server has listened further
 GONE_S = 5.0  # without a block from the sound card
 MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
@@ -786,6 +787,7 @@ class Talk:
                 proxy=None,
                 ping_timeout=None,
                 close_timeout=1,
+                max_size=MESSAGE_BYTES,
             )
         except CONNECT_ERRORS as error:
             raise self._session.broken(error, url) from error

@@ -55,6 +55,7 @@ DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
 CONNECT_S = 10.0
 LAST_WORDS_S = 10.0  # after Ctrl-C
+MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
 LOADING_S = 300.0  # for a server that was restarted
 SILENCE_S = 30.0  # without a message; then a ping has as long
 MAX_SILENCES = 10  # in a row, each with its ping answered
@@ -733,6 +734,7 @@ class Transcription:
                 proxy=None,
                 ping_timeout=None,
                 close_timeout=1,
+                max_size=MESSAGE_BYTES,
             )
         except CONNECT_ERRORS as error:
             raise self._session.broken(error, url) from error

@@ -217,7 +217,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What an engine that failed leaves: its text so far, and the seconds without text."""
+    """What an engine that failed leaves: its text so far, and the seconds whose words may lack."""
 
     text: str
     start_s: float

@@ -22,8 +22,8 @@ TIE_S = 0.15
 PAST_SEAM_S = 1.0
 """A successor is past the seam when a word of it ends this much later than what was said."""
 ALL_WRITTEN_S = 20.0
-"""It is so too when it has listened so much further: an engine has written down by then what was
-said before. The embedded one, when it catches up, writes down 16 s at once."""
+"""It is so too when it has listened so much further: an engine has written down what was said so
+long ago. The embedded one, when it catches up, writes down 16 s at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from lanscribe.resume import Outbox
 from tests.conftest import Server, StartServer
 from tests.contract import contract
 from tests.cutting import Cut, relay
+from tests.protocols.mistral_driver import mistral_speaker
 from tests.support import DEADLINE_S, Client, Event, Refused, client, counting, text_of
 
 MODEL = "fake-numbers"
@@ -320,6 +321,22 @@ def test_a_client_that_seems_slow_because_it_is_away_comes_back(start_server: St
             assert (await again.receive())["received_commits"] == 1
             events = await again.until("transcription.done")
         assert events[-1]["text"] == text_of(events) == counting(numbers)
+
+    asyncio.run(scenario())
+
+
+def test_no_event_is_forgotten_before_it_is_sent(start_server: StartServer) -> None:
+    """In Mistral's protocol each word is told once more at the end, all at once."""
+    server = start_server("fake", LANSCRIBE_RESUME_MESSAGES="1000")
+    numbers = [*range(1000, 2500)]
+
+    async def scenario() -> None:
+        async with asyncio.timeout(DEADLINE_S), mistral_speaker(server) as one:
+            await one.say(spoken(numbers))
+            await one.send("input_audio.flush")
+            events = await one.until("transcription.done")
+        told = [event["text"] for event in events if event["type"] == "transcription.segment"]
+        assert " ".join(told) == events[-1]["text"] == counting(numbers)
 
     asyncio.run(scenario())
 
