@@ -300,7 +300,8 @@ def test_a_client_that_vanishes_with_text_under_way_to_it_frees_its_slot(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the cable is cut by Linux's means")
 def test_a_client_that_seems_slow_because_it_is_away_comes_back(start_server: StartServer) -> None:
-    server = start_server("fake", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.5")
+    limits = {"LANSCRIBE_LIMITS_SEND_TIMEOUT_S": "0.5", "LANSCRIBE_LIMITS_CLOSE_TIMEOUT_S": "0.3"}
+    server = start_server("fake", **limits)
     numbers = [*range(1000, 4500)]  # more text than the system holds for a client
 
     async def scenario() -> None:
