@@ -302,10 +302,11 @@ class Server(uvicorn.Server):
 
     def _drop_who_vanished(self) -> None:
         for connection in list(self.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is None or transport.is_closing():
-                continue
-            if has_vanished(transport.get_extra_info("socket"), self._limits.vanished_s):
+            transport: Any = getattr(connection, "transport", None)
+            peer = transport.get_extra_info("socket") if transport else None
+            if peer is None or peer.fileno() < 0:
+                continue  # it is only just coming, or gone
+            if has_vanished(peer, self._limits.vanished_s):
                 log.info("a client has vanished: it acknowledges nothing any more")
                 transport.abort()
 
