@@ -54,6 +54,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
 CONNECT_S, SILENCE_S = 10.0, 15.0  # for the greeting; for a message, and then for a pong
+MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
 LAST_WORDS_S = 10.0  # after Ctrl-C, and again whenever the server has listened further
 GONE_S = 5.0  # without a block from the sound card
 MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
@@ -328,7 +329,7 @@ class Stitch:
     """
 
     def __init__(self, said: str, *, is_open: bool) -> None:
-        self._old = said.split()[-24:]
+        self._old = WORD.findall(said)[-24:]
         self._held: list[Piece] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
@@ -345,7 +346,7 @@ class Stitch:
     def close(self) -> list[Piece]:
         """What is left to say of the words that were held."""
         self.is_open = False
-        words = list(re.finditer(r"\S+", self._text))
+        words = list(WORD.finditer(self._text))
         count = repeated(self._old, [word[0] for word in words])
         if not count:
             return self._release(0)
@@ -370,8 +371,9 @@ class Stitch:
 
 def repeated(old: Sequence[str], new: Sequence[str]) -> int:
     """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
+    most = 1 if old and re.match(f"[{HAN_LETTERS}]", old[-1]) else 4  # letters are often the same
     for count in range(min(len(old), len(new)), 0, -1):
-        for end in range(count, len(new) + 1 if count > 1 else min(len(new), 4) + 1):
+        for end in range(count, len(new) + 1 if count > 1 else min(len(new), most) + 1):
             if same_words(old[-count:], new[end - count : end]):
                 return end
             if 1 < count < len(old) and same_words(old[-count - 1 : -1], new[end - count : end]):
@@ -390,6 +392,8 @@ def bare(word: str) -> str:
     return re.sub(r"\W", "", word).casefold()
 
 
+HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
+WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
 PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
 CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
@@ -455,7 +459,7 @@ def cue(number: int, segment: Words, next_s: float, kind: str) -> str:
     clocks = [f"{t // 3_600_000:02}:{t // 60_000 % 60:02}:{t % 60_000 / 1000:06.3f}" for t in times]
     arrow, text = " --> ".join(clocks), in_lines(segment)[1]
     if kind == "srt":
-        return f"{number}\n{arrow.replace('.', ',')}\n{text.replace('-->', '->')}\n\n"
+        return f"{number}\n{arrow.replace('.', ',')}\n{re.sub('--+>', '->', text)}\n\n"
     return f"{arrow}\n{escape(text, quote=False)}\n\n"
 
 
@@ -819,6 +823,7 @@ class Talk:
                 proxy=None,
                 ping_timeout=None,
                 close_timeout=1,
+                max_size=MESSAGE_BYTES,
             )
         except CONNECT_ERRORS as error:
             raise self._session.broken(error, url) from error

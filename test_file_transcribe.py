@@ -59,6 +59,7 @@ DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
 CONNECT_S = 10.0
 LAST_WORDS_S = 10.0  # after Ctrl-C
+MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
 LOADING_S = 300.0  # for a server that was restarted
 SILENCE_S = 30.0  # without a message; then a ping has as long
 MAX_SILENCES = 10  # in a row, each with its ping answered
@@ -329,7 +330,7 @@ class Stitch:
     """
 
     def __init__(self, said: str, *, is_open: bool) -> None:
-        self._old = said.split()[-24:]
+        self._old = WORD.findall(said)[-24:]
         self._held: list[Piece] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
@@ -346,7 +347,7 @@ class Stitch:
     def close(self) -> list[Piece]:
         """What is left to say of the words that were held."""
         self.is_open = False
-        words = list(re.finditer(r"\S+", self._text))
+        words = list(WORD.finditer(self._text))
         count = repeated(self._old, [word[0] for word in words])
         if not count:
             return self._release(0)
@@ -371,8 +372,9 @@ class Stitch:
 
 def repeated(old: Sequence[str], new: Sequence[str]) -> int:
     """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
+    most = 1 if old and re.match(f"[{HAN_LETTERS}]", old[-1]) else 4  # letters are often the same
     for count in range(min(len(old), len(new)), 0, -1):
-        for end in range(count, len(new) + 1 if count > 1 else min(len(new), 4) + 1):
+        for end in range(count, len(new) + 1 if count > 1 else min(len(new), most) + 1):
             if same_words(old[-count:], new[end - count : end]):
                 return end
             if 1 < count < len(old) and same_words(old[-count - 1 : -1], new[end - count : end]):
@@ -391,6 +393,8 @@ def bare(word: str) -> str:
     return re.sub(r"\W", "", word).casefold()
 
 
+HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
+WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
 PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
 CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
@@ -456,7 +460,7 @@ def cue(number: int, segment: Words, next_s: float, kind: str) -> str:
     clocks = [f"{t // 3_600_000:02}:{t // 60_000 % 60:02}:{t % 60_000 / 1000:06.3f}" for t in times]
     arrow, text = " --> ".join(clocks), in_lines(segment)[1]
     if kind == "srt":
-        return f"{number}\n{arrow.replace('.', ',')}\n{text.replace('-->', '->')}\n\n"
+        return f"{number}\n{arrow.replace('.', ',')}\n{re.sub('--+>', '->', text)}\n\n"
     return f"{arrow}\n{escape(text, quote=False)}\n\n"
 
 
@@ -759,6 +763,7 @@ class Transcription:
                 proxy=None,
                 ping_timeout=None,
                 close_timeout=1,
+                max_size=MESSAGE_BYTES,
             )
         except CONNECT_ERRORS as error:
             raise self._session.broken(error, url) from error

@@ -71,7 +71,7 @@ class RolloverSettings(_Table):
     idle_s: float = Field(default=10.0, ge=3, le=86_400)
     """How long it has to be silent, by the level, before the engine is let go."""
     pre_roll_s: float = Field(default=1.0, ge=0.2, le=10)
-    """Audio from before the next sound that the engine hears with it."""
+    """Audio from before the next sound that the engine hears with it, at most half of idle_s."""
     rut_s: float = Field(default=16.0, ge=2, le=3600)
     """Speech without a single word after which the engine session is given up."""
     stall_s: float = Field(default=60.0, ge=0.1, le=3600)
@@ -180,6 +180,8 @@ class LimitSettings(_Table):
     """How far the text of a live session may be behind before its client is told."""
     send_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     """How long a client may leave a message unread before it is disconnected."""
+    vanished_s: float = Field(default=60.0, gt=0, le=3600)
+    """How long TCP may get no answer from a client before its connection is given up, on Linux."""
     close_timeout_s: float = Field(default=2.0, gt=0, le=60)
     """How long a closing connection is waited for."""
     session_s: float = Field(default=0.0, ge=0, le=31_536_000)

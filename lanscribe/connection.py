@@ -94,7 +94,6 @@ class Conversation:
         self._lag = LagMeter(limits.lag_s)
         self._pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
         self._changes = Changes()
-        self._sent = 0
         self._sockets = 0
         self._serving = asyncio.Lock()
         self._is_kept = False
@@ -215,7 +214,7 @@ class Conversation:
             case Reply():
                 self._put_messages(event.messages)
             case Acknowledge():
-                self._outbox.acknowledge(min(event.number, self._sent))
+                self._outbox.acknowledge(event.number)
             case KeepForResume():
                 self._is_kept = self._resume.keep_s > 0
             case Finish():
@@ -228,11 +227,11 @@ class Conversation:
     async def _write(self, channel: Channel, position: int) -> LanscribeError | None:
         """Send the outbox from `position` on, until everything is said."""
         while True:
-            self._sent = position
+            self._outbox.sent = position
             if not self._is_kept:
                 self._outbox.acknowledge(position)
             await self._changes.tell()
-            await self._changes.until(lambda: self._outbox.end > self._sent or self._is_over)
+            await self._changes.until(lambda: self._outbox.unsent > 0 or self._is_over)
             if self._outbox.end == position:
                 return None
             for message in self._outbox.after(position):
@@ -240,7 +239,6 @@ class Conversation:
                     async with asyncio.timeout(self._limits.send_timeout_s):
                         await channel.send(message)
                 except TimeoutError:
-                    self._is_kept = False
                     return reasons.too_slow(self._limits.send_timeout_s)
                 position += 1
 
@@ -256,9 +254,12 @@ class Conversation:
             await self._changes.until(lambda: not self._is_attached)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._resume.keep_s if self._is_kept else 0):
-                    await self._changes.until(lambda: self._is_attached or self._has_overflown)
+                    await self._changes.until(self._is_back_or_lost)
             if not self._is_attached:
                 return
+
+    def _is_back_or_lost(self) -> bool:
+        return self._is_attached or self._outbox.has_overflown
 
     async def _until_too_long(self) -> None:
         """Stop the session after limits.session_s, then let it come to its end."""
@@ -270,11 +271,7 @@ class Conversation:
 
     @property
     def _has_outbox_room(self) -> bool:
-        return self._outbox.end - self._sent < MAX_UNSENT
-
-    @property
-    def _has_overflown(self) -> bool:
-        return self._outbox.oldest > self._sent + 1
+        return self._outbox.unsent < MAX_UNSENT
 
     async def _transcribe(self) -> None:
         """Give one utterance after the other to the engine."""

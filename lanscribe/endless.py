@@ -226,11 +226,12 @@ class EndlessSession(EngineSession):
             if token.text and cut and cut.is_uncertain(token):
                 continue
             if rollover.heard(token):
+                await self._emit([*seam.close(), token])
                 raise _RutError(f"no words over speech at {token.end_s:.1f} s: heard again")
             await self._emit(seam.add(token))
-        await self._emit(seam.close())
-        if heard_s > self._heard_s:
-            await self._emit([Token("", heard_s)])
+        rest = seam.close()
+        if rest or heard_s > self._heard_s:
+            await self._emit([*rest, Token("", heard_s)])
         return heard_s
 
     async def _not_stalled(

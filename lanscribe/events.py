@@ -12,6 +12,8 @@ from lanscribe.turns import TurnSettings
 
 Message = str | bytes
 """One WebSocket message: str for a text frame, bytes for a binary one."""
+MAX_LISTED_WORDS = 10_000
+"""So many with their times, an hour's, are about 600 KB; many clients take 1 MiB in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +209,15 @@ class Done:
     words: tuple[SpokenWord, ...] = ()
     of: Utterance = Utterance()
 
+    @property
+    def listed_words(self) -> tuple[SpokenWord, ...]:
+        """The words, for one message; none where that would be too large for many clients."""
+        return self.words if len(self.words) <= MAX_LISTED_WORDS else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What an engine that failed leaves: its text so far, and the seconds without text."""
+    """What an engine that failed leaves: its text so far, and the seconds whose words may lack."""
 
     text: str
     start_s: float

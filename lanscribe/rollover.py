@@ -71,11 +71,13 @@ class Cut:
 def within(settings: RolloverSettings, max_session_s: float | None) -> RolloverSettings:
     """The settings, with lengths that an engine with such a limit can keep."""
     limit_s = min(settings.limit_s, 0.9 * (max_session_s or settings.limit_s))
+    idle_s = min(settings.idle_s, limit_s / 2)  # or it would never be long enough
     update = {
         "limit_s": limit_s,
         "target_s": min(settings.target_s, 0.8 * limit_s),
         "overlap_s": min(settings.overlap_s, limit_s / 6),  # each one has to get further
-        "idle_s": min(settings.idle_s, limit_s / 2),  # or it would never be long enough
+        "idle_s": idle_s,
+        "pre_roll_s": min(settings.pre_roll_s, idle_s / 2),  # or it would reach back to words
     }
     return settings.model_copy(update=update)
 
@@ -232,20 +234,28 @@ class Rollover:
             return Start(cut.at_s, is_clean=True, is_quiet=True)
         if cut.is_in_pause and not cut.is_idle:
             return Start(on_grid(cut.at_s - self._settings.pause_s / 2), is_clean=True)
-        return self.after_failure(said_s, oldest_s)
+        return self._again_from(max(said_s, cut.at_s - self._settings.overlap_s), oldest_s)
 
     def after_failure(self, said_s: float, oldest_s: float) -> Start:
         """Where the successor of a session begins whose last words were said at said_s.
 
-        At the last pause before that, or overlap_s before it; where the session began, if it
-        said nothing; not before oldest_s, the oldest audio there is.
+        Where the session began, if it said nothing and nothing later was said before.
         """
-        if self._start.is_clean and not self._has_spoken and self._start.at_s >= oldest_s:
-            return self._start
-        earliest_s = max(oldest_s, said_s - 2 * self._settings.overlap_s)
-        pause_s = self._loudness.last_pause(earliest_s, said_s, self._settings.pause_s)
+        start = self._start
+        is_all_new = start.is_clean or start.at_s >= said_s
+        if is_all_new and not self._has_spoken and start.at_s >= oldest_s:
+            return start
+        return self._again_from(said_s, oldest_s)
+
+    def _again_from(self, known_s: float, oldest_s: float) -> Start:
+        """At the last pause before known_s, or overlap_s before it.
+
+        Not before oldest_s, the oldest audio there is.
+        """
+        earliest_s = max(oldest_s, known_s - 2 * self._settings.overlap_s)
+        pause_s = self._loudness.last_pause(earliest_s, known_s, self._settings.pause_s)
         if pause_s is None:
-            pause_s = said_s - self._settings.overlap_s
+            pause_s = known_s - self._settings.overlap_s
         return Start(max(oldest_s, on_grid(pause_s)), is_clean=False)
 
     def after_second_rut(self, heard_s: float, oldest_s: float) -> Start:

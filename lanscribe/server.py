@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _LEAVING_S = 0.5
 """How long a session may take to end once its client has closed the socket."""
+_MAX_DIGITS = 15
+"""Of an event's number, whose whole is below 2^53."""
 _NO_CLOSE = {1005, 1006}
 """What uvicorn says when a connection ends without a close frame that has a code."""
 
@@ -214,7 +216,8 @@ class Gateway:
     async def _resume(self, channel: Channel, token: str, seen: str) -> LanscribeError | None:
         """Go on with a session over a new socket; raises ClientError when it is not there."""
         conversation = self._conversations.get(token)
-        if conversation is None or not seen.isdecimal():
+        is_number = seen.isdecimal() and len(seen) <= _MAX_DIGITS
+        if conversation is None or not is_number:
             raise ClientError(
                 "resume_failed",
                 "got a resume token of no running session, or no number of the last event seen;"

@@ -35,6 +35,7 @@ from lanscribe.events import (
     SpokenWord,
     Utterance,
 )
+from lanscribe.stitch import ALL_WRITTEN_S
 from lanscribe.transcript import Transcript
 from lanscribe.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
 
@@ -51,6 +52,7 @@ class _Utterance:
     transcript: Transcript = field(default_factory=Transcript)
     taken_samples: int = 0
     heard_s: float = 0.0
+    said_s: float = 0.0
     is_committed: bool = False
     is_ended: bool = False
     is_cancelled: bool = False
@@ -180,6 +182,7 @@ class Session:
         head.heard_s = max(head.heard_s, token.end_s)
         if token.text:
             head.transcript.append(token)
+            head.said_s = token.end_s
         return Delta(token.text, token.end_s, token.start_s, of=head.name)
 
     def progress(self) -> Delta:
@@ -219,7 +222,8 @@ class Session:
             end_s = duration_s(head.taken_samples)
         else:
             end_s = duration_s(head.taken_samples + len(head.waiting))
-        lost = Lost(head.transcript.text, min(head.heard_s, end_s), end_s)
+        whole_s = max(head.said_s, head.heard_s - ALL_WRITTEN_S)
+        lost = Lost(head.transcript.text, min(whole_s, end_s), end_s)
         return [Failure(error, lost, head.name)]
 
     def _successor(self, broken: _Utterance) -> _Utterance:

@@ -20,7 +20,10 @@ WORD_WORTH_S = 0.25
 TIE_S = 0.15
 """Two words that end within this of each other are the same word heard differently."""
 PAST_SEAM_S = 1.0
-"""A successor is past the seam when it has heard this much more than what was said."""
+"""A successor is past the seam when a word of it ends this much later than what was said."""
+ALL_WRITTEN_S = 20.0
+"""It is so too when it has listened so much further: an engine has written down what was said so
+long ago. The embedded one, when it catches up, writes down 16 s at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Seam:
             return [self._spaced(token)]
         if self._is_past(token):
             return [*self.close(), self._spaced(token)]
+        if not token.text:
+            return [token] if self._past_s(token) > 0 else []
         self._held.append(token)
         return []
 
@@ -64,18 +69,26 @@ class Seam:
         return [_token(completion), *rest] if completion else rest
 
     def _is_past(self, token: Token) -> bool:
-        """Only a word tells: an engine may be seconds further than the words it has brought."""
-        is_between_words = token.text[:1].isspace()
-        return is_between_words and token.end_s > self._said[-1].end_s + PAST_SEAM_S
+        """A word tells; else only a long time, for an engine is further than its words."""
+        if _begins_word(token.text):
+            return self._past_s(token) > PAST_SEAM_S
+        return bool(self._held) and self._past_s(token) > ALL_WRITTEN_S
+
+    def _past_s(self, token: Token) -> float:
+        return token.end_s - self._said[-1].end_s
 
     def _spaced(self, token: Token) -> Token:
         """The token, parted from what stands before the seam if it is the first with text."""
         if not token.text or not self._needs_space:
             return token
         self._needs_space = False
-        if token.text[0].isspace() or is_unspaced(token.text[0]):
+        if _begins_word(token.text):
             return token
         return replace(token, text=f" {token.text}")
+
+
+def _begins_word(text: str) -> bool:
+    return bool(text) and (text[0].isspace() or is_unspaced(text[0]))
 
 
 def _token(word: Word) -> Token:

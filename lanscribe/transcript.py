@@ -21,6 +21,7 @@ WORD_S = 1.0
 SHOWN_S = 1.0
 """A caption stays for so long, unless the next one comes before."""
 _SENTENCE_END = re.compile(r"""[.!?\u2026\u3002\uff01\uff1f]["')\]\u2019\u201d\u300d]*$""")
+_ARROW = re.compile("--+>")
 _ABBREVIATION = re.compile(r"^(?:Mrs?|Ms|Drs?|St|Prof|Sr|Jr|vs|[A-Z])\.$")
 
 
@@ -189,10 +190,10 @@ def verbose(words: Sequence[Word], duration_s: float) -> dict[str, Any]:
 
 
 def srt(words: Sequence[Word]) -> str:
-    """The words as a SubRip file; an arrow in the text loses a dash, for SRT cannot escape it."""
+    """The words as a SubRip file; an arrow in the text gets short, for SRT cannot escape it."""
     found = segments(words)
     cues = _cues(found, mark=",")
-    texts = ["\n".join(segment.lines).replace("-->", "->") for segment in found]
+    texts = [_ARROW.sub("->", "\n".join(segment.lines)) for segment in found]
     return "".join(
         f"{index}\n{cue}\n{text}\n\n"
         for index, (cue, text) in enumerate(zip(cues, texts, strict=True), 1)

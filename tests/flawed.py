@@ -30,10 +30,18 @@ class FlawedEngine(FakeEngine):
         return self.sessions[-1]
 
 
+class Discerning(FakeSession):
+    """Hears words only in frames without noise."""
+
+    def _hear(self, frame: Samples) -> Token:
+        is_word = bool(np.all(frame == frame[0]))
+        return super()._hear(frame if is_word else np.zeros_like(frame))
+
+
 def after(seconds: float, fault: Callable[[], AsyncIterator[Token]]) -> type[FakeSession]:
     """A session that is sound for some audio, then does what `fault` does."""
 
-    class Flawed(FakeSession):
+    class Flawed(Discerning):
         async def __aiter__(self) -> AsyncIterator[Token]:
             async for token in FakeSession.__aiter__(self):
                 if token.end_s > seconds:

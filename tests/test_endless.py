@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanscribe.audio import duration_s
+from lanscribe.audio import Samples, duration_s
 from lanscribe.config import RolloverSettings
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import EngineInfo, EngineSession, Token
@@ -19,6 +19,7 @@ from tests.flawed import (
     FAST,
     Away,
     Deaf,
+    Discerning,
     FlawedEngine,
     after,
     breaks,
@@ -108,6 +109,34 @@ def test_speech_that_no_session_understands_does_not_hold_up_the_rest() -> None:
     heard = text_of(run(engine, numbers)).split()
     assert heard == [str(number) for number in numbers][-len(heard) :]
     assert len(heard) > 100
+
+
+@pytest.mark.parametrize(("level", "share"), [(0.05, 1.0), (0.01, 0.3), (0.002, 0.3)])
+def test_noise_after_a_crash_makes_nobody_deaf(level: float, share: float) -> None:
+    """What comes after the last word is no word for longer than audio may wait unheard."""
+    before, after_it = [*range(1000, 1100)], [*range(2000, 2100)]
+    noise = np.random.default_rng(0).normal(0, level, (750, FRAME_SAMPLES)).astype(np.float32)
+    noise[np.random.default_rng(1).random(750) > share] = 0
+    samples = np.concatenate([spoken(before), noise.ravel(), spoken(after_it)])
+    engine = FlawedEngine(lambda number: Discerning if number else after(7.9, breaks))
+    tokens = asyncio.run(transcribe(EndlessEngine(engine, RolloverSettings()), samples))
+    assert text_of(tokens) == counting([*before, *after_it])
+
+
+def test_a_script_without_spaces_goes_on_after_a_crash() -> None:
+    class Unspaced(FakeSession):
+        def _hear(self, frame: Samples) -> Token:
+            token = super()._hear(frame)
+            return replace(token, text=token.text and chr(0x4E00 + int(token.text)))
+
+    def flaw(number: int) -> type[FakeSession]:
+        if number:
+            return Unspaced
+        return type("Broken", (Unspaced,), {"__aiter__": after(8.0, breaks).__aiter__})
+
+    numbers = [*range(1000, 1600)]
+    tokens = run(FlawedEngine(flaw), numbers, RolloverSettings())
+    assert text_of(tokens) == "".join(chr(0x4E00 + number) for number in numbers)
 
 
 def test_an_engines_own_limit_is_kept() -> None:

@@ -17,6 +17,7 @@ from lanscribe.errors import EngineUnavailable
 from tests.flawed import (
     FAST,
     Away,
+    Discerning,
     FlawedEngine,
     after,
     breaks,
@@ -34,7 +35,7 @@ PATIENT = FAST.model_copy(update={"target_s": 60, "limit_s": 90, "idle_s": IDLE_
 WORDS = [*range(1000, 1050)]
 
 
-class Open(FakeSession):
+class Open(Discerning):
     """Counts how many of its kind are at work."""
 
     count = 0
@@ -107,14 +108,6 @@ def test_a_word_that_ends_the_audio_is_heard(words: int) -> None:
     assert text_of(run(FlawedEngine(sound), numbers, PATIENT)) == counting(numbers)
 
 
-class Discerning(FakeSession):
-    """Hears words only in frames without noise."""
-
-    def _hear(self, frame: Samples) -> Token:
-        is_word = bool(np.all(frame == frame[0]))
-        return super()._hear(frame if is_word else np.zeros_like(frame))
-
-
 def test_steady_noise_is_silence_and_speech_in_it_is_not() -> None:
     noise = np.random.default_rng(1).normal(0, 0.003, sample_count(90)).astype(np.float32)
     said = spoken(WORDS)  # 20 dB above
@@ -158,6 +151,12 @@ def test_progress_reaches_the_end_when_the_last_session_only_hears_again() -> No
     assert tokens[-1].end_s == pytest.approx(len(numbers) * FRAME_S)
 
 
+def test_no_pre_roll_reaches_back_to_words() -> None:
+    far = PATIENT.model_copy(update={"pre_roll_s": 10.0})
+    numbers = [*WORDS, *silence(4), *WORDS]
+    assert text_of(run(FlawedEngine(sound), numbers, far)) == counting(numbers)
+
+
 def test_an_engine_that_is_away_at_the_next_word_is_waited_for() -> None:
     numbers = [*WORDS, *silence(10), *WORDS]
     engine = FlawedEngine(lambda number: Away if number == 1 else FakeSession)
@@ -178,32 +177,42 @@ def test_the_end_of_patience_says_what_was_heard() -> None:
         run(engine, [*WORDS, *WORDS], rollover)
 
 
+LEVELS = st.sampled_from([0.0, 0.0, 0.0005, 0.01, 0.05])
+"""Of what is between words: silence, or noise that is faint, a sound, or as loud as speech."""
 STRETCHES = st.one_of(
-    st.integers(1, 60),  # words
-    st.integers(-60, -1),  # frames of silence: pauses, and longer than idle_s
+    st.tuples(st.none(), st.integers(1, 60)),  # words
+    st.tuples(LEVELS, st.integers(1, 60)),  # pauses, and longer than idle_s
+    st.tuples(LEVELS, st.integers(300, 450)),  # longer than an engine session
 )
 
 
 @st.composite
-def utterances(draw: st.DrawFn) -> list[int]:
-    """Words that count up, and silences of all lengths between them."""
-    numbers: list[int] = []
-    for length in draw(st.lists(STRETCHES, min_size=1, max_size=10)):
-        said = sum(map(bool, numbers))
-        numbers += range(1000 + said, 1000 + said + length) if length > 0 else [0] * -length
-    return numbers
+def utterances(draw: st.DrawFn) -> tuple[Samples, int]:
+    """Words that count up, silence and clatter of all lengths between them; how many words."""
+    rng = np.random.default_rng(draw(st.integers(0, 9)))
+    sounds, said = [], 0
+    for level, length in draw(st.lists(STRETCHES, min_size=1, max_size=8)):
+        if level is None:
+            sounds.append(spoken(range(1000 + said, 1000 + said + length)))
+            said += length
+        else:
+            noise = rng.normal(0, level, (length, FRAME_SAMPLES)).astype(np.float32)
+            noise[rng.random(length) > 0.4] = 0
+            sounds.append(noise.ravel())
+    return np.concatenate(sounds), said
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    numbers=utterances(),
-    offset=st.integers(0, FRAME_SAMPLES - 1),
+    utterance=utterances(),
     faults=st.lists(st.tuples(st.floats(0, 5), st.sampled_from([breaks, ends, None])), max_size=6),
     piece=st.integers(100, 40_000),
 )
 def test_whatever_comes_no_word_is_lost_doubled_or_out_of_order(
-    numbers: list[int], offset: int, faults: list[tuple[float, object]], piece: int
+    utterance: tuple[Samples, int], faults: list[tuple[float, object]], piece: int
 ) -> None:
+    samples, said = utterance
+
     def flaw(number: int) -> type[FakeSession]:
         if number % 2 or number >= 2 * len(faults):
             return Open
@@ -212,12 +221,13 @@ def test_whatever_comes_no_word_is_lost_doubled_or_out_of_order(
 
     Open.count = 0
     quick = FAST.model_copy(update={"target_s": 6, "limit_s": 8, "idle_s": IDLE_S})
-    samples: Samples = np.concatenate(
-        [np.zeros(offset // 1280 * 1280, np.float32), spoken(numbers)]
-    )
     tokens = asyncio.run(transcribe(EndlessEngine(FlawedEngine(flaw), quick), samples, piece))
-    assert text_of(tokens) == counting(numbers)
-    ends_s = [token.end_s for token in tokens if token.text]
-    assert ends_s == sorted(ends_s)
-    assert max(token.end_s for token in tokens) == pytest.approx(duration_s(len(samples)))
+    assert text_of(tokens) == counting([*range(1000, 1000 + said)])
+    words = [token for token in tokens if token.text]
+    audio_s = duration_s(len(samples))
+    assert all(0 <= (word.start_s or 0) <= word.end_s <= audio_s + 1e-6 for word in words)
+    assert all(
+        one.end_s <= (two.start_s or two.end_s) + 1e-6 for one, two in itertools.pairwise(words)
+    )
+    assert tokens[-1].end_s == pytest.approx(audio_s)
     assert Open.count == 0

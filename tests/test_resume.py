@@ -1,8 +1,12 @@
 """Sessions that outlive their socket: nothing is lost, nothing comes twice."""
 
 import asyncio
+import ctypes
 import json
 import random
+import socket
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -21,10 +25,13 @@ from lanscribe.resume import Outbox
 from tests.conftest import Server, StartServer
 from tests.contract import contract
 from tests.cutting import Cut, relay
+from tests.protocols.mistral_driver import mistral_speaker
 from tests.support import DEADLINE_S, Client, Event, Refused, client, counting, text_of
 
 MODEL = "fake-numbers"
 CHUNK = 1600
+SO_ATTACH_FILTER = 26
+"""Of Linux's asm-generic/socket.h: a program of the BPF that sees each packet first."""
 CUTS = 200
 CUTS_PER_SESSION = 25
 
@@ -193,7 +200,7 @@ def test_an_unknown_token_is_refused(fake_server: Server, query: str) -> None:
     assert caught.value.args == ("resume_failed", 4004)
 
 
-@pytest.mark.parametrize("seen", ["", "x", "-1", "99"])
+@pytest.mark.parametrize("seen", ["", "x", "-1", "1e1", "99", "9" * 5000])
 def test_a_wrong_number_is_refused_and_harms_nobody(fake_server: Server, seen: str) -> None:
     async def scenario() -> None:
         async with client(fake_server.url, MODEL) as one:
@@ -263,6 +270,78 @@ def test_a_client_that_did_not_ask_to_be_kept_frees_its_slot_at_once(
     asyncio.run(scenario())
 
 
+def cut_the_cable(one: Client) -> None:
+    """Drop whatever comes in from now on, as if there were no cable: nothing is acknowledged."""
+    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    program = struct.pack("HL", 1, ctypes.addressof(drop_all))
+    peer = one.connection.transport.get_extra_info("socket")
+    peer.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is acknowledged")
+def test_a_client_that_vanishes_with_text_under_way_to_it_frees_its_slot(
+    start_server: StartServer,
+) -> None:
+    server = start_server("fake", LANSCRIBE_ENGINE_SESSIONS="1", LANSCRIBE_LIMITS_VANISHED_S="0.5")
+
+    async def scenario() -> None:
+        async with client(server.url, MODEL) as one:
+            await one.commit(final=False)
+            cut_the_cable(one)
+            await one.append(spoken([1]))
+            async with asyncio.timeout(DEADLINE_S):
+                while not await is_free(server):
+                    pass
+            await vanish(one)
+
+    asyncio.run(scenario())
+    assert "a client has vanished" in server.log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cable is cut by Linux's means")
+def test_a_client_that_seems_slow_because_it_is_away_comes_back(start_server: StartServer) -> None:
+    limits = {"LANSCRIBE_LIMITS_SEND_TIMEOUT_S": "0.5", "LANSCRIBE_LIMITS_CLOSE_TIMEOUT_S": "0.3"}
+    server = start_server("fake", **limits)
+    numbers = [*range(1000, 4500)]  # more text than the system holds for a client
+
+    async def scenario() -> None:
+        async with client(server.url) as one:
+            await one.send(type="session.update", model=MODEL, resume=True)
+            await one.append(spoken(numbers))
+            await one.connection.send("?")
+            await one.until("error")  # now all of it is there
+            cut_the_cable(one)
+            await one.commit(final=True)
+            async with asyncio.timeout(DEADLINE_S):
+                while "read nothing" not in server.log:
+                    assert await is_free(server)
+            await vanish(one)
+        token = one.greeting["resume"]["token"]
+        async with connect(f"{server.url}?resume={token}&seen=2") as connection:
+            again = Client(connection)
+            assert (await again.receive())["received_commits"] == 1
+            events = await again.until("transcription.done")
+        assert events[-1]["text"] == text_of(events) == counting(numbers)
+
+    asyncio.run(scenario())
+
+
+def test_no_event_is_forgotten_before_it_is_sent(start_server: StartServer) -> None:
+    """In Mistral's protocol each word is told once more at the end, all at once."""
+    server = start_server("fake", LANSCRIBE_RESUME_MESSAGES="1000")
+    numbers = [*range(1000, 2500)]
+
+    async def scenario() -> None:
+        async with asyncio.timeout(DEADLINE_S), mistral_speaker(server) as one:
+            await one.say(spoken(numbers))
+            await one.send("input_audio.flush")
+            events = await one.until("transcription.done")
+        told = [event["text"] for event in events if event["type"] == "transcription.segment"]
+        assert " ".join(told) == events[-1]["text"] == counting(numbers)
+
+    asyncio.run(scenario())
+
+
 class OutboxMachine(RuleBasedStateMachine):
     """The outbox against a list that forgets nothing."""
 
@@ -273,21 +352,25 @@ class OutboxMachine(RuleBasedStateMachine):
         self.acknowledged = 0
 
     @rule(count=st.integers(1, 5))
-    def send(self, count: int) -> None:
+    def say(self, count: int) -> None:
         for _ in range(count):
             self.all.append(f"message {len(self.all) + 1}")
             self.outbox.append(self.all[-1])
 
-    @rule(number=st.integers(0, 60))
+    @rule(share=st.floats(0, 1))
+    def send(self, share: float) -> None:
+        self.outbox.sent += round(share * self.outbox.unsent)
+
+    @rule(number=st.integers(-2, 60))
     def acknowledge(self, number: int) -> None:
         self.outbox.acknowledge(number)
-        self.acknowledged = max(self.acknowledged, min(number, len(self.all)))
+        self.acknowledged = max(self.acknowledged, min(number, self.outbox.sent))
 
     @rule(seen=st.integers(0, 60))
     def resume(self, seen: int) -> None:
-        first_kept = max(self.acknowledged, len(self.all) - 8)
-        if first_kept <= seen <= len(self.all):
+        if self.outbox.oldest - 1 <= seen <= len(self.all):
             assert self.outbox.after(seen) == self.all[seen:]
+            self.outbox.sent = seen
         else:
             with pytest.raises(ClientError):
                 self.outbox.after(seen)
@@ -295,6 +378,13 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def counts(self) -> None:
         assert self.outbox.end == len(self.all)
+
+    @invariant()
+    def keeps_what_was_not_sent_and_the_newest_of_what_was(self) -> None:
+        sent = self.outbox.sent
+        assert self.outbox.after(sent) == self.all[sent:]
+        assert self.outbox.oldest - 1 <= max(self.acknowledged, len(self.all) - 8)
+        assert self.outbox.has_overflown == (len(self.all) - sent > 8)
 
 
 TestOutbox = OutboxMachine.TestCase
@@ -308,7 +398,7 @@ def test_an_outbox_gives_each_message_once_over_any_number_of_sockets(reads: lis
             outbox.append(str(outbox.end + 1))
         some = outbox.after(seen)[: count // 2 + 1]
         got += some
-        seen += len(some)
+        seen = outbox.sent = seen + len(some)
         outbox.acknowledge(seen)
     got += outbox.after(seen)
     assert got == [str(number) for number in range(1, outbox.end + 1)]

@@ -70,9 +70,37 @@ def test_a_seam_lets_go_once_it_is_past_what_was_said() -> None:
     assert seam.add(Token("b", 0.8)) == []
     assert seam.add(Token(" c", 1.2)) == []
     assert seam.add(Token(" d", 1.6, 1.3)) == []
-    assert seam.add(Token("", 2.3)) == []  # listened so far, and may yet say "c" once more
+    assert seam.add(Token("", 1.1)) == []
+    # listened so far, and may yet say "c" once more
+    assert seam.add(Token("", 2.3)) == [Token("", 2.3)]
     assert seam.add(Token(" e", 2.6, 2.4)) == [Token(" d", 1.6, 1.3), Token(" e", 2.6, 2.4)]
     assert seam.add(Token("f", 2.7)) == [Token("f", 2.7)]
+
+
+def test_a_seam_lets_go_of_words_that_nothing_follows_for_long() -> None:
+    seam = Seam(timed("a b c"), needs_space=True)
+    assert seam.add(Token(" c", 1.2)) == []
+    assert seam.add(Token(" d", 1.6, 1.3)) == []
+    assert seam.add(Token("", 21.0)) == [Token("", 21.0)]
+    assert seam.add(Token("", 21.3)) == [Token(" d", 1.6, 1.3), Token("", 21.3)]
+
+
+def test_a_seam_without_words_waits_for_them_however_long() -> None:
+    seam = Seam(timed("a b c"), needs_space=True)
+    assert seam.add(Token("", 100.0)) == [Token("", 100.0)]
+    assert seam.add(Token("c", 1.2)) == []
+    assert seam.add(Token(" d", 101.0)) == [Token(" d", 101.0)]
+
+
+def test_a_script_without_spaces_has_seams_too() -> None:
+    said = [
+        Word(letter, 0.4 * at, 0.4 * at + 0.4) for at, letter in enumerate("\u4eca\u65e5\u306f")
+    ]
+    seam = Seam(said, needs_space=True)
+    assert seam.add(Token("\u306f", 1.2)) == []
+    assert seam.add(Token("\u6674", 1.6, 1.2)) == []
+    told = seam.add(Token("\u308c", 2.4, 2.0))
+    assert [token.text for token in told] == ["\u6674", "\u308c"]
 
 
 def test_a_seam_without_overlap_only_parts_the_words() -> None:

@@ -187,6 +187,7 @@ def test_an_arrow_ends_nothing() -> None:
     words = spoken("00:00:01.000 --> 00:00:02.000")
     assert "\n00:00:01.000 --&gt; 00:00:02.000\n" in vtt(words)
     assert "\n00:00:01.000 -> 00:00:02.000\n" in srt(words)
+    assert "-->" not in srt(spoken("a ---> b"))[30:]
 
 
 def test_files_to_the_letter() -> None:

@@ -26,6 +26,7 @@ from lanscribe.events import (
     SelectModel,
     ServerEvent,
     SessionCreated,
+    SpokenWord,
 )
 from lanscribe.pcm import PcmDecoder
 
@@ -191,23 +192,25 @@ class MistralDialect:
             yield {"type": "transcription.language", "audio_language": self._only_language}
 
     def _done(self, done: Done) -> Iterator[dict[str, Any]]:
-        segments = [
-            {
-                "text": word.text,
-                "start": round(done.of.offset_s + word.start_s, 3),
-                "end": round(done.of.offset_s + word.end_s, 3),
-            }
-            for word in done.words
-        ]
-        yield from ({"type": "transcription.segment", **segment} for segment in segments)
+        for word in done.words:
+            yield {"type": "transcription.segment", **_segment(done, word)}
+        listed = [_segment(done, word) for word in done.listed_words]
         yield {
             "type": "transcription.done",
             "model": self._model,
             "text": done.text,
             "language": self._only_language,
-            "segments": [{"type": "transcription_segment", **segment} for segment in segments],
+            "segments": [{"type": "transcription_segment", **segment} for segment in listed],
             "usage": {**usage(done), "prompt_audio_seconds": round(done.audio_s)},
         }
+
+
+def _segment(done: Done, word: SpokenWord) -> dict[str, Any]:
+    return {
+        "text": word.text,
+        "start": round(done.of.offset_s + word.start_s, 3),
+        "end": round(done.of.offset_s + word.end_s, 3),
+    }
 
 
 def _model_error(info: EngineInfo, model: str) -> ProtocolError | None:

@@ -194,7 +194,7 @@ class OpenAiDialect:
             "usage": {"type": "duration", "seconds": round(done.audio_s, 3)},
             "words": [
                 {"word": word.text, "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
-                for word in done.words
+                for word in done.listed_words
             ],
         }
 

@@ -119,7 +119,7 @@ def payload(event: ServerEvent) -> dict[str, Any] | None:
                         "start": round(word.start_s, 3),
                         "end": round(word.end_s, 3),
                     }
-                    for word in event.words
+                    for word in event.listed_words
                 ],
             }
         case Failure():

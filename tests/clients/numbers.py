@@ -29,15 +29,21 @@ class NumberServer:
     """One connection after the other; each may have its break.
 
     has_times: send start_s, end_s and duration_s. delay_frames: write a word that much later, as
-    bare vLLM does.
+    bare vLLM does. is_han: write each as one letter, see `han`.
     """
 
     def __init__(
-        self, breaks: Sequence[Break] = (), *, has_times: bool = True, delay_frames: int = 0
+        self,
+        breaks: Sequence[Break] = (),
+        *,
+        has_times: bool = True,
+        delay_frames: int = 0,
+        is_han: bool = False,
     ) -> None:
         self._breaks = deque(breaks)
         self._has_times = has_times
         self._delay_frames = delay_frames
+        self._is_han = is_han
         self.connections = 0
 
     async def __call__(self, connection: ServerConnection) -> None:
@@ -75,6 +81,8 @@ class NumberServer:
     async def _say(self, connection: ServerConnection, word: str) -> None:
         self._words += bool(word)
         text = f" {word}" if word and self._words > 1 else word
+        if self._is_han:
+            text = han(word)
         times = {"end_s": self._frames * FRAME_S} if self._has_times else {}
         if word and times:
             times["start_s"] = times["end_s"] - FRAME_S
@@ -103,6 +111,11 @@ class NumberServer:
                 pass
         if way in codes:
             await closing
+
+
+def han(number: str) -> str:
+    """A number as a Chinese letter, each tenth with a comma behind it; "" as it is."""
+    return number and chr(0x4E00 + int(number)) + ("\uff0c" if number.endswith("9") else "")
 
 
 async def send(connection: ServerConnection, **event: Any) -> None:

@@ -19,7 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 import stream_microphone as client
 from lanscribe.engines.fake import spoken
-from tests.clients.numbers import Break, NumberServer, send
+from tests.clients.numbers import Break, NumberServer, han, send
 
 DEADLINE_S = 60
 DEVICES = [
@@ -312,6 +312,15 @@ def test_no_word_is_lost_or_doubled_however_often_the_server_goes(breaks: list[B
     numbers = list(range(1_000, 1_100))
     assert talk(server, numbers).text.split() == list(map(str, numbers))
     assert server.connections <= len(breaks) + 1
+
+
+@pytest.mark.usefixtures("impatience")
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.builds(Break, st.integers(1, 40), st.sampled_from(WAYS)), max_size=4))
+def test_no_letter_is_lost_or_doubled_in_a_script_without_spaces(breaks: list[Break]) -> None:
+    numbers = list(range(1_000, 1_100))
+    paper = talk(NumberServer(breaks, is_han=True), numbers)
+    assert "".join(paper.text.split()) == "".join(han(str(number)) for number in numbers)
 
 
 @pytest.mark.usefixtures("impatience")

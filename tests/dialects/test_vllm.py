@@ -170,6 +170,14 @@ def test_server_events() -> None:
     }
 
 
+def test_the_end_of_a_long_utterance_fits_into_a_message_of_a_mebibyte() -> None:
+    words = (SpokenWord("misunderstanding", 10_000.123, 10_000.456),) * 10_001
+    (hour,) = DIALECT.encode(Done("misunderstanding " * 10_000, 3600.0, 10_000, words[:-1]))
+    assert 500_000 < len(hour) < 2**20
+    assert len(json.loads(hour)["words"]) == 10_000
+    assert encode(Done("misunderstanding", 3600.0, 10_001, words))["words"] == []
+
+
 def test_what_is_no_part_of_the_row_has_no_number() -> None:
     dialect = VllmDialect()
     resumed = encode(SessionResumed("sess-1", 160, 1), dialect)
