@@ -146,6 +146,9 @@ def test_errors_are_openais_where_the_url_says_so() -> None:
     error = error_of(dialect, {"type": "response.create", "event_id": "mine"})
     assert error["error"]["code"] == "unknown_event"
     assert error["error"]["event_id"] == "mine"
+    error = error_of(dialect, {**APPEND, "audio": "?", "event_id": "audio"})
+    assert error["error"]["code"] == "invalid_audio"
+    assert error["error"]["event_id"] == "audio"
     (told,) = dialect.encode(Failure(EngineUnavailable("loading")))
     assert json.loads(told)["error"]["code"] == "engine_unavailable"
 
