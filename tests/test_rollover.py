@@ -78,6 +78,23 @@ def test_a_word_ends_a_rut_before_it_is_one() -> None:
     assert slow.heard(Token("", 7.6))
 
 
+@pytest.mark.parametrize(
+    ("sound", "is_silent"),
+    [
+        ([silence(9)], False),
+        ([silence(10.5)], True),
+        ([speech(12)], False),
+        ([speech(12), silence(9)], False),
+        ([speech(2), silence(10.5)], True),
+    ],
+    ids=["short", "long", "speech", "soon after speech", "long after speech"],
+)
+def test_it_is_silent_when_there_was_no_sound_for_ten_seconds(
+    sound: list[Samples], is_silent: bool
+) -> None:
+    assert following(*sound).is_silent is is_silent
+
+
 def test_a_word_that_comes_while_the_engine_is_let_go_is_no_silence() -> None:
     idle = following(silence(20))
     idle.heard(Token("", 20.0))
