@@ -139,6 +139,7 @@ def test_too_many_waiting_utterances_are_refused() -> None:
     with pytest.raises(LimitError) as caught:
         session.receive(END)
     assert caught.value.code == "too_many_utterances"
+    assert session.has_room  # or the refusal could not be told
     for _ in range(MAX_UTTERANCES - 1):
         session.completed()
     session.receive(END)
@@ -197,6 +198,13 @@ def test_stop_without_a_commit_is_over_at_once() -> None:
     session.receive(audio(3))
     session.stop()
     assert session.is_over
+
+
+def test_who_sends_audio_and_never_commits_is_waited_for() -> None:
+    """So that an idle timeout ends the session, which nobody else would."""
+    session = make()
+    session.receive(audio(10))
+    assert session.is_waiting_for_client
 
 
 def test_waiting_for_the_client_is_not_waiting_for_the_engine() -> None:
