@@ -180,6 +180,13 @@ def test_the_audio_that_is_kept_is_bounded() -> None:
     assert caught.value.code == "audio_buffer_full"
 
 
+def test_messages_that_hold_next_to_nothing_are_bounded_too() -> None:
+    dialect = make()
+    with pytest.raises(LimitError, match=r"send session\.update first"):
+        for _ in range(MAX_UNDECIDED_BYTES // 64):
+            dialect.decode(bytes(2))
+
+
 JSON = st.none() | st.booleans() | st.integers() | st.text() | st.dictionaries(st.text(), st.text())
 TYPES = ["session.update", "transcription_session.update", "other"]
 TYPES += [f"input_audio_buffer.{kind}" for kind in ("append", "commit", "clear")]
