@@ -66,7 +66,13 @@ def test_progress(line: str, stage: str | None) -> None:
 
 
 ERROR = "(EngineCore pid=4242) ERROR 11-21 10:00:00 [core.py:1160]"
-PASSING = {"other programs hold too much", "ran out of memory", "port for vLLM", "the GPU failed"}
+PASSING = {
+    "other programs hold too much",
+    "another program let go of",
+    "ran out of memory",
+    "port for vLLM",
+    "the GPU failed",
+}
 """Causes that may be gone at the next start."""
 
 
