@@ -70,7 +70,9 @@ class Cut:
 
 def within(settings: RolloverSettings, max_session_s: float | None) -> RolloverSettings:
     """The settings, with lengths that an engine with such a limit can keep."""
-    limit_s = min(settings.limit_s, 0.9 * (max_session_s or settings.limit_s))
+    limit_s = settings.limit_s
+    if max_session_s is not None:
+        limit_s = min(limit_s, 0.9 * max_session_s)
     idle_s = min(settings.idle_s, limit_s / 2)  # or it would never be long enough
     update = {
         "limit_s": limit_s,

@@ -164,8 +164,6 @@ class Session:
     @property
     def heard_s(self) -> float:
         """How far the engine has listened, in the audio of the session."""
-        if not self._utterances:
-            return duration_s(self.received_samples)
         head = self._utterances[0]
         return duration_s(head.offset_samples) + head.heard_s
 

@@ -98,12 +98,12 @@ def _token(word: Word) -> Token:
 def new_words(said: Sequence[Word], heard: Sequence[Word]) -> tuple[Word | None, list[Word]]:
     """What `heard` has beyond `said`: the rest of a word of which half was said, and words.
 
-    said: the words before the seam, as far back as the successor listens.
+    said: the words before the seam, as far back as the successor listens; at least one.
     heard: the successor's words, in the same time.
     """
     run = _best_run(said, heard)
     if run is None:
-        return None, _after(heard, said[-1].end_s if said else -TIE_S)
+        return None, _after(heard, said[-1].end_s)
     rest = heard[run.heard + run.length :]
     if run.said + run.length < len(said):
         return None, _after(rest, said[-1].end_s)

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from lanscribe.dialects import WEBSOCKET_PATHS
 from lanscribe.dialects.vllm import VllmDialect
-from lanscribe.errors import CODES, ProtocolError
+from lanscribe.errors import CODES, LanscribeError, ProtocolError
+from lanscribe.events import Failure
 from tests.conftest import PROJECT_DIR
 from tests.contract import Broken, contract, document, schema_validator
+from tests.fuzz.talk import channels
 
 SPECS = "@asyncapi/specs@6.11.1"
 SPECS_SHA512 = (
@@ -129,6 +131,17 @@ def test_the_codes_are_those_of_the_error_tree() -> None:
     assert set(listed) == set(CODES) - NOT_IN_A_WEBSOCKET
 
 
+@pytest.mark.parametrize("code", sorted(set(CODES) - NOT_IN_A_WEBSOCKET))
+@pytest.mark.parametrize("query", [{}, {"intent": "transcription"}], ids=str)
+@pytest.mark.parametrize("path", WEBSOCKET_PATHS)
+def test_every_error_can_be_told_in_every_protocol(
+    path: str, query: dict[str, str], code: str
+) -> None:
+    failure = Failure(LanscribeError(code, "message"))
+    (message,) = WEBSOCKET_PATHS[path](None, query).encode(failure)
+    assert any(contract(channel).allows("server", message) for channel in channels(path))
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -154,6 +167,8 @@ VALUES = st.sampled_from(
         False,
         0,
         7,
+        2**53 - 1,
+        2**53,
         2**70,
         1.5,
         "",

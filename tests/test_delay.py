@@ -112,6 +112,12 @@ def test_a_file_without_a_delay_is_named(model: Path, audio: object) -> None:
         folder_for(model, 960)
 
 
+def test_a_file_that_holds_no_object_is_named(model: Path) -> None:
+    (model / "tekken.json").write_text("[]")
+    with pytest.raises(DelayError, match=r"tekken\.json has no audio\.transcription_delay_ms"):
+        folder_for(model, 960)
+
+
 @pytest.mark.parametrize("text", ["{", "\ud800"])
 def test_a_broken_file_is_named(model: Path, text: str) -> None:
     (model / "tekken.json").write_bytes(text.encode("utf-8", "surrogatepass"))

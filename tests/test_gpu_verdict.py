@@ -37,6 +37,7 @@ RTX_3060_IN_A_GAME = replace(
 RTX_3090 = Card("NVIDIA GeForce RTX 3090", "GPU-3090", 24576, 23900, (8, 6), "590.48.01", (13, 1))
 RTX_3070 = Card("NVIDIA GeForce RTX 3070", "GPU-3070", 8192, 7700, (8, 6), "580.95.05", (13, 0))
 RTX_3050 = Card("NVIDIA GeForce RTX 3050", "GPU-3050", 6144, 5900, (8, 6), "580.95.05", (13, 0))
+A100 = Card("NVIDIA A100-SXM4-40GB", "GPU-A100", 40960, 40000, (8, 0), "580.95.05", (13, 0))
 GTX_1080 = Card("NVIDIA GeForce GTX 1080 Ti", "GPU-1080", 11264, 10900, (6, 1), "580.95.05")
 RTX_2080 = Card("NVIDIA GeForce RTX 2080 Ti", "GPU-2080", 11264, 10900, (7, 5), "580.95.05")
 OLD_DRIVER = replace(RTX_3060, driver="535.183.01", cuda=(12, 2))
@@ -44,8 +45,8 @@ OLD_DRIVER = replace(RTX_3060, driver="535.183.01", cuda=(12, 2))
 
 @pytest.mark.parametrize(
     ("card", "profile"),
-    [(RTX_3060, "rtx3060-12gb"), (RTX_3090, "24gb"), (RTX_3070, "8gb")],
-    ids=["3060", "3090", "3070"],
+    [(RTX_3060, "rtx3060-12gb"), (RTX_3090, "24gb"), (RTX_3070, "8gb"), (A100, "24gb")],
+    ids=["3060", "3090", "3070", "A100"],
 )
 def test_cards_that_will_do(card: Card, profile: str) -> None:
     verdict = judge(card, HOST)

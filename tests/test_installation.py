@@ -153,7 +153,7 @@ def test_lock_files_agree_with_each_other_and_with_what_was_asked_for() -> None:
     assert embedded.items() <= dev.items()
     for name, pins in (("embedded", embedded), ("dev", dev)):
         asked = (PROJECT_DIR / f"requirements/{name}.in").read_text()
-        for package, version in re.findall(r"^([\w-]+)==(\S+)", asked, re.M):
+        for package, version in re.findall(r"^([\w-]+)(?:\[\w+\])?==(\S+)", asked, re.M):
             assert pins[package].versions == {version}
 
 

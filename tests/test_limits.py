@@ -1,3 +1,4 @@
+import tracemalloc
 from contextlib import ExitStack
 from functools import partial
 
@@ -149,6 +150,19 @@ def test_one_address_leaves_half_of_the_slots_to_others() -> None:
             pass
 
 
+def test_addresses_that_have_gone_take_no_memory() -> None:
+    slots = Slots(8)
+    tracemalloc.start()
+    try:
+        for number in range(2000):
+            with slots.take(f"10.0.{number // 250}.{number % 250}"):
+                pass
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 20_000
+
+
 @pytest.mark.parametrize(("capacity", "per_address", "most"), [(2, 0, 2), (3, 0, 2), (9, 1, 1)])
 def test_how_many_slots_one_address_has(capacity: int, per_address: int, most: int) -> None:
     slots = Slots(capacity, per_address)
@@ -243,6 +257,11 @@ def test_what_is_no_key(
     headers: dict[str, str], query: dict[str, str], subprotocols: list[str]
 ) -> None:
     assert not has_key(offered_keys(headers, query, subprotocols), "KEY")
+
+
+def test_who_shows_nothing_has_shown_no_wrong_key() -> None:
+    assert offered_keys({}, {}, []) == []
+    assert offered_keys({"authorization": "Bearer", "x-api-key": ""}, {"api_key": ""}, []) == []
 
 
 @pytest.mark.parametrize("key", [None, ""])

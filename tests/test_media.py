@@ -4,9 +4,11 @@ import asyncio
 import io
 import resource
 import struct
+import threading
 import tracemalloc
 import zlib
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -21,6 +23,7 @@ from lanscribe.engines.model_store import sample_path
 from lanscribe.errors import ClientError
 from lanscribe.media import decode, opened
 from tests.sounds import KINDS, by_ffmpeg, by_libsndfile, film
+from tests.support import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -244,17 +247,43 @@ def test_what_would_be_decoded_at_once_is_bounded() -> None:
     assert "16777218 bytes of it can only be decoded at once" in complaint(file.getvalue())
 
 
-def test_whoever_leaves_early_leaves_no_thread_in_the_file(
-    files: dict[str, bytes],
-) -> None:
-    async def leave(data: bytes) -> None:
-        with io.BytesIO(data) as file:
-            async with opened(file) as blocks:
-                async for _ in blocks:
-                    break
+class Gated(io.BytesIO):
+    """A file in which a reader is kept while the gate is shut."""
 
-    for data in files.values():
-        asyncio.run(leave(data))
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.is_entered = threading.Event()
+        self.is_read = False
+
+    def readinto(self, buffer: Any) -> int:
+        self.is_read = True
+        self.is_entered.set()
+        self.gate.wait(DEADLINE_S)
+        count = super().readinto(buffer)
+        self.is_read = False
+        return count
+
+
+def test_whoever_leaves_early_leaves_no_thread_in_the_file() -> None:
+    async def leave(file: Gated) -> None:
+        async with opened(file) as blocks:
+            await anext(blocks)
+            file.gate.clear()
+            file.is_entered.clear()
+            following = asyncio.ensure_future(anext(blocks))
+            assert await asyncio.to_thread(file.is_entered.wait, DEADLINE_S)
+            following.cancel()
+            await asyncio.wait([following])
+            asyncio.get_running_loop().call_soon(file.gate.set)
+        assert not file.is_read
+
+    with Gated(by_libsndfile(spoken(range(1, 1500)), "WAV")) as file:
+        try:
+            asyncio.run(leave(file))
+        finally:
+            file.gate.set()
 
 
 def test_a_thread_reads_while_others_run(files: dict[str, bytes], speech: Samples) -> None:

@@ -98,7 +98,17 @@ def test_what_is_no_sound_is_refused(encoding: str, data: bytes) -> None:
     assert len(decoder.feed(b"")) == 0
 
 
-@pytest.mark.parametrize(("encoding", "rate_hz"), [("mp3", 16_000), ("pcm_s16le", 0)])
+@pytest.mark.parametrize("rate_hz", [4_000, 192_000])
+def test_the_rates_that_are_promised_are_taken(rate_hz: int) -> None:
+    decoder = PcmDecoder("pcm_s16le", rate_hz)
+    second = [decoder.feed(bytes(2 * rate_hz)), decoder.flush()]
+    assert sum(map(len, second)) == pytest.approx(16_000, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "rate_hz"),
+    [("mp3", 16_000), ("pcm_s16le", 0), ("pcm_s16le", 3_999), ("pcm_s16le", 192_001)],
+)
 def test_what_it_cannot_decode_is_refused(encoding: str, rate_hz: int) -> None:
     with pytest.raises(ValueError, match="expected"):
         PcmDecoder(encoding, rate_hz)

@@ -117,7 +117,10 @@ def test_a_refused_plan_names_only_what_fits(wish: Wish) -> None:
 def test_a_card_that_is_in_use_is_told_how_much_to_free() -> None:
     wish = Wish(12, sessions=4, free_gib=5)
     assert not work_out(wish).fits
-    assert alternatives(wish)[0] == replace(wish, free_gib=8)
+    near = alternatives(wish)[0]
+    assert near == replace(wish, free_gib=8)
+    assert str(near).endswith("on a card of 12 GiB with 8 GiB free")
+    assert str(replace(wish, free_gib=None)).endswith("on a card of 12 GiB")
 
 
 @given(wishes)
@@ -135,6 +138,11 @@ def test_vllm_finds_its_share_free_beside_its_own_context(wish: Wish, free_gib: 
     if plan.fits:
         share_bytes = plan.percent * plan.visible_bytes / 100
         assert share_bytes <= free_gib * GIB - memory.CONTEXT_BYTES
+
+
+def test_steps_grow_with_sessions_and_with_minutes() -> None:
+    assert work_out(Wish(12, sessions=4, minutes=5)).step_ms == 84
+    assert work_out(Wish(24, sessions=8, minutes=2)).step_ms == 72
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)

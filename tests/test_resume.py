@@ -361,13 +361,15 @@ class OutboxMachine(RuleBasedStateMachine):
     def send(self, share: float) -> None:
         self.outbox.sent += round(share * self.outbox.unsent)
 
-    @rule(number=st.integers(-2, 60))
-    def acknowledge(self, number: int) -> None:
+    @rule(ago=st.integers(-2, 12))
+    def acknowledge(self, ago: int) -> None:
+        number = len(self.all) - ago
         self.outbox.acknowledge(number)
         self.acknowledged = max(self.acknowledged, min(number, self.outbox.sent))
 
-    @rule(seen=st.integers(0, 60))
-    def resume(self, seen: int) -> None:
+    @rule(ago=st.integers(-2, 12))
+    def resume(self, ago: int) -> None:
+        seen = max(0, len(self.all) - ago)
         if self.outbox.oldest - 1 <= seen <= len(self.all):
             assert self.outbox.after(seen) == self.all[seen:]
             self.outbox.sent = seen

@@ -12,9 +12,11 @@ from lanscribe.events import (
     AppendAudio,
     Cancel,
     Cancelled,
+    ClientEvent,
     Commit,
     Committed,
     Delta,
+    DetectTurns,
     Done,
     Failure,
     Finish,
@@ -24,6 +26,7 @@ from lanscribe.events import (
     Utterance,
 )
 from lanscribe.session import MAX_UTTERANCES, Session
+from lanscribe.turns import TurnSettings
 
 START, END = Commit(is_final=False), Commit(is_final=True)
 
@@ -104,12 +107,12 @@ def test_an_unknown_model_is_refused_with_the_served_names() -> None:
     assert caught.value.code == "model_not_found"
 
 
-@pytest.mark.parametrize("commit", [START, END])
-def test_a_commit_without_a_model_is_refused_and_keeps_the_audio(commit: Commit) -> None:
+@pytest.mark.parametrize("event", [START, END, DetectTurns(TurnSettings())], ids=str)
+def test_without_a_model_nothing_starts_and_the_audio_is_kept(event: ClientEvent) -> None:
     session = make(with_model=False)
     session.receive(audio(10))
     with pytest.raises(ProtocolError) as caught:
-        session.receive(commit)
+        session.receive(event)
     assert caught.value.code == "model_not_validated"
     session.receive(SelectModel("m"))
     session.receive(START)
@@ -136,6 +139,7 @@ def test_too_many_waiting_utterances_are_refused() -> None:
     with pytest.raises(LimitError) as caught:
         session.receive(END)
     assert caught.value.code == "too_many_utterances"
+    assert session.has_room  # or the refusal could not be told
     for _ in range(MAX_UTTERANCES - 1):
         session.completed()
     session.receive(END)
@@ -152,6 +156,21 @@ def test_a_failed_open_utterance_keeps_its_audio_for_the_next_commit() -> None:
     assert not session.is_busy
     session.receive(START)
     assert len(take_all(session)) == 10
+
+
+def test_no_two_utterances_have_the_same_number_whatever_breaks() -> None:
+    """Clients know an utterance by its number: a second one of it would be taken for the first."""
+    session = make()
+    numbers = []
+    for _ in range(3):
+        session.receive(START)
+        session.receive(audio(10))
+        numbers.append(session.progress().of.number)
+        session.failed(EngineFailed("broken"))
+        session.receive(END)
+        numbers.append(session.progress().of.number)
+        session.completed()
+    assert numbers == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_failed_ended_utterance_gives_way_to_the_next() -> None:
@@ -179,6 +198,13 @@ def test_stop_without_a_commit_is_over_at_once() -> None:
     session.receive(audio(3))
     session.stop()
     assert session.is_over
+
+
+def test_who_sends_audio_and_never_commits_is_waited_for() -> None:
+    """So that an idle timeout ends the session, which nobody else would."""
+    session = make()
+    session.receive(audio(10))
+    assert session.is_waiting_for_client
 
 
 def test_waiting_for_the_client_is_not_waiting_for_the_engine() -> None:
@@ -233,6 +259,14 @@ def test_a_cancelled_utterance_is_given_up_and_the_next_begins() -> None:
     (done,) = session.completed()
     assert isinstance(done, Done)
     assert done.of == Utterance(2, "b", offset_s=10 / 16_000)
+
+
+def test_nobody_is_told_that_the_engine_broke_on_what_was_given_up() -> None:
+    session = make()
+    for event in (START, audio(10), Cancel(), audio(20), END):
+        session.receive(event)
+    assert session.failed(EngineFailed("broken")) == []
+    assert len(take_all(session)) == 20
 
 
 def test_a_waiting_utterance_can_be_cancelled_while_another_runs() -> None:

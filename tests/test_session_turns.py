@@ -38,7 +38,7 @@ def speech(seconds: float = SPEECH_S) -> AppendAudio:
 
 
 def make(*events: AppendAudio | Commit | DetectTurns) -> tuple[Session, list[ServerEvent]]:
-    session = Session(["m"], max_waiting_samples=sample_count(100))
+    session = Session(["m"], max_waiting_samples=sample_count(1000))
     session.receive(SelectModel("m"))
     return session, receive(session, DetectTurns(TurnSettings()), *events)
 
@@ -150,7 +150,13 @@ def test_a_turn_survives_the_engine() -> None:
     assert duration_s(len(take_all(session))) == pytest.approx(0.9)
 
 
+def test_what_was_held_back_is_not_lost_when_detection_ends() -> None:
+    session, _ = make(speech(0.05), silence(0.13), DetectTurns(None), END)
+    assert duration_s(len(take_all(session))) == pytest.approx(0.18)
+
+
 def test_no_turn_is_refused_and_too_many_stop_the_reading() -> None:
+    """Long before their sound would: they are short."""
     session, told = make(*[one for _ in range(2 * MAX_UTTERANCES) for one in (speech(), silence())])
     assert kinds(told).count("Committed") == 2 * MAX_UTTERANCES
     assert not session.has_room

@@ -136,6 +136,13 @@ def test_wide_letters_take_twice_the_room() -> None:
     assert [segment.lines for segment in segments(words)] == [["\u8a9e" * 21] * 2, ["\u8a9e" * 8]]
 
 
+def test_a_line_is_as_long_as_may_be() -> None:
+    assert Segment((Word("x" * 20, 0, 1), Word(" " + "y" * 21, 1, 2))).lines == [
+        "x" * 20 + " " + "y" * 21
+    ]
+    assert len(Segment((Word("x" * 20, 0, 1), Word(" " + "y" * 22, 1, 2))).lines) == 2
+
+
 def test_a_word_that_fits_nowhere_is_a_segment() -> None:
     assert Segment((Word("x" * 99, 0, 1),)).lines == ["x" * 99]
     assert texts([Word("a", 0, 1), Word(" " + "x" * 99, 1, 2), Word(" b", 2, 3)]) == [

@@ -66,6 +66,14 @@ def test_progress(line: str, stage: str | None) -> None:
 
 
 ERROR = "(EngineCore pid=4242) ERROR 11-21 10:00:00 [core.py:1160]"
+PASSING = {
+    "other programs hold too much",
+    "another program let go of",
+    "ran out of memory",
+    "port for vLLM",
+    "the GPU failed",
+}
+"""Causes that may be gone at the next start."""
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,7 @@ ERROR = "(EngineCore pid=4242) ERROR 11-21 10:00:00 [core.py:1160]"
             "ran out of memory",
             "smaller profile",
         ),
-        ("OSError: [Errno 98] Address already in use", "port for vLLM is taken", "vllm.port"),
+        ("OSError: [Errno 98] Address already in use", "port for vLLM", "vllm.port"),
         (
             "ValueError: Unknown quantization method: bitsandbytes. Must be one of ['awq', 'fp8']",
             "lacks the plugin",
@@ -117,6 +125,11 @@ ERROR = "(EngineCore pid=4242) ERROR 11-21 10:00:00 [core.py:1160]"
         (
             "FileNotFoundError: [Errno 2] No such file or directory: '/models/v/tekken.json'",
             "a file is missing: /models/v/tekken.json",
+            "setup.sh",
+        ),
+        (
+            "RuntimeError: Cannot find any model weights with `models/voxtral`",
+            "model is not in vllm.model_dir",
             "setup.sh",
         ),
         ("OSError: [Errno 28] No space left on device", "disk is full", "free some"),
@@ -143,6 +156,7 @@ def test_a_known_cause_has_its_remedy(line: str, cause: str, remedy: str) -> Non
     assert cause in diagnosis.cause
     assert remedy in diagnosis.remedy
     assert not diagnosis.last_words
+    assert diagnosis.is_lasting is (cause not in PASSING)
 
 
 @pytest.mark.parametrize("status", [-9, 137])

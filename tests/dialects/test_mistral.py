@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from lanscribe.dialects.mistral import MAX_APPEND_BYTES, MistralDialect
 from lanscribe.engines.fake import FakeEngine
-from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
+from lanscribe.errors import (
+    CODES,
+    EngineFailed,
+    EngineUnavailable,
+    LanscribeError,
+    ProtocolError,
+)
 from lanscribe.events import (
     AppendAudio,
     ClientEvent,
@@ -109,6 +115,12 @@ def test_an_end_without_a_flush_ends_the_utterance(dialect: MistralDialect) -> N
     assert MistralDialect(ENGINE).decode(FINISH) == [*START, END, Finish()]
 
 
+def test_an_end_ends_what_came_after_the_last_flush(dialect: MistralDialect) -> None:
+    for message in (append(PCM), FLUSH, append(PCM)):
+        dialect.decode(message)
+    assert dialect.decode(FINISH)[-2:] == [END, Finish()]
+
+
 def test_an_utterance_that_the_engine_failed_on_goes_on(dialect: MistralDialect) -> None:
     dialect.decode(append(PCM))
     (error,) = told(dialect, Failure(EngineFailed("broken"), None, Utterance()))
@@ -119,6 +131,25 @@ def test_an_utterance_that_the_engine_failed_on_goes_on(dialect: MistralDialect)
     assert dialect.decode(append(PCM))[:2] == START
     dialect.encode(Failure(ProtocolError("invalid_json", "refused")))
     assert kinds(list(dialect.decode(append(PCM)))) == ["AppendAudio"]
+
+
+def test_an_error_before_the_first_audio_takes_nothing_from_it(dialect: MistralDialect) -> None:
+    dialect.encode(Failure(ProtocolError("invalid_json", "refused")))
+    assert dialect.decode(append(PCM))[:2] == START
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_number_of_an_error_says_whose_fault_it_is(dialect: MistralDialect, code: str) -> None:
+    """429 is for who may try again later, 5xx for what the client can do nothing about."""
+    (error,) = told(dialect, Failure(LanscribeError(code, "message")))
+    status = error["error"]["code"]
+    if code in {"server_busy", "audio_buffer_full", "too_many_utterances"}:
+        assert status == 429
+    elif code in {"processing_error", "engine_unavailable", "server_stopping", "internal"}:
+        assert 500 <= status < 600
+    else:
+        assert 400 <= status < 500
+        assert status != 429
 
 
 def test_a_session_tells_what_holds_whatever_was_wished() -> None:

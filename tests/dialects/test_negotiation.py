@@ -146,6 +146,9 @@ def test_errors_are_openais_where_the_url_says_so() -> None:
     error = error_of(dialect, {"type": "response.create", "event_id": "mine"})
     assert error["error"]["code"] == "unknown_event"
     assert error["error"]["event_id"] == "mine"
+    error = error_of(dialect, {**APPEND, "audio": "?", "event_id": "audio"})
+    assert error["error"]["code"] == "invalid_audio"
+    assert error["error"]["event_id"] == "audio"
     (told,) = dialect.encode(Failure(EngineUnavailable("loading")))
     assert json.loads(told)["error"]["code"] == "engine_unavailable"
 
@@ -175,6 +178,13 @@ def test_the_audio_that_is_kept_is_bounded() -> None:
     with pytest.raises(LimitError) as caught:
         dialect.decode(message)
     assert caught.value.code == "audio_buffer_full"
+
+
+def test_messages_that_hold_next_to_nothing_are_bounded_too() -> None:
+    dialect = make()
+    with pytest.raises(LimitError, match=r"send session\.update first"):
+        for _ in range(MAX_UNDECIDED_BYTES // 64):
+            dialect.decode(bytes(2))
 
 
 JSON = st.none() | st.booleans() | st.integers() | st.text() | st.dictionaries(st.text(), st.text())

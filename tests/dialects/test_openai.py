@@ -33,6 +33,7 @@ from lanscribe.events import (
     Utterance,
 )
 from lanscribe.turns import TurnSettings
+from tests.contract import received
 
 INFO = EngineInfo("fake", "served", ("en",), word_times=True, max_session_s=None, capacity=1)
 START, END = Commit(is_final=False), Commit(is_final=True, needs_audio=True)
@@ -53,7 +54,7 @@ def decode(dialect: OpenAiDialect, kind: str, **fields: object) -> list[ClientEv
 
 def encode(dialect: OpenAiDialect, event: ServerEvent) -> list[Json]:
     """The payloads without their event_id, which is there and different in each."""
-    payloads = [json.loads(message) for message in dialect.encode(event)]
+    payloads = [received("openai", message) for message in dialect.encode(event)]
     ids = [payload.pop("event_id") for payload in payloads]
     assert len(set(ids)) == len(ids)
     return payloads
@@ -67,7 +68,7 @@ def update(dialect: OpenAiDialect, **audio_input: object) -> tuple[list[ClientEv
 
 def split(events: list[ClientEvent], kind: str) -> tuple[list[ClientEvent], Json]:
     (reply,) = [event for event in events if isinstance(event, Reply)]
-    (payload,) = [json.loads(message) for message in reply.messages]
+    (payload,) = [received("openai", message) for message in reply.messages]
     assert payload["type"] == kind
     return [event for event in events if event is not reply], payload["session"]
 
@@ -132,6 +133,8 @@ def test_an_update_changes_only_what_it_names() -> None:
     assert session["audio"]["input"]["format"] == {"type": "audio/pcmu"}
     assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 750
     assert update(dialect)[0] == [SelectModel("")]
+    _, session = update(dialect, turn_detection={"silence_duration_ms": 0})
+    assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 50
     assert update(dialect, turn_detection=None)[0] == [SelectModel(""), DetectTurns(None)]
 
 
@@ -201,6 +204,7 @@ def test_audio_is_24_khz_and_starts_the_utterance() -> None:
         ({"type": "audio/pcm", "rate": 16_000}, bytes(320), 160),
         ({"type": "audio/pcm", "rate": 48_000}, bytes(9600), 1600),
         ({"type": "audio/pcm"}, SILENCE, 1600),
+        ({"rate": 16_000}, bytes(320), 160),
         (None, SILENCE, 1600),
         ({"type": "audio/pcmu"}, b"\xff" * 801, 1602),
         ({"type": "audio/pcma"}, b"\xd5" * 800, 1600),
@@ -318,6 +322,7 @@ def test_an_error_names_the_message_it_answers() -> None:
             '{"type":"session.update","session":{"turn_detection":{"threshold":NaN}}}',
             "invalid_event",
         ),
+        ('{"type":"session.update","session":{"turn_detection":{"threshold":true}}}', ""),
         ('{"type":"session.update","session":{"audio":{"input":{"format":{"type":[]}}}}}', ""),
         ('{"type":"session.update","session":{"audio":{"input":{"format":{"rate":1}}}}}', ""),
         ('{"type":"input_audio_buffer.append"}', "invalid_event"),

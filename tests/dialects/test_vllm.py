@@ -105,6 +105,23 @@ def test_bad_messages_have_a_code_and_say_what_is_expected(message: str | bytes,
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("fields", "got"),
+    [
+        ({}, "no such field"),
+        ({"model": None}, "null"),
+        ({"model": {}}, "an object"),
+        ({"model": ["m"]}, "an array"),
+        ({"model": 7}, "a number"),
+        ({"model": 0.5}, "a number"),
+        ({"model": True}, "a boolean"),
+    ],
+)
+def test_an_error_says_what_was_got(fields: dict[str, object], got: str) -> None:
+    with pytest.raises(ProtocolError, match=f"^got {got} as 'model'; expected a string$"):
+        DIALECT.decode(json.dumps({"type": "session.update", **fields}))
+
+
 @given(st.one_of(st.text(), st.binary()))
 def test_no_message_raises_anything_else(message: str | bytes) -> None:
     _decode_or_refuse(message)
@@ -143,7 +160,7 @@ def test_server_events() -> None:
         "created": 5,
         "seq": 1,
     }
-    assert encode(Delta(" né", 1.23456, 1.1, lag_s=0.5, is_behind=True), dialect) == {
+    assert encode(Delta(" né", 1.23456, 1.10049, lag_s=0.50049, is_behind=True), dialect) == {
         "type": "transcription.delta",
         "delta": " né",
         "start_s": 1.1,
@@ -152,21 +169,28 @@ def test_server_events() -> None:
         "is_behind": True,
         "seq": 2,
     }
-    assert encode(Done("a b", 1.0, 2, (SpokenWord("a", 0.1, 0.2),)), dialect) == {
+    assert encode(Done("a b", 1.0, 2, (SpokenWord("a", 0.12345, 0.2),)), dialect) == {
         "type": "transcription.done",
         "text": "a b",
         "usage": {"prompt_tokens": 13, "completion_tokens": 2, "total_tokens": 15},
         "duration_s": 1.0,
-        "words": [{"word": "a", "start": 0.1, "end": 0.2}],
+        "words": [{"word": "a", "start": 0.123, "end": 0.2}],
         "seq": 3,
     }
-    assert encode(Failure(EngineFailed("broken"), Lost("a", 1.0, 2.0)), dialect) == {
+    assert encode(Failure(EngineFailed("broken"), Lost("a", 1.23456, 2.34567)), dialect) == {
         "type": "error",
         "error": "broken",
         "code": "processing_error",
         "text": "a",
-        "lost": {"start_s": 1.0, "end_s": 2.0},
+        "lost": {"start_s": 1.235, "end_s": 2.346},
         "seq": 4,
+    }
+    assert encode(Delta("", 1.5), dialect) == {
+        "type": "transcription.delta",
+        "delta": "",
+        "end_s": 1.5,
+        "lag_s": 0.0,
+        "seq": 5,
     }
 
 

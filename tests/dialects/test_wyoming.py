@@ -110,6 +110,20 @@ def test_an_utterance() -> None:
     assert again == [SelectModel(""), Commit(is_final=False)]
 
 
+@pytest.mark.parametrize("data", [{}, {"name": None}, {"name": ""}, {"language": "de"}], ids=str)
+def test_a_program_need_not_say_which_model_it_wants(data: dict[str, Any]) -> None:
+    dialect = WyomingDialect(INFO)
+    assert dialect.decode(raw({"type": "transcribe", "data": data})) == [SelectModel("")]
+
+
+def test_a_chunk_without_a_format_has_that_of_the_utterance() -> None:
+    dialect = WyomingDialect(INFO)
+    dialect.decode(wire(AudioStart(16_000, 2, 1).event()))
+    (append,) = dialect.decode(raw({"type": "audio-chunk", "payload_length": len(PCM)}, PCM))
+    assert isinstance(append, AppendAudio)
+    assert len(append.samples) == 3
+
+
 def test_a_chunk_that_nothing_announced_begins_an_utterance() -> None:
     begin = WyomingDialect(INFO).decode(chunk(PCM))
     assert begin[:2] == [SelectModel(""), Commit(is_final=False)]
@@ -157,6 +171,7 @@ def test_describe() -> None:
     (program,) = Info.from_event(answer).asr
     (model,) = program.models
     assert program.supports_transcript_streaming
+    assert answer.data["asr"][0]["requires_external_vad"]  # or nobody would say when a turn ends
     assert program.installed
     assert model.installed
     assert (model.name, model.languages) == ("moonshine", ["en"])
@@ -180,10 +195,12 @@ def test_unknown_events_are_left_alone() -> None:
     assert type_of(b"nonsense") == ""
 
 
-def test_an_error_about_one_event_leaves_the_connection() -> None:
-    error = ProtocolError("invalid_event", "got x; expected y")
-    (event,) = encode(WyomingDialect(), Failure(error))
-    assert Error.from_event(event) == Error("got x; expected y", "invalid_event")
+@pytest.mark.parametrize("code", ["invalid_json", "invalid_event", "invalid_audio"])
+def test_an_error_about_one_event_leaves_the_connection(code: str) -> None:
+    messages = WyomingDialect().encode(Failure(ProtocolError(code, "got x; expected y")))
+    assert HANG_UP not in messages
+    (event,) = read(*messages)
+    assert Error.from_event(event) == Error("got x; expected y", code)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from lanscribe.errors import (
     CODES,
     EngineFailed,
     EngineUnavailable,
+    LanscribeError,
     LimitError,
     ProtocolError,
 )
@@ -212,6 +213,28 @@ def test_errors_have_yaps_code_and_ours(dialect: YapDialect) -> None:
     loading = told(dialect, Failure(EngineUnavailable("loading")))
     assert (loading["session_id"], loading["request_id"]) == ("s", "unknown")
     assert loading["payload"]["code"] == "engine_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("code", "yaps"),
+    [
+        ("unauthorized", "authentication_failed"),
+        ("not_allowed", "authentication_failed"),
+        ("internal", "internal_error"),
+        ("idle_timeout", "idle_timeout"),
+    ],
+)
+def test_an_app_knows_by_yaps_code_what_to_do(dialect: YapDialect, code: str, yaps: str) -> None:
+    payload = told(dialect, Failure(LanscribeError(code, "message")))["payload"]
+    assert payload == {"code": yaps, "reason_code": code, "message": "message"}
+
+
+def test_what_cannot_be_read_is_no_part_of_the_request_before(dialect: YapDialect) -> None:
+    dialect.decode(envelope("ping", "p"))
+    with pytest.raises(ProtocolError) as caught:
+        dialect.decode("{")
+    error = told(dialect, Failure(caught.value))
+    assert (error["session_id"], error["request_id"]) == ("s", "unknown")
 
 
 @pytest.mark.parametrize(

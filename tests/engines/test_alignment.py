@@ -66,6 +66,15 @@ def test_a_pause_before_a_word_is_not_in_it() -> None:
     assert end_s == pytest.approx(30 * FRAME_S)
 
 
+def test_a_stray_look_into_the_pause_before_a_word_does_not_begin_it() -> None:
+    attention = looking([10, 20, 10, 10])
+    attention[1] = 0
+    attention[1, 12] = 0.03  # of the 2 that the two tokens of the word have
+    attention[1, 25:30] = 0.97 / 5
+    start_s, _ = Alignment(attention).span_s(1, 3)
+    assert start_s == pytest.approx(25 * FRAME_S)
+
+
 def test_a_word_of_several_tokens_is_all_of_them() -> None:
     alignment = Alignment(looking([5, 4, 3, 8]))
     assert alignment.span_s(1, 3) == pytest.approx((5 * FRAME_S, 12 * FRAME_S))

@@ -97,6 +97,23 @@ def test_words_have_the_times_at_which_they_are_spoken(
             assert last.end_s - last.start_s > 0.2
 
 
+def test_words_within_a_segment_have_the_times_at_which_they_are_spoken(
+    embedded_engine: EmbeddedEngine, detector: VoiceDetector, beckett: Samples
+) -> None:
+    """The pauses are too short to part segments, whose edges would tell the times as well."""
+    pause = np.zeros(sample_count(0.4), dtype=np.float32)
+    sound, phrases = [pause], []
+    for start_s, end_s in phrases_s(detector, beckett):
+        piece = beckett[sample_count(start_s) : sample_count(end_s)]
+        begins_s = duration_s(sum(map(len, sound)))
+        phrases.append((begins_s, begins_s + duration_s(len(piece))))
+        sound += [piece, pause]
+    words = timed_words(hear(embedded_engine, np.concatenate(sound)))
+    for (start_s, end_s), first, last in zip(phrases, words[::2], words[1::2], strict=True):
+        assert first.start_s == pytest.approx(start_s, abs=0.3)
+        assert last.end_s == pytest.approx(end_s, abs=0.3)
+
+
 def test_what_nobody_says_has_no_text(
     embedded_engine: EmbeddedEngine, not_speech: dict[str, Samples]
 ) -> None:
