@@ -128,6 +128,16 @@ def _apart_from_each_other() -> Iterator[None]:
         yield
 
 
+def pytest_configure() -> None:
+    """Let programs under test meet signals as on a terminal, though nohup or & ignore some.
+
+    What is ignored stays so for whom one starts, what has a handler does not.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest goes first."""
     items.sort(key=lambda item: "vllm" not in item.path.parts)
