@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 
 class Changes:
@@ -14,6 +15,12 @@ class Changes:
         """Wait until holds() is true; it is looked at now and after every `tell`."""
         async with self._condition:
             await self._condition.wait_for(holds)
+
+    async def until_at_most(self, longest_s: float, holds: Callable[[], bool]) -> None:
+        """The same, but after so long it is given up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await self.until(holds)
 
     async def tell(self) -> None:
         """Let everybody who waits look again."""

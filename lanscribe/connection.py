@@ -13,7 +13,7 @@ import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -252,9 +252,8 @@ class Conversation:
         await self._changes.until(lambda: self._is_attached)
         while True:
             await self._changes.until(lambda: not self._is_attached)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._resume.keep_s if self._is_kept else 0):
-                    await self._changes.until(self._is_back_or_lost)
+            keep_s = self._resume.keep_s if self._is_kept else 0
+            await self._changes.until_at_most(keep_s, self._is_back_or_lost)
             if not self._is_attached:
                 return
 

@@ -150,6 +150,10 @@ def has_more_than_its_share(address: str, connected: Iterable[str], most: int) -
 _MESSAGES_AT_ONCE_S = 10
 
 
+LEAVING_S = 0.5
+"""How long who comes may wait for the slot of one who has just left."""
+
+
 class Slots:
     """Counts running sessions against what the machine holds, and what one client may have."""
 

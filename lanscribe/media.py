@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import BinaryIO, TypeVar
 
 import av
@@ -161,6 +162,7 @@ def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Samples]:
         yield from _decode_stream(container, stream)
 
 
+@cache
 def _decoders_of_sound() -> str:
     """What FFmpeg may decode: only to know what a track of pictures is, it may take gigabytes."""
     names = []

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -20,15 +20,13 @@ from lanscribe.engines.base import Engine, EngineSession, Token
 from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
 from lanscribe.exchange import Exchange
 from lanscribe.http_errors import error_response
-from lanscribe.limits import Slots
+from lanscribe.limits import LEAVING_S, Slots
 from lanscribe.media import opened
 from lanscribe.rest_form import Heard, Wanted, delta_event
 from lanscribe.tasks import first_of
 
 log = logging.getLogger(__name__)
 
-_LEAVING_S = 0.5
-"""How long a file may take to be done with once its answer is sent."""
 Tell = Callable[[Token], Awaitable[None]]
 
 
@@ -62,14 +60,11 @@ class Rest:
 
     async def drain(self, timeout_s: float) -> None:
         """Let the files under way be finished, for so long, then tell the others."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._changes.until(lambda: not self._uploading)
+        await self._changes.until_at_most(timeout_s, lambda: not self._uploading)
         self._is_stopping = True
         await self._changes.tell()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.close_timeout_s):
-                await self._changes.until(lambda: not self._uploading)
+        close_s = self._limits.close_timeout_s
+        await self._changes.until_at_most(close_s, lambda: not self._uploading)
 
     @property
     def _uploading(self) -> int:
@@ -127,9 +122,10 @@ class Rest:
         if self._uploads is None:
             capacity = engine.describe().capacity
             self._uploads = Slots(capacity, self._limits.sessions_per_address)
-        await self._let_the_last_one_out(self._uploads, exchange.address)
+        uploads, address = self._uploads, exchange.address
+        await self._changes.until_at_most(LEAVING_S, lambda: uploads.has_room(address))
         try:
-            with self._uploads.take(exchange.address):
+            with uploads.take(address):
                 await first_of(
                     self._transcribe(exchange, engine),
                     self._until_stopped(),
@@ -137,12 +133,6 @@ class Rest:
                 )
         finally:
             await self._changes.tell()
-
-    async def _let_the_last_one_out(self, uploads: Slots, address: str) -> None:
-        """Wait a moment for room: who has just got an answer may come with the next file."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LEAVING_S):
-                await self._changes.until(lambda: uploads.has_room(address))
 
     async def _transcribe(self, exchange: Exchange, engine: Engine) -> None:
         """Take in a form, and answer it."""

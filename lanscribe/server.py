@@ -28,15 +28,13 @@ from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
 from lanscribe.events import Message
 from lanscribe.http_errors import error_response
-from lanscribe.limits import Slots
+from lanscribe.limits import LEAVING_S, Slots
 from lanscribe.rest import Rest
 from lanscribe.session import Session
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_LEAVING_S = 0.5
-"""How long a session may take to end once its client has closed the socket."""
 _MAX_DIGITS = 15
 """Of an event's number, whose whole is below 2^53."""
 _NO_CLOSE = {1005, 1006}
@@ -242,9 +240,7 @@ class Gateway:
 
     async def _let_the_last_one_out(self, peer: str) -> None:
         """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LEAVING_S):
-                await self._changes.until(lambda: self._slots.has_room(peer))
+        await self._changes.until_at_most(LEAVING_S, lambda: self._slots.has_room(peer))
 
     @asynccontextmanager
     async def _slot(self, address: str) -> AsyncIterator[None]:
