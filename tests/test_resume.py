@@ -9,6 +9,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -137,6 +138,10 @@ def test_a_socket_cut_at_any_byte_loses_no_event_and_brings_none_twice(
     assert text_of(events) == "".join(counting(row) for row in rows)
 
 
+FROM_ELSEWHERE: dict[str, Any] = {"local_addr": ("127.0.0.2", 0)}
+"""Another address of this machine; macOS has it after `sudo ifconfig lo0 alias 127.0.0.2`."""
+
+
 async def vanish(one: Client) -> None:
     """Break the socket without closing it."""
     one.connection.transport.abort()
@@ -179,7 +184,9 @@ def test_a_socket_that_is_still_open_is_closed_by_the_newer_one(fake_server: Ser
             await old.commit(final=False)
             await old.append(spoken([1]))
             token = old.greeting["resume"]["token"]
-            async with connect(f"{fake_server.url}?resume={token}&seen=1") as connection:
+            url = f"{fake_server.url}?resume={token}&seen=1"
+            async with connect(url, **FROM_ELSEWHERE) as connection:
+                assert old.connection.local_address[0] != connection.local_address[0]
                 new = Client(connection)
                 assert (await new.receive())["type"] == "session.resumed"
                 assert await old.close_code() == 4001
