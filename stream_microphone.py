@@ -56,6 +56,7 @@ CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, Value
 CONNECT_S, SILENCE_S = 10.0, 15.0  # for the greeting; for a message, and then for a pong
 MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
 LAST_WORDS_S = 10.0  # after Ctrl-C, and again whenever the server has listened further
+PORTAUDIO_TIMED_OUT = -9987  # paTimedOut: a sound card did not start within a second
 GONE_S = 5.0  # without a block from the sound card
 MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
 TICK_S = 0.05
@@ -185,17 +186,24 @@ class Session:
         query = urlencode({"resume": self.token, "seen": self._seen})
         return f"{url}{'&' if '?' in url else '?'}{query}" if self.token else url
 
-    def greet(self, greeting: Event, story: "Story", place: int) -> None:
-        """Go on where the server says, or begin at `place`. Raises Trouble when it refuses."""
+    def greet(self, greeting: Event, story: "Story", place: int) -> bool:
+        """Go on where the server says, or begin at `place`; False: it is to be asked for another.
+
+        Raises Trouble when the server refuses.
+        """
+        if self.token and greeting.code == "resume_failed":
+            self.token = ""
+            return False
         if greeting.kind == "error":
             raise self.trouble(greeting, 0)
         if greeting.kind == "session.resumed":
             story.sent = story.base + max(0, greeting.field("received_samples", 0))
             story.is_committed = greeting.field("received_commits", 0) > 0
-            return
+            return True
         self.token, self._seen = greeting.field("token", ""), greeting.field("seq", 0)
         self.keep_s = greeting.seconds("keep_s") or 0.0
         story.begin(place)
+        return True
 
     def model(self, name: str) -> str:
         """The message that chooses the model."""
@@ -399,8 +407,7 @@ CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
 SLACK_SAMPLES = 19_200  # 1.2 s: by which the times of words are too late at most
-PASSING = ["engine_unavailable", "internal", "processing_error", "resume_failed", "server_busy"]
-PASSING += ["server_stopping"]
+PASSING = ["engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping"]
 # <<< Going on.
 
 
@@ -601,11 +608,24 @@ class Microphone:
         try:
             device = sd.query_devices(index, "input")
             self.name, self.rate_hz = plain(device["name"]), float(device["default_samplerate"])
-            self._stream = self._open(sd, index, device["max_input_channels"])
-            self._stream.start()
+            self._stream = self._start(sd, index, device["max_input_channels"])
         except (sd.PortAudioError, ValueError) as error:
             raise Trouble(f"no microphone to record from: {error}; see --list-devices") from error
         self._resampler = soxr.ResampleStream(self.rate_hz, RATE_HZ, 1, dtype="float32")
+
+    def _start(self, sd: Any, index: int | None, channels: int) -> Any:
+        """A stream that records. A sound system that is busy or wakes up gets time for it."""
+        for is_last in [False, False, True]:
+            stream = self._open(sd, index, channels)
+            try:
+                stream.start()
+            except sd.PortAudioError as error:
+                stream.close(ignore_errors=True)
+                if is_last or PORTAUDIO_TIMED_OUT not in error.args:
+                    raise
+            else:
+                break
+        return stream
 
     def _open(self, sd: Any, index: int | None, channels: int) -> Any:
         """A stream, mono where the device can, else with all its channels."""
@@ -833,16 +853,21 @@ class Talk:
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
 
-    def _greet(self, greeting: Event) -> None:
-        """Go on, or go back to where the words are safe, as far as the ring still has that."""
+    def _greet(self, greeting: Event) -> bool:
+        """Go on, or go back to where the words are safe, as far as the ring still has that.
+
+        False when the server has the session no more.
+        """
         safe, place = self._story.safe, max(self._story.safe, self.ring.start)
-        self._session.greet(greeting, self._story, place)
+        if not self._session.greet(greeting, self._story, place):
+            return False
         if greeting.kind == "session.created" and place > safe:
             times = [timedelta(seconds=at // RATE_HZ) for at in (safe, place)]
             self.screen.tell("lost, for it was too long ago: {} to {}".format(*times))
         if self.state == "reconnecting":
             self.screen.tell("connected again")
         self.state = "connected"
+        return True
 
     async def _send(self, ws: ClientConnection) -> None:
         session, story = self._session, self._story
@@ -865,7 +890,8 @@ class Talk:
     async def _receive(self, ws: ClientConnection, tasks: asyncio.TaskGroup) -> None:
         try:
             async with asyncio.timeout(CONNECT_S):
-                self._greet(Event(await ws.recv()))
+                if not self._greet(Event(await ws.recv())):
+                    return
             sender = tasks.create_task(self._send(ws)) if not self._story.is_committed else None
             while self._take(Event(await next_message(ws))):
                 pass

@@ -186,17 +186,24 @@ class Session:
         query = urlencode({"resume": self.token, "seen": self._seen})
         return f"{url}{'&' if '?' in url else '?'}{query}" if self.token else url
 
-    def greet(self, greeting: Event, story: "Story", place: int) -> None:
-        """Go on where the server says, or begin at `place`. Raises Trouble when it refuses."""
+    def greet(self, greeting: Event, story: "Story", place: int) -> bool:
+        """Go on where the server says, or begin at `place`; False: it is to be asked for another.
+
+        Raises Trouble when the server refuses.
+        """
+        if self.token and greeting.code == "resume_failed":
+            self.token = ""
+            return False
         if greeting.kind == "error":
             raise self.trouble(greeting, 0)
         if greeting.kind == "session.resumed":
             story.sent = story.base + max(0, greeting.field("received_samples", 0))
             story.is_committed = greeting.field("received_commits", 0) > 0
-            return
+            return True
         self.token, self._seen = greeting.field("token", ""), greeting.field("seq", 0)
         self.keep_s = greeting.seconds("keep_s") or 0.0
         story.begin(place)
+        return True
 
     def model(self, name: str) -> str:
         """The message that chooses the model."""
@@ -400,8 +407,7 @@ CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
 SLACK_SAMPLES = 19_200  # 1.2 s: by which the times of words are too late at most
-PASSING = ["engine_unavailable", "internal", "processing_error", "resume_failed", "server_busy"]
-PASSING += ["server_stopping"]
+PASSING = ["engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping"]
 # <<< Going on.
 
 
@@ -795,7 +801,8 @@ class Transcription:
         story = self.tally.story
         try:
             async with asyncio.timeout(CONNECT_S):
-                self._greet(Event(await ws.recv()))
+                if not self._greet(Event(await ws.recv())):
+                    return
             sender = None if story.is_committed else tasks.create_task(self._send(ws))
             while self._take(Event(await next_message(ws))):
                 self._screen.show(self.tally)
@@ -811,14 +818,16 @@ class Transcription:
             raise Trouble(line, passes=True)
         self._is_done = True
 
-    def _greet(self, greeting: Event) -> None:
-        """Begin, or go on. Raises Trouble when the server refuses."""
+    def _greet(self, greeting: Event) -> bool:
+        """Begin, or go on; False when the server has the session no more. Raises Trouble."""
         self._is_there = True
         if not self._failures:
             self.tally.started_s = time.monotonic()
-        self._session.greet(greeting, self.tally.story, self.tally.story.safe)
+        if not self._session.greet(greeting, self.tally.story, self.tally.story.safe):
+            return False
         if self._failures:
             self._screen.tell("connected again")
+        return True
 
     def _take(self, event: Event) -> bool:
         """Take one event in; whether more are to come. Raises Trouble for an error."""

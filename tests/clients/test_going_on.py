@@ -143,16 +143,24 @@ def test_speech_comes_through_a_bad_network_whole(embedded_server: Server, speec
 # Servers that have the session no more.
 
 
-def test_a_session_that_the_server_gave_up_is_begun_anew(
-    start_server: StartServer,
+def test_a_session_that_the_server_gave_up_is_begun_anew_at_once(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep_s = "0.001"  # the client's pause is at least 0.12 s
-    running = start_server("fake", LANSCRIBE_RESUME_KEEP_S=keep_s)
+    pauses: list[float] = []
+    short_s = 0.01  # the server keeps a session for a tenth of it
+
+    def pause(*_: float) -> float:
+        pauses.append(short_s)
+        return short_s
+
+    monkeypatch.setattr(random, "uniform", pause)
+    running = start_server("fake", LANSCRIBE_RESUME_KEEP_S="0.001")
     some = cuts(6, 9, up=200_000, down=20_000, least=GREETING_BYTES)
     paper, cuts_made = speak(running.port, spoken(NUMBERS), some, "fake-numbers")
     assert_in_time(paper.words)
     assert cuts_made >= 4  # between two of them the server refuses
     assert "running session" in running.log
+    assert len(pauses) == cuts_made
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])

@@ -314,6 +314,55 @@ def test_no_microphone(start_client: StartClient, sound_card: SoundCard) -> None
     assert "no microphone: plug one in" in failure(listing)
 
 
+LATE = """
+import sounddevice
+
+start, times_left = sounddevice.InputStream.start, {times}
+
+def start_late(stream):
+    global times_left
+    if times_left:
+        times_left -= 1
+        print("late")
+        raise sounddevice.PortAudioError("Wait timed out", -9987)
+    start(stream)
+
+sounddevice.InputStream.start = start_late
+"""
+"""What PortAudio says of a sound system that is stopped for a second while a stream starts."""
+
+
+def make_late(sound_card: SoundCard, folder: Path, times: int) -> None:
+    """Have the card's first streams start late, so many of them."""
+    (folder / "sitecustomize.py").write_text(LATE.format(times=times))
+    sound_card.environment["PYTHONPATH"] = str(folder)
+
+
+def test_a_sound_system_that_starts_late_is_tried_again(
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    numbers_wav: MakeNumbers,
+    fake_server: Server,
+    tmp_path: Path,
+) -> None:
+    make_late(sound_card, tmp_path, 2)
+    program = start_microphone("--url", fake_server.url)
+    sound_card.play(numbers_wav(loud([1, 2, 3])))
+    program.interrupt()
+    assert program.wait() == 0
+    assert heard(program.out.text.removeprefix("late\n" * 2)) == [1, 2, 3]
+
+
+def test_a_sound_system_that_never_starts(
+    start_client: StartClient, sound_card: SoundCard, tmp_path: Path
+) -> None:
+    make_late(sound_card, tmp_path, 9)
+    program = start_client(SCRIPT, **sound_card.environment)
+    assert program.wait() == 1
+    assert program.out.text == "late\n" * 3
+    assert program.err.text.startswith(f"{SCRIPT}: no microphone to record from: Wait timed out")
+
+
 def test_no_portaudio(start_client: StartClient, tmp_path: Path) -> None:
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
     line = failure(start_client(SCRIPT, PYTHONPATH=str(tmp_path)))
