@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,15 @@ def start_microphone(start_client: StartClient, sound_card: SoundCard) -> StartM
         return program
 
     return start
+
+
+def hill(top: int) -> list[int]:
+    """Numbers that go up to `top` and down again.
+
+    Where a frame of the card begins in the middle of one of the engine's, a step of one is heard as
+    the number before it or after it; a larger one could be heard as anything between.
+    """
+    return [*range(1, top), *range(top, 0, -1)]
 
 
 def loud(numbers: Sequence[int]) -> list[int]:
@@ -106,10 +116,10 @@ def test_every_sample_reaches_the_server_once(
     numbers_wav: MakeNumbers,
 ) -> None:
     program = start_microphone("--url", fake_server.url)
-    sound_card.play(numbers_wav(loud(range(1, 61))))
+    sound_card.play(numbers_wav(loud(hill(30))))
     program.interrupt(signal.SIGTERM)
     assert program.wait() == 0
-    assert heard(program.out.text) == list(range(1, 61))
+    assert heard(program.out.text) == hill(30)
 
 
 def test_captions_grow_and_other_formats_come_at_the_end(
@@ -123,13 +133,13 @@ def test_captions_grow_and_other_formats_come_at_the_end(
     saved.write_text("of yesterday")
     files = ("--format", "json", "--save", saved, "--captions", captions)
     program = start_microphone("--url", fake_server.url, *files, in_terminal=True)
-    sound_card.play(numbers_wav(loud(range(1, 41))))
-    program.out.wait_for(" 380")
-    assert " 100" in captions.read_text()
+    sound_card.play(numbers_wav(loud(hill(20))))
+    program.out.wait_until(lambda text: re.search(r" 19\d\d\b", text) is not None)
+    assert re.search(r" 1\d\d\b", captions.read_text())
     program.interrupt()
     assert program.wait() == 0
     verbose = json.loads(saved.read_text())
-    assert heard(verbose["text"]) == list(range(1, 41))
+    assert heard(verbose["text"]) == hill(20)
     assert json.dumps(verbose) in program.out.text
     texts = [segment["text"] for segment in verbose["segments"]]
     assert [one.text.replace("\n", " ") for one in webvtt.read(str(captions)).captions] == texts
@@ -147,17 +157,17 @@ def test_no_word_is_lost_when_the_server_crashes_or_restarts(
 ) -> None:
     running = start_server("fake")
     program = start_microphone("--url", running.url)
-    sound_card.play(numbers_wav(loud(range(1, 30))))
-    program.out.wait_until(lambda text: 28 in heard(text))
+    sound_card.play(numbers_wav(loud(hill(15))))
+    program.out.wait_until(lambda text: len(heard(text)) > 25)
     getattr(running, end)()
-    sound_card.play(numbers_wav(loud(range(30, 70))))
+    sound_card.play(numbers_wav(loud(hill(20))))
     program.err.wait_for("(what you say is kept; trying again)")
     running.restart()
     program.err.wait_for("connected again")
-    sound_card.play(numbers_wav(loud(range(70, 100))))
+    sound_card.play(numbers_wav(loud(hill(18))))
     program.interrupt()
     assert program.wait() == 0
-    assert heard(program.out.text) == list(range(1, 100))
+    assert heard(program.out.text) == hill(15) + hill(20) + hill(18)
 
 
 def test_a_busy_server_is_waited_for(
@@ -171,11 +181,11 @@ def test_a_busy_server_is_waited_for(
         other.recv(timeout=DEADLINE_S)
         program = start_microphone("--url", running.url)
         program.err.wait_for("(what you say is kept; trying again)")
-        sound_card.play(numbers_wav(loud(range(1, 10))))
+        sound_card.play(numbers_wav(loud(hill(5))))
     program.err.wait_for("connected again")
     program.interrupt()
     assert program.wait() == 0
-    assert heard(program.out.text) == list(range(1, 10))
+    assert heard(program.out.text) == hill(5)
 
 
 def test_silence_is_told_and_ctrl_c_still_ends_well(
@@ -238,10 +248,10 @@ def test_a_terminal_that_closes_costs_no_word(
     saved = tmp_path / "saved.json"
     files = ("--format", "json", "--save", saved)
     program = start_microphone("--url", fake_server.url, *files, in_terminal=True)
-    sound_card.play(numbers_wav(loud(range(1, 20))))
+    sound_card.play(numbers_wav(loud(hill(10))))
     program.interrupt(signal.SIGHUP)
     assert program.wait() == 0
-    assert heard(json.loads(saved.read_text())["text"]) == list(range(1, 20))
+    assert heard(json.loads(saved.read_text())["text"]) == hill(10)
 
 
 def test_an_unplugged_microphone_ends_it_with_the_last_words(
@@ -251,10 +261,10 @@ def test_an_unplugged_microphone_ends_it_with_the_last_words(
     numbers_wav: MakeNumbers,
 ) -> None:
     program = start_microphone("--url", fake_server.url)
-    sound_card.play(numbers_wav(loud(range(1, 20))))
+    sound_card.play(numbers_wav(loud(hill(10))))
     sound_card.unplug()
     assert program.wait() == 1
-    assert heard(program.out.text) == list(range(1, 20))
+    assert heard(program.out.text) == hill(10)
     assert "default stopped recording: was it unplugged?" in program.err.text.splitlines()[-1]
 
 
@@ -268,7 +278,7 @@ def test_a_reader_that_leaves(
         assert program.stderr is not None
         program.stdout.close()
         assert "Ctrl-C ends" in program.stderr.readline()
-        sound_card.play(numbers_wav(loud(range(1, 20))))
+        sound_card.play(numbers_wav(loud(hill(10))))
         assert program.stderr.read() == f"{SCRIPT}: cannot write the transcript: Broken pipe\n"
     assert program.returncode == 1
 
@@ -347,10 +357,10 @@ def test_a_sound_system_that_starts_late_is_tried_again(
 ) -> None:
     make_late(sound_card, tmp_path, 2)
     program = start_microphone("--url", fake_server.url)
-    sound_card.play(numbers_wav(loud([1, 2, 3])))
+    sound_card.play(numbers_wav(loud(hill(3))))
     program.interrupt()
     assert program.wait() == 0
-    assert heard(program.out.text.removeprefix("late\n" * 2)) == [1, 2, 3]
+    assert heard(program.out.text.removeprefix("late\n" * 2)) == hill(3)
 
 
 def test_a_sound_system_that_never_starts(
