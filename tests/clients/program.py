@@ -44,9 +44,13 @@ class Stream:
 
     def wait_until(self, is_enough: Callable[[str], bool]) -> None:
         """Until `is_enough` likes what has come so far."""
+        assert self.is_ever(is_enough), self.text[-2000:]
+
+    def is_ever(self, is_enough: Callable[[str], bool]) -> bool:
+        """Whether `is_enough` likes what has come, before it ends or nothing more is waited for."""
         with self._changed:
             self._changed.wait_for(lambda: is_enough(self.text) or self._is_over, DEADLINE_S)
-        assert is_enough(self.text), self.text[-2000:]
+        return is_enough(self.text)
 
     def join(self) -> None:
         """Until the other end is closed."""
