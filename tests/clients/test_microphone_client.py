@@ -33,7 +33,8 @@ StartMicrophone = Callable[..., Program]
 def start_microphone(start_client: StartClient, sound_card: SoundCard) -> StartMicrophone:
     """Run the client on the sound card, until it records.
 
-    ALSA's plugin for PulseAudio crashes about once in some thousand starts; then there is another.
+    Once in some thousand starts it crashed in a thread, before it recorded and without a word,
+    probably in the sound system's libraries; after a crash there it is started once more.
     """
 
     def start(*arguments: str | Path, in_terminal: bool = False) -> Program:
