@@ -276,8 +276,11 @@ class Examination:
 
     @cached_property
     def verdict(self) -> Verdict | None:
-        """What the NVIDIA card is good for."""
-        profile = self.values.get("LANSCRIBE_VLLM_PROFILE", "auto")
+        """What the NVIDIA card is good for; without one the settings need not be read."""
+        verdict = machine.card_verdict(self.project)
+        profile = self.values.get("LANSCRIBE_VLLM_PROFILE", "auto") if verdict else "auto"
+        if profile == "auto":
+            return verdict
         return machine.card_verdict(self.project, profile=profile)
 
     @cached_property
