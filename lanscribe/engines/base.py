@@ -8,7 +8,7 @@ emitted is never taken back.
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lanscribe.audio import Samples
 
@@ -21,22 +21,24 @@ class Token:
     end_s: seconds from the first sample fed. Of a word, where it ended; of a token without
     text, how far the engine has listened.
     start_s: of text, where it began; None when the engine cannot tell, and for no text.
+    is_lost: the audio from start_s to end_s was passed over and not transcribed; text is "".
     """
 
     text: str
     end_s: float
     start_s: float | None = None
+    is_lost: bool = False
 
     def later(self, by_s: float) -> "Token":
         """The token in audio that has so much before it."""
         start_s = None if self.start_s is None else self.start_s + by_s
-        return Token(self.text, self.end_s + by_s, start_s)
+        return replace(self, end_s=self.end_s + by_s, start_s=start_s)
 
     def after(self, said_s: float) -> "Token":
         """The token, no part of it before `said_s`, where the last word ended."""
         end_s = max(self.end_s, said_s)
         start_s = None if self.start_s is None else min(max(self.start_s, said_s), end_s)
-        return Token(self.text, end_s, start_s)
+        return replace(self, end_s=end_s, start_s=start_s)
 
 
 @dataclass(frozen=True, slots=True)
