@@ -4,7 +4,12 @@ A planned rollover, a limit, a rut, a stall and a crash are the same act: the en
 ends, the next one listens from a safe place on, and the text is stitched. Whoever iterates
 notices nothing: tokens stay append-only, and their times are those of the whole audio.
 
-While nobody speaks there is no engine session, only tokens that tell how far was listened.
+While nobody speaks there is no engine session, only tokens that tell how far was listened. There
+is none either while no audio comes.
+
+Audio whose text is not complete is kept, and heard again when an engine session ends without it.
+What is passed over all the same, because no engine session writes anything of it, is told: as a
+token that is lost.
 """
 
 import asyncio
@@ -12,6 +17,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from lanscribe.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.changes import Changes
@@ -19,16 +25,17 @@ from lanscribe.config import RolloverSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 from lanscribe.rollover import (
-    FRAME_SAMPLES,
     GRID_S,
+    OWED_S,
     Cut,
-    NoiseFloor,
+    Deafness,
     Patience,
-    Rest,
     Rollover,
     Start,
+    on_grid,
     within,
 )
+from lanscribe.speech import SpeechDetector, SpeechMap
 from lanscribe.stitch import Seam
 from lanscribe.transcript import words_of
 
@@ -43,7 +50,11 @@ UNHEARD_AT_END_S = 0.01
 UNHEARD_WHEN_OPEN_S = 1.0
 """So much may stay unheard while more audio is awaited: a model's delay, part of a frame."""
 KEPT_S = 60.0
-"""How much heard audio, and how many words, are kept for a successor."""
+"""How much audio whose text is complete, and how many words, are kept for a successor."""
+STARVED_S = 10.0
+"""An engine session that gets no audio for so long is let go: others may need its place."""
+JUDGED_HERE_SAMPLES = sample_count(0.2)
+"""More than this is searched for speech in another thread: a second of audio takes 7 ms."""
 
 
 class EndlessEngine(Engine):
@@ -57,6 +68,10 @@ class EndlessEngine(Engine):
         """The engine's facts, without its limit."""
         return replace(self._engine.describe(), max_session_s=None)
 
+    def detector(self) -> SpeechDetector:
+        """The engine's own."""
+        return self._engine.detector()
+
     def session(self) -> "EndlessSession":
         """A new endless session."""
         return EndlessSession(self._engine, self._settings)
@@ -66,8 +81,8 @@ class EndlessEngine(Engine):
         await self._engine.close()
 
 
-class _RutError(EngineFailed):
-    """The engine session lives and brings no words over speech."""
+class _DeafError(EngineFailed):
+    """The engine session lives and writes no words over speech."""
 
 
 class EndlessSession(EngineSession):
@@ -76,13 +91,16 @@ class EndlessSession(EngineSession):
     def __init__(self, engine: Engine, settings: RolloverSettings) -> None:
         self._engine = engine
         self._settings = settings
+        self._may_go_deaf = engine.describe().may_go_deaf
         self._ring = SampleRing()
+        self._speech = SpeechMap(engine.detector().stream())
         self._changes = Changes()
         self._waiting: deque[Token] = deque()
         self._said: deque[Token] = deque()
         self._heard_s = 0.0
-        self._rut_at_s = -1.0
-        self._floor = NoiseFloor()
+        self._settled_s = 0.0
+        self._lost_s = 0.0
+        self._deafness = Deafness(settings.rut_s)
         self._patience = Patience(settings.retry_s)
         self._is_finished = False
         self._is_over = False
@@ -99,11 +117,16 @@ class EndlessSession(EngineSession):
         await self._changes.until(
             lambda: duration_s(self._ring.end) - self._heard_s < MAX_UNHEARD_S or self._is_over
         )
+        if len(samples) > JUDGED_HERE_SAMPLES:
+            await asyncio.to_thread(self._speech.add, samples)
+        else:
+            self._speech.add(samples)
         self._ring.append(samples)
         await self._changes.tell()
 
     async def finish(self) -> None:
         """The iteration ends after the last word of the last engine session."""
+        self._speech.finish()
         self._is_finished = True
         await self._changes.tell()
 
@@ -137,36 +160,68 @@ class EndlessSession(EngineSession):
             await self._changes.tell()
 
     async def _rest(self, start: Start) -> Start | None:
-        """Do without an engine session up to the next sound; None at the end of the audio."""
-        rest = Rest(self._settings, start.at_s, self._floor)
-        position = sample_count(start.at_s)
+        """Do without an engine session up to the next speech; None at the end of the audio."""
+        listened_s = start.at_s
         while True:
-            await self._until_audio_after(position + STEP_SAMPLES - 1)
-            piece = self._ring.read(position)
-            position += len(piece)
-            is_end = self._is_finished and position == self._ring.end
-            if following := rest.listened(piece, is_end=is_end):
-                return following
-            await self._emit([Token("", duration_s(position))])
+            await self._until_audio_after(sample_count(listened_s) + STEP_SAMPLES - 1)
+            is_end, end_s = self._is_finished, duration_s(self._ring.end)
+            waking_s = self._speech.waking(listened_s, self._speech.end_s)
+            if waking_s is not None:
+                await self._emit([Token("", waking_s)])
+                begin_s = max(0.0, waking_s - self._settings.pre_roll_s)
+                return Start(on_grid(begin_s), is_clean=True)
+            listened_s = end_s if is_end else min(self._speech.end_s, end_s)
+            await self._emit([Token("", listened_s)])
             if is_end:
                 return None
 
     async def _engine_session(self, start: Start) -> Start | None:
         """Run one engine session; where its successor begins, None at the end."""
-        rollover = Rollover(self._settings, start, self._floor)
+        await self._until_audio_after(sample_count(start.not_before_s))
+        if start.is_clean and self._is_at_end(start):
+            await self._emit([Token("", duration_s(self._ring.end))])
+            return None
+        rollover = Rollover(self._settings, start, self._speech)
         try:
             cut = await self._converse(rollover, start)
-        except _RutError as error:
+        except _DeafError as error:
             log.info("%s", error)
-            is_second, self._rut_at_s = self._rut_at_s == self._said_s, self._said_s
-            if is_second:
-                return rollover.after_second_rut(self._heard_s, self._oldest_s)
-            return rollover.after_failure(self._said_s, self._oldest_s)
+            return await self._after_deafness(rollover, rollover.passing_over(self._oldest_s))
         except EngineError as error:
             await self._wait_after(error)
-            return rollover.after_failure(self._said_s, self._oldest_s)
+            return rollover.after_failure(max(self._said_s, self._settled_s), self._oldest_s)
         self._patience.progressed()
-        return rollover.after_cut(cut, self._said_s, self._oldest_s) if cut else None
+        following = rollover.after_cut(cut, self._said_s, self._oldest_s) if cut else None
+        if self._owed_s(rollover.fed_s) <= OWED_S:
+            return following
+        end = Start(rollover.fed_s, is_clean=True, not_before_s=rollover.fed_s)
+        return await self._after_deafness(rollover, following or end)
+
+    def _is_at_end(self, start: Start) -> bool:
+        """Whether a session that was let go for want of audio has left nothing to hear."""
+        end_s = duration_s(self._ring.end)
+        return self._is_finished and 0 < end_s <= start.not_before_s
+
+    def _owed_s(self, heard_s: float) -> float:
+        """How much clear speech was heard since the last word, or since what is lost."""
+        if not self._may_go_deaf:
+            return 0.0
+        return self._speech.clear_speech_s(max(self._said_s, self._lost_s), heard_s)
+
+    async def _after_deafness(self, rollover: Rollover, otherwise: Start) -> Start:
+        """The speech that has no words is heard again; what was heard again is told as lost."""
+        if self._deafness.again():
+            return await self._told(rollover.after_failure(self._said_s, self._oldest_s))
+        return await self._told(otherwise)
+
+    async def _told(self, start: Start) -> Start:
+        """Tell of the speech that nobody has written down and that is not heard again."""
+        lost_s = self._speech.first_clear_speech(self._said_s, start.at_s)
+        if lost_s is not None and max(lost_s, self._lost_s) < start.at_s:
+            lost_s, self._lost_s = max(lost_s, self._lost_s), start.at_s
+            log.warning("%.1f to %.1f s were passed over: no words", lost_s, start.at_s)
+            await self._emit([Token("", start.at_s, lost_s, is_lost=True)])
+        return start
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
         """Let one engine session hear and speak, up to a cut or (None) the end of the audio."""
@@ -186,24 +241,31 @@ class EndlessSession(EngineSession):
         return feeder.result()
 
     async def _feed(self, session: EngineSession, rollover: Rollover, start: Start) -> Cut | None:
-        position = first = sample_count(start.at_s)
+        position = sample_count(start.at_s)
         while True:
-            await self._until_audio_after(position)
-            to_frame_end = FRAME_SAMPLES - (position - first) % FRAME_SAMPLES
-            piece = self._ring.read(position)[:to_frame_end]
+            await self._changes.until_at_most(STARVED_S, partial(self._has_after, position))
+            piece = self._ring.read(position)
+            cut = rollover.cut_by(duration_s(position + len(piece)))
+            if cut:
+                piece = piece[: sample_count(cut.at_s) - position]
+            elif not len(piece) and not self._is_finished:
+                cut = rollover.starved()
             position += len(piece)
-            cut = rollover.fed(piece)
+            rollover.fed_s = duration_s(position)
             if len(piece):
                 await session.feed(piece)
-            if len(piece) and not cut and rollover.is_silent:
+            if cut and cut.is_idle:
                 await self._changes.until(lambda: rollover.is_close)
-                cut = rollover.idle()
-            if cut or not len(piece):
+                cut = cut if rollover.confirms(cut) else None
+            if cut or (self._is_finished and position == self._ring.end):
                 await session.finish()
                 return cut
 
+    def _has_after(self, position: int) -> bool:
+        return self._ring.end > position or self._is_finished
+
     async def _until_audio_after(self, position: int) -> None:
-        await self._changes.until(lambda: self._ring.end > position or self._is_finished)
+        await self._changes.until(lambda: self._has_after(position))
 
     async def _listen(
         self,
@@ -215,6 +277,7 @@ class EndlessSession(EngineSession):
         """Emit what the engine session says, with times of the whole; how far it listened."""
         seam = self._seam(start)
         heard_s = start.at_s
+        cut: Cut | None = None
 
         def owes() -> bool:
             return feeder.done() or rollover.fed_s - heard_s > UNHEARD_WHEN_OPEN_S
@@ -223,15 +286,20 @@ class EndlessSession(EngineSession):
             token = relative.later(start.at_s)
             heard_s = max(heard_s, token.end_s)
             cut = feeder.result() if feeder.done() else None
-            if token.text and cut and cut.is_uncertain(token):
-                continue
-            if rollover.heard(token):
-                await self._emit([*seam.close(), token])
-                raise _RutError(f"no words over speech at {token.end_s:.1f} s: heard again")
+            if cut:
+                token = token if token.text else token.settled_by(cut.certain_s)
+                if token.text and cut.is_uncertain(token):
+                    rollover.withheld()
+                    continue
+            rollover.heard(token)
             await self._emit(seam.add(token))
+            if self._owed_s(heard_s) >= self._deafness.longest_s:
+                await self._emit(seam.close())
+                raise _DeafError(f"no words over speech at {token.end_s:.1f} s")
         rest = seam.close()
-        if rest or heard_s > self._heard_s:
-            await self._emit([*rest, Token("", heard_s)])
+        settled_s = min(heard_s, cut.certain_s) if cut else heard_s
+        if rest or heard_s > self._heard_s or settled_s > self._settled_s:
+            await self._emit([*rest, Token("", heard_s, settled_s=settled_s)])
         return heard_s
 
     async def _not_stalled(
@@ -263,6 +331,8 @@ class EndlessSession(EngineSession):
                 await self._changes.tell()
                 await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
             self._heard_s = max(self._heard_s, token.end_s)
+            self._settled_s = max(self._settled_s, token.known_s)
+            self._deafness.heard(token)
             in_order = token.after(self._said_s)
             if token.text:
                 self._said.append(in_order)
@@ -271,8 +341,10 @@ class EndlessSession(EngineSession):
         await self._changes.tell()
 
     def _forget(self) -> None:
-        self._ring.forget(sample_count(max(0.0, self._heard_s - KEPT_S)))
-        while self._said and self._said[0].end_s < self._heard_s - KEPT_S and len(self._said) > 1:
+        before_s = max(0.0, min(self._settled_s, self._heard_s) - KEPT_S)
+        self._ring.forget(sample_count(before_s))
+        self._speech.forget(before_s)
+        while self._said and self._said[0].end_s < before_s and len(self._said) > 1:
             self._said.popleft()
 
     async def _wait_after(self, error: EngineError) -> None:

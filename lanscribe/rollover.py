@@ -2,45 +2,38 @@
 
 Also when nobody speaks and none is needed, and how often one may break.
 
-Decisions only; a position is a time in seconds from the utterance's first sample.
+Decisions only; a position is a time in seconds from the utterance's first sample. Where there is
+speech, `SpeechMap` says; what was heard and what is written, the engine's tokens say.
 """
 
-from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
-
-from lanscribe.audio import Samples, duration_s, sample_count
 from lanscribe.config import RolloverSettings
 from lanscribe.engines.base import Token
+from lanscribe.speech import SpeechMap
 
-FRAME_S = 0.05
-FRAME_SAMPLES = sample_count(FRAME_S)
-FLOOR_WINDOW_S = 20.0
-SPEECH_OVER_FLOOR = 4.0
-"""Speech is 12 dB above the quietest frame of the last seconds."""
-QUIET_LEVEL = 0.003
-"""Nothing below -50 dBFS (RMS) counts as speech."""
-LOUD_LEVEL = 0.02
-"""Nothing above -34 dBFS (RMS) counts as a pause, or as silence."""
-SOUND_OVER_FLOOR = 1.8
-"""A sound is 5 dB above the quietest frame of the last seconds. Steady noise stays below (white
-at most 1.5 dB, pink 4.2 dB in ten minutes); speech as loud as noise is above within 0.7 s."""
-FAINTEST_LEVEL = 0.0003
-"""Nothing below -70 dBFS (RMS) is a sound; speech of usual level is still one 40 dB down."""
-SOUND_WINDOW_S = 0.3
-SOUND_FRAMES = 2
-"""So many frames in the window make a sound; one alone is a click."""
 GRID_S = 0.08
 """Engine sessions start at multiples of a step of Voxtral: a successor hears the same steps."""
 UNCERTAIN_S = 0.6
 """A word that ends this close to a cut in the middle of speech may be half a word."""
+SPOKEN_IN_PAUSE_S = 0.1
+"""A word that ends this close to a cut in a pause, or after it, is proof of speech there. Voxtral
+stamps a word that ended before the pause 0.18 s before the cut at the latest."""
+TWO_WITNESSES_S = 30.0
+"""For so long after target_s a pause must be one by the level too. In uneven noise the level finds
+none, so after that the detector is believed alone."""
+OWED_S = 2.0
+"""An engine session that has ended owes words for more clear speech than this after its last."""
+MOST_DEAF = 8
+"""An engine that stays deaf is taken for deaf after ever more speech, up to so many times rut_s:
+what is spoken, as on television, may be nothing that it understands."""
 MAX_FAILURES = 3
 """How often engine sessions may break with no progress between before the client is told."""
 PROGRESS_S = 1.0
 """Progress is to hear so much further than at the last failure that counted."""
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0)
 """The waits before one attempt after the other."""
+_EPSILON_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +45,8 @@ class Start:
     """Whether everything before at_s was said and nothing after it: no stitching is needed."""
     is_quiet: bool = False
     """Whether nobody speaks there, so that an engine session is needed only at the next sound."""
+    not_before_s: float = 0.0
+    """An engine session is needed only when there is audio after this, or no more will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +57,17 @@ class Cut:
     is_in_pause: bool
     is_idle: bool = False
     """Whether the pause is so long that nobody seems to speak any more."""
+    is_starved: bool = False
+    """Whether there is no more audio for now."""
+
+    @property
+    def certain_s(self) -> float:
+        """Words that end later may be half words, or words where nobody should speak."""
+        return self.at_s - (SPOKEN_IN_PAUSE_S if self.is_in_pause else UNCERTAIN_S)
 
     def is_uncertain(self, token: Token) -> bool:
-        """Whether the word may be half a word, because it ends at a cut through speech."""
-        return not self.is_in_pause and token.end_s > self.at_s - UNCERTAIN_S
+        """Whether the word is left to the next engine session, which hears it whole."""
+        return token.end_s > self.certain_s
 
 
 def within(settings: RolloverSettings, max_session_s: float | None) -> RolloverSettings:
@@ -84,207 +86,138 @@ def within(settings: RolloverSettings, max_session_s: float | None) -> RolloverS
     return settings.model_copy(update=update)
 
 
-class NoiseFloor:
-    """How quiet the quietest frame of the last seconds was; outlives engine sessions."""
-
-    def __init__(self) -> None:
-        self._levels: deque[float] = deque(maxlen=round(FLOOR_WINDOW_S / FRAME_S))
-
-    def after(self, level: float) -> float:
-        """The floor once a frame of this level has come."""
-        self._levels.append(level)
-        return min(self._levels)
-
-
-class Loudness:
-    """Tells speech from pauses, and sound from silence, by level, frame by frame."""
-
-    def __init__(self, start_s: float, kept_s: float, floor: NoiseFloor) -> None:
-        self._next_s = start_s
-        self._rest: Samples = np.empty(0, dtype=np.float32)
-        self._floor = floor
-        self._speech: deque[tuple[float, bool]] = deque(maxlen=round(kept_s / FRAME_S))
-        self._sound: deque[bool] = deque(maxlen=round(SOUND_WINDOW_S / FRAME_S))
-        self._sound_level = FAINTEST_LEVEL
-        self.sound_end_s = start_s
-        """Where the last sound ended; a sound that goes on has not."""
-
-    def add(self, samples: Samples) -> None:
-        """Take the next samples, shape (n,)."""
-        samples = np.concatenate([self._rest, samples])
-        whole = len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
-        self._rest = samples[whole:]
-        frames = samples[:whole].reshape(-1, FRAME_SAMPLES)
-        for level in _levels(frames):
-            floor = self._floor.after(level)
-            threshold = min(max(floor * SPEECH_OVER_FLOOR, QUIET_LEVEL), LOUD_LEVEL)
-            self._speech.append((self._next_s, level > threshold))
-            self._sound_level = min(max(floor * SOUND_OVER_FLOOR, FAINTEST_LEVEL), LOUD_LEVEL)
-            self._sound.append(level > self._sound_level)
-            self._next_s += FRAME_S
-            if self.is_sound:
-                self.sound_end_s = self._next_s
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether there is a sound at the end of what was added."""
-        return sum(self._sound) >= SOUND_FRAMES
-
-    @property
-    def may_be_sound(self) -> bool:
-        """Whether a sound may just have begun, counting what is not a whole frame."""
-        levels = _levels(self._rest.reshape(1, -1)) if len(self._rest) else []
-        return any(self._sound) or any(level > self._sound_level for level in levels)
-
-    @property
-    def is_between_frames(self) -> bool:
-        """Whether everything added is in whole frames."""
-        return not len(self._rest)
-
-    def pause_s(self) -> float:
-        """How long it has been quiet, up to now."""
-        quiet = 0
-        for _, is_speech in reversed(self._speech):
-            if is_speech:
-                break
-            quiet += 1
-        return quiet * FRAME_S
-
-    def speech_s(self, start_s: float, end_s: float) -> float:
-        """How much speech there was from start_s to end_s; costs only what lies after start_s."""
-        frames = 0
-        for at_s, is_speech in reversed(self._speech):
-            if at_s < start_s:
-                break
-            frames += is_speech and at_s < end_s
-        return frames * FRAME_S
-
-    def last_pause(self, start_s: float, end_s: float, length_s: float) -> float | None:
-        """The middle of the last pause of length_s within the span; None if there is none."""
-        run: list[float] = []
-        for at_s, is_speech in reversed(self._speech):
-            if is_speech or at_s < start_s:
-                run = []
-            elif at_s + FRAME_S <= end_s:
-                run.append(at_s)
-                if len(run) * FRAME_S >= length_s:
-                    return at_s + length_s / 2
-        return None
-
-
 class Rollover:
     """Follows one engine session from where it starts to its end."""
 
-    def __init__(self, settings: RolloverSettings, start: Start, floor: NoiseFloor) -> None:
+    def __init__(self, settings: RolloverSettings, start: Start, speech: SpeechMap) -> None:
         self._settings = settings
         self._start = start
+        self._speech = speech
         self.fed_s = start.at_s
         """How far the engine session was given audio."""
         self._heard_s = start.at_s
         self._last_word_s = start.at_s
         self._has_spoken = False
-        kept_s = settings.limit_s + settings.rut_s + settings.overlap_s
-        self._loudness = Loudness(start.at_s, kept_s, floor)
+        self._has_withheld = False
 
-    def fed(self, samples: Samples) -> Cut | None:
-        """The engine session is given samples; whether to end it after them.
+    def cut_by(self, end_s: float) -> Cut | None:
+        """The first cut in the audio after what was fed, up to end_s.
 
-        Only at the end of a frame, so that a cut in a pause is one.
+        At ends of the speech map's blocks only, so that a cut in a pause is one.
         """
-        self._loudness.add(samples)
-        self.fed_s += duration_s(len(samples))
-        if not self._loudness.is_between_frames:
-            return None
-        age_s = self.fed_s - self._start.at_s
-        if age_s >= self._settings.target_s and self._loudness.pause_s() >= self._settings.pause_s:
-            return Cut(self.fed_s, is_in_pause=True)
+        cuts = map(self._cut_at, self._speech.ends_within(self.fed_s, end_s))
+        return next(filter(None, cuts), None)
+
+    def _cut_at(self, at_s: float) -> Cut | None:
+        age_s = at_s - self._start.at_s + _EPSILON_S
+        if age_s >= self._settings.target_s and self._is_pause(at_s, age_s):
+            return Cut(at_s, is_in_pause=True)
         if age_s >= self._settings.limit_s:
-            return Cut(self.fed_s, is_in_pause=False)
+            return Cut(at_s, is_in_pause=False)
+        if min(age_s, self._speech.quiet_s(at_s)) >= self._settings.idle_s - _EPSILON_S:
+            return Cut(at_s, is_in_pause=True, is_idle=True)
         return None
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether there was no sound for idle_s; words there may be."""
-        return self.fed_s - self._loudness.sound_end_s >= self._settings.idle_s
+    def _is_pause(self, at_s: float, age_s: float) -> bool:
+        pause_s = self._settings.pause_s
+        if self._speech.quiet_s(at_s) < pause_s - _EPSILON_S:
+            return False
+        needs_two = age_s < self._settings.target_s + TWO_WITNESSES_S
+        return not needs_two or self._speech.silent_s(at_s) >= pause_s - _EPSILON_S
 
     @property
     def is_close(self) -> bool:
         """Whether the engine session has heard nearly all that it was given."""
         return self.fed_s - self._heard_s <= self._settings.idle_s / 2
 
-    def idle(self) -> Cut | None:
-        """Whether to let the engine go after what it was given: nobody speaks.
+    def confirms(self, cut: Cut) -> bool:
+        """Whether the engine found no word either where nobody speaks, for an idle cut.
 
-        To be asked when `is_silent` and `is_close`.
+        To be asked when `is_close`.
         """
-        has_words = self._last_word_s > self.fed_s - self._settings.idle_s
-        return None if has_words else Cut(self.fed_s, is_in_pause=True, is_idle=True)
+        return self._last_word_s <= cut.at_s - self._settings.idle_s
 
-    def heard(self, token: Token) -> bool:
-        """The engine session emitted a token; whether it is in a rut and has to be given up."""
+    def starved(self) -> Cut:
+        """No more audio comes for now: the engine is let go, whoever was speaking."""
+        is_in_pause = self._speech.quiet_s(self.fed_s) >= self._settings.pause_s
+        return Cut(self.fed_s, is_in_pause, is_starved=True)
+
+    def heard(self, token: Token) -> None:
+        """The engine session emitted a token."""
         self._heard_s = max(self._heard_s, token.end_s)
         if token.text:
             self._has_spoken = True
             self._last_word_s = token.end_s
-            return False
-        wordless_s = self._loudness.speech_s(self._last_word_s, token.end_s)
-        return wordless_s >= self._settings.rut_s
+
+    def withheld(self) -> None:
+        """A word was left to the next engine session, as uncertain."""
+        self._has_withheld = True
 
     def after_cut(self, cut: Cut, said_s: float, oldest_s: float) -> Start:
-        """Where the successor of a session that ended as planned begins."""
-        if cut.is_idle and self._last_word_s <= cut.at_s - self._settings.idle_s:
+        """Where the successor of a session that ended as planned begins.
+
+        said_s: where the last word ended. oldest_s: the oldest audio that there is.
+        """
+        is_pause = cut.is_in_pause and not self._has_withheld
+        if cut.is_idle and is_pause and self._last_word_s <= cut.at_s - self._settings.idle_s:
             return Start(cut.at_s, is_clean=True, is_quiet=True)
-        if cut.is_in_pause and not cut.is_idle:
-            return Start(on_grid(cut.at_s - self._settings.pause_s / 2), is_clean=True)
-        return self._again_from(max(said_s, cut.at_s - self._settings.overlap_s), oldest_s)
+        not_before_s = cut.at_s if cut.is_starved else 0.0
+        if is_pause and not cut.is_idle:
+            at_s = on_grid(cut.at_s - self._settings.pause_s / 2)
+            return Start(at_s, is_clean=said_s <= at_s, not_before_s=not_before_s)
+        again = self._again_from(max(said_s, cut.at_s - self._settings.overlap_s), oldest_s)
+        return Start(again, is_clean=False, not_before_s=not_before_s)
 
-    def after_failure(self, said_s: float, oldest_s: float) -> Start:
-        """Where the successor of a session begins whose last words were said at said_s.
+    def after_failure(self, known_s: float, oldest_s: float) -> Start:
+        """Where the successor of a session begins whose text is complete up to known_s.
 
-        Where the session began, if it said nothing and nothing later was said before.
+        Where the session began, if it said nothing and is not much further.
         """
         start = self._start
-        is_all_new = start.is_clean or start.at_s >= said_s
-        if is_all_new and not self._has_spoken and start.at_s >= oldest_s:
+        is_all_new = start.is_clean or start.at_s >= known_s
+        is_near = known_s <= start.at_s + 2 * self._settings.overlap_s
+        if is_all_new and is_near and not self._has_spoken and start.at_s >= oldest_s:
             return start
-        return self._again_from(said_s, oldest_s)
+        return Start(self._again_from(known_s, oldest_s), is_clean=False)
 
-    def _again_from(self, known_s: float, oldest_s: float) -> Start:
+    def _again_from(self, known_s: float, oldest_s: float) -> float:
         """At the last pause before known_s, or overlap_s before it.
 
         Not before oldest_s, the oldest audio there is.
         """
         earliest_s = max(oldest_s, known_s - 2 * self._settings.overlap_s)
-        pause_s = self._loudness.last_pause(earliest_s, known_s, self._settings.pause_s)
+        pause_s = self._speech.last_pause(earliest_s, known_s, self._settings.pause_s)
         if pause_s is None:
             pause_s = known_s - self._settings.overlap_s
-        return Start(max(oldest_s, on_grid(pause_s)), is_clean=False)
+        return max(oldest_s, on_grid(pause_s))
 
-    def after_second_rut(self, heard_s: float, oldest_s: float) -> Start:
-        """Where to go on when hearing it again brought no words: just before heard_s."""
-        again_s = on_grid(heard_s - self._settings.overlap_s)
+    def passing_over(self, oldest_s: float) -> Start:
+        """Where to go on when another session was deaf to the same: just before where it was."""
+        again_s = on_grid(self._heard_s - self._settings.overlap_s)
         return Start(max(oldest_s, again_s), is_clean=False)
 
 
-class Rest:
-    """Listens for a sound while there is no engine session."""
+class Deafness:
+    """How often in a row engine sessions wrote nothing over speech, and what follows from it."""
 
-    def __init__(self, settings: RolloverSettings, start_s: float, floor: NoiseFloor) -> None:
-        self._before_s = settings.pre_roll_s + SOUND_WINDOW_S
-        self._position_s = start_s
-        self._loudness = Loudness(start_s, SOUND_WINDOW_S, floor)
+    def __init__(self, rut_s: float) -> None:
+        self._rut_s = rut_s
+        self._count = 0
 
-    def listened(self, samples: Samples, *, is_end: bool) -> Start | None:
-        """Where an engine session has to begin because of these samples; None while it is quiet.
+    @property
+    def longest_s(self) -> float:
+        """An engine session is deaf that writes no word over so much clear speech."""
+        return float(self._rut_s * min(2 ** max(0, self._count - 1), MOST_DEAF))
 
-        is_end: whether they are the last ones, so that even the beginning of a sound counts.
-        """
-        for piece in np.split(samples, range(FRAME_SAMPLES, len(samples), FRAME_SAMPLES)):
-            self._loudness.add(piece)
-            self._position_s += duration_s(len(piece))
-            if self._loudness.is_sound or (is_end and self._loudness.may_be_sound):
-                return Start(on_grid(max(0.0, self._position_s - self._before_s)), is_clean=True)
-        return None
+    def heard(self, token: Token) -> None:
+        """An engine session emitted a token: a word ends it."""
+        if token.text:
+            self._count = 0
+
+    def again(self) -> bool:
+        """One was deaf; whether the next one is to hear the same speech, rather than pass it."""
+        self._count += 1
+        return self._count == 1
 
 
 class Patience:
@@ -319,12 +252,6 @@ class Patience:
             self._failures += 1
             is_too_much = self._failures > MAX_FAILURES
         return None if is_too_much else BACKOFF_S[min(self._attempts, len(BACKOFF_S)) - 1]
-
-
-def _levels(frames: Samples) -> list[float]:
-    """The level (RMS) of each frame, shape (frames, samples)."""
-    levels: list[float] = np.sqrt(np.mean(np.square(frames), axis=1)).tolist()
-    return levels
 
 
 def on_grid(at_s: float) -> float:

@@ -205,7 +205,8 @@ class Gateway:
         with ExitStack() as slot:
             slot.enter_context(self._slots.take(peer))
             models = [engine.describe().model]
-            session = Session(models, sample_count(settings.limits.waiting_audio_s))
+            waiting = sample_count(settings.limits.waiting_audio_s)
+            session = Session(models, waiting, engine.detector())
             conversation = Conversation(dialect, engine, session, settings.limits, settings.resume)
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
             self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))

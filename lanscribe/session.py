@@ -35,7 +35,7 @@ from lanscribe.events import (
     SpokenWord,
     Utterance,
 )
-from lanscribe.stitch import ALL_WRITTEN_S
+from lanscribe.speech import LevelDetector, SpeechDetector
 from lanscribe.transcript import Transcript
 from lanscribe.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
 
@@ -52,7 +52,7 @@ class _Utterance:
     transcript: Transcript = field(default_factory=Transcript)
     taken_samples: int = 0
     heard_s: float = 0.0
-    said_s: float = 0.0
+    settled_s: float = 0.0
     is_committed: bool = False
     is_ended: bool = False
     is_cancelled: bool = False
@@ -67,10 +67,17 @@ class Session:
 
     models: the names by which the served model may be asked for.
     max_waiting_samples: how much audio may wait for the engine.
+    detector: what finds the speaker's turns; without one they are found by level.
     """
 
-    def __init__(self, models: Sequence[str], max_waiting_samples: int) -> None:
+    def __init__(
+        self,
+        models: Sequence[str],
+        max_waiting_samples: int,
+        detector: SpeechDetector | None = None,
+    ) -> None:
         self._models = models
+        self._detector = detector or LevelDetector()
         self._max_waiting_samples = max_waiting_samples
         self._utterances = deque([_Utterance(number=1, offset_samples=0)])
         self._last_number = 1
@@ -178,9 +185,9 @@ class Session:
         """The engine emitted a token of the utterance being transcribed."""
         head = self._utterances[0]
         head.heard_s = max(head.heard_s, token.end_s)
+        head.settled_s = max(head.settled_s, token.known_s)
         if token.text:
             head.transcript.append(token)
-            head.said_s = token.end_s
         return Delta(token.text, token.end_s, token.start_s, of=head.name)
 
     def progress(self) -> Delta:
@@ -220,8 +227,7 @@ class Session:
             end_s = duration_s(head.taken_samples)
         else:
             end_s = duration_s(head.taken_samples + len(head.waiting))
-        whole_s = max(head.said_s, head.heard_s - ALL_WRITTEN_S)
-        lost = Lost(head.transcript.text, min(whole_s, end_s), end_s)
+        lost = Lost(head.transcript.text, min(head.settled_s, end_s), end_s)
         return [Failure(error, lost, head.name)]
 
     def _successor(self, broken: _Utterance) -> _Utterance:
@@ -310,7 +316,9 @@ class Session:
         while not is_speaking and len(one.waiting):
             blocks.append(one.waiting.take())
         start = self.received_samples - sum(len(block) for block in blocks)
-        self._turns = turns = Turns(settings, start, is_speaking=is_speaking)
+        self._turns = turns = Turns(
+            settings, self._detector.stream(), start, is_speaking=is_speaking
+        )
         return [event for block in blocks for event in self._follow(turns.add(block))]
 
     def _follow(self, pieces: Sequence[TurnPiece]) -> list[ServerEvent]:

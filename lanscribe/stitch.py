@@ -21,9 +21,9 @@ TIE_S = 0.15
 """Two words that end within this of each other are the same word heard differently."""
 PAST_SEAM_S = 1.0
 """A successor is past the seam when a word of it ends this much later than what was said."""
-ALL_WRITTEN_S = 20.0
-"""It is so too when it has listened so much further: an engine has written down what was said so
-long ago. The embedded one, when it catches up, writes down 16 s at once."""
+SETTLED_PAST_S = RUN_TOLERANCE_S
+"""It is so too when its text is complete so much further: it has written its own version of all
+that was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ class Seam:
         if self._is_past(token):
             return [*self.close(), self._spaced(token)]
         if not token.text:
-            return [token] if self._past_s(token) > 0 else []
+            said_s = self._said[-1].end_s
+            return [token.settled_by(said_s)] if token.end_s > said_s else []
         self._held.append(token)
         return []
 
@@ -69,13 +70,11 @@ class Seam:
         return [_token(completion), *rest] if completion else rest
 
     def _is_past(self, token: Token) -> bool:
-        """A word tells; else only a long time, for an engine is further than its words."""
+        """A word tells, or how far the text is complete; an engine listens further than that."""
+        said_s = self._said[-1].end_s
         if _begins_word(token.text):
-            return self._past_s(token) > PAST_SEAM_S
-        return bool(self._held) and self._past_s(token) > ALL_WRITTEN_S
-
-    def _past_s(self, token: Token) -> float:
-        return token.end_s - self._said[-1].end_s
+            return token.end_s > said_s + PAST_SEAM_S
+        return not token.text and token.known_s >= said_s + SETTLED_PAST_S
 
     def _spaced(self, token: Token) -> Token:
         """The token, parted from what stands before the seam if it is the first with text."""

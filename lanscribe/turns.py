@@ -1,7 +1,7 @@
 """Where a speaker's turns begin and end in a stream of sound.
 
-Decisions only, by level over the noise of the room (`rollover.Loudness`), in frames of 50 ms.
-Positions count samples from the first of the session.
+Decisions only, by how likely each block of 32 ms is speech. Positions count samples from the
+first of the session.
 """
 
 from collections.abc import Sequence
@@ -9,24 +9,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lanscribe.audio import Samples, duration_s, sample_count
-from lanscribe.rollover import FRAME_S, FRAME_SAMPLES, Loudness, NoiseFloor
+from lanscribe.audio import Samples, sample_count
+from lanscribe.speech import BLOCK_SAMPLES, SpeechStream
 
-ONSET_FRAMES = 2
-"""So many loud frames in a row begin a turn; one alone is a click."""
+ONSET_BLOCKS = 3
+"""So many blocks of speech in a row begin a turn; fewer are a click."""
 NEUTRAL_THRESHOLD = 0.5
-_THRESHOLD_DB = 24.0
-"""How much louder speech has to be at a threshold of 1 than at 0."""
+_LOWEST_THRESHOLD, _HIGHEST_THRESHOLD = 0.05, 0.95
+"""Beyond them everything, or nothing, would be speech."""
+_HYSTERESIS = 0.15
+"""So much less likely than at its beginning speech may be before a turn counts as silent."""
+_LEAST_LIKELY = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
     """What makes a turn.
 
-    threshold: 0 to 1; more asks for louder speech, by 2.4 dB for each 0.1. It moves the levels
-    that are silence or speech in any room; how far speech is above the noise of this one stays.
+    threshold: 0 to 1; how likely a block has to be speech to begin a turn.
     prefix_padding_s: how much of the sound before the speech belongs to the turn.
-    silence_s: how long it is quiet at the end of a turn; whole frames.
+    silence_s: how long it is quiet at the end of a turn; whole blocks, rounded up.
     """
 
     threshold: float = NEUTRAL_THRESHOLD
@@ -55,62 +57,80 @@ TurnPiece = TurnBegan | TurnEnded | Samples
 class Turns:
     """Leaves the turns of a stream, and holds back what may yet be the padding of the next.
 
+    speech: judges the stream.
     start: the number of the first sample to come.
     is_speaking: whether a turn has begun before it.
     """
 
-    def __init__(self, settings: TurnSettings, start: int, *, is_speaking: bool = False) -> None:
+    def __init__(
+        self,
+        settings: TurnSettings,
+        speech: SpeechStream,
+        start: int,
+        *,
+        is_speaking: bool = False,
+    ) -> None:
         self._settings = settings
+        self._speech = speech
         self.is_speaking = is_speaking
         """Whether a turn has begun and not ended."""
-        self._gain = np.float32(
-            10 ** ((NEUTRAL_THRESHOLD - settings.threshold) * _THRESHOLD_DB / 20)
-        )
-        self._loudness = Loudness(duration_s(start), settings.silence_s + FRAME_S, NoiseFloor())
+        threshold = min(max(settings.threshold, _LOWEST_THRESHOLD), _HIGHEST_THRESHOLD)
+        self._begins_at = threshold
+        self._lasts_at = max(threshold - _HYSTERESIS, _LEAST_LIKELY)
         self._held: Samples = np.empty(0, dtype=np.float32)
         self._rest: Samples = np.empty(0, dtype=np.float32)
         self._position = start
-        self._loud_frames = 0
+        self._released_samples = 0  # of the block that is not judged yet
+        self._speech_blocks = 0
+        self._quiet_samples = 0
 
     def add(self, samples: Samples) -> list[TurnPiece]:
         """Take the next samples, shape (n,); what they make known."""
-        samples = np.concatenate([self._rest, samples])
-        whole = len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
-        self._rest = samples[whole:]
+        judged = self._speech.add(samples)
+        sound = np.concatenate([self._rest, samples])
         pieces: list[TurnPiece] = []
-        for frame in samples[:whole].reshape(-1, FRAME_SAMPLES):
-            pieces += self._hear(frame)
+        start = 0
+        for likelihood in judged:
+            stop = start + BLOCK_SAMPLES - self._released_samples
+            self._released_samples = 0
+            pieces += self._hear(sound[start:stop], likelihood.best)
+            start = stop
+        self._rest = sound[start:]
         return pieces
 
     def release(self) -> Samples:
         """Give up the turn, if there is one, and what was held back: its samples, shape (n,)."""
         released = np.concatenate([self._held, self._rest])
         self._position += len(self._rest)
+        self._released_samples += len(self._rest)
         self._held = self._rest = np.empty(0, dtype=np.float32)
         self._end()
         return released
 
-    def _hear(self, frame: Samples) -> Sequence[TurnPiece]:
-        self._position += FRAME_SAMPLES
-        self._loudness.add(frame * self._gain)
-        pause_s = self._loudness.pause_s()
+    def _hear(self, block: Samples, likelihood: float) -> Sequence[TurnPiece]:
+        self._position += len(block)
         if self.is_speaking:
-            if pause_s < self._settings.silence_s - FRAME_S / 2:
-                return [frame]
-            self._end()
-            return [frame, TurnEnded(self._position)]
-        self._loud_frames = 0 if pause_s else self._loud_frames + 1
-        self._hold(frame)
-        if self._loud_frames < ONSET_FRAMES:
+            return self._go_on(block, likelihood)
+        self._speech_blocks = self._speech_blocks + 1 if likelihood >= self._begins_at else 0
+        self._hold(block)
+        if self._speech_blocks < ONSET_BLOCKS:
             return []
         began, self._held = self._held, np.empty(0, dtype=np.float32)
         self.is_speaking = True
         return [TurnBegan(self._position - len(began)), began]
 
+    def _go_on(self, block: Samples, likelihood: float) -> Sequence[TurnPiece]:
+        is_quiet = likelihood < self._lasts_at
+        self._quiet_samples = self._quiet_samples + len(block) if is_quiet else 0
+        if not is_quiet or self._quiet_samples < sample_count(self._settings.silence_s):
+            return [block]
+        self._end()
+        return [block, TurnEnded(self._position)]
+
     def _end(self) -> None:
         self.is_speaking = False
-        self._loud_frames = 0
+        self._speech_blocks = self._quiet_samples = 0
 
-    def _hold(self, frame: Samples) -> None:
-        kept = sample_count(self._settings.prefix_padding_s) + ONSET_FRAMES * FRAME_SAMPLES
-        self._held = np.concatenate([self._held, frame])[-kept:]
+    def _hold(self, block: Samples) -> None:
+        kept = sample_count(self._settings.prefix_padding_s) + ONSET_BLOCKS * BLOCK_SAMPLES
+        self._held = np.concatenate([self._held, block])[-kept:]

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lanscribe.audio import Samples
 from lanscribe.config import RolloverSettings
 from lanscribe.endless import EndlessEngine
-from lanscribe.engines.base import Engine, Token
+from lanscribe.engines.base import Engine, EngineInfo, Token
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
 from lanscribe.errors import EngineFailed, EngineUnavailable
 
@@ -24,6 +25,9 @@ class FlawedEngine(FakeEngine):
         super().__init__()
         self._flaw = flaw
         self.sessions: list[FakeSession] = []
+
+    def describe(self) -> EngineInfo:
+        return replace(super().describe(), may_go_deaf=True)
 
     def session(self) -> FakeSession:
         self.sessions.append(self._flaw(len(self.sessions))())
@@ -68,6 +72,17 @@ async def ends() -> AsyncIterator[Token]:
 async def hangs() -> AsyncIterator[Token]:
     await asyncio.Event().wait()
     yield Token("", 0.0)
+
+
+def deaf_after(seconds: float) -> type[FakeSession]:
+    """A session that is sound for some audio, then listens on and finds no more words."""
+
+    class DeafAfter(Discerning):
+        async def __aiter__(self) -> AsyncIterator[Token]:
+            async for token in FakeSession.__aiter__(self):
+                yield token if token.end_s <= seconds else Token("", token.end_s)
+
+    return DeafAfter
 
 
 class Deaf(FakeSession):

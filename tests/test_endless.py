@@ -15,6 +15,7 @@ from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import EngineInfo, EngineSession, Token
 from lanscribe.engines.fake import FRAME_SAMPLES, FakeSession, spoken
 from lanscribe.errors import EngineError, EngineUnavailable
+from lanscribe.rollover import OWED_S
 from tests.flawed import (
     FAST,
     Away,
@@ -23,6 +24,7 @@ from tests.flawed import (
     FlawedEngine,
     after,
     breaks,
+    deaf_after,
     ends,
     hangs,
     numbers_with_pauses,
@@ -109,9 +111,38 @@ def test_a_rut_is_noticed_and_heard_again() -> None:
 def test_speech_that_no_session_understands_does_not_hold_up_the_rest() -> None:
     numbers = [*range(1000, 1300)]
     engine = FlawedEngine(lambda number: Deaf if number < 3 else FakeSession)
-    heard = text_of(run(engine, numbers, LONG)).split()
+    tokens = run(engine, numbers, LONG)
+    heard = text_of(tokens).split()
     assert heard == [str(number) for number in numbers][-len(heard) :]
-    assert len(heard) > 200
+    lost = [(token.start_s, token.end_s) for token in tokens if token.is_lost]
+    assert lost == [(0.0, 2.0), (2.0, 8.0)]
+    assert len(heard) == 300 - 8.0 / 0.08
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_not_written_down_is_told(seed: int) -> None:
+    """However often engine sessions are deaf, and to what: each word is in the text or is lost."""
+    random = np.random.default_rng(seed)
+    numbers = numbers_with_pauses(seed, 400)
+    share = random.uniform(0.1, 0.9)
+    deaf = random.random(400) < share
+    after_s = random.uniform(0, 6, 400)
+    kinds = [
+        deaf_after(float(seconds)) if is_deaf else FakeSession
+        for is_deaf, seconds in zip(deaf, after_s, strict=True)
+    ]
+    engine = FlawedEngine(lambda number: kinds[number])
+    tokens = run(engine, numbers, LONG if seed % 2 else FAST)
+    said = {int(word) for word in text_of(tokens).split()}
+    spans = [(token.start_s or 0.0, token.end_s) for token in tokens if token.is_lost]
+    places = {number: index * 0.08 for index, number in enumerate(numbers) if number}
+    untold = [
+        number
+        for number, place_s in places.items()
+        if number not in said and not any(start - 0.1 <= place_s < end for start, end in spans)
+    ]
+    together = np.split(untold, np.flatnonzero(np.diff(untold) > 1) + 1) if untold else [[]]
+    assert max(map(len, together)) <= OWED_S / 0.08 + 1, f"seed {seed}: {untold}, told: {spans}"
 
 
 @pytest.mark.parametrize(("level", "share"), [(0.05, 1.0), (0.01, 0.3), (0.002, 0.3)])

@@ -7,6 +7,10 @@ from lanscribe.stitch import Seam, new_words
 from lanscribe.transcript import Word
 
 
+SAID_S = 3 * 0.4
+"""Where the last word of timed("a b c") ends."""
+
+
 def timed(text: str, start_s: float = 0.0, step_s: float = 0.4) -> list[Word]:
     """Words that end step_s apart."""
     return [
@@ -72,22 +76,28 @@ def test_a_seam_lets_go_once_it_is_past_what_was_said() -> None:
     assert seam.add(Token(" d", 1.6, 1.3)) == []
     assert seam.add(Token("", 1.1)) == []
     # listened so far, and may yet say "c" once more
-    assert seam.add(Token("", 2.3)) == [Token("", 2.3)]
+    assert seam.add(Token("", 2.3, settled_s=1.7)) == [Token("", 2.3, settled_s=SAID_S)]
     assert seam.add(Token(" e", 2.6, 2.4)) == [Token(" d", 1.6, 1.3), Token(" e", 2.6, 2.4)]
     assert seam.add(Token("f", 2.7)) == [Token("f", 2.7)]
 
 
-def test_a_seam_lets_go_of_words_that_nothing_follows_for_long() -> None:
+@pytest.mark.parametrize("listened_s", [1.9, 4.0, 30.0])
+def test_a_seam_lets_go_of_words_that_nothing_follows_once_the_engine_says_so(
+    listened_s: float,
+) -> None:
     seam = Seam(timed("a b c"), needs_space=True)
     assert seam.add(Token(" c", 1.2)) == []
     assert seam.add(Token(" d", 1.6, 1.3)) == []
-    assert seam.add(Token("", 21.0)) == [Token("", 21.0)]
-    assert seam.add(Token("", 21.3)) == [Token(" d", 1.6, 1.3), Token("", 21.3)]
+    assert seam.add(Token("", listened_s, settled_s=1.75)) == [
+        Token("", listened_s, settled_s=SAID_S)
+    ]
+    settled = Token("", listened_s, settled_s=1.85)
+    assert seam.add(settled) == [Token(" d", 1.6, 1.3), settled]
 
 
-def test_a_seam_without_words_waits_for_them_however_long() -> None:
+def test_a_seam_waits_for_words_however_far_the_engine_listens_without_writing() -> None:
     seam = Seam(timed("a b c"), needs_space=True)
-    assert seam.add(Token("", 100.0)) == [Token("", 100.0)]
+    assert seam.add(Token("", 100.0, settled_s=0.5)) == [Token("", 100.0, settled_s=0.5)]
     assert seam.add(Token("c", 1.2)) == []
     assert seam.add(Token(" d", 101.0)) == [Token(" d", 101.0)]
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from lanscribe.audio import Samples
+from lanscribe.speech import LevelDetector, SpeechDetector
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +23,30 @@ class Token:
     text, how far the engine has listened.
     start_s: of text, where it began; None when the engine cannot tell, and for no text.
     is_lost: the audio from start_s to end_s was passed over and not transcribed; text is "".
+    settled_s: of a token without text, how far the text is complete: no word that ends before it
+    will come any more. An engine listens further than it has written. None: as far as end_s.
     """
 
     text: str
     end_s: float
     start_s: float | None = None
     is_lost: bool = False
+    settled_s: float | None = None
 
     def later(self, by_s: float) -> "Token":
         """The token in audio that has so much before it."""
         start_s = None if self.start_s is None else self.start_s + by_s
-        return replace(self, end_s=self.end_s + by_s, start_s=start_s)
+        settled_s = None if self.settled_s is None else self.settled_s + by_s
+        return replace(self, end_s=self.end_s + by_s, start_s=start_s, settled_s=settled_s)
+
+    def settled_by(self, most_s: float) -> "Token":
+        """The token, its text complete no further than `most_s`."""
+        return replace(self, settled_s=min(self.known_s, most_s))
+
+    @property
+    def known_s(self) -> float:
+        """How far the text is complete once this token has come."""
+        return self.end_s if self.settled_s is None else self.settled_s
 
     def after(self, said_s: float) -> "Token":
         """The token, no part of it before `said_s`, where the last word ended."""
@@ -59,6 +73,8 @@ class EngineInfo:
     """How many sessions it holds in real time on this machine."""
     delay_s: float = 1.0
     """About how far its text is behind the voice."""
+    may_go_deaf: bool = False
+    """Whether a session of it may live on and write nothing over speech."""
 
 
 class EngineSession(ABC):
@@ -99,6 +115,10 @@ class Engine(ABC):
     @abstractmethod
     def session(self) -> EngineSession:
         """A new engine session, not yet started."""
+
+    def detector(self) -> SpeechDetector:
+        """What tells speech from other sounds in the audio that it takes."""
+        return LevelDetector()
 
     @abstractmethod
     async def close(self) -> None:

@@ -29,9 +29,10 @@ from lanscribe.engines import model_store
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.engines.moonshine import Moonshine
 from lanscribe.engines.recognizer import Recognizer
-from lanscribe.engines.vad import BLOCK_SAMPLES, VoiceDetector
+from lanscribe.engines.vad import VoiceDetector
 from lanscribe.engines.workers import WorkerPool
 from lanscribe.errors import EngineFailed, EngineUnavailable
+from lanscribe.speech import BLOCK_SAMPLES, SpeechDetector
 
 MAX_WAITING_S = 30.0
 """feed() waits while so much audio is unprocessed."""
@@ -98,6 +99,10 @@ class EmbeddedEngine(Engine):
         recognizer = Recognizer(self._model, self._detector)
         return EmbeddedSession(recognizer, self._pool, self._sessions)
 
+    def detector(self) -> SpeechDetector:
+        """The network that came with the model."""
+        return self._detector
+
     async def close(self) -> None:
         """Abort the sessions and end the threads."""
         for session in list(self._sessions):
@@ -117,7 +122,7 @@ class EmbeddedEngine(Engine):
 
     def _without_pauses(self, sample: Samples) -> Samples:
         """The speech in the sample, over and over; who never pauses costs the most."""
-        probabilities = np.array(self._detector.stream().probabilities(sample))
+        probabilities = np.array(self._detector.plain_stream().probabilities(sample))
         blocks = sample[: len(probabilities) * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES)
         speech = blocks[probabilities > _SPEECH].reshape(-1)
         return np.resize(speech, sample_count(_MEASURED_S))

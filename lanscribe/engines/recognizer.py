@@ -11,7 +11,8 @@ from lanscribe.engines.alignment import Alignment
 from lanscribe.engines.base import Token
 from lanscribe.engines.moonshine import Features, Hypothesis, Moonshine
 from lanscribe.engines.streaming import Agreement, Edge, Policy, Segmenter, Unit
-from lanscribe.engines.vad import BLOCK_SAMPLES, VoiceDetector
+from lanscribe.engines.vad import VoiceDetector
+from lanscribe.speech import BLOCK_SAMPLES
 
 _PROGRESS_S = 0.3
 """The least sound between two tokens that tell progress only."""
@@ -44,7 +45,7 @@ class Recognizer:
     ) -> None:
         self._policy = policy or Policy()
         self._model = model
-        self._voice = detector.stream()
+        self._voice = detector.plain_stream()
         self._segmenter = Segmenter(self._policy)
         self._before: deque[_Block] = deque(maxlen=self._blocks(self._policy.pre_roll_s))
         self._unblocked: Samples = np.empty(0, dtype=np.float32)
@@ -81,6 +82,13 @@ class Recognizer:
     @property
     def _heard_s(self) -> float:
         return duration_s(self._heard_samples)
+
+    @property
+    def _settled_s(self) -> float:
+        """Before it no word will end any more: a segment's words settle in order."""
+        if self._segment:
+            return max(self._segment.start_s, self._end_s)
+        return max(self._end_s, self._heard_s - duration_s(len(self._before) * BLOCK_SAMPLES))
 
     def _blocks(self, seconds: float) -> int:
         return round(seconds / self._policy.block_s)
@@ -124,7 +132,7 @@ class Recognizer:
     def _taken_tokens(self, *, is_last: bool) -> list[Token]:
         if is_last or self._heard_s - self._progress_s >= _PROGRESS_S:
             self._progress_s = self._heard_s
-            self._tokens.append(Token("", self._heard_s))
+            self._tokens.append(Token("", self._heard_s, settled_s=self._settled_s))
         tokens, self._tokens = self._tokens, []
         return tokens
 

@@ -31,7 +31,9 @@ from lanscribe.audio import (
 from lanscribe.changes import Changes
 from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.vad import load_detector
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
+from lanscribe.speech import LevelDetector, SpeechDetector
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,9 @@ _PADDING_TOKENS = 32 + (30 + 1) + 10 + 2
 """Of max_model_len, at most: padding before; the longest delay, BOS and a long word after."""
 _CHUNK_SAMPLES = SAMPLE_RATE_HZ
 _MAX_UNHEARD_S = 30.0
+_LATE_S = 2.0
+"""How much later than its delay the model may write a word down, at most: a long word in pieces,
+and words that follow each other closely."""
 _MAX_HELD_S = 4.0
 """Audio that vLLM may hold without a delta: before the first, the longest delay and a step."""
 _MAX_WAITING_MESSAGES = 1024
@@ -78,15 +83,21 @@ class VllmServer:
 class VllmEngine(Engine):
     """The sessions of one vLLM. It connects for each of them, so vLLM may come and go."""
 
-    def __init__(self, server: VllmServer, capacity: int = 0) -> None:
+    def __init__(
+        self, server: VllmServer, capacity: int = 0, detector: SpeechDetector | None = None
+    ) -> None:
         self._server = server
+        self._detector = detector or LevelDetector()
         self._capacity = capacity or server.max_num_seqs or _UNKNOWN_CAPACITY
         self._sessions: set[VllmSession] = set()
 
     @classmethod
     def load(cls, settings: EngineSettings, *, server: VllmServer) -> Self:
-        """Nothing to load here; `settings.sessions` overrules vLLM's own limit."""
-        return cls(server, settings.sessions)
+        """Load the detector of speech; `settings.sessions` overrules vLLM's own limit.
+
+        Raises EngineUnavailable.
+        """
+        return cls(server, settings.sessions, load_detector(settings))
 
     def describe(self) -> EngineInfo:
         """vLLM's facts. Word times are counted in steps of 80 ms, not aligned."""
@@ -99,7 +110,12 @@ class VllmEngine(Engine):
             max_session_s=duration_s(steps * STEP_SAMPLES),
             capacity=self._capacity,
             delay_s=self._server.delay_s,
+            may_go_deaf=True,
         )
+
+    def detector(self) -> SpeechDetector:
+        """The one it was given."""
+        return self._detector
 
     def session(self) -> "VllmSession":
         """A session with a WebSocket of its own."""
@@ -206,7 +222,8 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
             self._is_first_word = not text
         fed_s = duration_s(self._fed_samples)  # vLLM pads the end with silence, in steps too
         if not text:
-            return Token("", min(self._listened_s, fed_s))
+            settled_s = max(0.0, self._steps * STEP_S - _LATE_S)
+            return Token("", min(self._listened_s, fed_s), settled_s=min(settled_s, fed_s))
         start_s, end_s = (self._steps - 1) * STEP_S, self._steps * STEP_S
         return Token(text, min(end_s, fed_s), min(start_s, fed_s))
 

@@ -73,7 +73,7 @@ def test_it_hears_every_word(embedded_engine: EmbeddedEngine, beckett: Samples) 
 
 def phrases_s(detector: VoiceDetector, samples: Samples) -> list[tuple[float, float]]:
     """Where speech begins and ends, with no pause of 0.3 s in it."""
-    is_speech = np.array(detector.stream().probabilities(samples)) >= 0.5
+    is_speech = np.array(detector.plain_stream().probabilities(samples)) >= 0.5
     blocks = np.flatnonzero(is_speech)
     phrases = np.split(blocks, np.flatnonzero(np.diff(blocks) > 10) + 1)
     return [(float(one[0]) * 0.032, float(one[-1] + 1) * 0.032) for one in phrases]

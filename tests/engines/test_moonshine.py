@@ -122,18 +122,18 @@ def test_long_and_broken_pieces_are_read(tokenizer: Tokenizer) -> None:
 def test_speech_is_told_from_the_rest(
     detector: VoiceDetector, beckett: Samples, not_speech: dict[str, Samples]
 ) -> None:
-    speech = detector.stream().probabilities(beckett)
+    speech = detector.plain_stream().probabilities(beckett)
     assert 0.3 < np.mean(np.array(speech) > 0.5) < 0.7
     for name, sound in not_speech.items():
-        loud = np.array(detector.stream().probabilities(sound)) > 0.5
+        loud = np.array(detector.plain_stream().probabilities(sound)) > 0.5
         assert np.mean(loud) < 0.1, name
 
 
 def test_probabilities_do_not_depend_on_how_the_sound_came(
     detector: VoiceDetector, beckett: Samples
 ) -> None:
-    at_once = detector.stream().probabilities(beckett[:32_000])
-    stream = detector.stream()
+    at_once = detector.plain_stream().probabilities(beckett[:32_000])
+    stream = detector.plain_stream()
     in_blocks = [
         one
         for start in range(0, 32_000, 333)
