@@ -17,6 +17,7 @@ from faster_whisper import WhisperModel
 
 from lanscribe.audio import SAMPLE_RATE_HZ, Samples, duration_s
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.speech import LevelDetector, SpeechDetector
 
 _HOP_S = 1.0
 _LONGEST_S = 15.0
@@ -39,6 +40,10 @@ class WhisperEngine(Engine):
     def session(self) -> "WhisperSession":
         """A session that has heard nothing yet."""
         return WhisperSession(self)
+
+    def detector(self) -> SpeechDetector:
+        """None of its own is measured."""
+        return LevelDetector()
 
     async def close(self) -> None:
         """End the threads."""

@@ -26,6 +26,7 @@ from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.engines.embedded import EmbeddedEngine
 from lanscribe.rollover import GRID_S
+from lanscribe.speech import SpeechDetector
 from tests.engines.driving import listen, text_of
 
 GROUPS = {"clean", "libri"}
@@ -80,6 +81,10 @@ class FedEngine(Engine):
         """A session that remembers."""
         self.fed.append(Fed(self._engine.session()))
         return self.fed[-1]
+
+    def detector(self) -> SpeechDetector:
+        """The engine's own."""
+        return self._engine.detector()
 
     async def close(self) -> None:
         """It is somebody else's to close."""

@@ -141,7 +141,7 @@ def test_what_is_not_written_down_is_told(seed: int) -> None:
         for number, place_s in places.items()
         if number not in said and not any(start - 0.1 <= place_s < end for start, end in spans)
     ]
-    together = np.split(untold, np.flatnonzero(np.diff(untold) > 1) + 1) if untold else [[]]
+    together = np.split(np.array(untold), np.flatnonzero(np.diff(untold) > 1) + 1)
     assert max(map(len, together)) <= OWED_S / 0.08 + 1, f"seed {seed}: {untold}, told: {spans}"
 
 

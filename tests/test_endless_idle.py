@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lanscribe import endless
 from lanscribe.audio import Samples, duration_s, sample_count
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Token
@@ -22,6 +23,7 @@ from tests.flawed import (
     after,
     breaks,
     ends,
+    numbers_with_pauses,
     run,
     sound,
     text_of,
@@ -106,6 +108,43 @@ def test_the_last_token_of_an_idle_session_is_at_the_end_of_the_audio(
 def test_a_word_that_ends_the_audio_is_heard(words: int) -> None:
     numbers = [*WORDS, *silence(10), *WORDS[:words]]
     assert text_of(run(FlawedEngine(sound), numbers, PATIENT)) == counting(numbers)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_sends_nothing_for_a_while_holds_no_engine_session_and_loses_nothing(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the sending stops in a pause, in speech or at the end; the session stays."""
+    monkeypatch.setattr(endless, "STARVED_S", 0.05)
+    random = np.random.default_rng(seed)
+    numbers = numbers_with_pauses(seed, 120)
+    samples = spoken(numbers)
+    places = np.sort(random.integers(1, len(samples), 3)).tolist()
+
+    async def converse() -> list[Token]:
+        Open.count = 0
+        session = EndlessEngine(FlawedEngine(lambda _: Open), PATIENT).session()
+        await session.start()
+        tokens: list[Token] = []
+
+        async def listen() -> None:
+            async for token in session:
+                tokens.append(token)  # noqa: PERF401  as they come
+
+        listening = asyncio.create_task(listen())
+        for start, stop in itertools.pairwise([0, *places, len(samples)]):
+            await session.feed(samples[start:stop])
+            async with asyncio.timeout(10):
+                while Open.count or not tokens or tokens[-1].end_s < duration_s(stop) - 0.01:
+                    await asyncio.sleep(0.005)
+        await session.finish()
+        async with asyncio.timeout(10):
+            await listening
+        return tokens
+
+    tokens = asyncio.run(converse())
+    assert text_of(tokens) == counting(numbers), f"seed {seed}, stops at {places}"
+    assert tokens[-1].end_s == pytest.approx(duration_s(len(samples)))
 
 
 def test_steady_noise_is_silence_and_speech_in_it_is_not() -> None:

@@ -46,10 +46,8 @@ def heard_by(*sound: Samples) -> SpeechMap:
 
 def first_cut(*sound: Samples, engine: RolloverSettings = FAST) -> Cut | None:
     """Where an engine session ends that may have 4 s, and 6 s where there is no pause of 0.4 s."""
-    found = Rollover(engine, FROM_THE_START, heard_by(*sound)).cut_by(
-        duration_s(sum(map(len, sound)))
-    )
-    return found
+    whole_s = duration_s(sum(map(len, sound)))
+    return Rollover(engine, FROM_THE_START, heard_by(*sound)).cut_by(whole_s)
 
 
 def following(*sound: Samples, start: Start = FROM_THE_START) -> Rollover:

@@ -301,15 +301,19 @@ def test_each_end_is_confirmed_with_the_one_before_it() -> None:
     assert session.received_commits == 2
 
 
-@pytest.mark.parametrize(("heard_s", "start_s"), [(0.75, 0.5), (20.25, 0.5), (100.0, 80.0)])
-def test_a_failure_tells_which_seconds_may_lack_words(heard_s: float, start_s: float) -> None:
-    """From the last word on: the engine may have listened further than it wrote down."""
+@pytest.mark.parametrize(
+    ("settled_s", "start_s"), [(0.2, 0.5), (0.75, 0.75), (20.0, 20.0), (None, 100.0)]
+)
+def test_a_failure_tells_which_seconds_may_lack_words(
+    settled_s: float | None, start_s: float
+) -> None:
+    """From where the text is complete: the engine may have listened further than it wrote down."""
     session = make(max_waiting_samples=2_000_000)
     session.receive(audio(1_920_000))
     session.receive(END)
     session.take_audio()
     session.heard(Token("a", 0.5, 0.2))
-    session.heard(Token("", heard_s))
+    session.heard(Token("", 100.0, settled_s=settled_s))
     (failure,) = session.failed(EngineFailed("broken"))
     assert isinstance(failure, Failure)
     assert failure.lost == Lost(text="a", start_s=start_s, end_s=120.0)

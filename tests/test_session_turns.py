@@ -23,10 +23,15 @@ from lanscribe.events import (
     Utterance,
 )
 from lanscribe.session import MAX_UTTERANCES, Session
+from lanscribe.speech import BLOCK_S
 from lanscribe.turns import TurnSettings
 
 END = Commit(is_final=True, needs_audio=True)
-SILENCE_S, SPEECH_S = 0.6, 0.4
+SILENCE_S, SPEECH_S = 20 * BLOCK_S, 12 * BLOCK_S
+PADDING_S = 0.3
+ENDS_AFTER_S = 16 * BLOCK_S
+"""The first whole block at which half a second was silent."""
+TURN_S = PADDING_S + SPEECH_S + ENDS_AFTER_S
 
 
 def silence(seconds: float = SILENCE_S) -> AppendAudio:
@@ -62,19 +67,22 @@ def kinds(events: Sequence[ServerEvent]) -> list[str]:
 
 def test_a_turn_is_an_utterance() -> None:
     session, told = make(silence(), speech(), silence())
-    one = Utterance(1, offset_s=0.3)
+    began_s = SILENCE_S - PADDING_S
+    one = Utterance(1, offset_s=began_s)
     assert told == [
-        SpeechStarted(one, 0.3),
-        SpeechStopped(one, 1.5),
+        SpeechStarted(one, began_s),
+        SpeechStopped(one, began_s + TURN_S),
         Committed(one, 0),
     ]
-    assert duration_s(len(take_all(session))) == pytest.approx(1.2)
+    assert duration_s(len(take_all(session))) == pytest.approx(TURN_S)
     assert isinstance(session.completed()[0], Done)
     assert not session.is_busy
-    assert receive(session, silence(10)) == []
+    assert receive(session, silence(1000 * BLOCK_S)) == []
     assert not session.is_busy
     second = receive(session, speech(), silence())
-    assert second[-1] == Committed(Utterance(2, offset_s=11.3), 1)
+    assert second[-1] == Committed(
+        Utterance(2, offset_s=began_s + SPEECH_S + SILENCE_S + 1000 * BLOCK_S), 1
+    )
 
 
 def test_speech_is_transcribed_while_it_lasts() -> None:
@@ -89,7 +97,7 @@ def test_the_client_may_end_a_turn() -> None:
     session, _ = make(silence(), speech())
     assert kinds(receive(session, END)) == ["SpeechStopped", "Committed"]
     assert session.is_ended
-    assert duration_s(len(take_all(session))) == pytest.approx(0.7)
+    assert duration_s(len(take_all(session))) == pytest.approx(PADDING_S + SPEECH_S)
 
 
 def test_a_commit_of_silence_is_an_utterance_and_of_nothing_is_refused() -> None:
@@ -98,7 +106,7 @@ def test_a_commit_of_silence_is_an_utterance_and_of_nothing_is_refused() -> None
     with pytest.raises(ProtocolError) as caught:
         session.receive(END)
     assert caught.value.code == "input_audio_buffer_commit_empty"
-    assert duration_s(len(take_all(session))) == pytest.approx(0.4)
+    assert duration_s(len(take_all(session))) == pytest.approx(PADDING_S + 3 * BLOCK_S)
 
 
 def test_without_turns_a_commit_of_nothing_is_refused_when_audio_is_needed() -> None:
@@ -110,7 +118,7 @@ def test_without_turns_a_commit_of_nothing_is_refused_when_audio_is_needed() -> 
 
 def test_a_cancelled_turn_is_forgotten_and_the_next_found() -> None:
     session, _ = make(silence(), speech())
-    assert receive(session, Cancel()) == [Cancelled(Utterance(1, offset_s=0.3))]
+    assert receive(session, Cancel()) == [Cancelled(Utterance(1, offset_s=SILENCE_S - PADDING_S))]
     assert session.completed() == []
     assert kinds(receive(session, silence(), speech(), silence())) == [
         "SpeechStarted",
@@ -124,21 +132,21 @@ def test_detection_begins_in_what_was_appended_before_it() -> None:
     assert not session.is_busy
     told = receive(session, DetectTurns(TurnSettings()))
     assert kinds(told) == ["SpeechStarted", "SpeechStopped", "Committed"]
-    assert duration_s(len(take_all(session))) == pytest.approx(1.2)
+    assert duration_s(len(take_all(session))) == pytest.approx(TURN_S)
 
 
 def test_detection_takes_over_an_utterance_that_was_started() -> None:
     session, _ = make(DetectTurns(None), Commit(is_final=False), speech())
     assert receive(session, DetectTurns(TurnSettings())) == []
     assert kinds(receive(session, silence())) == ["SpeechStopped", "Committed"]
-    assert duration_s(len(take_all(session))) == pytest.approx(0.9)
+    assert duration_s(len(take_all(session))) == pytest.approx(SPEECH_S + ENDS_AFTER_S)
 
 
 def test_a_turn_goes_on_when_detection_ends() -> None:
     session, _ = make(silence(), speech())
     assert receive(session, DetectTurns(None), silence(5)) == []
     assert kinds(receive(session, END)) == ["Committed"]
-    assert duration_s(len(take_all(session))) == pytest.approx(0.3 + 0.4 + 5)
+    assert duration_s(len(take_all(session))) == pytest.approx(PADDING_S + SPEECH_S + 5)
 
 
 def test_a_turn_survives_the_engine() -> None:
@@ -147,7 +155,7 @@ def test_a_turn_survives_the_engine() -> None:
     assert isinstance(session.failed(EngineFailed("broken"))[0], Failure)
     assert kinds(receive(session, speech(), silence())) == ["SpeechStopped", "Committed"]
     assert session.is_busy
-    assert duration_s(len(take_all(session))) == pytest.approx(0.9)
+    assert duration_s(len(take_all(session))) == pytest.approx(SPEECH_S + ENDS_AFTER_S)
 
 
 def test_what_was_held_back_is_not_lost_when_detection_ends() -> None:
@@ -170,4 +178,4 @@ def test_stop_ends_a_turn_with_all_its_sound() -> None:
     session, _ = make(silence(), speech(0.43))
     session.stop()
     assert session.is_ended
-    assert duration_s(len(take_all(session))) == pytest.approx(0.73)
+    assert duration_s(len(take_all(session))) == pytest.approx(PADDING_S + 0.43)

@@ -6,7 +6,6 @@ from lanscribe.engines.base import Token
 from lanscribe.stitch import Seam, new_words
 from lanscribe.transcript import Word
 
-
 SAID_S = 3 * 0.4
 """Where the last word of timed("a b c") ends."""
 

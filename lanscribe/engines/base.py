@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from lanscribe.audio import Samples
-from lanscribe.speech import LevelDetector, SpeechDetector
+from lanscribe.speech import SpeechDetector
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,9 @@ class Engine(ABC):
     def session(self) -> EngineSession:
         """A new engine session, not yet started."""
 
+    @abstractmethod
     def detector(self) -> SpeechDetector:
         """What tells speech from other sounds in the audio that it takes."""
-        return LevelDetector()
 
     @abstractmethod
     async def close(self) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from lanscribe.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.speech import LevelDetector, SpeechDetector
 
 FRAME_SAMPLES = sample_count(0.08)
 _LEVEL = np.float32(1 / 32_768)
@@ -53,6 +54,10 @@ class FakeEngine(Engine):
     def session(self) -> "FakeSession":
         """A session that hears numbers."""
         return FakeSession()
+
+    def detector(self) -> SpeechDetector:
+        """Numbers are spoken as levels."""
+        return LevelDetector()
 
     async def close(self) -> None:
         """Nothing to free."""

@@ -72,6 +72,20 @@ def test_any_blocks_give_the_same_words(case: Case, block_s: float) -> None:
     case.check(words_of(hear(case.engine, case.speech, sample_count(block_s))))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_no_word_ends_before_what_was_said_to_be_settled(case: Case, seed: int) -> None:
+    """Nor does an engine say so of more than it has heard; at the end all of it is settled."""
+    random = np.random.default_rng(seed)
+    noise = random.normal(0, random.choice([0, 1e-5]), len(case.speech) + len(SILENCE))
+    sound = (np.concatenate([case.speech, SILENCE]) + noise).astype(np.float32)
+    tokens = hear(case.engine, sound, int(random.integers(500, 20_000)))
+    settled_s = 0.0
+    for token in tokens:
+        assert not token.text or token.end_s > settled_s - 0.05, f"seed {seed}: {token}"
+        assert token.text or token.known_s <= token.end_s
+        settled_s = max(settled_s, token.known_s)
+
+
 def test_single_samples_are_taken(case: Case) -> None:
     tokens = hear(case.engine, SILENCE[:2000], block_samples=1)
     assert text_of(tokens) == ""

@@ -9,6 +9,7 @@ from lanscribe.config import RolloverSettings
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.engines.embedded import EmbeddedEngine
+from lanscribe.speech import SpeechDetector
 from tests.engines.conftest import BECKETT
 from tests.engines.driving import hear, words_of
 
@@ -57,6 +58,9 @@ class CountingEngine(Engine):
     def session(self) -> EngineSession:
         self.sessions += 1
         return self._engine.session()
+
+    def detector(self) -> SpeechDetector:
+        return self._engine.detector()
 
     async def close(self) -> None:
         """It is the fixture's to close."""
