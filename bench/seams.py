@@ -19,7 +19,8 @@ import jiwer
 import numpy as np
 import soundfile
 
-from bench.speech import ErrorCount, plain_words
+from bench.speech import ErrorCount
+from bench.words import plain_words
 from lanscribe.audio import Samples, sample_count
 from lanscribe.config import EngineSettings, RolloverSettings
 from lanscribe.endless import EndlessEngine

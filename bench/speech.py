@@ -16,6 +16,7 @@ import soundfile
 from pocketsphinx import Decoder, get_model_path
 from whisper_normalizer.english import EnglishTextNormalizer
 
+from bench.words import plain_words
 from lanscribe.audio import SAMPLE_RATE_HZ, Samples, samples_to_pcm16
 from lanscribe.engines.embedded import read_wave
 from lanscribe.engines.model_store import sample_path
@@ -59,13 +60,6 @@ def read_clips(folder: Path | None) -> list[Clip]:
             ]
     align = Aligner()
     return [_clip(path, text, align) for path, text in rows]
-
-
-def plain_words(text: str) -> list[str]:
-    """Lower-case words of letters, titles written out."""
-    spelled = text.lower().replace("mr.", "mister").replace("mrs.", "missus")
-    words = (re.sub(r"[^a-z']", "", word) for word in spelled.split())
-    return [word for word in words if word]
 
 
 class Aligner:

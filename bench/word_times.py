@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.speech import Clip, matches, plain_words, read_clips
+from bench.speech import Clip, matches, read_clips
+from bench.words import plain_words
 from lanscribe.audio import sample_count
 from lanscribe.engines.base import Token
 from lanscribe.engines.model_store import model_dir

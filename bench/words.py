@@ -1,0 +1,10 @@
+"""Words as measurements compare them."""
+
+import re
+
+
+def plain_words(text: str) -> list[str]:
+    """Lower-case words of letters, titles written out."""
+    spelled = text.lower().replace("mr.", "mister").replace("mrs.", "missus")
+    words = (re.sub(r"[^a-z']", "", word) for word in spelled.split())
+    return [word for word in words if word]
