@@ -608,10 +608,10 @@ class Microphone:
         try:
             device = sd.query_devices(index, "input")
             self.name, self.rate_hz = plain(device["name"]), float(device["default_samplerate"])
+            self._resampler = soxr.ResampleStream(self.rate_hz, RATE_HZ, 1, dtype="float32")
             self._stream = self._start(sd, index, device["max_input_channels"])
         except (sd.PortAudioError, ValueError) as error:
             raise Trouble(f"no microphone to record from: {error}; see --list-devices") from error
-        self._resampler = soxr.ResampleStream(self.rate_hz, RATE_HZ, 1, dtype="float32")
 
     def _start(self, sd: Any, index: int | None, channels: int) -> Any:
         """A stream that records. A sound system that is busy or wakes up gets time for it."""
@@ -968,10 +968,15 @@ async def record(mic: Microphone, talk: Talk, stop: asyncio.Event) -> bool:
 
 async def listen(options: argparse.Namespace, screen: Screen) -> int:
     """Record and transcribe until a signal comes; the exit status. Raises Trouble."""
-    mic = Microphone(options.device)
-    talk = Talk(options, Ring(round(options.keep_minutes * 60 * RATE_HZ)), screen)
+    with closing(Microphone(options.device)) as mic:  # PortAudio calls it until it is closed
+        screen.tell(f"recording from {mic.name} at {mic.rate_hz:g} Hz; Ctrl-C ends")
+        ring = Ring(round(options.keep_minutes * 60 * RATE_HZ))
+        return await transcribe(mic, Talk(options, ring, screen), screen)
+
+
+async def transcribe(mic: Microphone, talk: Talk, screen: Screen) -> int:
+    """Transcribe what `mic` records until a signal comes; the exit status. Raises Trouble."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    screen.tell(f"recording from {mic.name} at {mic.rate_hz:g} Hz; Ctrl-C ends")
 
     def interrupt() -> None:
         if stop.is_set() or talk.state == "connecting":

@@ -33,8 +33,8 @@ StartMicrophone = Callable[..., Program]
 def start_microphone(start_client: StartClient, sound_card: SoundCard) -> StartMicrophone:
     """Run the client on the sound card, until it records.
 
-    Once in some thousand starts it crashed in a thread, before it recorded and without a word,
-    probably in the sound system's libraries; after a crash there it is started once more.
+    libjack crashes before that where a thread of it starts more than a second late, which late_jack
+    shows; after such a crash the client is started once more.
     """
 
     def start(*arguments: str | Path, in_terminal: bool = False) -> Program:
