@@ -65,15 +65,15 @@ class RolloverSettings(_Table):
     limit_s: float = Field(default=300.0, ge=2, le=86_400)
     """After this much audio it makes way at once, in the middle of speech."""
     pause_s: float = Field(default=0.5, ge=0.1, le=10)
-    """How long it has to be quiet to be a pause."""
+    """How long nobody may speak for a pause."""
     overlap_s: float = Field(default=4.0, ge=0.5, le=60)
     """Audio that is heard again when there was no pause; repeated words are left out."""
     idle_s: float = Field(default=10.0, ge=3, le=86_400)
-    """How long it has to be silent, by the level, before the engine is let go."""
+    """How long nobody may speak before the engine is let go."""
     pre_roll_s: float = Field(default=1.0, ge=0.2, le=10)
-    """Audio from before the next sound that the engine hears with it, at most half of idle_s."""
+    """Audio from before the next speech that the engine hears with it, at most half of idle_s."""
     rut_s: float = Field(default=16.0, ge=2, le=3600)
-    """Speech without a single word after which the engine session is given up."""
+    """Clear speech without a word after which Voxtral's session is taken for deaf."""
     stall_s: float = Field(default=60.0, ge=0.1, le=3600)
     """How long an engine may say nothing at all while it has audio, before it is given up."""
     retry_s: float = Field(default=300.0, ge=0, le=86_400)
