@@ -16,6 +16,7 @@ from lanscribe.engines.base import EngineInfo, EngineSession, Token
 from lanscribe.engines.fake import FRAME_SAMPLES, FakeSession, spoken
 from lanscribe.errors import EngineError, EngineUnavailable
 from lanscribe.rollover import OWED_S
+from lanscribe.stitch import SETTLED_PAST_S
 from tests.flawed import (
     FAST,
     Away,
@@ -143,6 +144,60 @@ def test_what_is_not_written_down_is_told(seed: int) -> None:
     ]
     together = np.split(np.array(untold), np.flatnonzero(np.diff(untold) > 1) + 1)
     assert max(map(len, together)) <= OWED_S / 0.08 + 1, f"seed {seed}: {untold}, told: {spans}"
+
+
+class Late(FakeSession):
+    """Writes a word down two seconds after it was spoken, and says so."""
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        words: list[Token] = []
+        end_s = 0.0
+        async for token in FakeSession.__aiter__(self):
+            end_s = token.end_s
+            words += [token] if token.text else []
+            while words and words[0].end_s <= end_s - LATE_S:
+                yield words.pop(0)
+            yield Token("", end_s, settled_s=max(0.0, end_s - LATE_S))
+        for word in words:
+            yield word
+        yield Token("", end_s)
+
+
+LATE_S = 2.0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_a_cut_in_speech_the_last_words_come_as_soon_as_the_engine_has_written_them(
+    seed: int,
+) -> None:
+    """Nobody has to speak again for them. The cut is at 6 s, and speech ends soon after it."""
+    count = int(np.random.default_rng(seed).integers(76, 95))
+    numbers = [*range(1000, 1000 + count), *[0] * 60]
+    end_s = count * 0.08
+    fed_s = [0.0]
+    came_s: dict[str, float] = {}
+
+    async def converse() -> None:
+        session = EndlessEngine(FlawedEngine(lambda _: Late), FAST).session()
+        await session.start()
+
+        async def listen() -> None:
+            async for token in session:
+                if token.text:
+                    came_s[token.text.strip()] = fed_s[0]
+
+        listening = asyncio.create_task(listen())
+        for number in numbers:
+            await session.feed(spoken([number]))
+            fed_s[0] += 0.08
+            for _ in range(60):  # all tasks have their turn: there is no clock here
+                await asyncio.sleep(0)
+        await session.finish()
+        await listening
+
+    asyncio.run(converse())
+    assert list(came_s) == counting(numbers).split()
+    assert came_s[str(999 + count)] < end_s + LATE_S + SETTLED_PAST_S + 0.5, f"seed {seed}"
 
 
 @pytest.mark.parametrize(("level", "share"), [(0.05, 1.0), (0.01, 0.3), (0.002, 0.3)])
