@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_NEVER = float("inf")
+
 MOST_AHEAD_S = 10.0
 """No audio is due later than this, so that a file gets its turn after about 10 s at the latest;
 and a stream that caught up with a gap is a speaker's again after as much speech."""
@@ -20,7 +22,11 @@ AHEAD_S = 3.0
 PATIENCE_S = 1.0
 """A file that is late by this is not left to the patient threads alone."""
 SPEAKING_S = 2.0
-"""So long after the last job of a speaker somebody is taken to speak still."""
+"""So long after the last job of a speaker somebody is taken to speak still, or to be late."""
+LATE_S = 0.5
+"""A speaker whose job is taken later than this shows that nothing is left for files."""
+RATION_S = 1.0
+"""Then files get one job in this time, all of them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,12 @@ class DueTime:
         """Take the oldest `seconds`, after which waiting_s of audio are left; when they are due.
 
         What is ahead of its time is forgiven in part, so that it is never more than MOST_AHEAD_S.
+        What a file is late is forgiven, so that files take turns however late they are.
         """
-        due = Due(self._due_s, self._due_s + seconds + waiting_s - now_s > AHEAD_S)
+        is_ahead = self._due_s + seconds + waiting_s - now_s > AHEAD_S
+        if is_ahead:
+            self._due_s = max(self._due_s, now_s - PATIENCE_S)
+        due = Due(self._due_s, is_ahead)
         forgiven = min(seconds / MOST_AHEAD_S, 1.0) * max(0.0, self._due_s - now_s)
         self._due_s += seconds - forgiven
         return due
@@ -58,6 +68,7 @@ class DeadlineQueue(Generic[T]):
     While somebody speaks, prompt threads take the jobs of speakers, and those of files that are
     late; patient threads take those of files. So a thread that is busy with a long job of a file
     is not the one that a speaker waits for. While nobody speaks, prompt threads take everything.
+    While a speaker is late, files get one job a second.
     """
 
     def __init__(self) -> None:
@@ -65,6 +76,8 @@ class DeadlineQueue(Generic[T]):
         self._files: list[tuple[float, int, T]] = []
         self._count = 0
         self._spoken_s = float("-inf")
+        self._late_s = float("-inf")
+        self._file_s = float("-inf")
 
     def __len__(self) -> int:
         """How many are waiting."""
@@ -80,14 +93,16 @@ class DeadlineQueue(Generic[T]):
 
     def take(self, now_s: float, *, is_patient: bool = False) -> T | None:
         """The job whose turn it is for such a thread; None while there is none."""
-        is_spoken = now_s - self._spoken_s < SPEAKING_S
-        if is_patient:
-            return self._files.pop(0)[2] if self._files and is_spoken else None
-        lines = [self._speech]
-        if self._files and (not is_spoken or self._files[0][0] + PATIENCE_S <= now_s):
-            lines.append(self._files)
-        line = min((line for line in lines if line), key=lambda line: line[0][:2], default=None)
-        return line.pop(0)[2] if line else None
+        has_file = bool(self._files) and self._file_wait_s(now_s, is_patient=is_patient) <= 0
+        if has_file and (is_patient or not self._speech or self._files[0] < self._speech[0][:2]):
+            self._file_s = now_s
+            return self._files.pop(0)[2]
+        if is_patient or not self._speech:
+            return None
+        deadline_s, _, item = self._speech.pop(0)
+        if now_s - deadline_s > LATE_S:
+            self._late_s = now_s
+        return item
 
     def drain(self) -> list[T]:
         """All jobs, which are waiting no more."""
@@ -95,8 +110,18 @@ class DeadlineQueue(Generic[T]):
         self._speech, self._files = [], []
         return jobs
 
-    def wait_s(self, now_s: float) -> float | None:
-        """After how long a prompt thread finds a job though none comes; None for never."""
-        if not self._files:
-            return None
-        return max(0.0, min(self._files[0][0] + PATIENCE_S, self._spoken_s + SPEAKING_S) - now_s)
+    def wait_s(self, now_s: float, *, is_patient: bool = False) -> float | None:
+        """After how long such a thread finds a job though none comes; None for never."""
+        wait_s = self._file_wait_s(now_s, is_patient=is_patient) if self._files else _NEVER
+        return None if wait_s == _NEVER else max(wait_s, 0.0)
+
+    def _file_wait_s(self, now_s: float, *, is_patient: bool) -> float:
+        """After how long the first file's job is one for such a thread, if nobody speaks again."""
+        quiet_s = self._spoken_s + SPEAKING_S
+        if is_patient:
+            begins_s = now_s if now_s < quiet_s else _NEVER
+        else:
+            begins_s = min(self._files[0][0] + PATIENCE_S, quiet_s)
+        if now_s < self._late_s + SPEAKING_S:
+            begins_s = max(begins_s, self._file_s + RATION_S)
+        return begins_s - now_s

@@ -17,8 +17,8 @@ from lanscribe.engines.deadlines import DeadlineQueue, Due
 
 T = TypeVar("T")
 
-_NICE = 10
-"""A thread at this has a tenth of the processor beside one that is not."""
+_NICER = 10
+"""A thread that is nicer by this has a tenth of the processor beside one that is not."""
 _HAS_PRIORITIES = sys.platform == "linux"
 """Whether a thread, rather than a process, may be given one."""
 
@@ -87,12 +87,14 @@ class WorkerPool:
                 now_s = time.monotonic()
                 if (found := self._queue.take(now_s, is_patient=is_patient)) is not None:
                     return found
-                self._changed.wait(None if is_patient else self._queue.wait_s(now_s))
+                self._changed.wait(self._queue.wait_s(now_s, is_patient=is_patient))
             return None
 
 
 def _lower_priority() -> None:
     """Of this thread, where that can be done."""
     if _HAS_PRIORITIES:
+        thread = threading.get_native_id()
         with contextlib.suppress(OSError):  # a sandbox may forbid it
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            nice = os.getpriority(os.PRIO_PROCESS, thread) + _NICER
+            os.setpriority(os.PRIO_PROCESS, thread, nice)

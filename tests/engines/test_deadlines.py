@@ -12,6 +12,7 @@ from lanscribe.engines.deadlines import (
     AHEAD_S,
     MOST_AHEAD_S,
     PATIENCE_S,
+    RATION_S,
     SPEAKING_S,
     DeadlineQueue,
     Due,
@@ -144,7 +145,7 @@ def house(seed: int, speech_load: float, file_load: float) -> House:
         )
         for index in range(files)
     ]
-    return House(streams, prompt, chance.randint(0, 3))
+    return House(streams, prompt, chance.randint(1, 3))
 
 
 @pytest.mark.parametrize(("speech_load", "file_load"), LOADS)
@@ -173,19 +174,20 @@ def test_a_speaker_is_never_left_to_a_patient_thread(speech_load: float, file_lo
 
 @pytest.mark.parametrize(("speech_load", "file_load"), LOADS)
 def test_every_job_is_served_within_a_bound(speech_load: float, file_load: float) -> None:
-    """A job waits until it is due, and then for what was due before it.
+    """A file waits for its time, and then for its turn among files.
 
-    That is little where all together fit into real time; where they do not, all are late alike.
+    Speakers are late where they alone are more than can be done; that is shared by them.
     """
-    overload = max(0.0, 1 - 1 / (speech_load + file_load))
-    bound_s = MOST_AHEAD_S + SCHEDULE_S * overload + 5
+    overload = max(0.0, 1 - 1 / speech_load)
     for seed in SEEDS:
         found = house(seed, speech_load, file_load)
         found.run(SCHEDULE_S)
         waits = [(one.at_s - one.job.put_s, one.job) for one in found.taken]
         waits += [(SCHEDULE_S - job.put_s, job) for job in found.waiting]
-        wait_s, job = max(waits, key=lambda pair: pair[0])
-        assert wait_s <= bound_s, f"seed {seed}: {job} waited {wait_s}"
+        files_s = MOST_AHEAD_S + PATIENCE_S + RATION_S * len(found.streams) + 1
+        for wait_s, job in waits:
+            bound_s = files_s if job.stream.is_file else SCHEDULE_S * overload + 3
+            assert wait_s <= bound_s, f"seed {seed}: {job} waited {wait_s} s"
         assert {one.job.stream for one in found.taken} == set(found.streams), f"seed {seed}"
 
 
@@ -239,6 +241,28 @@ def test_a_prompt_thread_takes_a_file_once_nobody_has_spoken_for_a_while() -> No
     assert queue.take(90.0 + SPEAKING_S) == "file"
 
 
+def test_while_a_speaker_is_late_files_get_one_job_a_second() -> None:
+    queue: DeadlineQueue[str] = DeadlineQueue()
+    for name in "abc":
+        queue.put(name, Due(99.0, is_ahead=True), 90.0)
+    queue.put("late", Due(80.0), 90.0)
+    assert queue.take(90.0, is_patient=True) == "a"
+    assert queue.take(90.0) == "late"
+    assert queue.take(90.5, is_patient=True) is None
+    assert queue.wait_s(90.5, is_patient=True) == 0.5
+    assert queue.take(91.0, is_patient=True) == "b"
+    assert queue.take(91.5, is_patient=True) is None
+
+
+def test_files_that_are_late_take_turns() -> None:
+    old, new = DueTime(), DueTime()
+    old.arrive(0.0)
+    for now_s in (20.0, 40.0, 60.0):
+        assert old.take(1.0, 30.0, now_s) == Due(now_s - PATIENCE_S, is_ahead=True)
+    new.arrive(60.0)
+    assert new.take(1.0, 30.0, 61.0) == old.take(1.0, 30.0, 61.0)
+
+
 def test_nothing_is_lost() -> None:
     for seed in SEEDS:
         chance = random.Random(seed)
@@ -260,6 +284,7 @@ def test_whoever_comes_faster_than_speech_is_never_far_ahead() -> None:
         due.arrive(now_s)
         for _ in range(300):
             found = due.take(chance.uniform(0, 1), 30.0, now_s)
+            assert found.deadline_s - now_s >= -PATIENCE_S, f"seed {seed}"
             assert found.deadline_s - now_s <= MOST_AHEAD_S + 1e-6, f"seed {seed}"
             assert found.is_ahead, f"seed {seed}"
             now_s += chance.uniform(0, 0.05)
