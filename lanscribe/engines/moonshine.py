@@ -133,6 +133,8 @@ class Hypothesis:
     """Shape (p + n + 1, t): where the decoder looked for each token, those of the prefix
     included, and at last for what follows the n tokens of the units; (p + n, t) where it was
     stopped at the end of the n tokens."""
+    log_probability: float
+    """The mean of its units, those left out because they only repeat what is before included."""
 
 
 class Moonshine:
@@ -197,7 +199,9 @@ class Moonshine:
         count = tokens.index(_END) if _END in tokens else len(tokens) - stuck
         units = self.tokenizer.units(tokens[:count], log_probabilities[:count])
         before = self.tokenizer.units(prefix, [0.0] * len(prefix))
-        return Hypothesis(*without_loops(before, units, attention[: len(prefix) + count + 1]))
+        mean = sum(unit.log_probability for unit in units) / max(len(units), 1)
+        left, rows = without_loops(before, units, attention[: len(prefix) + count + 1])
+        return Hypothesis(left, rows, mean)
 
     def _advance(
         self, heard: Heard, past: list[Floats], known: Sequence[int], draft: Sequence[int]

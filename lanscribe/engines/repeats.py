@@ -22,8 +22,8 @@ _SAME_SOUND, _LIKE_SOUND, _NEW_SOUND = 0.75, 0.62, 0.39
 """Two words whose attention overlaps by more than the first are one sound; spoken twice, most
 overlap by 0.1 to 0.5, in loops most by 0.7 to 1."""
 _LEAST_S = 0.1
-_CHARACTER_S = 0.027
-"""Words that are spoken again take so long, and so long for each of their characters."""
+_CHARACTER_S, _DIGIT_S = 0.027, 0.08
+"""Words that are spoken again take so long, and so long for each of their letters or digits."""
 _DOUBT = 2.0
 """A repeat needs so many times more time for each nat that its log-probability is below zero."""
 _STUCK_COPIES = 4
@@ -144,7 +144,7 @@ class _Evidence:
     def is_likely(self) -> bool:
         """Whether there is enough for them by both measures, or by far enough by one."""
         enough_s = self.needed_s * (1 + _DOUBT * self.doubt)
-        has_both = self.stretch_s >= self.needed_s and self.later_s > FRAME_S
+        has_both = self.stretch_s >= self.needed_s and self.later_s >= _LEAST_S
         has_one = max(self.stretch_s, self.later_s) >= enough_s and self.overlap < _LIKE_SOUND
         return self.overlap <= _SAME_SOUND and (has_both or has_one)
 
@@ -179,12 +179,17 @@ class _Judge:
         ours, theirs = self._of(again), self._of(first[: len(again)])
         start_s, end_s = self._alignment.span_s(again[0].first, again[-1].stop)
         later_s = (_middle(ours) - _middle(theirs)) * FRAME_S
-        needed_s = max(_LEAST_S, _CHARACTER_S * sum(len(word.key) for word in again))
+        needed_s = max(_LEAST_S, sum(_spoken_s(word.key) for word in again))
         doubt = -sum(word.log_probability for word in again) / len(again)
         return _Evidence(_overlap(ours, theirs), end_s - start_s, later_s, needed_s, doubt)
 
     def _of(self, words: Sequence[_Word]) -> Floats:
         return np.concatenate([self._attention[word.first : word.stop] for word in words])
+
+
+def _spoken_s(key: str) -> float:
+    """How long a word takes when spoken fast."""
+    return sum(_DIGIT_S if character.isdigit() else _CHARACTER_S for character in key)
 
 
 def _overlap(one: Floats, other: Floats) -> float:
