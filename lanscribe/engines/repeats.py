@@ -87,11 +87,10 @@ def _false_repeats(words: list[_Word], settled: int, attention: Floats) -> set[i
     gone: set[int] = set()
     while rest:
         period, copies = _run(kept, rest)
-        verdicts = judge.spoken(kept[len(kept) - period :], copies)
-        for copy, is_spoken in zip(copies, verdicts, strict=True):
-            if is_spoken:
-                kept += copy
-            else:
+        counts = judge.spoken(kept[len(kept) - period :], copies)
+        for copy, count in zip(copies, counts, strict=True):
+            kept += copy[:count]
+            if count < len(copy):
                 gone |= set(range(max(kept[-1].index + 1, settled), copy[-1].index + 1))
         taken = sum(map(len, copies))
         kept += rest[taken : taken + (not taken)]
@@ -161,19 +160,27 @@ class _Judge:
         self._attention = attention
         self._alignment = Alignment(attention)
 
-    def spoken(self, first: list[_Word], copies: list[list[_Word]]) -> list[bool]:
-        """Which of the copies of the first words there is sound for.
+    def spoken(self, first: list[_Word], copies: list[list[_Word]]) -> list[int]:
+        """For how many words of each copy of the first words there is sound.
 
-        Where one is plainly a loop, the others have to be beyond doubt.
+        Where one copy is plainly a loop, the others have to be beyond doubt.
         """
         pairs = itertools.pairwise([first, *copies])
         is_loop = any(self._evidence(*pair).is_loop for pair in pairs)
-        verdicts = []
+        counts = []
         for copy in copies:
             found = self._evidence(first, copy)
-            verdicts.append(found.is_sure if is_loop else found.is_likely)
-            first = copy if verdicts[-1] else first
-        return verdicts
+            is_spoken = found.is_sure if is_loop else found.is_likely
+            counts.append(len(copy) if is_spoken else self._sure_words(first, copy))
+            first = copy if is_spoken else first
+        return counts
+
+    def _sure_words(self, first: list[_Word], again: list[_Word]) -> int:
+        """How many words at the beginning were spoken for sure, though not all of them were."""
+        for count in range(len(again) - 1, 0, -1):
+            if self._evidence(first, again[:count]).is_sure:
+                return count
+        return 0
 
     def _evidence(self, first: list[_Word], again: list[_Word]) -> "_Evidence":
         ours, theirs = self._of(again), self._of(first[: len(again)])
