@@ -44,7 +44,7 @@ MOST_RATIO = 1.1
 PHASES = ("alone", "files", "sink")
 FILE_S = 60.0
 _CHUNK_S = 0.1
-_SETTLING_S = 5.0
+_SETTLING_S = 1.0
 """So long after a change of phase nothing is measured."""
 _FILE_CHUNK_S = 1.0
 SERVER = [sys.executable, "-m", "lanscribe", "serve", "--engine", "embedded"]
