@@ -137,7 +137,8 @@ class _Evidence:
     @property
     def is_loop(self) -> bool:
         """Whether there is no sound for them at all."""
-        return self.overlap > _SAME_SOUND or max(self.stretch_s, self.later_s) < self.needed_s
+        has_time = max(self.stretch_s, self.later_s) >= self.needed_s and self.later_s > 0
+        return self.overlap > _SAME_SOUND or not has_time
 
     @property
     def is_likely(self) -> bool:
@@ -145,7 +146,7 @@ class _Evidence:
         enough_s = self.needed_s * (1 + _DOUBT * self.doubt)
         has_both = self.stretch_s >= self.needed_s and self.later_s >= _LEAST_S
         has_one = max(self.stretch_s, self.later_s) >= enough_s and self.overlap < _LIKE_SOUND
-        return self.overlap <= _SAME_SOUND and (has_both or has_one)
+        return not self.is_loop and (has_both or has_one)
 
     @property
     def is_sure(self) -> bool:
