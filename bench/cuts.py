@@ -5,8 +5,8 @@
 FOLDER holds WAV files and a manifest.tsv (columns file, group, reference); without it the sample
 that comes with the model is used. Every sound is heard live in this process, with and without the
 guard (lanscribe/engines/repeats.py). Doubled: words that follow themselves in the text, though the
-reference has them once. Lost: words that are heard without the guard, doubled ones left out, and
-not with it. Exits with 1 when a word is doubled or lost with the guard.
+reference has them once. Lost: words of the reference that are heard without the guard and not with
+it; won: the other way round. Exits with 1 when a word is doubled or lost with the guard.
 """
 
 import argparse
@@ -65,16 +65,18 @@ class Tally:
     """Words that were said again and are in the text again."""
     said_again: int = 0
     lost: int = 0
+    won: int = 0
 
     def row(self, name: str) -> str:
         """A line of the table."""
         pairs = [f"{one['off']} | {one['on']}" for one in (self.doubled, self.tripled, self.again)]
-        return f"| {name} | {self.count} | {' | '.join(pairs)} | {self.said_again} | {self.lost} |"
+        cells = [name, self.count, *pairs, self.said_again, self.lost, self.won]
+        return f"| {' | '.join(map(str, cells))} |"
 
 
 HEAD = (
     "| | sounds | doubled, off | on | tripled, off | on | said again and heard, off | on"
-    " | of | lost |\n" + "| --- " * 10 + "|"
+    " | of | lost | won |\n" + "| --- " * 11 + "|"
 )
 
 
@@ -119,9 +121,10 @@ def judge_cut(clip: Clip, samples: Samples, ear: Ear, tally: Tally, label: str) 
         tally.tripled[name] += any(
             words[at] == words[at + 1] == words[at + 2] for at in range(len(words) - 2)
         )
-    lost = missing(once(off), once(on))
-    tally.lost += len(lost)
-    if lost or cycles(on) - repeated:
+    lost = right(off, clip.text) - right(on, clip.text)
+    tally.lost += max(lost, 0)
+    tally.won += max(-lost, 0)
+    if lost > 0 or cycles(on) - repeated:
         print(
             f"  {label}\n    off: {' '.join(off)[-90:]}\n    on:  {' '.join(on)[-90:]}", flush=True
         )
@@ -213,15 +216,11 @@ def once(words: Sequence[str]) -> list[str]:
     return kept
 
 
-def missing(before: Sequence[str], after: Sequence[str]) -> list[str]:
-    """The words of `before` that `after` has nothing for."""
-    matcher = difflib.SequenceMatcher(a=before, b=after, autojunk=False)
-    return [
-        word
-        for kind, first, stop, _, _ in matcher.get_opcodes()
-        if kind == "delete"
-        for word in before[first:stop]
-    ]
+def right(words: Sequence[str], text: str) -> int:
+    """How many of the words are in the text, in its order; repeated ones count once."""
+    reference = once(plain_text(text))
+    matcher = difflib.SequenceMatcher(a=once(words), b=reference, autojunk=False)
+    return sum(block.size for block in matcher.get_matching_blocks())
 
 
 def longest_run(words: Sequence[str], word: str) -> int:

@@ -5,7 +5,7 @@ is measured alone, while another process sends files as fast as the server takes
 WebSockets, two uploads), and while that process sends as many bytes a second to a sink: what the
 bytes cost this machine anyway. Rounds take turns; the figures are the medians over them.
 
-    python -m bench.fairness_files [--rounds 3] [--seconds 30]
+    python -m bench.fairness_files [--rounds 3] [--seconds 30] [--settling-s 1]
 
 Exits with 1 when files make the 95th percentile more than 1.1 times what it is beside the sink.
 """
@@ -44,8 +44,6 @@ MOST_RATIO = 1.1
 PHASES = ("alone", "files", "sink")
 FILE_S = 60.0
 _CHUNK_S = 0.1
-_SETTLING_S = 1.0
-"""So long after a change of phase nothing is measured."""
 _FILE_CHUNK_S = 1.0
 SERVER = [sys.executable, "-m", "lanscribe", "serve", "--engine", "embedded"]
 SERVER += ["--host", "127.0.0.1", "--port", "0", "--log-level", "warning", "--log-file", ""]
@@ -106,7 +104,7 @@ def ratio(values: dict[str, list[float]]) -> float:
     return statistics.median(one / other for one, other in pairs)
 
 
-async def measure(rounds: int, seconds: float) -> Figures:
+async def measure(rounds: int, seconds: float, settling_s: float) -> Figures:
     """All rounds, with one server and the same four streams."""
     figures, talk = Figures(), read_sound(None)
     async with _process(SERVER, "  stop") as (_, banner), _sink() as sink:
@@ -119,28 +117,28 @@ async def measure(rounds: int, seconds: float) -> Figures:
                 for number, one in enumerate(delays)
             ]
             for _ in range(rounds):
-                await _round(address[1], sink, delays, figures, seconds)
+                await _round(address[1], sink, delays, figures, (settling_s, seconds))
             for task in tasks:
                 task.cancel()
     return figures
 
 
 async def _round(
-    address: str, sink: str, delays: list[Delays], figures: Figures, seconds: float
+    address: str, sink: str, delays: list[Delays], figures: Figures, lasts_s: tuple[float, float]
 ) -> None:
-    await _phase(delays, "alone", seconds)
+    await _phase(delays, "alone", *lasts_s)
     async with _process(_self("files", address), "begun") as (files, _):
-        await _phase(delays, "files", seconds)
+        await _phase(delays, "files", *lasts_s)
         files.terminate()
         assert files.stdout
         bytes_per_s, heard = map(float, (await files.stdout.readline()).split())
     async with _process(_self("bytes", sink, str(bytes_per_s)), "begun"):
-        await _phase(delays, "sink", seconds)
+        await _phase(delays, "sink", *lasts_s)
     figures.add(delays, heard)
 
 
-async def _phase(delays: list[Delays], name: str, seconds: float) -> None:
-    await asyncio.sleep(_SETTLING_S)
+async def _phase(delays: list[Delays], name: str, settling_s: float, seconds: float) -> None:
+    await asyncio.sleep(settling_s)
     for one in delays:
         one.phase = name
     await asyncio.sleep(seconds)
@@ -328,6 +326,7 @@ def main() -> int:
     parser.add_argument("role", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--settling-s", type=float, default=1.0, help="not measured, of each phase")
     options = parser.parse_args()
     match options.role:
         case ["files", address]:
@@ -337,7 +336,7 @@ def main() -> int:
         case ["discard"]:
             asyncio.run(_discard())
         case _:
-            figures = asyncio.run(measure(options.rounds, options.seconds))
+            figures = asyncio.run(measure(options.rounds, options.seconds, options.settling_s))
             print(figures.table())
             return int(ratio(figures.heard) > MOST_RATIO or ratio(figures.words) > MOST_RATIO)
     return 0

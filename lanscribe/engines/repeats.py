@@ -9,6 +9,7 @@ n tokens, t frames. Why the numbers are what they are: docs/benchmarks.md.
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -159,7 +160,11 @@ class _Judge:
 
     def __init__(self, attention: Floats) -> None:
         self._attention = attention
-        self._alignment = Alignment(attention)
+
+    @cached_property
+    def _alignment(self) -> Alignment:
+        """Only made where words follow themselves, which is rare."""
+        return Alignment(self._attention)
 
     def spoken(self, first: list[_Word], copies: list[list[_Word]]) -> list[int]:
         """For how many words of each copy of the first words there is sound.
