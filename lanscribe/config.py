@@ -54,7 +54,7 @@ class EngineSettings(_Table):
     sessions: int = Field(default=0, ge=0, le=1000)
     """How many sessions run at once; 0 measures at start what the machine holds in real time."""
     threads: int = Field(default=0, ge=0, le=64)
-    """Worker threads of the embedded engine; 0 is one for each core this process may use."""
+    """Worker threads of the embedded engine; 0 is one for each core. Files have as many besides."""
 
 
 class RolloverSettings(_Table):

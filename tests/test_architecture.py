@@ -40,6 +40,7 @@ PURE = [
     "dialects/wyoming.py",
     "dialects/yap.py",
     "engines/alignment.py",
+    "engines/deadlines.py",
     "engines/streaming.py",
 ]
 """Modules of decisions: no clock, no socket, no thread, no event loop."""

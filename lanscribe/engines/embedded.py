@@ -27,6 +27,7 @@ from lanscribe.audio import (
 from lanscribe.config import EngineSettings
 from lanscribe.engines import model_store
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.deadlines import DueTime
 from lanscribe.engines.moonshine import Moonshine
 from lanscribe.engines.recognizer import Recognizer
 from lanscribe.engines.vad import VoiceDetector
@@ -42,8 +43,6 @@ _JOB_S = 0.1
 """The least audio worth a job while more is coming; a job takes at most a second of it."""
 _BEHIND_S = 1.0
 """With more audio than this waiting, a session makes no hypotheses about open segments."""
-_URGENT_S = 3.0
-"""With more audio than this waiting, a session's jobs are patient ones."""
 _MEASURED_S = 5.0
 """How long a speaker talks without a pause where the capacity is measured."""
 _SPEECH = 0.5
@@ -147,6 +146,7 @@ class EmbeddedSession(EngineSession):
         self._pool = pool
         self._sessions = sessions
         self._waiting = SampleRing()
+        self._due = DueTime()
         self._tokens: deque[Token] = deque()
         self._changed = asyncio.Condition()
         self._work: asyncio.Task[None] | None = None
@@ -170,6 +170,8 @@ class EmbeddedSession(EngineSession):
             async with self._changed:
                 await self._changed.wait_for(lambda: len(self._waiting) < limit or self._is_over)
                 room = limit - len(self._waiting)
+                if not len(self._waiting):
+                    self._due.arrive(time.monotonic())
                 self._waiting.append(samples[:room])
                 samples = samples[room:]
                 self._changed.notify_all()
@@ -177,6 +179,8 @@ class EmbeddedSession(EngineSession):
     async def finish(self) -> None:
         """The iteration ends after the last token."""
         async with self._changed:
+            if not len(self._waiting):
+                self._due.arrive(time.monotonic())
             self._is_finished = True
             self._changed.notify_all()
 
@@ -205,8 +209,10 @@ class EmbeddedSession(EngineSession):
         """Job after job, until there is no more audio or the model breaks."""
         try:
             while (block := await self._next_block()) is not None:
-                await self._do(partial(self._hear, block, len(self._waiting)))
-            await self._do(self._last_words)
+                await self._do(
+                    partial(self._hear, block, len(self._waiting)), duration_s(len(block))
+                )
+            await self._do(self._last_words, 0.0)
         except Exception:  # noqa: BLE001  the border to the threads: it ends this session only
             _log.exception("the embedded engine failed")
             self._failure = EngineFailed("the embedded engine failed; the server's log says why")
@@ -229,9 +235,10 @@ class EmbeddedSession(EngineSession):
             self._changed.notify_all()
             return block
 
-    async def _do(self, job: Callable[[], list[Token]]) -> None:
-        is_urgent = len(self._waiting) <= sample_count(_URGENT_S)
-        tokens = await asyncio.wrap_future(self._pool.submit(job, is_urgent=is_urgent))
+    async def _do(self, job: Callable[[], list[Token]], seconds: float) -> None:
+        """Run a job that hears so many seconds, when it is their turn."""
+        due = self._due.take(seconds, duration_s(len(self._waiting)), time.monotonic())
+        tokens = await asyncio.wrap_future(self._pool.submit(job, due))
         if tokens:
             async with self._changed:
                 self._tokens.extend(tokens)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from lanscribe.audio import SAMPLE_RATE_HZ, Samples
+from lanscribe.engines.repeats import stuck_tokens, without_loops
 from lanscribe.engines.streaming import Unit
 
 Floats = npt.NDArray[np.float32]
@@ -32,8 +33,6 @@ _TOKENS_PER_S = 8.0
 _SPARE_TOKENS = 8
 _GUESS_TOKENS = 24
 """A step over n tokens takes 4.3 ms + 0.3 ms * n, so that guessing wrong costs little."""
-_LOOP_TOKENS = 12
-"""A cycle of words is taken for a loop once it fills this many tokens, four times over."""
 _LEAST_PROBABILITY = 1e-6
 
 
@@ -132,7 +131,10 @@ class Hypothesis:
     units: list[Unit]
     attention: Floats
     """Shape (p + n + 1, t): where the decoder looked for each token, those of the prefix
-    included, and at last for what follows the n tokens of the units."""
+    included, and at last for what follows the n tokens of the units; (p + n, t) where it was
+    stopped at the end of the n tokens."""
+    log_probability: float
+    """The mean of its units, those left out because they only repeat what is before included."""
 
 
 class Moonshine:
@@ -172,7 +174,7 @@ class Moonshine:
     def decode(
         self, heard: Heard, *, prefix: Sequence[int] = (), guess: Sequence[int] = ()
     ) -> Hypothesis:
-        """The likeliest continuation of the tokens `prefix`.
+        """The likeliest continuation of the tokens `prefix`, less what it says in a loop.
 
         guess: tokens that may well be the answer, such as the one before the last 0.3 s came in.
         They are checked all at once, which takes little longer than to find one token, and
@@ -183,19 +185,23 @@ class Moonshine:
         tokens: list[int] = []
         log_probabilities: list[float] = []
         frames = heard.keys_and_values["key_0"].shape[2]
-        attention: list[Floats] = [np.empty((0, frames), dtype=np.float32)]
+        attention: Floats = np.empty((0, frames), dtype=np.float32)
         known, draft = [_START, *prefix], list(guess[:_GUESS_TOKENS])
-        while len(tokens) < limit and not loop_tokens(tokens):
+        while len(tokens) < limit and not stuck_tokens(tokens, attention):
             best, probabilities, rows, past = self._advance(heard, past, known, draft)
-            attention.append(rows)
+            attention = np.concatenate([attention, rows])
             tokens += best
             log_probabilities += [math.log(max(p, _LEAST_PROBABILITY)) for p in probabilities]
             if _END in best:
                 break
             known, draft = best[-1:], _continuation(guess, tokens)
-        count = tokens.index(_END) if _END in tokens else len(tokens) - loop_tokens(tokens)
+        stuck = stuck_tokens(tokens, attention)
+        count = tokens.index(_END) if _END in tokens else len(tokens) - stuck
         units = self.tokenizer.units(tokens[:count], log_probabilities[:count])
-        return Hypothesis(units, np.concatenate(attention)[: len(prefix) + count + 1])
+        before = self.tokenizer.units(prefix, [0.0] * len(prefix))
+        mean = sum(unit.log_probability for unit in units) / max(len(units), 1)
+        left, rows = without_loops(before, units, attention[: len(prefix) + count + 1])
+        return Hypothesis(left, rows, mean)
 
     def _advance(
         self, heard: Heard, past: list[Floats], known: Sequence[int], draft: Sequence[int]
@@ -239,16 +245,6 @@ def _continuation(guess: Sequence[int], tokens: Sequence[int]) -> list[int]:
         return []
     nearest = min(found, key=lambda index: abs(index - place))
     return list(guess[nearest + 1 : nearest + 1 + _GUESS_TOKENS])
-
-
-def loop_tokens(tokens: Sequence[int]) -> int:
-    """How many tokens at the end only repeat those before: models get stuck in such loops."""
-    for period in range(1, _LOOP_TOKENS):
-        length = max(4 * period, _LOOP_TOKENS)
-        tail = tokens[-length:]
-        if len(tail) == length and list(tail[period:]) == list(tail[:-period]):
-            return length - period
-    return 0
 
 
 def _is_mark(piece: bytes) -> bool:

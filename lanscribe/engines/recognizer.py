@@ -168,7 +168,7 @@ class _Segment:
 
     def finish(self, heard_s: float) -> list[_Spoken]:
         units = self._units()
-        if self._is_noise(units):
+        if self._is_noise:
             units = []
         return self._timed(self._agreement.finish(units, heard_s))
 
@@ -209,8 +209,8 @@ class _Segment:
             return start_s, end_s
         return max(start_s, speech[0] * block_s), min(end_s, (speech[-1] + 1) * block_s)
 
-    def _is_noise(self, units: list[Unit]) -> bool:
-        if self._agreement.emitted or not units:
+    @property
+    def _is_noise(self) -> bool:
+        if self._agreement.emitted or not self._hypothesis:
             return False
-        mean = sum(unit.log_probability for unit in units) / len(units)
-        return mean < _NOISE_LOG_PROBABILITY
+        return self._hypothesis.log_probability < _NOISE_LOG_PROBABILITY

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lanscribe.audio import Samples, sample_count
-from lanscribe.engines.moonshine import Features, Moonshine, Tokenizer, loop_tokens
+from lanscribe.engines.moonshine import Features, Moonshine, Tokenizer
 from lanscribe.engines.streaming import Unit
 from lanscribe.engines.vad import VoiceDetector
 from tests.engines.conftest import BECKETT
@@ -82,13 +82,6 @@ def test_an_answer_is_never_endless(moonshine: Moonshine) -> None:
     heard = moonshine.encode(features_of(moonshine, noise))
     assert heard
     assert len(tokens_of(moonshine.decode(heard, prefix=[29_896] * 8).units)) <= 40
-
-
-def test_a_loop_is_noticed_and_a_refrain_is_not() -> None:
-    assert loop_tokens([5, 6, 7, *[8, 9] * 6]) == 10
-    assert loop_tokens([4] * 12) == 11
-    assert loop_tokens([*[1, 2, 3, 4, 5] * 3, 6]) == 0
-    assert loop_tokens([4] * 8) == 0
 
 
 @pytest.fixture

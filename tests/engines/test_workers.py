@@ -1,49 +1,19 @@
-"""The fair queue and the threads behind it."""
+"""The threads behind the queue of deadlines."""
 
 import gc
+import os
+import sys
 import threading
+import time
 import weakref
 from concurrent.futures import CancelledError
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lanscribe.engines.workers import FairQueue, WorkerPool
+from lanscribe.engines.deadlines import MOST_AHEAD_S, Due
+from lanscribe.engines.workers import WorkerPool
 
 DEADLINE_S = 20
-
-
-def drained(queue: FairQueue[str]) -> list[str]:
-    return [queue.take() for _ in range(len(queue))]
-
-
-def test_one_line_is_first_in_first_out() -> None:
-    queue: FairQueue[str] = FairQueue()
-    for name in "abc":
-        queue.put(name, is_urgent=False)
-    assert drained(queue) == ["a", "b", "c"]
-
-
-def test_urgent_jobs_pass_patient_ones_three_at_a_time() -> None:
-    queue: FairQueue[str] = FairQueue()
-    for name in "pq":
-        queue.put(name, is_urgent=False)
-    for name in "abcdefg":
-        queue.put(name, is_urgent=True)
-    assert "".join(drained(queue)) == "abcpdefqg"
-
-
-@given(st.lists(st.booleans(), max_size=60))
-def test_nothing_is_lost_and_each_line_keeps_its_order(urgencies: list[bool]) -> None:
-    queue: FairQueue[tuple[bool, int]] = FairQueue()
-    for index, is_urgent in enumerate(urgencies):
-        queue.put((is_urgent, index), is_urgent=is_urgent)
-    taken = [queue.take() for _ in urgencies]
-    assert sorted(index for _, index in taken) == list(range(len(urgencies)))
-    for line in (True, False):
-        indices = [index for is_urgent, index in taken if is_urgent is line]
-        assert indices == sorted(indices)
 
 
 @pytest.fixture
@@ -51,20 +21,55 @@ def one_thread() -> WorkerPool:
     return WorkerPool(1)
 
 
-def test_a_patient_job_is_done_while_urgent_ones_keep_coming(one_thread: WorkerPool) -> None:
-    patient_is_done = threading.Event()
-    rounds = []
+def far() -> Due:
+    """When the audio of a file that is well ahead of its time is due."""
+    return Due(time.monotonic() + MOST_AHEAD_S, is_ahead=True)
 
-    def urgent() -> None:
-        rounds.append(1)
-        if not patient_is_done.is_set():
-            one_thread.submit(urgent)
 
-    one_thread.submit(urgent)
-    one_thread.submit(patient_is_done.set, is_urgent=False)
-    assert patient_is_done.wait(DEADLINE_S)
+def test_a_file_is_heard_while_speakers_keep_coming(one_thread: WorkerPool) -> None:
+    file_is_done = threading.Event()
+
+    def speech() -> None:
+        if not file_is_done.is_set():
+            one_thread.submit(speech)
+
+    one_thread.submit(speech).result(DEADLINE_S)
+    one_thread.submit(file_is_done.set, far())
+    assert file_is_done.wait(DEADLINE_S)
     one_thread.close()
-    assert rounds
+
+
+def test_a_speaker_does_not_wait_for_the_long_job_of_a_file(one_thread: WorkerPool) -> None:
+    gate, runs = threading.Event(), threading.Event()
+
+    def long_job() -> bool:
+        runs.set()
+        return gate.wait(DEADLINE_S)
+
+    one_thread.submit(lambda: None).result(DEADLINE_S)
+    file = one_thread.submit(long_job, far())
+    assert runs.wait(DEADLINE_S)
+    assert one_thread.submit(lambda: "heard").result(DEADLINE_S) == "heard"
+    assert not file.done()
+    gate.set()
+    assert file.result(DEADLINE_S)
+    one_thread.close()
+
+
+def test_a_file_is_heard_though_nobody_has_ever_spoken(one_thread: WorkerPool) -> None:
+    assert one_thread.submit(lambda: "heard", far()).result(DEADLINE_S) == "heard"
+    one_thread.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+def test_files_have_a_lower_priority_than_speakers(one_thread: WorkerPool) -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    speaker = one_thread.submit(priority).result(DEADLINE_S)
+    assert speaker == os.getpriority(os.PRIO_PROCESS, 0)
+    assert one_thread.submit(priority, far()).result(DEADLINE_S) > speaker
+    one_thread.close()
 
 
 def test_what_a_job_returns_or_raises_reaches_its_future(one_thread: WorkerPool) -> None:

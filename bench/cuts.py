@@ -1,0 +1,280 @@
+"""Speech cut off at any point, and words said again: what the guard against loops does to both.
+
+    python -m bench.cuts [--audio FOLDER] [--model base-en] [--cuts 1000] [--noise-db 10]
+
+FOLDER holds WAV files and a manifest.tsv (columns file, group, reference); without it the sample
+that comes with the model is used. Every sound is heard live in this process, with and without the
+guard (lanscribe/engines/repeats.py). Doubled: words that follow themselves in the text, though the
+reference has them once. Lost: words of the reference that are heard without the guard and not with
+it; won: the other way round. Exits with 1 when a word is doubled or lost with the guard.
+"""
+
+import argparse
+import csv
+import difflib
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.talk import read_sound
+from lanscribe.audio import Samples, duration_s, sample_count
+from lanscribe.engines.alignment import Floats
+from lanscribe.engines.base import Token
+from lanscribe.engines.model_store import MODELS_DIR, model_dir, sample_path
+from lanscribe.engines.moonshine import Moonshine
+from lanscribe.engines.recognizer import Recognizer
+from lanscribe.engines.repeats import without_loops
+from lanscribe.engines.streaming import Unit
+from lanscribe.engines.vad import VoiceDetector
+from lanscribe.transcript import words_of
+
+_GROUPS = {"clean", "libri"}
+_BECKETT = "Ever tried ever failed no matter try again fail again fail better"
+_SHORTEST_S = 0.4
+_LONGEST_S = 12.0
+_CYCLE_WORDS = 16
+_FADE_S = 0.005
+_GUARD = "lanscribe.engines.moonshine.without_loops"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording, shape (n,), and what is said in it."""
+
+    name: str
+    samples: Samples
+    text: str
+
+
+@dataclass
+class Tally:
+    """What became of all sounds of one kind."""
+
+    count: int = 0
+    doubled: dict[str, int] = field(default_factory=lambda: {"off": 0, "on": 0})
+    """Texts with doubled words."""
+    tripled: dict[str, int] = field(default_factory=lambda: {"off": 0, "on": 0})
+    """Those in which a word is there three times or more."""
+    again: dict[str, int] = field(default_factory=lambda: {"off": 0, "on": 0})
+    """Words that were said again and are in the text again."""
+    said_again: int = 0
+    lost: int = 0
+    won: int = 0
+
+    def row(self, name: str) -> str:
+        """A line of the table."""
+        pairs = [f"{one['off']} | {one['on']}" for one in (self.doubled, self.tripled, self.again)]
+        cells = [name, self.count, *pairs, self.said_again, self.lost, self.won]
+        return f"| {' | '.join(map(str, cells))} |"
+
+
+HEAD = (
+    "| | sounds | doubled, off | on | tripled, off | on | said again and heard, off | on"
+    " | of | lost | won |\n" + "| --- " * 11 + "|"
+)
+
+
+class Ear:
+    """Hears sounds, with and without the guard."""
+
+    def __init__(self, model: Moonshine, detector: VoiceDetector, step_s: float) -> None:
+        self._model = model
+        self._detector = detector
+        self._step = sample_count(step_s)
+
+    def both(self, samples: Samples) -> tuple[list[Token], list[Token]]:
+        """Tokens without and with the guard. Where it has nothing to do, they are the same."""
+        is_needed = False
+
+        def watched(
+            prefix: Sequence[Unit], units: Sequence[Unit], attention: Floats
+        ) -> tuple[list[Unit], Floats]:
+            nonlocal is_needed
+            is_needed |= len(without_loops(prefix, units, attention)[0]) < len(units)
+            return list(units), attention
+
+        with patch(_GUARD, watched):
+            without = self.hear(samples)
+        return without, self.hear(samples) if is_needed else without
+
+    def hear(self, samples: Samples) -> list[Token]:
+        """The tokens of a sound that comes step by step."""
+        recognizer = Recognizer(self._model, self._detector)
+        starts = range(0, len(samples), self._step)
+        pieces = [recognizer.hear(samples[start : start + self._step]) for start in starts]
+        return [token for piece in [*pieces, recognizer.finish()] for token in piece]
+
+
+def judge_cut(clip: Clip, samples: Samples, ear: Ear, tally: Tally, label: str) -> None:
+    """Count what is heard of the beginning of a clip, and print what is wrong."""
+    off, on = (plain(tokens) for tokens in ear.both(samples))
+    repeated = cycles(plain_text(clip.text))
+    tally.count += 1
+    for name, words in (("off", off), ("on", on)):
+        tally.doubled[name] += bool(cycles(words) - repeated)
+        tally.tripled[name] += any(
+            words[at] == words[at + 1] == words[at + 2] for at in range(len(words) - 2)
+        )
+    lost = right(off, clip.text) - right(on, clip.text)
+    tally.lost += max(lost, 0)
+    tally.won += max(-lost, 0)
+    if lost > 0 or cycles(on) - repeated:
+        print(
+            f"  {label}\n    off: {' '.join(off)[-90:]}\n    on:  {' '.join(on)[-90:]}", flush=True
+        )
+
+
+def judge_again(word: str, times: int, samples: Samples, ear: Ear, tally: Tally) -> None:
+    """Count how often a word is heard that is said so many times."""
+    off, on = (min(longest_run(plain(tokens), word), times) for tokens in ear.both(samples))
+    tally.count += 1
+    tally.said_again += times - 1
+    tally.again["off"] += max(off - 1, 0)
+    tally.again["on"] += max(on - 1, 0)
+    tally.lost += max(off - max(on, 1), 0)
+
+
+def cuts(clips: list[Clip], count: int, random: np.random.Generator) -> Iterator[tuple[Clip, int]]:
+    """A clip, and after how many samples it is cut off."""
+    for _ in range(count):
+        clip = clips[random.integers(len(clips))]
+        longest_s = min(duration_s(len(clip.samples)), _LONGEST_S)
+        yield clip, sample_count(random.uniform(_SHORTEST_S, longest_s))
+
+
+def said_again(
+    clip: Clip, ear: Ear, random: np.random.Generator
+) -> tuple[str, int, Samples] | None:
+    """The clip with one of its words two to four times; None when it has none to cut out."""
+    words = [
+        (plain_text(word.text)[0], sample_count(word.start_s), sample_count(word.end_s))
+        for word in words_of(ear.hear(clip.samples[: sample_count(_LONGEST_S)]))
+        if len(plain_text(word.text)) == 1 and word.end_s - word.start_s > 2 * _SHORTEST_S / 4
+    ]
+    if not words:
+        return None
+    text, start, end = words[random.integers(len(words))]
+    piece = clip.samples[start:end].copy()
+    fade = np.linspace(0, 1, sample_count(_FADE_S), dtype=np.float32)
+    piece[: len(fade)] *= fade
+    piece[-len(fade) :] *= fade[::-1]
+    pause = np.zeros(sample_count(random.uniform(0.08, 0.25)), dtype=np.float32)
+    times = int(random.integers(2, 5))
+    rest = clip.samples[end : end + sample_count(2)]
+    return text, times, np.concatenate([clip.samples[:start], *[piece, pause] * times, rest])
+
+
+def with_noise(samples: Samples, below_db: float, random: np.random.Generator) -> Samples:
+    """The sound with white noise so far below it."""
+    level = float(np.sqrt(np.mean(samples**2))) * 10 ** (-below_db / 20)
+    noise: npt.NDArray[np.float64] = random.normal(0, level, len(samples))
+    return (samples + noise).astype(np.float32)
+
+
+def plain(tokens: Sequence[Token]) -> list[str]:
+    """The words of tokens, in small letters."""
+    return plain_text("".join(token.text for token in tokens))
+
+
+def plain_text(text: str) -> list[str]:
+    """The words of a text, in small letters."""
+    return re.findall(r"[a-z0-9']+", text.lower())
+
+
+def cycles(words: Sequence[str]) -> set[tuple[str, ...]]:
+    """Rows of words that follow themselves."""
+    return {
+        tuple(words[at : at + period])
+        for period in range(1, _CYCLE_WORDS + 1)
+        for at in range(len(words) - 2 * period + 1)
+        if words[at : at + period] == words[at + period : at + 2 * period]
+    }
+
+
+def once(words: Sequence[str]) -> list[str]:
+    """The words without those that only repeat; at the end without a part of a cycle, too."""
+    kept: list[str] = []
+    rest = list(words)
+    cycle = 0
+    while rest:
+        periods = range(1, min(_CYCLE_WORDS, len(kept)) + 1)
+        whole = (period for period in periods if kept[-period:] == rest[:period])
+        period = next(whole, 0)
+        if not period and cycle > len(rest) and kept[-cycle:][: len(rest)] == rest:
+            break
+        if period:
+            cycle, rest = period, rest[period:]
+        else:
+            cycle = 0
+            kept.append(rest.pop(0))
+    return kept
+
+
+def right(words: Sequence[str], text: str) -> int:
+    """How many of the words are in the text, in its order; repeated ones count once."""
+    reference = once(plain_text(text))
+    matcher = difflib.SequenceMatcher(a=once(words), b=reference, autojunk=False)
+    return sum(block.size for block in matcher.get_matching_blocks())
+
+
+def longest_run(words: Sequence[str], word: str) -> int:
+    """How often a word stands in a row."""
+    runs = "".join("x" if one == word else " " for one in words).split()
+    return max(map(len, runs), default=0)
+
+
+def read_clips(folder: Path | None) -> list[Clip]:
+    """The English clips of a folder with a manifest.tsv, or the one that comes with the model."""
+    if folder is None:
+        return [Clip("beckett", read_sound(sample_path()), _BECKETT)]
+    with (folder / "manifest.tsv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["group"] in _GROUPS]
+    return [
+        Clip(Path(row["file"]).stem, read_sound(folder / row["file"]), row["reference"])
+        for row in rows
+    ]
+
+
+def main() -> int:
+    """Run the command line; the exit status."""
+    options = _options()
+    folder = model_dir(options.model, options.models)
+    ear = Ear(Moonshine(folder), VoiceDetector(folder), options.step_s)
+    clips, random = read_clips(options.audio), np.random.default_rng(options.seed)
+    tallies = {"cut off": Tally(), "said again": Tally()}
+    for clip, stop in cuts(clips, options.cuts, random):
+        samples = clip.samples[:stop]
+        if options.noise_db is not None:
+            samples = with_noise(samples, options.noise_db, random)
+        label = f"{clip.name} cut at {duration_s(stop):.3f} s"
+        judge_cut(clip, samples, ear, tallies["cut off"], label)
+    for number in range(options.again):
+        if (found := said_again(clips[number % len(clips)], ear, random)) is not None:
+            judge_again(*found, ear, tallies["said again"])
+    print(HEAD)
+    for name, tally in tallies.items():
+        print(tally.row(name))
+    return int(any(tally.lost or tally.doubled["on"] for tally in tallies.values()))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--audio", type=Path)
+    parser.add_argument("--model", default="base-en")
+    parser.add_argument("--models", type=Path, default=MODELS_DIR, help="the models' folder")
+    parser.add_argument("--cuts", type=int, default=1000)
+    parser.add_argument("--again", type=int, default=100, help="sounds with a word said again")
+    parser.add_argument("--noise-db", type=float, help="white noise so far below the speech")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--step-s", type=float, default=0.4, help="how much sound comes at once")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
