@@ -252,12 +252,14 @@ class Story:
 
     Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
     `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: up to
-    where every word is there, so that a new session has to listen from there on.
+    where every word is there, so that a new session has to listen from there on. `last_words`:
+    those of a session that the server has cut, for when no other follows, which hears them anew.
     """
 
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
-        self.is_committed = False
+        self.is_committed = self._is_cut = False
+        self.last_words: list[Piece] = []
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -271,7 +273,12 @@ class Story:
         """A new session is to listen from `place` on."""
         self.base = self.sent = self.heard = self.place = place
         self._stitch = Stitch(self._said, is_open=place < self._said_end)
-        self._deltas, self.is_committed = [], False
+        self._deltas, self.last_words = [], []
+        self.is_committed = self._is_cut = False
+
+    def cut(self) -> None:
+        """Take in that the server ends the utterance here, perhaps within a word."""
+        self._is_cut = True
 
     def hear(self, event: Event, now_s: float) -> list[Piece]:
         """Take in a delta; what can be said now."""
@@ -289,6 +296,9 @@ class Story:
             if not self._is_beyond_the_old(event.text, now_s):
                 return []
             said = self._stitch.close()
+        if self._is_cut:
+            self.last_words += said
+            return []
         if event.text:
             is_new_word = any(map(str.isspace, event.text))  # then the word before it is whole
             whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
@@ -303,13 +313,15 @@ class Story:
         if end_s is None and not self.is_committed:
             return []  # it ended by itself, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
-        if self.heard <= self._said_end and not self.is_whole:
-            return []
-        self.safe = self._said_end = self.heard
         more = event.text.strip().removeprefix(deltas)
         is_more = more and event.text.strip().startswith(deltas)
         said = self._stitch.feed((more, None, self.heard / RATE_HZ)) if is_more else []
-        return self._say(said + self._stitch.close())
+        self.last_words += said + self._stitch.close()
+        if not self.is_whole:
+            return []
+        self.safe = self._said_end = self.heard
+        said, self.last_words = self.last_words, []
+        return self._say(said)
 
     def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
         """Whether no more words come that a session before this one has brought."""
@@ -719,7 +731,7 @@ class Screen:
         self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and (kind != "txt" or sys.stdout.isatty())
-        self._lines, self._status = Lines(), Text()
+        self._lines, self._status, self._held = Lines(), Text(), ""
         self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
         self._is_live = is_live
 
@@ -740,6 +752,10 @@ class Screen:
                 self._console.print(Text(line), soft_wrap=True)
         if self._kind == "txt":
             self._put(text, to_stdout=not self._is_joint)
+
+    def hold(self, text: str) -> None:
+        """Show `text` behind the transcript, in place of what was held; it may be taken back."""
+        self._held = text
 
     def _put(self, text: str, *, to_stdout: bool) -> None:
         try:
@@ -780,8 +796,8 @@ class Screen:
             put(sys.stdout, on_stdout)
 
     def _picture(self) -> Group:
-        tail = [Text(self._lines.line)] if self._is_joint and self._lines.line else []
-        return Group(*tail, self._status)
+        tail = Text.assemble(self._lines.line, (self._held, "dim"))
+        return Group(*([tail] if self._is_joint and tail else []), self._status)
 
 
 class Talk:
@@ -813,6 +829,13 @@ class Talk:
                     await self._try()
         except TimeoutError:
             raise Trouble(f"the last {self.lag_s:.1f} s were not transcribed in time") from None
+        finally:
+            self.settle()
+
+    def settle(self) -> None:
+        """No other session comes: the last words of one that was cut are all there is."""
+        self._say(self._story.last_words)
+        self._story.last_words = []
 
     def extend_deadline(self) -> None:
         """Wait for the last words from now on."""
@@ -861,6 +884,7 @@ class Talk:
         safe, place = self._story.safe, max(self._story.safe, self.ring.start)
         if not self._session.greet(greeting, self._story, place):
             return False
+        self.screen.hold("")
         if greeting.kind == "session.created" and place > safe:
             times = [timedelta(seconds=at // RATE_HZ) for at in (safe, place)]
             self.screen.tell("lost, for it was too long ago: {} to {}".format(*times))
@@ -912,12 +936,14 @@ class Talk:
             raise session.trouble(event, story.base / RATE_HZ)
         if not session.is_new(event):
             return True
-        if event.kind == "transcription.done":
+        if event.kind == "session.stopping":
+            story.cut()
+        elif event.kind == "transcription.done":
             self._say(story.end(event))
-            return False
-        if event.kind == "transcription.delta":
+        elif event.kind == "transcription.delta":
             self._hear(event)
-        return True
+        self.screen.hold("".join(text for text, _, _ in story.last_words))
+        return event.kind != "transcription.done"
 
     def _hear(self, event: Event) -> None:
         heard, now_s = self._story.heard, asyncio.get_running_loop().time()
@@ -976,6 +1002,7 @@ async def listen(options: argparse.Namespace, screen: Screen) -> int:
     def interrupt() -> None:
         if stop.is_set() or talk.state == "connecting":
             with suppress(OutputTrouble):
+                talk.settle()
                 screen.close()
             os._exit(130)
         stop.set()

@@ -252,12 +252,14 @@ class Story:
 
     Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
     `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: up to
-    where every word is there, so that a new session has to listen from there on.
+    where every word is there, so that a new session has to listen from there on. `last_words`:
+    those of a session that the server has cut, for when no other follows, which hears them anew.
     """
 
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
-        self.is_committed = False
+        self.is_committed = self._is_cut = False
+        self.last_words: list[Piece] = []
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -271,7 +273,12 @@ class Story:
         """A new session is to listen from `place` on."""
         self.base = self.sent = self.heard = self.place = place
         self._stitch = Stitch(self._said, is_open=place < self._said_end)
-        self._deltas, self.is_committed = [], False
+        self._deltas, self.last_words = [], []
+        self.is_committed = self._is_cut = False
+
+    def cut(self) -> None:
+        """Take in that the server ends the utterance here, perhaps within a word."""
+        self._is_cut = True
 
     def hear(self, event: Event, now_s: float) -> list[Piece]:
         """Take in a delta; what can be said now."""
@@ -289,6 +296,9 @@ class Story:
             if not self._is_beyond_the_old(event.text, now_s):
                 return []
             said = self._stitch.close()
+        if self._is_cut:
+            self.last_words += said
+            return []
         if event.text:
             is_new_word = any(map(str.isspace, event.text))  # then the word before it is whole
             whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
@@ -303,13 +313,15 @@ class Story:
         if end_s is None and not self.is_committed:
             return []  # it ended by itself, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
-        if self.heard <= self._said_end and not self.is_whole:
-            return []
-        self.safe = self._said_end = self.heard
         more = event.text.strip().removeprefix(deltas)
         is_more = more and event.text.strip().startswith(deltas)
         said = self._stitch.feed((more, None, self.heard / RATE_HZ)) if is_more else []
-        return self._say(said + self._stitch.close())
+        self.last_words += said + self._stitch.close()
+        if not self.is_whole:
+            return []
+        self.safe = self._said_end = self.heard
+        said, self.last_words = self.last_words, []
+        return self._say(said)
 
     def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
         """Whether no more words come that a session before this one has brought."""
@@ -590,6 +602,11 @@ class Tally:
         self.lags_s.append((self.story.sent - self.story.place) / RATE_HZ)
         return said
 
+    def settle(self) -> str:
+        """No other session comes: the last words of one that was cut are all there is."""
+        pieces, self.story.last_words = self.story.last_words, []
+        return self._say(pieces)
+
     def _say(self, pieces: list[Piece]) -> str:
         for piece in pieces:
             self.texts.append(piece[0])
@@ -631,7 +648,7 @@ class Screen:
         self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and shows_text and sys.stdout.isatty()
-        self._line, self._space, self._has_begun = "", "", False
+        self._line, self._space, self._held, self._has_begun = "", "", "", False
         self._progress = Progress(BarColumn(), TextColumn("{task.description}"))
         self._bar = self._progress.add_task("connecting", total=duration_s)
         self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
@@ -656,6 +673,7 @@ class Screen:
         """Bring the progress up to date."""
         heard, whole = (timedelta(seconds=round(s)) for s in (tally.heard_s, self._duration_s))
         text = f"{heard} / {whole}  lag {tally.sent_s - tally.heard_s:.1f} s"
+        self._held = "".join(text for text, _, _ in tally.story.last_words)
         self._progress.update(self._bar, completed=tally.heard_s, description=text)
 
     def tell(self, line: str) -> None:
@@ -678,7 +696,8 @@ class Screen:
             self._console.print(Text(full), soft_wrap=True)
 
     def _picture(self) -> Group:
-        return Group(*([Text(self._line)] if self._line else []), self._progress)
+        tail = Text.assemble(self._line, (self._held, "dim"))
+        return Group(*([tail] if self._is_joint and tail else []), self._progress)
 
 
 def put(text: str) -> None:
@@ -722,6 +741,8 @@ class Transcription:
         except TimeoutError:
             line = f"the last words did not come within {LAST_WORDS_S:g} s"
             self._screen.tell(f"{line}; transcribed: {self.progress}")
+        finally:
+            self._screen.write(self.tally.settle())
 
     @property
     def was_interrupted(self) -> bool:
@@ -736,6 +757,7 @@ class Transcription:
     def _interrupt(self) -> None:
         """End the audio here; the second time, and before there is any, end at once."""
         if self._stop.is_set() or not self.tally.sent_s:
+            self._screen.write(self.tally.settle())
             self._screen.close(is_whole=False)
             os._exit(130)
         self._stop.set()
@@ -834,7 +856,10 @@ class Transcription:
         story, is_done = self.tally.story, event.kind == "transcription.done"
         if event.kind == "error":
             raise self._session.trouble(event, story.base / RATE_HZ)
-        if self._session.is_new(event) and (is_done or event.kind == "transcription.delta"):
+        is_new = self._session.is_new(event)
+        if is_new and event.kind == "session.stopping":
+            story.cut()
+        elif is_new and (is_done or event.kind == "transcription.delta"):
             heard = story.heard
             self._screen.write(self.tally.take(event))
             self._failures = 0 if story.heard > heard else self._failures

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lanscribe import control
-from lanscribe.control import Record, start_mark
+from lanscribe import control, records
+from lanscribe.records import Record, start_mark
 from tests.projects import DEADLINE_S, copy_project, lend_venv, run_script, write_script
 
 FAKE = ("--engine", "fake", "--host", "127.0.0.1", "--port", "0")
@@ -133,37 +133,37 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(control, "RECORDS_DIR", tmp_path)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(records, "RECORDS_DIR", tmp_path)
     return tmp_path
 
 
-def write(records: Path, pid: int, mark: str) -> Path:
-    path = records / f"{pid}.json"
+def write(folder: Path, pid: int, mark: str) -> Path:
+    path = folder / f"{pid}.json"
     path.write_text(json.dumps(asdict(Record(pid, mark, "1", "gateway", "127.0.0.1", 1))))
     return path
 
 
 def test_a_number_that_went_to_another_process_is_never_signalled(
-    records: Path, stranger: subprocess.Popen[bytes]
+    folder: Path, stranger: subprocess.Popen[bytes]
 ) -> None:
-    path = write(records, stranger.pid, "12345 another-boot")
+    path = write(folder, stranger.pid, "12345 another-boot")
     assert control.main(["stop"]) == 0
     assert stranger.poll() is None
     assert not path.exists()
 
 
-def test_the_process_of_the_record_is(records: Path, stranger: subprocess.Popen[bytes]) -> None:
-    write(records, stranger.pid, start_mark(stranger.pid) or "")
+def test_the_process_of_the_record_is(folder: Path, stranger: subprocess.Popen[bytes]) -> None:
+    write(folder, stranger.pid, start_mark(stranger.pid) or "")
     assert control.main(["stop"]) == 0
     assert stranger.wait(DEADLINE_S) == -15
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"pid": 1}'])
-def test_a_record_that_is_none_is_thrown_away(records: Path, text: str) -> None:
-    (records / "1.json").write_text(text)
+def test_a_record_that_is_none_is_thrown_away(folder: Path, text: str) -> None:
+    (folder / "1.json").write_text(text)
     assert control.main(["status"]) == control.NOT_RUNNING
-    assert not list(records.iterdir())
+    assert not list(folder.iterdir())
 
 
 def test_a_start_mark_is_a_processs_own(stranger: subprocess.Popen[bytes]) -> None:
