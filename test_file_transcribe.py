@@ -22,6 +22,7 @@ if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceba
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import re
@@ -34,6 +35,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from html import escape
 from http.client import HTTPException
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 from unicodedata import category
@@ -272,7 +274,8 @@ class Story:
     def begin(self, place: int) -> None:
         """A new session is to listen from `place` on."""
         self.base = self.sent = self.heard = self.place = place
-        self._stitch = Stitch(self._said, is_open=place < self._said_end)
+        until_s = (self._said_end + SLACK_SAMPLES) / RATE_HZ
+        self._stitch = Stitch(self._said, is_open=place < self._said_end, until_s=until_s)
         self._deltas, self.last_words = [], []
         self.is_committed = self._is_cut = False
 
@@ -345,11 +348,11 @@ class Stitch:
     """Joins the transcript of a new connection to what was `said` before.
 
     While it is open it holds the words of the sound that is listened to again; when it is closed,
-    those that were said already are taken out.
+    those that were said already are taken out; none that ends after `until_s` can be one of them.
     """
 
-    def __init__(self, said: str, *, is_open: bool) -> None:
-        self._old = WORD.findall(said)[-24:]
+    def __init__(self, said: str, *, is_open: bool, until_s: float = math.inf) -> None:
+        self._old, self._until_s = WORD.findall(said)[-24:], until_s
         self._held: list[Piece] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
@@ -366,7 +369,8 @@ class Stitch:
     def close(self) -> list[Piece]:
         """What is left to say of the words that were held."""
         self.is_open = False
-        words = list(WORD.finditer(self._text))
+        early = takewhile(lambda piece: piece[2] <= self._until_s, self._held)
+        words = list(WORD.finditer("".join(text for text, _, _ in early)))
         count = repeated(self._old, [word[0] for word in words])
         if not count:
             return self._release(0)
