@@ -37,7 +37,7 @@ class OtherProcess:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._descriptor = os.pidfd_open(record.pid) if hasattr(os, "pidfd_open") else None
+        self._descriptor = _descriptor(record.pid)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal it; nothing happens when it has ended."""
@@ -64,6 +64,16 @@ class OtherProcess:
         """Let go of it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
+
+
+def _descriptor(pid: int) -> int | None:
+    """A descriptor of a process, where the system has them. Raises ProcessLookupError."""
+    try:
+        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return None
 
 
 Found = list[tuple[Record, OtherProcess]]
@@ -192,7 +202,7 @@ def _state(record: Record) -> str:
 
 def _answer(record: Record) -> str:
     try:
-        health = machine.port(record.host, record.port).health
+        health = machine.health(record.host, record.port)  # not `port`, which binds it
     except ValueError:  # of a name that is none
         health = None
     if health is None:
@@ -224,6 +234,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands[options.command](options.port)
     except KeyboardInterrupt:
         return 130
+    except PermissionError:
+        _say("what runs here was started by another user; do it as that one")
+        return 1
 
 
 if __name__ == "__main__":
