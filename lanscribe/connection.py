@@ -102,10 +102,13 @@ class Conversation:
         self._is_over = self._is_cut_told = False
         self._reason: LanscribeError | None = None
 
-    async def stop(self, reason: LanscribeError) -> None:
-        """Read no more, finish what runs, then close and tell the reason."""
+    async def stop(self, reason: LanscribeError, *, is_cut: bool = True) -> None:
+        """Read no more, finish what runs, then close and tell the reason.
+
+        is_cut: perhaps in the middle of a word, not where the client has paused.
+        """
         self._reason = self._reason or reason
-        self._session.stop(is_cut=True)
+        self._session.stop(is_cut=is_cut)
         self._tell_of_cut()
         await self._changes.tell()
 
@@ -172,7 +175,7 @@ class Conversation:
             if reader.done() and not self._session.is_stopped:
                 if (reason := reader.result()) is None:
                     return None
-                await self.stop(reason)
+                await self.stop(reason, is_cut=False)
             reader.cancel()
             return await writer or self._reason
         except ConnectionError:

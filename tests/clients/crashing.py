@@ -20,6 +20,7 @@ REMARK = re.compile(
     r"trying again|connected again|the server (is behind|has caught up)|^recording from"
     r"|nothing but digital silence|hardly a sound|of audio in .* s, first words"
 )
+RETURN = "connected again"
 BURN = [sys.executable, "-c", "while True: pass"]
 
 
@@ -35,6 +36,22 @@ class Listener:
     def name(self) -> str:
         kind = "microphone" if self.is_microphone else "file"
         return f"{kind} client in a {'terminal' if self.in_terminal else 'pipe'}"
+
+    @property
+    def returns(self) -> int:
+        """How often it has come back to a server."""
+        return self.program.err.raw.count(RETURN)
+
+    def wait_for_return(self, count: int) -> None:
+        """Until it has come back more than so often, or is done."""
+        self.program.err.is_ever(lambda text: text.count(RETURN) > count)
+
+    def wait_for_words(self, count: int) -> None:
+        """Until it shows so many more, in a pipe."""
+        out = self.program.out
+        words = out.raw.count(" ") + count
+        is_there = out.is_ever(lambda text: text.count(" ") >= words)
+        assert is_there, (self.name, out.text[-200:], self.program.err.text[-2000:])
 
     def text(self) -> str:
         """What is left of the transcript where a person reads it."""
@@ -81,13 +98,15 @@ def go(server: Server, way: str) -> None:
 def trouble(server: Server, heard: Sequence[Listener], ways: Sequence[str], rng: Random) -> None:
     """Let the server go again and again, at moments of the seed: in the middle of words, and
     while the clients still come back from the time before."""
-    pipes = [one.program.out for one in heard if not one.in_terminal]
+    pipes = [one for one in heard if not one.in_terminal]
     for way in ways:
+        returns = [one.returns for one in heard]
         if rng.random() < 0.8:
-            out = rng.choice(pipes)
-            words = out.raw.count(" ") + rng.randint(1, 12)
-            out.wait_until(lambda text, words=words: text.count(" ") >= words)  # type: ignore[misc]
+            rng.choice(pipes).wait_for_words(rng.randint(1, 12))
         go(server, way)
+        if rng.random() < 0.8:
+            for one, count in zip(heard, returns, strict=True):
+                one.wait_for_return(count)
 
 
 @contextmanager
