@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from html import escape
 from http.client import HTTPException
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 from unicodedata import category
@@ -274,8 +274,8 @@ class Story:
     def begin(self, place: int) -> None:
         """A new session is to listen from `place` on."""
         self.base = self.sent = self.heard = self.place = place
-        until_s = (self._said_end + SLACK_SAMPLES) / RATE_HZ
-        self._stitch = Stitch(self._said, is_open=place < self._said_end, until_s=until_s)
+        is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
+        self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
         self._deltas, self.last_words = [], []
         self.is_committed = self._is_cut = False
 
@@ -348,11 +348,11 @@ class Stitch:
     """Joins the transcript of a new connection to what was `said` before.
 
     While it is open it holds the words of the sound that is listened to again; when it is closed,
-    those that were said already are taken out; none that ends after `until_s` can be one of them.
+    those that were said already, up to `said_s`, are taken out.
     """
 
-    def __init__(self, said: str, *, is_open: bool, until_s: float = math.inf) -> None:
-        self._old, self._until_s = WORD.findall(said)[-24:], until_s
+    def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
+        self._old, self._said_s = WORD.findall(said)[-24:], said_s
         self._held: list[Piece] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
@@ -369,14 +369,30 @@ class Stitch:
     def close(self) -> list[Piece]:
         """What is left to say of the words that were held."""
         self.is_open = False
-        early = takewhile(lambda piece: piece[2] <= self._until_s, self._held)
-        words = list(WORD.finditer("".join(text for text, _, _ in early)))
-        count = repeated(self._old, [word[0] for word in words])
+        until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
+        words = list(WORD.finditer(self._text))
+        ends_s = [self._end_s(word.end()) for word in words]
+        ends_s = list(takewhile(lambda end_s: end_s <= until_s, ends_s))
+        count = repeated(self._old, [word[0] for word in words[: len(ends_s)]])
+        if self._old and not count and any(start_s is not None for _, start_s, _ in self._held):
+            count = self._by_time([word[0] for word in words], ends_s)
         if not count:
             return self._release(0)
         old, new = self._old[-1], words[count - 1]
         goes_on = new[0].casefold().startswith(old.casefold())  # the old word had been cut short
         return self._release(new.start() + len(old) if goes_on else new.end())
+
+    def _by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
+        """How many were said already, where hardly a word was heard as before."""
+        for index, end_s in enumerate(ends_s):
+            if abs(end_s - self._said_s) < NEAR_S and same_words(self._old[-1:], [words[index]]):
+                return index + 1
+        return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
+
+    def _end_s(self, at: int) -> float:
+        """When the letter before that place ends."""
+        ends = accumulate(len(text) for text, _, _ in self._held)
+        return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
 
     @property
     def _text(self) -> str:
@@ -418,6 +434,7 @@ def bare(word: str) -> str:
 
 HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
 WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
+NEAR_S, TIE_S = 0.6, 0.15  # as far apart are times of one word; and of one misheard, at its end
 PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
 CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from random import Random
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.support import Event, client
 
 MODEL = "fake-numbers"
 HALF_A_FRAME = 640
+MUCH_LESS_THAN_A_DRAIN_S = 45
 
 
 def speech_and_a_half() -> Samples:
@@ -101,3 +103,30 @@ def test_what_a_client_has_ended_is_finished_whatever_ends_the_server(seed: int)
     expected = ended + (has_open and not is_restart)
     assert len(done) == expected, f"seed {seed}"
     assert cut == [False] * ended + [True] * (expected - ended), f"seed {seed}"
+
+
+def test_a_second_order_to_end_waits_for_nobody(start_server: StartServer) -> None:
+    server = start_server("fake", LANSCRIBE_LIMITS_STOP_TIMEOUT_S="60")
+    kind = "Content-Type: multipart/form-data; boundary=b"
+    with socket.create_connection((server.host, server.port)) as upload:
+        head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\n{kind}"
+        upload.sendall(f"{head}\r\nContent-Length: 1000\r\n\r\n--b\r\n".encode())
+        asyncio.run(one_word(server.url))  # by now the upload is taken in
+        server.process.send_signal(signal.SIGTERM)
+        while is_listening(server.host, server.port):
+            pass
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(MUCH_LESS_THAN_A_DRAIN_S) == 0
+
+
+async def one_word(url: str) -> None:
+    async with client(url, MODEL) as one:
+        assert (await one.transcribe(spoken([1])))["text"] == "1"
+
+
+def is_listening(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except OSError:
+        return False
+    return True

@@ -94,7 +94,7 @@ def test_every_word_comes_once_however_sessions_end(client: ModuleType, seed: in
 @BOTH
 def test_what_was_said_later_is_no_repetition(client: ModuleType) -> None:
     """The first word is misheard the second time; the next sentence ends as it did."""
-    stitch = client.Stitch("No matter. Try again.", is_open=True, until_s=3.0)
+    stitch = client.Stitch("No matter. Try again.", is_open=True, said_s=1.8)
     for text, end_s in (("So?", 2.0), (" Fail", 4.0), (" again.", 4.4), (" Better.", 5.0)):
         stitch.feed((text, end_s - 0.3, end_s))
     assert text_of(stitch.close()) == " So? Fail again. Better."
@@ -112,3 +112,24 @@ def test_the_last_words_of_a_server_that_stays_away_are_all_there_is(client: Mod
     said += text_of(story.end(done))
     assert said == "one two"
     assert text_of(story.last_words) == " three four"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("said", "again", "rest"),
+    [
+        ("the whys and where force thereof", "the wise and wherefores thereof but", " but"),
+        ("of activities thereunder.", "there under. In", " In"),
+        ("nothing is", "heard alike. In", " In"),
+    ],
+)
+def test_what_is_heard_otherwise_is_told_by_its_time(
+    client: ModuleType, said: str, again: str, rest: str
+) -> None:
+    """The old words end at 2 s, when those that are heard again do; the last one is new."""
+    stitch = client.Stitch(said, is_open=True, said_s=2.0)
+    words = again.split()
+    for number, word in enumerate(words, start=2 - len(words)):
+        end_s = 2.0 + 0.3 * number
+        stitch.feed((f" {word}" if number > 2 - len(words) else word, end_s - 0.2, end_s))
+    assert text_of(stitch.close()) == rest
