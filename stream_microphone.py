@@ -32,7 +32,7 @@ from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from html import escape
 from http.client import HTTPException
-from itertools import pairwise
+from itertools import accumulate, pairwise, takewhile
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 from unicodedata import category
@@ -252,12 +252,14 @@ class Story:
 
     Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
     `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: up to
-    where every word is there, so that a new session has to listen from there on.
+    where every word is there, so that a new session has to listen from there on. `last_words`:
+    those of a session that the server has cut, for when no other follows, which hears them anew.
     """
 
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
-        self.is_committed = False
+        self.is_committed = self._is_cut = False
+        self.last_words: list[Piece] = []
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -270,8 +272,14 @@ class Story:
     def begin(self, place: int) -> None:
         """A new session is to listen from `place` on."""
         self.base = self.sent = self.heard = self.place = place
-        self._stitch = Stitch(self._said, is_open=place < self._said_end)
-        self._deltas, self.is_committed = [], False
+        is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
+        self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
+        self._deltas, self.last_words = [], []
+        self.is_committed = self._is_cut = False
+
+    def cut(self) -> None:
+        """Take in that the server ends the utterance here, perhaps within a word."""
+        self._is_cut = True
 
     def hear(self, event: Event, now_s: float) -> list[Piece]:
         """Take in a delta; what can be said now."""
@@ -289,6 +297,9 @@ class Story:
             if not self._is_beyond_the_old(event.text, now_s):
                 return []
             said = self._stitch.close()
+        if self._is_cut:
+            self.last_words += said
+            return []
         if event.text:
             is_new_word = any(map(str.isspace, event.text))  # then the word before it is whole
             whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
@@ -303,13 +314,15 @@ class Story:
         if end_s is None and not self.is_committed:
             return []  # it ended by itself, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
-        if self.heard <= self._said_end and not self.is_whole:
-            return []
-        self.safe = self._said_end = self.heard
         more = event.text.strip().removeprefix(deltas)
         is_more = more and event.text.strip().startswith(deltas)
         said = self._stitch.feed((more, None, self.heard / RATE_HZ)) if is_more else []
-        return self._say(said + self._stitch.close())
+        self.last_words += said + self._stitch.close()
+        if not self.is_whole:
+            return []
+        self.safe = self._said_end = self.heard
+        said, self.last_words = self.last_words, []
+        return self._say(said)
 
     def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
         """Whether no more words come that a session before this one has brought."""
@@ -333,11 +346,11 @@ class Stitch:
     """Joins the transcript of a new connection to what was `said` before.
 
     While it is open it holds the words of the sound that is listened to again; when it is closed,
-    those that were said already are taken out.
+    those that were said already, up to `said_s`, are taken out.
     """
 
-    def __init__(self, said: str, *, is_open: bool) -> None:
-        self._old = WORD.findall(said)[-24:]
+    def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
+        self._old, self._said_s = WORD.findall(said)[-24:], said_s
         self._held: list[Piece] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
@@ -354,13 +367,30 @@ class Stitch:
     def close(self) -> list[Piece]:
         """What is left to say of the words that were held."""
         self.is_open = False
+        until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
         words = list(WORD.finditer(self._text))
-        count = repeated(self._old, [word[0] for word in words])
+        ends_s = [self._end_s(word.end()) for word in words]
+        ends_s = list(takewhile(lambda end_s: end_s <= until_s, ends_s))
+        count = repeated(self._old, [word[0] for word in words[: len(ends_s)]])
+        if self._old and not count and any(start_s is not None for _, start_s, _ in self._held):
+            count = self._by_time([word[0] for word in words], ends_s)
         if not count:
             return self._release(0)
         old, new = self._old[-1], words[count - 1]
         goes_on = new[0].casefold().startswith(old.casefold())  # the old word had been cut short
         return self._release(new.start() + len(old) if goes_on else new.end())
+
+    def _by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
+        """How many were said already, where hardly a word was heard as before."""
+        for index, end_s in enumerate(ends_s):
+            if abs(end_s - self._said_s) < NEAR_S and same_words(self._old[-1:], [words[index]]):
+                return index + 1
+        return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
+
+    def _end_s(self, at: int) -> float:
+        """When the letter before that place ends."""
+        ends = accumulate(len(text) for text, _, _ in self._held)
+        return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
 
     @property
     def _text(self) -> str:
@@ -402,6 +432,7 @@ def bare(word: str) -> str:
 
 HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
 WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
+NEAR_S, TIE_S = 0.6, 0.15  # as far apart are times of one word; and of one misheard, at its end
 PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
 CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
@@ -719,7 +750,7 @@ class Screen:
         self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and (kind != "txt" or sys.stdout.isatty())
-        self._lines, self._status = Lines(), Text()
+        self._lines, self._status, self._held = Lines(), Text(), ""
         self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
         self._is_live = is_live
 
@@ -740,6 +771,10 @@ class Screen:
                 self._console.print(Text(line), soft_wrap=True)
         if self._kind == "txt":
             self._put(text, to_stdout=not self._is_joint)
+
+    def hold(self, text: str) -> None:
+        """Show `text` behind the transcript, in place of what was held; it may be taken back."""
+        self._held = text
 
     def _put(self, text: str, *, to_stdout: bool) -> None:
         try:
@@ -780,8 +815,8 @@ class Screen:
             put(sys.stdout, on_stdout)
 
     def _picture(self) -> Group:
-        tail = [Text(self._lines.line)] if self._is_joint and self._lines.line else []
-        return Group(*tail, self._status)
+        tail = Text.assemble(self._lines.line, (self._held, "dim"))
+        return Group(*([tail] if self._is_joint and tail else []), self._status)
 
 
 class Talk:
@@ -813,6 +848,13 @@ class Talk:
                     await self._try()
         except TimeoutError:
             raise Trouble(f"the last {self.lag_s:.1f} s were not transcribed in time") from None
+        finally:
+            self.settle()
+
+    def settle(self) -> None:
+        """No other session comes: the last words of one that was cut are all there is."""
+        self._say(self._story.last_words)
+        self._story.last_words = []
 
     def extend_deadline(self) -> None:
         """Wait for the last words from now on."""
@@ -861,6 +903,7 @@ class Talk:
         safe, place = self._story.safe, max(self._story.safe, self.ring.start)
         if not self._session.greet(greeting, self._story, place):
             return False
+        self.screen.hold("")
         if greeting.kind == "session.created" and place > safe:
             times = [timedelta(seconds=at // RATE_HZ) for at in (safe, place)]
             self.screen.tell("lost, for it was too long ago: {} to {}".format(*times))
@@ -912,12 +955,14 @@ class Talk:
             raise session.trouble(event, story.base / RATE_HZ)
         if not session.is_new(event):
             return True
-        if event.kind == "transcription.done":
+        if event.kind == "session.stopping":
+            story.cut()
+        elif event.kind == "transcription.done":
             self._say(story.end(event))
-            return False
-        if event.kind == "transcription.delta":
+        elif event.kind == "transcription.delta":
             self._hear(event)
-        return True
+        self.screen.hold("".join(text for text, _, _ in story.last_words))
+        return event.kind != "transcription.done"
 
     def _hear(self, event: Event) -> None:
         heard, now_s = self._story.heard, asyncio.get_running_loop().time()
@@ -981,6 +1026,7 @@ async def transcribe(mic: Microphone, talk: Talk, screen: Screen) -> int:
     def interrupt() -> None:
         if stop.is_set() or talk.state == "connecting":
             with suppress(OutputTrouble):
+                talk.settle()
                 screen.close()
             os._exit(130)
         stop.set()

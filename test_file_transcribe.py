@@ -22,6 +22,7 @@ if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceba
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import re
@@ -34,6 +35,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from html import escape
 from http.client import HTTPException
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 from unicodedata import category
@@ -252,12 +254,14 @@ class Story:
 
     Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
     `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: up to
-    where every word is there, so that a new session has to listen from there on.
+    where every word is there, so that a new session has to listen from there on. `last_words`:
+    those of a session that the server has cut, for when no other follows, which hears them anew.
     """
 
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
-        self.is_committed = False
+        self.is_committed = self._is_cut = False
+        self.last_words: list[Piece] = []
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -270,8 +274,14 @@ class Story:
     def begin(self, place: int) -> None:
         """A new session is to listen from `place` on."""
         self.base = self.sent = self.heard = self.place = place
-        self._stitch = Stitch(self._said, is_open=place < self._said_end)
-        self._deltas, self.is_committed = [], False
+        is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
+        self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
+        self._deltas, self.last_words = [], []
+        self.is_committed = self._is_cut = False
+
+    def cut(self) -> None:
+        """Take in that the server ends the utterance here, perhaps within a word."""
+        self._is_cut = True
 
     def hear(self, event: Event, now_s: float) -> list[Piece]:
         """Take in a delta; what can be said now."""
@@ -289,6 +299,9 @@ class Story:
             if not self._is_beyond_the_old(event.text, now_s):
                 return []
             said = self._stitch.close()
+        if self._is_cut:
+            self.last_words += said
+            return []
         if event.text:
             is_new_word = any(map(str.isspace, event.text))  # then the word before it is whole
             whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
@@ -303,13 +316,15 @@ class Story:
         if end_s is None and not self.is_committed:
             return []  # it ended by itself, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
-        if self.heard <= self._said_end and not self.is_whole:
-            return []
-        self.safe = self._said_end = self.heard
         more = event.text.strip().removeprefix(deltas)
         is_more = more and event.text.strip().startswith(deltas)
         said = self._stitch.feed((more, None, self.heard / RATE_HZ)) if is_more else []
-        return self._say(said + self._stitch.close())
+        self.last_words += said + self._stitch.close()
+        if not self.is_whole:
+            return []
+        self.safe = self._said_end = self.heard
+        said, self.last_words = self.last_words, []
+        return self._say(said)
 
     def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
         """Whether no more words come that a session before this one has brought."""
@@ -333,11 +348,11 @@ class Stitch:
     """Joins the transcript of a new connection to what was `said` before.
 
     While it is open it holds the words of the sound that is listened to again; when it is closed,
-    those that were said already are taken out.
+    those that were said already, up to `said_s`, are taken out.
     """
 
-    def __init__(self, said: str, *, is_open: bool) -> None:
-        self._old = WORD.findall(said)[-24:]
+    def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
+        self._old, self._said_s = WORD.findall(said)[-24:], said_s
         self._held: list[Piece] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
@@ -354,13 +369,30 @@ class Stitch:
     def close(self) -> list[Piece]:
         """What is left to say of the words that were held."""
         self.is_open = False
+        until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
         words = list(WORD.finditer(self._text))
-        count = repeated(self._old, [word[0] for word in words])
+        ends_s = [self._end_s(word.end()) for word in words]
+        ends_s = list(takewhile(lambda end_s: end_s <= until_s, ends_s))
+        count = repeated(self._old, [word[0] for word in words[: len(ends_s)]])
+        if self._old and not count and any(start_s is not None for _, start_s, _ in self._held):
+            count = self._by_time([word[0] for word in words], ends_s)
         if not count:
             return self._release(0)
         old, new = self._old[-1], words[count - 1]
         goes_on = new[0].casefold().startswith(old.casefold())  # the old word had been cut short
         return self._release(new.start() + len(old) if goes_on else new.end())
+
+    def _by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
+        """How many were said already, where hardly a word was heard as before."""
+        for index, end_s in enumerate(ends_s):
+            if abs(end_s - self._said_s) < NEAR_S and same_words(self._old[-1:], [words[index]]):
+                return index + 1
+        return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
+
+    def _end_s(self, at: int) -> float:
+        """When the letter before that place ends."""
+        ends = accumulate(len(text) for text, _, _ in self._held)
+        return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
 
     @property
     def _text(self) -> str:
@@ -402,6 +434,7 @@ def bare(word: str) -> str:
 
 HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
 WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
+NEAR_S, TIE_S = 0.6, 0.15  # as far apart are times of one word; and of one misheard, at its end
 PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
 CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
@@ -590,6 +623,11 @@ class Tally:
         self.lags_s.append((self.story.sent - self.story.place) / RATE_HZ)
         return said
 
+    def settle(self) -> str:
+        """No other session comes: the last words of one that was cut are all there is."""
+        pieces, self.story.last_words = self.story.last_words, []
+        return self._say(pieces)
+
     def _say(self, pieces: list[Piece]) -> str:
         for piece in pieces:
             self.texts.append(piece[0])
@@ -631,7 +669,7 @@ class Screen:
         self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and shows_text and sys.stdout.isatty()
-        self._line, self._space, self._has_begun = "", "", False
+        self._line, self._space, self._held, self._has_begun = "", "", "", False
         self._progress = Progress(BarColumn(), TextColumn("{task.description}"))
         self._bar = self._progress.add_task("connecting", total=duration_s)
         self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
@@ -656,6 +694,7 @@ class Screen:
         """Bring the progress up to date."""
         heard, whole = (timedelta(seconds=round(s)) for s in (tally.heard_s, self._duration_s))
         text = f"{heard} / {whole}  lag {tally.sent_s - tally.heard_s:.1f} s"
+        self._held = "".join(text for text, _, _ in tally.story.last_words)
         self._progress.update(self._bar, completed=tally.heard_s, description=text)
 
     def tell(self, line: str) -> None:
@@ -678,7 +717,8 @@ class Screen:
             self._console.print(Text(full), soft_wrap=True)
 
     def _picture(self) -> Group:
-        return Group(*([Text(self._line)] if self._line else []), self._progress)
+        tail = Text.assemble(self._line, (self._held, "dim"))
+        return Group(*([tail] if self._is_joint and tail else []), self._progress)
 
 
 def put(text: str) -> None:
@@ -722,6 +762,8 @@ class Transcription:
         except TimeoutError:
             line = f"the last words did not come within {LAST_WORDS_S:g} s"
             self._screen.tell(f"{line}; transcribed: {self.progress}")
+        finally:
+            self._screen.write(self.tally.settle())
 
     @property
     def was_interrupted(self) -> bool:
@@ -736,6 +778,7 @@ class Transcription:
     def _interrupt(self) -> None:
         """End the audio here; the second time, and before there is any, end at once."""
         if self._stop.is_set() or not self.tally.sent_s:
+            self._screen.write(self.tally.settle())
             self._screen.close(is_whole=False)
             os._exit(130)
         self._stop.set()
@@ -834,7 +877,10 @@ class Transcription:
         story, is_done = self.tally.story, event.kind == "transcription.done"
         if event.kind == "error":
             raise self._session.trouble(event, story.base / RATE_HZ)
-        if self._session.is_new(event) and (is_done or event.kind == "transcription.delta"):
+        is_new = self._session.is_new(event)
+        if is_new and event.kind == "session.stopping":
+            story.cut()
+        elif is_new and (is_done or event.kind == "transcription.delta"):
             heard = story.heard
             self._screen.write(self.tally.take(event))
             self._failures = 0 if story.heard > heard else self._failures

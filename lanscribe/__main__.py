@@ -1,9 +1,17 @@
 """The program: parse, load the settings, wire the rooms together, run."""
 
 import signal
+import sys
 
 if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.argv[1:2] == ["serve"]:  # before all that takes long, so that a stop finds it
+        from lanscribe import orders, records
+
+        if not orders.begin():
+            records.remove_own()
+            sys.exit(0)
+        records.begin()
 
 import argparse
 import asyncio
@@ -11,7 +19,6 @@ import logging
 import os
 import socket
 import ssl
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,13 +29,13 @@ from typing import NoReturn
 from lanscribe import (
     __version__,
     config,
-    control,
     delay,
     discovery,
     doctor,
     logs,
     network,
     plan_report,
+    records,
     vllm_command,
     wyoming_server,
 )
@@ -36,9 +43,10 @@ from lanscribe.doorkeeper import configured_key
 from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ConfigError, LanscribeError
+from lanscribe.orders import Orders
 from lanscribe.server import Gateway
 from lanscribe.tls import server_context
-from lanscribe.transport import SecureListener, Server, bind, make_server, stop_on_signals
+from lanscribe.transport import SecureListener, bind, make_server
 from lanscribe.vllm_service import VllmService
 
 log = logging.getLogger("lanscribe")
@@ -165,17 +173,18 @@ def _serve(settings: config.Settings, context: ssl.SSLContext | None, has_key: b
             return 1
         secure = SecureListener(secure_socket, context)
     log_file = logs.set_up(settings.log)
-    with control.recorded("gateway", *listener.getsockname()[:2]):
+    orders = Orders()
+    with records.recorded("gateway", *listener.getsockname()[:2]):
         try:
-            is_restart = asyncio.run(_run(settings, _Doors(listener, secure, has_key), log_file))
+            asyncio.run(_run(settings, _Doors(listener, secure, has_key), log_file, orders))
         except ConfigError:
             raise
         except LanscribeError as error:
             log.error("%s", error.public_message)
             return 1
-    if is_restart:
-        log.info("starting again")
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        if orders.wants_restart and orders.hold_back():  # the record stays
+            log.info("starting again")
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
 
 
@@ -219,17 +228,23 @@ def _become_vllm(
             f" {vllm_command.KEY_VARIABLE}=... in the environment asks for a key",
             file=sys.stderr,
         )
-    control.write_record("direct", server.host, server.port)
+    records.write("direct", server.host, server.port)
     os.execve(command[0], command, environment)
 
 
-async def _run(settings: config.Settings, doors: _Doors, log_file: Path | None) -> bool:
-    """Listen at once, load the engine meanwhile, serve until a signal; whether to start again."""
+async def _run(
+    settings: config.Settings, doors: _Doors, log_file: Path | None, orders: Orders
+) -> None:
+    """Listen at once, load the engine meanwhile, serve until a signal."""
     settings = _with_own_name(settings)
     gateway = Gateway(settings)
-    server = make_server(gateway.app(), settings.limits, gateway.drain, doors.secure)
-    stop_on_signals(server)
-    wants_restart = _stop_to_restart(server)
+
+    async def drain() -> None:
+        await gateway.drain(is_restart=orders.wants_restart)
+
+    server = make_server(gateway.app(), settings.limits, drain, doors.secure)
+    call_soon = asyncio.get_running_loop().call_soon_threadsafe
+    orders.take(lambda: call_soon(lambda: server.stop(at_once=orders.is_in_a_hurry)))
     is_ready = asyncio.Event()
     async with (
         wyoming_server.serving(gateway, settings) as wyoming_port,
@@ -249,9 +264,9 @@ async def _run(settings: config.Settings, doors: _Doors, log_file: Path | None) 
         finally:
             server.should_exit = True
             await asyncio.wait({serving, supplying})
+    orders.served()
     serving.result()
     supplying.result()
-    return wants_restart.is_set()
 
 
 def _announced(
@@ -268,18 +283,6 @@ def _announced(
     services = discovery.services(port, wyoming_port if is_for_others else None)
     find_addresses = partial(discovery.announced_addresses, host)
     return discovery.announced(services, find_addresses, is_ready)
-
-
-def _stop_to_restart(server: Server) -> asyncio.Event:
-    """Set by the signal that stops the server in order to start it anew."""
-    wants_restart = asyncio.Event()
-
-    def stop() -> None:
-        wants_restart.set()
-        server.should_exit = True
-
-    asyncio.get_running_loop().add_signal_handler(control.RESTART_SIGNAL, stop)
-    return wants_restart
 
 
 async def _supply_engine(

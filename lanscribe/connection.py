@@ -26,6 +26,7 @@ from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError
 from lanscribe.events import (
     Acknowledge,
+    Cancel,
     ClientEvent,
     Delta,
     Done,
@@ -38,6 +39,7 @@ from lanscribe.events import (
     SessionCreated,
     SessionEnded,
     SessionResumed,
+    SessionStopping,
 )
 from lanscribe.lag import LagMeter
 from lanscribe.limits import Pace
@@ -97,14 +99,27 @@ class Conversation:
         self._sockets = 0
         self._serving = asyncio.Lock()
         self._is_kept = False
-        self._is_over = False
+        self._is_over = self._is_cut_told = False
         self._reason: LanscribeError | None = None
 
-    async def stop(self, reason: LanscribeError) -> None:
-        """Read no more, finish what runs, then close and tell the reason."""
+    async def stop(self, reason: LanscribeError, *, is_cut: bool = True) -> None:
+        """Read no more, finish what runs, then close and tell the reason.
+
+        is_cut: perhaps in the middle of a word, not where the client has paused.
+        """
         self._reason = self._reason or reason
-        self._session.stop()
+        self._session.stop(is_cut=is_cut)
+        self._tell_of_cut()
         await self._changes.tell()
+
+    async def restart(self, reason: LanscribeError) -> None:
+        """The same, but who is able to resume gets no last words of what it has not ended.
+
+        It says that anew to the next server, from before the cut; here a word might be cut short.
+        """
+        if self._is_kept and not self._session.is_stopped:
+            self._session.receive(Cancel())
+        await self.stop(reason)
 
     async def run(self) -> None:
         """Transcribe until everything is said, or the client has left for good."""
@@ -160,7 +175,7 @@ class Conversation:
             if reader.done() and not self._session.is_stopped:
                 if (reason := reader.result()) is None:
                     return None
-                await self.stop(reason)
+                await self.stop(reason, is_cut=False)
             reader.cancel()
             return await writer or self._reason
         except ConnectionError:
@@ -281,7 +296,15 @@ class Conversation:
                 return
             await self._transcribe_utterance()
 
+    def _tell_of_cut(self) -> None:
+        """Before the last words of an utterance that the client has not ended, say so."""
+        is_cut = self._session.is_busy and self._session.is_cut
+        if is_cut and self._is_kept and not self._is_cut_told:
+            self._is_cut_told = True
+            self._put(SessionStopping())
+
     async def _transcribe_utterance(self) -> None:
+        self._tell_of_cut()
         engine_session = self._engine.session()
         failure: EngineError | None = None
         try:

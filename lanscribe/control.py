@@ -4,9 +4,10 @@ Standard library only:
 
     python -m lanscribe.control stop|restart|status [--port N]
 
-Every server leaves a record of its process in .cache/servers. A process is told from another
-that got its number later by when it started, and on Linux held by a descriptor meanwhile, so
-that nobody else is ever signalled. Exit status 0; 1 failed; status: 3 when nothing runs.
+They are found by their records (records.py), and on Linux held by a descriptor, so that nobody
+else is ever signalled. A server that loads, or starts anew, is in the records too: after a stop
+that says 0, all that were there have ended, whatever they were doing. Exit status 0; 1 failed;
+status: 3 when nothing runs.
 """
 
 import argparse
@@ -14,45 +15,21 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from contextlib import ExitStack, contextmanager, suppress
 
-from lanscribe import machine
-from lanscribe.installation import PROJECT_DIR
+from lanscribe import machine, records
+from lanscribe.orders import RESTART_SIGNAL
+from lanscribe.records import Record, start_mark
 
-RECORDS_DIR = PROJECT_DIR / ".cache" / "servers"
 NOT_RUNNING = 3
 STOP_DEADLINE_S = 60.0
 RESTART_DEADLINE_S = 1800.0
+_LISTEN_DEADLINE_S = 30.0
+"""How long a server may take from its start to its port."""
 _LOOK_AGAIN_S = 0.2
-RESTART_SIGNAL = signal.SIGUSR1
-_START_TIME_FIELD = 22
-"""Of /proc/PID/stat, counted from 1 (proc_pid_stat(5))."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A server as it wrote itself down."""
-
-    pid: int
-    start_mark: str
-    """When the process started: no later process of the same number has it."""
-    run: str
-    """Another one after a restart, which keeps the process."""
-    kind: Literal["gateway", "direct"]
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        name = "lanscribe" if self.kind == "gateway" else "vLLM without the gateway"
-        return f"{name} on port {self.port} (process {self.pid})"
 
 
 class OtherProcess:
@@ -60,7 +37,7 @@ class OtherProcess:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._descriptor = os.pidfd_open(record.pid) if hasattr(os, "pidfd_open") else None
+        self._descriptor = _descriptor(record.pid)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal it; nothing happens when it has ended."""
@@ -89,83 +66,61 @@ class OtherProcess:
             os.close(self._descriptor)
 
 
-@contextmanager
-def recorded(kind: Literal["gateway", "direct"], host: str, port: int) -> Iterator[None]:
-    """Keep this process in the records meanwhile."""
-    path = write_record(kind, host, port)
+def _descriptor(pid: int) -> int | None:
+    """A descriptor of a process, where the system has them. Raises ProcessLookupError."""
     try:
-        yield
-    finally:
-        if path is not None:
-            path.unlink(missing_ok=True)
-
-
-def write_record(kind: Literal["gateway", "direct"], host: str, port: int) -> Path | None:
-    """Write this process down; None when that is not possible, which harms nothing else."""
-    pid = os.getpid()
-    record = Record(pid, start_mark(pid) or "", uuid.uuid4().hex, kind, host, port)
-    path = RECORDS_DIR / f"{pid}.json"
-    temporary = path.with_suffix(".new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        sys.stderr.write(f"lanscribe: {path}: {error.strerror}; serve.sh stop will not find it\n")
-        return None
-    return path
-
-
-def start_mark(pid: int) -> str | None:
-    """When a process started, in whatever form the system tells it; None when it has ended."""
-    if Path("/proc/self/stat").exists():
-        return _linux_start_mark(pid)
-    command = ["ps", "-o", "lstart=", "-p", str(pid)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
-
-
-def _linux_start_mark(pid: int) -> str | None:
-    """Ticks since the boot, and which boot."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+    except ProcessLookupError:
+        raise
     except OSError:
         return None
-    state, *fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
-    return None if state in "ZX" else f"{fields[_START_TIME_FIELD - 4]} {boot}"
+
+
+Found = list[tuple[Record, OtherProcess]]
 
 
 @contextmanager
-def running(port: int | None = None) -> Iterator[list[tuple[Record, OtherProcess]]]:
-    """The servers that run from this folder, or the one on a port; other records are removed."""
+def running(port: int | None = None, signal_them: signal.Signals | None = None) -> Iterator[Found]:
+    """The servers that run from this folder, or the one on a port, told to do something.
+
+    Records of others are removed.
+    """
+    if port is not None:
+        _wait_until_they_listen()
+    with ExitStack() as held:
+        with records.locked():
+            found = [one for one in _processes(held) if port in {None, one[0].port}]
+            for _, process in found:
+                if signal_them is not None:
+                    process.signal(signal_them)
+        yield found
+
+
+def _processes(held: ExitStack) -> Found:
     found = []
-    for path in sorted(RECORDS_DIR.glob("*.json")):
-        record = read_record(path)
+    for path in sorted(records.RECORDS_DIR.glob("*.json")):
+        record = records.read(path)
         process = _process(record)
         if record is None or process is None:
-            path.unlink(missing_ok=True)
-        elif port in {None, record.port}:
-            found.append((record, process))
-        else:
-            process.close()
-    try:
-        yield found
-    finally:
-        for _, process in found:
-            process.close()
+            records.remove(path)
+            continue
+        held.callback(process.close)
+        found.append((record, process))
+    return found
 
 
-def read_record(path: Path) -> Record | None:
-    """The record in a file; None when it is none."""
-    try:
-        return Record(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+def _wait_until_they_listen() -> None:
+    """A server that only just starts has no port yet; soon it has, or has ended."""
+    deadline = time.monotonic() + _LISTEN_DEADLINE_S
+    while time.monotonic() < deadline:
+        with running() as found:
+            if all(record.port for record, _ in found):
+                return
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _process(record: Record | None) -> OtherProcess | None:
-    if record is None or not record.start_mark:
+    if record is None:
         return None
     try:
         process = OtherProcess(record)
@@ -179,12 +134,12 @@ def _process(record: Record | None) -> OtherProcess | None:
 
 def stop(port: int | None) -> int:
     """End the servers, and wait for that."""
-    with running(port) as servers:
+    with running(port, signal.SIGTERM) as servers:
         if not servers:
             _say("nothing runs")
-        for _, process in servers:
-            process.signal(signal.SIGTERM)
         has_ended = [_wait_for_end(record, process) for record, process in servers]
+    with running():  # who was ended while it loaded has left its record
+        pass
     return 0 if all(has_ended) else 1
 
 
@@ -211,16 +166,20 @@ def _restart(record: Record, process: OtherProcess) -> bool:
         _say(f"{record} cannot be restarted from here; stop it and start it again")
         return False
     process.signal(RESTART_SIGNAL)
-    path = RECORDS_DIR / f"{record.pid}.json"
+    path = records.RECORDS_DIR / f"{record.pid}.json"
     deadline = time.monotonic() + RESTART_DEADLINE_S
     while process.is_running() and time.monotonic() < deadline:
-        now = read_record(path)
-        if now and now.run != record.run and "ready" in (state := _state(now)):
+        now = records.read(path)
+        if now and now.run != record.run and _is_ready(state := _state(now)):
             _say(f"{now} has restarted: {state}")
             return True
         time.sleep(_LOOK_AGAIN_S)
     _say(f"{record} has not come back; its terminal or logs/lanscribe.log says why")
     return False
+
+
+def _is_ready(state: str) -> bool:
+    return state.startswith("ready")
 
 
 def status(port: int | None) -> int:
@@ -234,8 +193,18 @@ def status(port: int | None) -> int:
 
 
 def _state(record: Record) -> str:
-    """What a server says of itself."""
-    health = machine.port(record.host, record.port).health
+    """What a server says of itself, in one line."""
+    if not record.port:
+        return "is starting"
+    state = _answer(record)
+    return "".join(letter for letter in state if letter.isprintable())
+
+
+def _answer(record: Record) -> str:
+    try:
+        health = machine.health(record.host, record.port)  # not `port`, which binds it
+    except ValueError:  # of a name that is none
+        health = None
     if health is None:
         return "does not answer"
     if health[0] == 200 and record.kind == "direct":
@@ -246,7 +215,7 @@ def _state(record: Record) -> str:
             sessions = f"{answer['sessions']} of {answer['capacity']} sessions"
             return f"ready, {answer['engine']} with {answer['model']}, {sessions}"
         return f"{answer['status']}: {answer['reason']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"answers HTTP {health[0]}"
 
 
@@ -265,6 +234,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands[options.command](options.port)
     except KeyboardInterrupt:
         return 130
+    except PermissionError:
+        _say("what runs here was started by another user; do it as that one")
+        return 1
 
 
 if __name__ == "__main__":

@@ -62,10 +62,10 @@ class LanscribeError(Exception):
     Raises KeyError when `code` is not in CODES: an unlisted code is a defect.
     """
 
-    def __init__(self, code: str, public_message: str) -> None:
+    def __init__(self, code: str, public_message: str, *, close_code: int | None = None) -> None:
         super().__init__(public_message)
         self.code = code
-        self.close_code = CODES[code].close_code
+        self.close_code = close_code or CODES[code].close_code
         self.public_message = public_message
 
 

@@ -142,6 +142,12 @@ class SessionResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionStopping:
+    """The server ends the open utterance, perhaps within a word: what is still to come of it is
+    for the eye, and no client that goes on later keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnded:
     """Everything the client asked for is done and the connection is about to be closed."""
 
@@ -236,6 +242,7 @@ class Failure:
 ServerEvent = (
     SessionCreated
     | SessionResumed
+    | SessionStopping
     | SessionEnded
     | Delta
     | SpeechStarted

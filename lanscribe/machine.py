@@ -198,8 +198,8 @@ def key(values: Mapping[str, str], project: Path = PROJECT_DIR) -> KeyFacts:
 def port(host: str, number: int, *, is_secure: bool = False) -> PortFacts:
     """Look who is on the server's port, or with `is_secure` on the one for TLS."""
     bind_error = _bind_error(host, number)
-    health = _health(host, number, is_secure) if bind_error else None
-    return PortFacts(host, number, bind_error, health)
+    found = health(host, number, is_secure=is_secure) if bind_error else None
+    return PortFacts(host, number, bind_error, found)
 
 
 def wyoming_port(host: str, number: int) -> PortFacts:
@@ -244,7 +244,8 @@ def _bind_error(host: str, number: int) -> str:
     return ""
 
 
-def _health(host: str, number: int, is_secure: bool) -> tuple[int, str] | None:
+def health(host: str, number: int, *, is_secure: bool = False) -> tuple[int, str] | None:
+    """HTTP status and body of /health there; None when nothing answers in HTTP."""
     connection = _http_connection(_address_here(host), number, is_secure)
     try:
         connection.request("GET", "/health")

@@ -2,6 +2,9 @@
 
 from lanscribe.errors import LanscribeError, LimitError
 
+_SERVICE_RESTART = 1012
+"""IANA's WebSocket Close Code Number Registry."""
+
 
 def defect() -> LanscribeError:
     """Something unforeseen happened."""
@@ -11,6 +14,15 @@ def defect() -> LanscribeError:
 def stopping() -> LanscribeError:
     """Somebody stops the server."""
     return LanscribeError("server_stopping", "the server was asked to stop; connect again later")
+
+
+def restarting() -> LanscribeError:
+    """Somebody stops the server in order to start it again at once."""
+    return LanscribeError(
+        "server_stopping",
+        "the server is being restarted; connect again in a moment",
+        close_code=_SERVICE_RESTART,
+    )
 
 
 def resumed_elsewhere() -> LanscribeError:

@@ -110,10 +110,16 @@ class Gateway:
         """What the engine says of itself; None until the first one is loaded."""
         return self._engine.describe() if self._engine else None
 
-    async def drain(self) -> None:
-        """Let running sessions have their last words, within limits.stop_timeout_s."""
+    async def drain(self, *, is_restart: bool = False) -> None:
+        """Let running sessions have their last words, within limits.stop_timeout_s.
+
+        is_restart: those that may be resumed have none, their clients go on with the next server.
+        """
         for conversation in list(self._conversations.values()):
-            await conversation.stop(reasons.stopping())
+            if is_restart:
+                await conversation.restart(reasons.restarting())
+            else:
+                await conversation.stop(reasons.stopping())
         timeout_s = self._settings.limits.stop_timeout_s
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._rest.drain(timeout_s))

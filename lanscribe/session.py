@@ -55,6 +55,7 @@ class _Utterance:
     settled_s: float = 0.0
     is_committed: bool = False
     is_ended: bool = False
+    is_cut: bool = False
     is_cancelled: bool = False
 
     @property
@@ -110,14 +111,18 @@ class Session:
                 self.stop()
         return []
 
-    def stop(self) -> None:
-        """Take no more from the client: end what it has started, forget what it has not."""
+    def stop(self, *, is_cut: bool = False) -> None:
+        """Take no more from the client: end what it has started, forget what it has not.
+
+        is_cut: the moment is not of the client's choice; it may be in the middle of a word.
+        """
         if self._is_stopped:
             return
         self._is_stopped = True
         if self._turns is not None:
             self._release(self._turns)
         self._utterances[-1].is_ended = True
+        self._utterances[-1].is_cut = is_cut
         if not self._utterances[-1].is_committed:
             self._utterances.pop()
 
@@ -162,6 +167,11 @@ class Session:
     def is_ended(self) -> bool:
         """Whether the client has ended the utterance being transcribed."""
         return self._utterances[0].is_ended
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether not the client has ended the utterance being transcribed, but a stop."""
+        return self._utterances[0].is_cut
 
     @property
     def is_cancelled(self) -> bool:

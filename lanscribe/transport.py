@@ -6,13 +6,12 @@ a message, and reads no further message before the last one is taken.
 
 import asyncio
 import logging
-import signal
 import socket
 import ssl
 import struct
 import sys
 from asyncio.trsock import TransportSocket
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +33,7 @@ from lanscribe.config import LimitSettings
 from lanscribe.errors import ProtocolError
 from lanscribe.http_errors import error_response
 from lanscribe.limits import has_more_than_its_share
+from lanscribe.tasks import first_of
 
 log = logging.getLogger(__name__)
 
@@ -267,13 +267,14 @@ class Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         limits: LimitSettings,
-        drain: Callable[[], Awaitable[None]],
+        drain: Callable[[], Coroutine[Any, Any, None]],
         tls: SecureListener | None,
     ) -> None:
         super().__init__(config)
         self._limits = limits
         self._drain = drain
         self._tls = tls
+        self._is_in_a_hurry = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on `sockets`, and beside them over TLS."""
@@ -319,14 +320,24 @@ class Server(uvicorn.Server):
         """Take no more connections, let running sessions end, then close what is left."""
         for server in self.servers:
             server.close()
-        await self._drain()
+        await first_of(self._drain(), self._until_in_a_hurry())
         await super().shutdown(sockets)
+
+    async def _until_in_a_hurry(self) -> None:
+        await self._is_in_a_hurry.wait()
+
+    def stop(self, *, at_once: bool) -> None:
+        """End `serve`; at_once: without a drain."""
+        self.should_exit = True
+        if at_once:
+            self.force_exit = True
+            self._is_in_a_hurry.set()
 
 
 def make_server(
     app: ASGIApp,
     limits: LimitSettings,
-    drain: Callable[[], Awaitable[None]],
+    drain: Callable[[], Coroutine[Any, Any, None]],
     tls: SecureListener | None = None,
 ) -> Server:
     """A server for `app`, to be served on sockets of `bind`, and over TLS on that of `tls`."""
@@ -378,19 +389,3 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def stop_on_signals(server: Server) -> None:
-    """Let Ctrl-C, SIGTERM and a terminal that closes stop `server`; again ends it without drain.
-
-    Under nohup, which ignores it, the terminal may close.
-    """
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            loop.add_signal_handler(number, _stop, server)
-
-
-def _stop(server: Server) -> None:
-    server.force_exit = server.should_exit
-    server.should_exit = True

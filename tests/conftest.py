@@ -58,6 +58,17 @@ class Server:
                 stderr=log,
                 text=True,
             )
+        self._read_banner()
+
+    def restart_in_place(self) -> None:
+        """What serve.sh restart does; wait until it is ready again.
+
+        It has the port of its command line, so that has to be one of its own, and not 0.
+        """
+        self.process.send_signal(signal.SIGUSR1)
+        self._read_banner()
+
+    def _read_banner(self) -> None:
         assert self.process.stdout is not None
         self.banner = []
         for line in self.process.stdout:
@@ -138,8 +149,17 @@ def pytest_configure() -> None:
             signal.signal(number, lambda *_: None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest goes first."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--long: the tests that take minutes, instead of the others."""
+    parser.addoption("--long", action="store_true", help="the tests that take minutes, only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that take minutes are run alone; of the others, what takes longest goes first."""
+    is_long = bool(config.getoption("--long"))
+    others = [item for item in items if bool(item.get_closest_marker("long")) != is_long]
+    items[:] = [item for item in items if item not in others]
+    config.hook.pytest_deselected(items=others)
     items.sort(key=lambda item: "vllm" not in item.path.parts)
 
 

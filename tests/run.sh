@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every check from a fresh clone: sets up what they need, then format, lint, types, scripts
 # and tests. Arguments go to pytest: bash tests/run.sh -k session
+# Before a release also, for half an hour: bash tests/run.sh --long
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)

@@ -2,17 +2,20 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from random import Random
+from threading import Thread
 
 import pytest
 
-from lanscribe import control
-from lanscribe.control import Record, start_mark
+from lanscribe import control, records
+from lanscribe.records import Record, start_mark
 from tests.projects import DEADLINE_S, copy_project, lend_venv, run_script, write_script
 
 FAKE = ("--engine", "fake", "--host", "127.0.0.1", "--port", "0")
@@ -133,37 +136,37 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(control, "RECORDS_DIR", tmp_path)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(records, "RECORDS_DIR", tmp_path)
     return tmp_path
 
 
-def write(records: Path, pid: int, mark: str) -> Path:
-    path = records / f"{pid}.json"
+def write(folder: Path, pid: int, mark: str) -> Path:
+    path = folder / f"{pid}.json"
     path.write_text(json.dumps(asdict(Record(pid, mark, "1", "gateway", "127.0.0.1", 1))))
     return path
 
 
 def test_a_number_that_went_to_another_process_is_never_signalled(
-    records: Path, stranger: subprocess.Popen[bytes]
+    folder: Path, stranger: subprocess.Popen[bytes]
 ) -> None:
-    path = write(records, stranger.pid, "12345 another-boot")
+    path = write(folder, stranger.pid, "12345 another-boot")
     assert control.main(["stop"]) == 0
     assert stranger.poll() is None
     assert not path.exists()
 
 
-def test_the_process_of_the_record_is(records: Path, stranger: subprocess.Popen[bytes]) -> None:
-    write(records, stranger.pid, start_mark(stranger.pid) or "")
+def test_the_process_of_the_record_is(folder: Path, stranger: subprocess.Popen[bytes]) -> None:
+    write(folder, stranger.pid, start_mark(stranger.pid) or "")
     assert control.main(["stop"]) == 0
     assert stranger.wait(DEADLINE_S) == -15
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"pid": 1}'])
-def test_a_record_that_is_none_is_thrown_away(records: Path, text: str) -> None:
-    (records / "1.json").write_text(text)
+def test_a_record_that_is_none_is_thrown_away(folder: Path, text: str) -> None:
+    (folder / "1.json").write_text(text)
     assert control.main(["status"]) == control.NOT_RUNNING
-    assert not list(records.iterdir())
+    assert not list(folder.iterdir())
 
 
 def test_a_start_mark_is_a_processs_own(stranger: subprocess.Popen[bytes]) -> None:
@@ -212,3 +215,91 @@ def test_direct_without_the_model_says_what_is_missing(direct_project: Path) -> 
     done = run(direct_project, "--direct")
     assert done.returncode == 2
     assert "it has no params.json" in done.stderr
+
+
+# Records that are none.
+
+JUNK: list[object] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1.5,
+    2**31,
+    2**70,
+    10**400,
+    "",
+    "x",
+    "\0",
+    "\x1b[2J",
+    [],
+    {},
+    [[]],
+]
+
+
+def mutated(rng: Random, whole: dict[str, object]) -> str:
+    """A record of which something is wrong, as JSON; or something that is not even that."""
+    found = dict(whole)
+    for name in rng.sample(sorted(found), rng.randint(1, 3)):
+        if rng.random() < 0.2:
+            del found[name]
+        else:
+            found[name] = rng.choice(JUNK)
+    if rng.random() < 0.1:
+        found[rng.choice(["more", "pid "])] = 1
+    text = json.dumps(found)
+    if rng.random() < 0.2:
+        text = text[: rng.randrange(len(text))]
+    if rng.random() < 0.1:
+        return rng.choice(["[" * 100_000, "\ufeff" + text, json.dumps([found]), "NaN", "\n" * 99])
+    return text
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_record_ends_a_command_in_a_traceback_or_the_wrong_process(
+    folder: Path, stranger: subprocess.Popen[bytes], seed: int
+) -> None:
+    rng = Random(seed)
+    whole = asdict(Record(stranger.pid, "12345 another-boot", "1", "gateway", "127.0.0.1", 1))
+    for number in range(10):
+        for name in range(rng.randint(1, 4)):
+            path = folder / f"{rng.choice([stranger.pid, name, 'x', '-1'])}.json"
+            if not path.exists():
+                path.write_bytes(mutated(rng, whole).encode() + rng.choice([b"", b"\xff"]))
+        (folder / "folder.json").mkdir(exist_ok=True)
+        command = rng.choice(["status", "stop"])
+        status = control.main([command, *rng.choice([[], ["--port", "1"]])])
+        assert status == {"status": control.NOT_RUNNING, "stop": 0}[command], f"{seed}, {number}"
+    assert stranger.poll() is None
+    assert [path.name for path in folder.glob("*.json")] == ["folder.json"]
+
+
+@pytest.mark.parametrize("host", ["", "\\", "x" * 300, "a..b", "1.2.3.4.5", "[", "%zz", "::1%nope"])
+def test_a_host_that_is_none_does_not_answer(folder: Path, host: str) -> None:
+    me = Record(os.getpid(), start_mark(os.getpid()) or "", "1", "gateway", host, 1)
+    (folder / "1.json").write_text(json.dumps(asdict(me)))
+    assert control.main(["status"]) == 0
+
+
+def test_what_a_server_says_of_itself_steers_no_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        me = Record(os.getpid(), start_mark(os.getpid()) or "", "1", "gateway", "127.0.0.1", port)
+        (folder / "1.json").write_text(json.dumps(asdict(me)))
+        answering = Thread(target=answer_with_colours, args=(listener,))
+        answering.start()
+        assert control.main(["status"]) == 0
+        answering.join(DEADLINE_S)
+    assert "red: [31m" in capsys.readouterr().out
+
+
+def answer_with_colours(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(10_000)
+        body = b'{"status": "red", "reason": "\\u001b[31m\\n"}'
+        connection.sendall(b"HTTP/1.0 503 x\r\n\r\n" + body)

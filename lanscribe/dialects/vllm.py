@@ -27,6 +27,7 @@ from lanscribe.events import (
     ServerEvent,
     SessionCreated,
     SessionResumed,
+    SessionStopping,
 )
 
 _EXAMPLE = '{"type":"session.update","model":"..."}'
@@ -96,15 +97,8 @@ def _is_apart(event: ServerEvent) -> bool:
 def payload(event: ServerEvent) -> dict[str, Any] | None:
     """What vLLM tells of an event, with its type; None for what it does not tell."""
     match event:
-        case SessionCreated():
-            return _greeting(event)
-        case SessionResumed():
-            return {
-                "type": "session.resumed",
-                "id": event.session_id,
-                "received_samples": event.received_samples,
-                "received_commits": event.received_commits,
-            }
+        case SessionCreated() | SessionResumed() | SessionStopping():
+            return _of_session(event)
         case Delta():
             return _delta(event)
         case Done():
@@ -126,6 +120,21 @@ def payload(event: ServerEvent) -> dict[str, Any] | None:
             return _error(event)
         case _:
             return None
+
+
+def _of_session(event: SessionCreated | SessionResumed | SessionStopping) -> dict[str, Any]:
+    match event:
+        case SessionCreated():
+            return _greeting(event)
+        case SessionResumed():
+            return {
+                "type": "session.resumed",
+                "id": event.session_id,
+                "received_samples": event.received_samples,
+                "received_commits": event.received_commits,
+            }
+        case SessionStopping():
+            return {"type": "session.stopping"}
 
 
 def _greeting(event: SessionCreated) -> dict[str, Any]:

@@ -248,7 +248,7 @@ class Paper:
     """A screen that keeps what it is given."""
 
     def __init__(self) -> None:
-        self.text = ""
+        self.text = self.held = ""
         self.words: client.Words = []
         self.remarks: list[str] = []
         self.written, self.told = asyncio.Event(), asyncio.Event()
@@ -257,6 +257,9 @@ class Paper:
         self.text += text
         client.add_word(self.words, text, start_s, end_s)
         self.written.set()
+
+    def hold(self, text: str) -> None:
+        self.held = text
 
     async def wait_for(self, text: str) -> None:
         while text not in self.text:

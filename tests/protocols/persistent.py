@@ -142,6 +142,8 @@ class Lanscribe:
                 self._begin(message)
             case "session.resumed":
                 self._go_on(message)
+            case "session.stopping":
+                self._start_anew(self._heard)
             case "transcription.delta":
                 self._append(message)
             case "transcription.done":
