@@ -6,7 +6,6 @@ response, or server-sent events, or an error that is told at once.
 
 import asyncio
 import errno
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from lanscribe.config import LimitSettings
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.http_errors import error_content, error_response
+from lanscribe.json_text import to_json
 from lanscribe.limits import Pace
 
 _MAX_FIELDS = 64
@@ -80,7 +80,7 @@ class Exchange:
 
     async def event(self, event: dict[str, Any], *, is_last: bool = False) -> None:
         """Send one. Raises ClientDisconnect when the client reads nothing for too long."""
-        data = f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        data = f"data: {to_json(event)}\n\n".encode()
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):
                 await self._send(

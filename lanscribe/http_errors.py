@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from lanscribe.errors import LanscribeError, ProtocolError
+from lanscribe.json_text import to_json
 
 _RETRY_AFTER_S = 5
 _STATUS = {
@@ -26,6 +27,16 @@ _STATUS = {
 """The HTTP status of an error; 400 for those that are not here."""
 
 
+class JsonResponse(Response):
+    """An answer in JSON, whatever strings of a client's it holds."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return to_json(content).encode()
+
+
 class FieldError(ProtocolError):
     """A field of the form has a wrong value, or is missing."""
 
@@ -42,7 +53,7 @@ def error_response(error: LanscribeError, status: int = 0) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
         headers["Retry-After"] = str(_RETRY_AFTER_S)
-    return JSONResponse(error_content(error), status, headers)
+    return JsonResponse(error_content(error), status, headers)
 
 
 def error_content(error: LanscribeError) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,7 +19,7 @@ from lanscribe.config import LimitSettings
 from lanscribe.engines.base import Engine, EngineSession, Token
 from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
 from lanscribe.exchange import Exchange
-from lanscribe.http_errors import error_response
+from lanscribe.http_errors import JsonResponse, error_response
 from lanscribe.limits import LEAVING_S, Slots
 from lanscribe.media import opened
 from lanscribe.rest_form import Heard, Wanted, delta_event
@@ -72,7 +72,7 @@ class Rest:
 
     async def _list_models(self, _request: Request) -> Response:
         try:
-            return JSONResponse({"object": "list", "data": [self._model()]})
+            return JsonResponse({"object": "list", "data": [self._model()]})
         except EngineUnavailable as error:
             return error_response(error)
 
@@ -85,7 +85,7 @@ class Rest:
         if name != model["id"]:
             message = f"got {name[:200]!r}; this server serves {model['id']!r}"
             return error_response(ProtocolError("model_not_found", message))
-        return JSONResponse(model)
+        return JsonResponse(model)
 
     def _model(self) -> dict[str, Any]:
         info = self._ready_engine().describe()
@@ -98,7 +98,7 @@ class Rest:
         }
 
     async def _describe(self, _request: Request) -> Response:
-        return JSONResponse(openapi.description())
+        return JsonResponse(openapi.description())
 
     async def _document(self, _request: Request) -> Response:
         return HTMLResponse(openapi.page(openapi.description()))

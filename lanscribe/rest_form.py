@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, get_args
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from lanscribe.audio import Samples, duration_s
 from lanscribe.engines.base import EngineInfo
-from lanscribe.http_errors import FieldError
+from lanscribe.http_errors import FieldError, JsonResponse
 from lanscribe.transcript import Transcript, srt, verbose, vtt
 
 Format = Literal["json", "text", "srt", "vtt", "verbose_json"]
@@ -92,7 +92,7 @@ class Heard:
             case "vtt":
                 return Response(vtt(words), media_type="text/vtt; charset=utf-8")
             case "json":
-                return JSONResponse({"text": self.transcript.text, "usage": self._usage})
+                return JsonResponse({"text": self.transcript.text, "usage": self._usage})
         details = verbose(words, self.audio_s)
         segments = [segment | _OF_WHISPER for segment in details.pop("segments")]
         if "segment" in wanted.granularities:
@@ -101,7 +101,7 @@ class Heard:
             del details["words"]
         language = _language(wanted.language, info.languages)
         head = {"task": "transcribe", "language": language}
-        return JSONResponse(head | details | {"usage": self._usage})
+        return JsonResponse(head | details | {"usage": self._usage})
 
     def done(self) -> dict[str, Any]:
         """The last event of a stream; the tokens by OpenAI's names, and by vLLM's."""

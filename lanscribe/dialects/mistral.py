@@ -4,7 +4,6 @@ JSON in text frames; audio is base64 in one of six encodings, at the rate that t
 A flush ends an utterance and the session goes on. docs/protocol.md describes it.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +27,7 @@ from lanscribe.events import (
     SessionCreated,
     SpokenWord,
 )
+from lanscribe.json_text import to_json
 from lanscribe.pcm import PcmDecoder
 
 MAX_APPEND_BYTES = 262_144
@@ -95,7 +95,7 @@ class MistralDialect:
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """Encode one event; no text frame, one, or several."""
-        return [json.dumps(told, ensure_ascii=False) for told in self._told(event)]
+        return [to_json(told) for told in self._told(event)]
 
     def _told(self, event: ServerEvent) -> Iterator[dict[str, Any]]:
         match event:
@@ -127,7 +127,7 @@ class MistralDialect:
             rate_hz = fields.integer(audio_format, "sample_rate")
             _new_decoder(encoding, rate_hz)
             self._encoding, self._rate_hz = encoding, rate_hz
-        return Reply((json.dumps({"type": "session.updated", "session": self._session}),))
+        return Reply((to_json({"type": "session.updated", "session": self._session}),))
 
     def _append(self, audio: bytes) -> list[ClientEvent]:
         if len(audio) > MAX_APPEND_BYTES:

@@ -5,7 +5,6 @@ is an item: committed by the client, or by the server where turn detection is on
 docs/protocol.md describes it.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +38,7 @@ from lanscribe.events import (
     SpeechStarted,
     SpeechStopped,
 )
+from lanscribe.json_text import to_json
 
 _EXAMPLE = 'an object such as {"type":"session.update","session":{"type":"transcription"}}'
 _TRANSCRIPTION = "conversation.item.input_audio_transcription"
@@ -221,7 +221,7 @@ class OpenAiDialect:
     def _frame(self, payload: dict[str, Any]) -> str:
         self._last_event += 1
         numbered = {"type": payload["type"], "event_id": f"event_{self._last_event}", **payload}
-        return json.dumps(numbered, ensure_ascii=False, separators=(",", ":"))
+        return to_json(numbered)
 
     def _session(self) -> dict[str, Any]:
         """The whole session as it is, in the form of the protocol's time."""

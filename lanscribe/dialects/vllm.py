@@ -5,7 +5,6 @@ binary frame is raw PCM of the same format, and deltas and done carry times in e
 docs/protocol.md describes both.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +27,7 @@ from lanscribe.events import (
     SessionCreated,
     SessionResumed,
 )
+from lanscribe.json_text import to_json
 
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
@@ -65,7 +65,7 @@ class VllmDialect:
         if not _is_apart(event):
             self._number += 1
             told["seq"] = self._number
-        return [json.dumps(told, ensure_ascii=False, separators=(",", ":"))]
+        return [to_json(told)]
 
 
 def _client_events(event: fields.Fields) -> list[ClientEvent]:

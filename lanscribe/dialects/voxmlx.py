@@ -4,7 +4,6 @@ JSON in text frames; audio is base64 of 16-bit little-endian PCM, 16 kHz, mono. 
 without saying when an utterance starts; a final commit ends it.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +32,7 @@ from lanscribe.events import (
     ServerEvent,
     SessionCreated,
 )
+from lanscribe.json_text import to_json
 
 
 class VoxmlxDialect:
@@ -96,4 +96,4 @@ def _payload(event: ServerEvent) -> dict[str, Any] | None:
 
 
 def _frame(payload: dict[str, Any]) -> str:
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    return to_json(payload)

@@ -27,6 +27,7 @@ from lanscribe.events import (
     SelectModel,
     ServerEvent,
 )
+from lanscribe.json_text import to_json
 from lanscribe.pcm import PcmDecoder
 
 HANG_UP: Message = b""
@@ -227,7 +228,8 @@ class WyomingDialect:
         return [_message("transcript-start", self._language)]
 
     def _pong(self, event: _Event) -> list[ClientEvent]:
-        return [Reply((_message("pong", {"text": event.data.get("text")}),))]
+        text = event.data.get("text")
+        return [Reply((_message("pong", {"text": text if isinstance(text, str) else None}),))]
 
     def _describe(self, _event: _Event) -> list[ClientEvent]:
         """What is served. Raises ProtocolError while that is not known yet.
@@ -277,10 +279,9 @@ def _message(kind: str, data: Mapping[str, Any] | None = None) -> bytes:
     """One whole event without a payload."""
     header: dict[str, Any] = {"type": kind}
     if not data:
-        return json.dumps(header).encode() + b"\n"
-    # ASCII, so that half of a surrogate pair, which a client may ping with, can be sent back
-    body = json.dumps(data).encode()
-    return json.dumps(header | {"data_length": len(body)}).encode() + b"\n" + body
+        return to_json(header).encode() + b"\n"
+    body = to_json(data).encode()
+    return to_json(header | {"data_length": len(body)}).encode() + b"\n" + body
 
 
 def _parsed(message: Message) -> _Event:

@@ -32,7 +32,7 @@ _WAITING_SAMPLES = 4000
 _MOST_MESSAGES = 40
 _LARGEST_EVENT_BYTES = 4000
 _FORMAT = {"rate": 22050, "width": 2, "channels": 1}
-_WYOMING: list[dict[str, Any]] = [
+WYOMING: list[dict[str, Any]] = [
     {"type": "describe"},
     {"type": "ping", "data": {"text": "m"}},
     {"type": "transcribe", "data": {"name": "m", "language": "en"}},
@@ -141,7 +141,7 @@ class WyomingTalk(Talk):
         super().__init__(WyomingDialect(_INFO), choices)
 
     def _messages(self) -> Iterable[Message]:
-        header = self._choices.message(_WYOMING)
+        header = self._choices.message(WYOMING)
         line = header.encode(errors="replace") if isinstance(header, str) else header
         self._splitter.feed(line + b"\n" + self._choices.bytes())
         try:
