@@ -110,7 +110,7 @@ def test_every_value_of_json_comes_back_from_utf_8() -> None:
         told = json.loads(to_json(value).encode())
         assert told == json.loads(json.dumps(value)), f"seed {seed}"
         response = error_response(LanscribeError("not_found", nasty(random_)))
-        assert json.loads(response.body)["error"]["code"] == "not_found"
+        assert json.loads(bytes(response.body))["error"]["code"] == "not_found"
 
 
 def test_what_json_has_not_is_a_defect_here_and_not_at_the_client() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lanscribe.dialects import fields
+from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields
 from lanscribe.dialects.vllm import usage
 from lanscribe.engines.base import EngineInfo
@@ -104,9 +105,10 @@ class MistralDialect:
             case SessionCreated():
                 self._session_id = event.session_id
                 yield {"type": "session.created", "session": self._session}
-            case Delta(text=str(text)) if text:
+            case Delta() if event.text or extras(event):
                 yield from self._language()
-                yield {"type": "transcription.text.delta", "text": text}
+                more = extras(event, offset_s=event.of.offset_s)
+                yield {"type": "transcription.text.delta", "text": event.text, **more}
             case Done():
                 yield from self._done(event)
             case Failure():
@@ -202,6 +204,7 @@ class MistralDialect:
             "language": self._only_language,
             "segments": [{"type": "transcription_segment", **segment} for segment in listed],
             "usage": {**usage(done), "prompt_audio_seconds": round(done.audio_s)},
+            **extras(done, offset_s=done.of.offset_s),
         }
 
 

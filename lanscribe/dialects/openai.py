@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lanscribe.audio import Samples
+from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, inner, text, unknown
 from lanscribe.dialects.openai_settings import (
     OpenAiSettings,
@@ -147,8 +148,9 @@ class OpenAiDialect:
                 told = self._committed(event)
             case Cancelled():
                 told = [{"type": "input_audio_buffer.cleared"}]
-            case Delta(text=delta) if delta:
-                told = [self._transcription("delta", event.of.number) | {"delta": delta}]
+            case Delta() if event.text or extras(event):
+                delta = {"delta": event.text, **extras(event)}
+                told = [self._transcription("delta", event.of.number) | delta]
             case Done():
                 told = [self._completed(event)]
             case Failure():
@@ -188,7 +190,7 @@ class OpenAiDialect:
         ]
 
     def _completed(self, done: Done) -> dict[str, Any]:
-        """The end of an item; the words' times are not OpenAI's."""
+        """The end of an item; the words' times, and what is told besides, are not OpenAI's."""
         return self._transcription("completed", done.of.number) | {
             "transcript": done.text,
             "usage": {"type": "duration", "seconds": round(done.audio_s, 3)},
@@ -196,6 +198,7 @@ class OpenAiDialect:
                 {"word": word.text, "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
                 for word in done.listed_words
             ],
+            **extras(done),
         }
 
     def _failure(self, failure: Failure) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lanscribe.dialects import fields
+from lanscribe.dialects.extras import extras
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.events import (
@@ -31,6 +32,7 @@ from lanscribe.json_text import to_json
 
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
+_TIMES = ("start_s", "end_s")
 _PROMPT_TOKEN_S = 0.08
 """Audio that one prompt token stands for in vLLM's usage of a realtime model."""
 
@@ -121,6 +123,7 @@ def payload(event: ServerEvent) -> dict[str, Any] | None:
                     }
                     for word in event.listed_words
                 ],
+                **extras(event, names=_TIMES),
             }
         case Failure():
             return _error(event)
@@ -150,7 +153,7 @@ def _delta(event: Delta) -> dict[str, Any]:
         delta["start_s"] = round(event.start_s, 3)
     if event.is_behind:
         delta["is_behind"] = True
-    return delta
+    return delta | extras(event, names=_TIMES)
 
 
 def _error(event: Failure) -> dict[str, Any]:

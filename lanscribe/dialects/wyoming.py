@@ -13,6 +13,7 @@ import numpy as np
 
 from lanscribe import __version__
 from lanscribe.audio import Samples
+from lanscribe.dialects.extras import extras
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.events import (
@@ -160,12 +161,14 @@ class WyomingDialect:
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """The events that tell of it, and HANG_UP after an error that leaves an answer out."""
         match event:
-            case Delta() if event.text:
-                return [*self._begin_text(), _message("transcript-chunk", {"text": event.text})]
+            case Delta() if event.text or extras(event):
+                chunk = {"text": event.text, **extras(event)}
+                return [*self._begin_text(), _message("transcript-chunk", chunk)]
             case Done():
                 begin = self._begin_text()
                 self._has_begun_text = False
-                whole = _message("transcript", {"text": event.text, **self._language})
+                data = {"text": event.text, **self._language, **extras(event)}
+                whole = _message("transcript", data)
                 return [*begin, whole, _message("transcript-stop")]
             case Failure():
                 error = event.error
