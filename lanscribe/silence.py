@@ -64,7 +64,8 @@ class Listener:
             return None
         if self._is_zeros:
             return NoSpeech("zeros")
-        self._measure(self._rest[np.newaxis])
+        if 2 * len(self._rest) > _WINDOW_SAMPLES or not self._loudest:
+            self._measure(self._rest[np.newaxis])
         level_dbfs = round(20 * math.log10(max(self._loudest, _SMALLEST)), 1)
         return NoSpeech("quiet" if level_dbfs < QUIET_DBFS else "no_speech", level_dbfs)
 
