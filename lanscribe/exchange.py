@@ -40,6 +40,8 @@ class Exchange:
         self._limits = limits
         self._is_read = False
         self._is_streaming = False
+        self.so_far: dict[str, Any] = {}
+        """What an error is to tell of the work done before it."""
 
     @property
     def address(self) -> str:
@@ -96,9 +98,10 @@ class Exchange:
         """
         if self._is_streaming:
             with suppress(ClientDisconnect):
-                await self.event({"type": "error"} | error_content(error), is_last=True)
+                content = error_content(error, self.so_far)
+                await self.event({"type": "error"} | content, is_last=True)
             return
-        response = error_response(error)
+        response = error_response(error, so_far=self.so_far)
         if not self._is_read:
             response.headers["Connection"] = "close"
         head = {"status": response.status_code, "headers": response.raw_headers}

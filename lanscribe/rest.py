@@ -17,7 +17,13 @@ from lanscribe.audio import Samples
 from lanscribe.changes import Changes
 from lanscribe.config import LimitSettings
 from lanscribe.engines.base import Engine, EngineSession, Token
-from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
+from lanscribe.errors import (
+    ClientError,
+    EngineUnavailable,
+    LanscribeError,
+    LimitError,
+    ProtocolError,
+)
 from lanscribe.exchange import Exchange
 from lanscribe.http_errors import JsonResponse, error_response
 from lanscribe.limits import LEAVING_S, Slots
@@ -142,16 +148,18 @@ class Rest:
             wanted, heard = Wanted.of(form), Heard()
 
             async def tell(token: Token) -> None:
-                if token.text:
-                    heard.transcript.append(token)
-                    if wanted.is_streamed:
-                        await exchange.event(delta_event(token.text))
+                heard.hear(token)
+                if token.text and wanted.is_streamed:
+                    await exchange.event(delta_event(token.text))
 
-            async with self._slot(exchange.address), opened(wanted.file) as blocks:
-                if wanted.is_streamed:
-                    await exchange.begin_events()
-                hearing = _hear(engine, heard.counted(blocks), tell)
-                await first_of(hearing, exchange.until_gone())
+            try:
+                async with self._slot(exchange.address), opened(wanted.file) as pieces:
+                    if wanted.is_streamed:
+                        await exchange.begin_events()
+                    hearing = _hear(engine, heard.counted(pieces), tell)
+                    await first_of(hearing, exchange.until_gone())
+            finally:
+                exchange.so_far = heard.so_far
         log.info("a file of %.1f s was transcribed", heard.audio_s)
         if wanted.is_streamed:
             await exchange.event(delta_event("", finish_reason="stop"))
@@ -185,24 +193,35 @@ def _application(function: Callable[[Scope, Receive, Send], Awaitable[None]]) ->
 
 
 async def _hear(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> None:
-    """Let an engine session hear the blocks, and tell what it says."""
+    """Let an engine session hear the blocks, and tell what it says.
+
+    When the blocks end with an error, it is raised once all before it was told.
+    """
     session = engine.session()
     try:
         async with asyncio.TaskGroup() as tasks:
             await session.start()
-            tasks.create_task(_feed(session, blocks))
+            feeding = tasks.create_task(_feed(session, blocks))
             async for token in session:
                 await tell(token)
+        if (error := feeding.result()) is not None:
+            raise error
     except BaseExceptionGroup as group:
         raise _first(group) from group
     finally:
         await session.abort()
 
 
-async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> None:
-    async for block in blocks:
-        await session.feed(block)
+async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> ClientError | None:
+    """Feed the blocks; the error that ended them, None for their end."""
+    error: ClientError | None = None
+    try:
+        async for block in blocks:
+            await session.feed(block)
+    except ClientError as caught:
+        error = caught
     await session.finish()
+    return error
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:

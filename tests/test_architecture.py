@@ -26,6 +26,7 @@ PURE = [
     "silence.py",
     "spans.py",
     "stitch.py",
+    "timeline.py",
     "transcript.py",
     "turns.py",
     "utterance.py",
@@ -67,7 +68,7 @@ LEVELS = [
     {"session", "endless", "media"},
     {"dialects", "limits", "resume", "utterance"},
     {"events"},
-    {"transcript", "rollover", "stitch", "turns", "silence"},
+    {"timeline", "transcript", "rollover", "stitch", "turns", "silence"},
     {"engines", "vllm_plugin"},
     {
         "config",

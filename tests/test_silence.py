@@ -54,7 +54,8 @@ def test_zeros_are_zeros_and_one_sample_that_is_not_is_none() -> None:
         assert judged(sound, random_) == NoSpeech("zeros"), f"seed {seed}"
         sound[random_.randrange(len(sound))] = 1e-4
         told = judged(sound, random_)
-        assert told == NoSpeech("quiet", told and told.level_dbfs), f"seed {seed}"
+        assert told, f"seed {seed}"
+        assert told.cause == "quiet", f"seed {seed}"
 
 
 def test_how_it_comes_in_changes_nothing() -> None:
