@@ -18,8 +18,6 @@ HOLEY = with_holes(spoken(range(1, 21)), [(0.8, 5 * 3600.0)])
 ZEROS = by_libsndfile(np.zeros(32_000, dtype=np.float32), "WAV")
 FAINT = np.random.default_rng(0).normal(0, 1e-7, 32_000).astype(np.float32)
 NOISE = by_libsndfile(FAINT, "WAV", subtype="FLOAT")
-    np.random.default_rng(0).normal(0, 1e-5, 32_000).astype(np.float32), "WAV", subtype="FLOAT"
-)
 LOST = {"start": 0.8, "end": 18_000.8}
 
 
