@@ -53,7 +53,7 @@ def test_where_there_is_no_field_there_is_a_header(fake_server: Server, wanted: 
     answer = ask(fake_server, ZEROS, response_format=wanted)
     assert answer.headers["Lanscribe-No-Speech"] == "zeros"
     answer = ask(fake_server, NOISE, response_format=wanted)
-    assert answer.headers["Lanscribe-No-Speech"] == "quiet; level_dbfs=-139.9"
+    assert answer.headers["Lanscribe-No-Speech"] == "quiet; level_dbfs=-140.0"
     answer = ask(fake_server, KINDS["wav"](spoken([1])), response_format=wanted)
     assert not [name for name in answer.headers if name.startswith("lanscribe")]
 
@@ -68,7 +68,7 @@ def test_why_nothing_was_heard_is_told_to_openais_client_too(fake_server: Server
     with OpenAI(api_key="none", base_url=url, max_retries=0, timeout=DEADLINE_S) as one:
         answer = one.audio.transcriptions.create(file=("a.wav", NOISE), model="whisper-1")
     assert answer.text == ""
-    assert answer.to_dict()["no_speech"] == {"code": "quiet", "level_dbfs": -139.9}
+    assert answer.to_dict()["no_speech"] == {"code": "quiet", "level_dbfs": -140.0}
 
 
 @pytest.mark.parametrize("stream", ["false", "true"])
