@@ -263,9 +263,10 @@ def spans(event: Event, base: int) -> list[str]:
 def no_speech(event: Event) -> str:
     """A line on why nothing was heard, as likely as not."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
+    level_dbfs = level if isinstance(level, float | int) else -99.0
     causes = {
         "zeros": ": each sample is zero: is the microphone muted, or has it no permission?",
-        "quiet": f": it is never louder than {level} dBFS, and speech is -40 to -15",
+        "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
     return f"no speech was heard{causes.get(str(code), '')}"
 
