@@ -7,6 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mistralai.extra.realtime import UnknownRealtimeEvent
+from mistralai.extra.realtime.connection import parse_realtime_event
+from openai.types.realtime import (
+    ConversationItemInputAudioTranscriptionCompletedEvent,
+    ConversationItemInputAudioTranscriptionDeltaEvent,
+)
+from pydantic import TypeAdapter
+from wyoming.asr import Transcript, TranscriptChunk
+from wyoming.event import Event
 
 from lanscribe import silence
 from lanscribe.audio import Samples, sample_count, samples_to_pcm16
@@ -243,3 +252,39 @@ def test_a_live_client_hears_that_it_is_muted(
     notices = [event for event in came if "notice" in event]
     assert [event["delta"] for event in notices] == ([""] * 2 if is_live else [])
     assert all(event["notice"] == "zeros" for event in notices)
+
+
+TOLD_OF = Utterance(3, "", 100.0)
+EXTRA: list[ServerEvent] = [
+    Delta("", 3.5, of=TOLD_OF, lost=Span(1.0, 3.5)),
+    Delta("", 3.5, of=TOLD_OF, is_muted=True),
+    Delta("a", 4.0, 3.7, of=TOLD_OF),
+    Done("a", 9.0, 1, of=TOLD_OF, lost=(Span(1.0, 3.5),)),
+    Done("", 9.0, 0, of=TOLD_OF, no_speech=NoSpeech("quiet", -60.0)),
+]
+
+
+def test_openais_client_takes_it() -> None:
+    parsed = [parse_as_openai(fields) for fields in said("openai", *EXTRA)]
+    assert [getattr(event, "delta", None) for event in parsed] == ["", "", "a", None, None]
+
+
+def parse_as_openai(fields: dict[str, Any]) -> Any:
+    kinds = {
+        "delta": ConversationItemInputAudioTranscriptionDeltaEvent,
+        "completed": ConversationItemInputAudioTranscriptionCompletedEvent,
+    }
+    kind = kinds[fields["type"].rpartition(".")[2]]
+    return TypeAdapter(kind).validate_python(fields)
+
+
+def test_mistrals_client_takes_it() -> None:
+    parsed = [parse_realtime_event(fields) for fields in said("mistral", *EXTRA)]
+    assert not [event for event in parsed if isinstance(event, UnknownRealtimeEvent)]
+
+
+def test_wyomings_client_takes_it() -> None:
+    for fields in said("wyoming", *EXTRA):
+        if "text" in fields:
+            assert Transcript.from_event(Event("transcript", fields)).text == fields["text"]
+            assert TranscriptChunk.from_event(Event("transcript-chunk", fields)).text is not None
