@@ -270,7 +270,7 @@ def test_openais_client_takes_it() -> None:
 
 
 def parse_as_openai(fields: dict[str, Any]) -> Any:
-    kinds = {
+    kinds: dict[str, Any] = {
         "delta": ConversationItemInputAudioTranscriptionDeltaEvent,
         "completed": ConversationItemInputAudioTranscriptionCompletedEvent,
     }
