@@ -121,8 +121,14 @@ def _kind(schema: Json) -> str:
 
 def _transcriptions() -> Json:
     text = {"schema": _TEXT}
+    lost = "for text, srt and vtt: what was not transcribed, such as 12.000-18.500, 30.000-31.200"
+    cause = "for text, srt and vtt: why there is no text, such as quiet; level_dbfs=-52.3"
     answer = {
         "description": "the transcript; its kind goes by response_format and stream",
+        "headers": {
+            "Lanscribe-Lost": {"schema": _TEXT} | _meaning(lost),
+            "Lanscribe-No-Speech": {"schema": _TEXT} | _meaning(cause),
+        },
         "content": {
             "application/json": {
                 "schema": {"anyOf": [_ref("VerboseTranscript"), _ref("Transcript")]}
