@@ -1,6 +1,7 @@
 """The same sound as files of many kinds, for the tests."""
 
 import io
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -54,6 +55,43 @@ def endless(level: float, seconds: float) -> bytes:
     data = file.getvalue()
     frames = data[data.index(b"\xff\xf8", 8192) :]  # 8 KiB of nothing stand before them
     return data[:4] + b"\x80" + data[5:42] + frames
+
+
+def repeating(seconds: int, rate_hz: int = 4_000) -> bytes:
+    """A QuickTime file with one second of 8-bit sound, which its table names again and again.
+
+    Each time takes 4 bytes.
+    """
+    sound = (bytes(range(256)) * (rate_hz // 256 + 1))[:rate_hz]
+    begin = _box(b"ftyp", b"qt  ", bytes(4), b"qt  ")
+    offset, count = len(begin) + 8, seconds * rate_hz
+    matrix = _numbers(0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+    entry = _box(b"raw ", bytes(7), b"\1", bytes(9), b"\1\0\x08", _numbers(0, rate_hz << 16))
+    table = _box(
+        b"stbl",
+        _box(b"stsd", _numbers(0, 1), entry),
+        _box(b"stts", _numbers(0, 1, count, 1)),
+        _box(b"stsc", _numbers(0, 1, 1, rate_hz, 1)),
+        _box(b"stsz", _numbers(0, 1, count)),
+        _box(b"stco", _numbers(0, seconds), _numbers(offset) * seconds),
+    )
+    reference = _box(b"dinf", _box(b"dref", _numbers(0, 1), _box(b"url ", _numbers(1))))
+    inside = _box(b"minf", _box(b"smhd", bytes(8)), reference, table)
+    handler = _box(b"hdlr", bytes(4), b"mhlrsoun", bytes(13))
+    media = _box(b"mdia", _box(b"mdhd", _numbers(0, 0, 0, rate_hz, count, 0)), handler, inside)
+    head = _box(b"tkhd", _numbers(7, 0, 0, 1, 0, count), bytes(12), b"\1\0\0\0", matrix, bytes(8))
+    movie = _numbers(0, 0, 0, rate_hz, count, 0x10000), b"\1\0", bytes(10), matrix, bytes(24)
+    whole = _box(b"moov", _box(b"mvhd", *movie, _numbers(2)), _box(b"trak", head, media))
+    return begin + _box(b"mdat", sound) + whole
+
+
+def _box(kind: bytes, *parts: bytes) -> bytes:
+    data = b"".join(parts)
+    return _numbers(8 + len(data)) + kind + data
+
+
+def _numbers(*numbers: int) -> bytes:
+    return struct.pack(f">{len(numbers)}I", *numbers)
 
 
 def with_holes(samples: Samples, holes: Sequence[tuple[float, float]]) -> bytes:

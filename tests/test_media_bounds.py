@@ -26,7 +26,7 @@ from lanscribe.media import (
 from lanscribe.rest_form import Heard
 from lanscribe.spans import Span
 from lanscribe.timeline import Timeline
-from tests.sounds import by_ffmpeg, by_libsndfile, endless, with_holes
+from tests.sounds import by_ffmpeg, by_libsndfile, endless, repeating, with_holes
 
 FRAME_S = 0.08
 
@@ -59,6 +59,29 @@ def test_a_file_of_a_few_kilobytes_holds_no_hours(level: float, share: float) ->
     assert code == "recording_too_long"
     most_s = (FREE_S + SECONDS_PER_BYTE * len(data)) / share
     assert most_s - 40 < sound_s(pieces) <= most_s
+
+
+def test_a_table_that_names_the_same_bytes_again_and_again_holds_no_hours() -> None:
+    data = repeating(3600)
+    assert len(data) < 20_000
+    pieces, code = pieces_of(data)
+    assert code == "recording_too_long"
+    assert sound_s(pieces) <= FREE_S + SECONDS_PER_BYTE * len(data)
+
+
+def test_what_a_table_names_a_few_times_is_sound() -> None:
+    pieces, code = pieces_of(repeating(5))
+    assert code == ""
+    assert sound_s(pieces) == pytest.approx(5, abs=0.01)
+
+
+def test_what_the_engine_passes_over_is_told_in_the_time_of_the_file() -> None:
+    heard = Heard()
+    heard.timeline.skip(2.0, 100.0)
+    heard.hear(Token("", 4.0, 3.0, is_lost=True))
+    heard.hear(Token("a", 1.0, 0.5))
+    assert list(heard.lost) == [Span(103.0, 104.0)]
+    assert heard.transcript.text == "a"
 
 
 SILENT_S = 100.0

@@ -26,7 +26,7 @@ import soundfile
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ClientError
 from lanscribe.media import LONGEST_S, Hole, decode
-from tests.sounds import by_ffmpeg, endless, with_holes
+from tests.sounds import by_ffmpeg, endless, repeating, with_holes
 
 SLOWEST_S = 120.0
 """Of one file, on a machine that does much else; then its stack is shown and the run ends."""
@@ -55,7 +55,11 @@ EXTREMES = [b"\0", b"\xff", b"\x7f", b"\x80", b"\x01"]
 def files() -> dict[str, bytes]:
     """Three seconds of sound as every kind of file."""
     samples = spoken(range(1, 38)) * np.float32(100)
-    made = {"endless": endless(0.5, 1000), "holes": with_holes(samples, [(1.0, 5000.0)])}
+    made = {
+        "endless": endless(0.5, 1000),
+        "repeating": repeating(100),
+        "holes": with_holes(samples, [(1.0, 5000.0)]),
+    }
     for kind in soundfile.available_formats():
         for subtype in SUBTYPES & set(soundfile.available_subtypes(kind)):
             file = io.BytesIO()
