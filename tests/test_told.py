@@ -47,7 +47,7 @@ from lanscribe.session import Session
 from lanscribe.silence import NoSpeech
 from lanscribe.spans import Span
 from lanscribe.turns import TurnSettings
-from tests.contract import contract
+from tests.contract import contract, document
 
 INFO = FakeEngine().describe()
 START, END = Commit(is_final=False), Commit(is_final=True)
@@ -85,6 +85,10 @@ def said(name: str, *events: ServerEvent) -> list[dict[str, Any]]:
         if isinstance(message, str):
             contract(name).check("server", message)
     return [fields_of(message) for message in messages]
+
+
+def test_no_protocol_is_left_out() -> None:
+    assert set(DIALECTS) == {*document()["channels"], "wyoming"}
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import PROJECT_DIR
 
 DEADLINE_S = 300
-COUNT = 400
+COUNT = 250
 
 
 @pytest.mark.parametrize("first_seed", [0, 1_000_000])
