@@ -31,8 +31,17 @@ KINDS = "WAV, FLAC, Ogg, Opus, MP3, AIFF, M4A, MP4, WebM"
 _BLOCK_VALUES = 2**16
 """How many numbers are decoded at once, all channels together; 4 s of 16 kHz mono."""
 _BLOCK_S = 0.5
-_MPEG_HEADS = (b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xe2")
-"""MP3: libsndfile's decoder of it writes to the server's terminal what it thinks of the file."""
+_PRINTED_HEADS = (
+    b"\xf0\x7e",
+    b"ID3",
+    b"\xff\xfb",
+    b"\xff\xfa",
+    b"\xff\xf3",
+    b"\xff\xf2",
+    b"\xff\xe3",
+    b"\xff\xe2",
+)
+"""MIDI sample dumps and MP3: libsndfile writes to the server's terminal what it thinks of them."""
 _DEMUXERS = (
     "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
 )
@@ -193,7 +202,7 @@ def _opened_by_libsndfile(file: BinaryIO) -> soundfile.SoundFile | None:
     """None when that is for FFmpeg to read."""
     head = file.read(3)
     file.seek(0)
-    if head.startswith(_MPEG_HEADS):
+    if head.startswith(_PRINTED_HEADS):
         return None
     try:
         return soundfile.SoundFile(_Source(file))
@@ -273,7 +282,7 @@ def _decoders_of_sound() -> str:
 
 def _decode_stream(container: InputContainer, stream: AudioStream) -> Iterator[Piece]:
     decoder = PcmDecoder("pcm_f32le", stream.rate or 0)
-    to_floats = av.AudioResampler(format="fltp")
+    to_floats = av.AudioResampler(format="flt")  # packed: PyAV reads no planes beyond the eighth
     start_s = (container.start_time or 0) / av.time_base
     position_s = 0.0
     for frame in _frames(container, stream):
@@ -283,8 +292,9 @@ def _decode_stream(container: InputContainer, stream: AudioStream) -> Iterator[P
         if gap_s > _GAP_S:
             yield from _hole(decoder, gap_s, stream.rate)
             position_s += gap_s
-        for planes in to_floats.resample(frame):
-            yield _mono(decoder, planes.to_ndarray().astype(np.float32, copy=False))
+        for packed in to_floats.resample(frame):
+            channels = packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
+            yield _mono(decoder, channels.astype(np.float32, copy=False))
         position_s += frame.samples / stream.rate
     yield decoder.flush()
     if position_s < _said_s(container, stream) - _SHORT_BY_S:

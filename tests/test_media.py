@@ -97,6 +97,27 @@ def test_channels_become_one() -> None:
     assert np.array_equal(decoded(by_libsndfile(stereo, "WAV")), spoken([200, 100]))
 
 
+@pytest.mark.parametrize(
+    "layout", ["mono", "stereo", "quad", "5.1", "7.1", "7.1.4", "hexadecagonal"]
+)
+def test_any_number_of_channels_becomes_one(layout: str) -> None:
+    """PyAV reads memory that is not there where each of many channels has a plane of its own."""
+    count = av.AudioLayout(layout).nb_channels
+    levels = np.arange(1, count + 1, dtype=np.float32) / 100
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as film:
+        sound = film.add_stream("pcm_f32le", rate=16_000)
+        assert isinstance(sound, av.AudioStream)
+        sound.layout = layout
+        frame = av.AudioFrame.from_ndarray(np.tile(levels, 16_000)[np.newaxis], "flt", layout)
+        frame.sample_rate = 16_000
+        film.mux(sound.encode(frame))
+        film.mux(sound.encode(None))
+    samples = decoded(file.getvalue())
+    assert len(samples) == 16_000
+    assert samples == pytest.approx(levels.mean(), abs=1e-6)
+
+
 def test_a_wave_file_whose_header_was_never_finished(speech: Samples) -> None:
     """As a recorder that was cut off leaves it, and a pipe: it says to be 4 GB long."""
     data = bytearray(by_libsndfile(speech, "WAV"))

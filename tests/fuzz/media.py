@@ -8,6 +8,7 @@ tells its seed; a crash of a library shows its seed in the last line of the outp
 """
 
 import argparse
+import ctypes
 import faulthandler
 import io
 import os
@@ -128,16 +129,27 @@ def outcome(data: bytes) -> str:
 
 
 class Terminal:
-    """What libraries write to stderr, in a file instead."""
+    """What libraries write to stdout and stderr, in a file instead."""
 
     def __init__(self) -> None:
-        self._real = os.dup(2)
+        self._real = [os.dup(1), os.dup(2)]
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
-        os.dup2(self._file.fileno(), 2)
+        for number in (1, 2):
+            os.dup2(self._file.fileno(), number)
+
+    def say(self, text: str) -> None:
+        """Write to the real stdout, at once: a library may end this process in the next moment."""
+        os.write(self._real[0], text.encode())
+
+    def watch(self) -> None:
+        """From now on one file has so long."""
+        faulthandler.dump_traceback_later(SLOWEST_S, exit=True, file=self._real[1])
 
     def written(self) -> str:
         """What was written since the last call."""
+        sys.stdout.flush()
         sys.stderr.flush()
+        ctypes.CDLL(None).fflush(None)  # what C keeps back
         self._file.seek(0)
         text = self._file.read().decode(errors="replace")
         self._file.seek(0)
@@ -145,8 +157,9 @@ class Terminal:
         return text
 
     def restore(self) -> None:
-        """Write to the real one again."""
-        os.dup2(self._real, 2)
+        """Write to the real ones again."""
+        for number, real in enumerate(self._real, start=1):
+            os.dup2(real, number)
 
 
 def peak_bytes() -> int:
@@ -170,13 +183,14 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10**9)
     options = parser.parse_args()
     tally: dict[str, int] = {}
-    say(f"{len(files())} kinds of files\n")
     terminal = Terminal()
+    terminal.say(f"{len(files())} kinds of files\n")
+    terminal.written()
     try:
         for seed in seeds(options):
             name, data = mutated(seed)
-            say(f"\rseed {seed}: {name:30}")
-            faulthandler.dump_traceback_later(SLOWEST_S, exit=True, file=sys.stdout)
+            terminal.say(f"\rseed {seed}: {name:30}")
+            terminal.watch()
             before_bytes = peak_bytes()
             became = outcome(data)
             faulthandler.cancel_dump_traceback_later()
@@ -184,15 +198,10 @@ def main() -> int:
             assert peak_bytes() - before_bytes < MOST_BYTES, "memory"
             tally[became] = tally.get(became, 0) + 1
     finally:
+        faulthandler.cancel_dump_traceback_later()
         terminal.restore()
-    say(f"\r{tally}\n")
+    sys.stdout.write(f"\r{tally}\n")
     return 0
-
-
-def say(text: str) -> None:
-    """Write it at once: a library may end this process in the next moment."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
