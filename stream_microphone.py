@@ -9,7 +9,7 @@
 
 The transcript goes to stdout, all else to stderr. When the server goes away, what you say is
 kept and sent once it is back. Ctrl-C waits for the last words; a second one quits. Exit status:
-0 done, 1 failed, 2 wrong usage, 130 quit.
+0 done, also when no speech was heard, 1 failed, 2 wrong usage, 130 quit.
 """
 
 import signal
@@ -59,6 +59,9 @@ LAST_WORDS_S = 10.0  # after Ctrl-C, and again whenever the server has listened 
 PORTAUDIO_TIMED_OUT = -9987  # paTimedOut: a sound card did not start within a second
 GONE_S = 5.0  # without a block from the sound card
 MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
+MUTED = "the microphone sends only silence: is it muted?"
+if sys.platform == "darwin":
+    MUTED += " Or allow it: System Settings, Privacy & Security, Microphone, this terminal"
 TICK_S = 0.05
 
 Samples = npt.NDArray[np.float32]
@@ -147,7 +150,11 @@ class Event:
     def __init__(self, message: str | bytes) -> None:
         try:
             of = self._fields = dict(json.loads(message))
-            of |= of.get("resume") or of.get("lost") or {}
+            of |= of.get("resume") or {}
+            lost = of.get("lost") or []
+            lost = [lost] if isinstance(lost, dict) else lost  # of an error
+            self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in lost]
+            self.no_speech = dict(of.get("no_speech") or {})
             self.kind, self.code = str(of["type"]), str(of.get("code"))
             self.text = plain(of.get("error") or of.get("delta") or of.get("text") or "")
         except (ValueError, TypeError, LookupError, RecursionError):
@@ -222,15 +229,17 @@ class Session:
         self._seen = max(number, seen)
         return number == 0 or number > seen
 
-    def remark(self, event: Event) -> str:
-        """When the server falls behind, and when that is over, a line that says so, else ""."""
+    def remarks(self, event: Event, story: "Story") -> list[str]:
+        """Lines on lag that comes or goes, on what was not heard, and on why nothing was."""
+        if event.kind == "transcription.done":
+            return [no_speech(event)] if story.is_wordless(event) else []
+        lines = [f"{span} could not be transcribed" for span in spans(event, story.base)]
         lag_s, was_behind = event.seconds("lag_s"), self._is_behind
         if lag_s is None or event.field("is_behind", False) == was_behind:
-            return ""
+            return lines
         self._is_behind = not was_behind
-        return (
-            "the server has caught up" if was_behind else f"the server is behind by {lag_s:.0f} s"
-        )
+        is_over, behind = "the server has caught up", f"the server is behind by {lag_s:.0f} s"
+        return [*lines, is_over if was_behind else behind]
 
     def broken(self, error: Exception, url: str) -> Trouble:
         """What an error of the connection means; it passes where the server keeps sessions."""
@@ -238,13 +247,28 @@ class Session:
         trouble.passes |= self.keep_s > 0
         return trouble
 
-    def trouble(self, event: Event, base_s: float) -> Trouble:
-        """What an error, about audio that begins at `base_s`, means; it ends the session."""
+    def trouble(self, event: Event, base: int) -> Trouble:
+        """What an error, about audio that begins at sample `base`, means; it ends the session."""
         self.token, what = "", f"the server says: {event.text}"
-        start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
-        if start_s is not None and end_s is not None:
-            what += f" (not transcribed: {base_s + start_s:.1f} s to {base_s + end_s:.1f} s)"
+        what += "".join(f" (not transcribed: {span})" for span in spans(event, base))
         return Trouble(what, passes=event.code in PASSING)
+
+
+def spans(event: Event, base: int) -> list[str]:
+    """What was not transcribed of audio that begins at sample `base`."""
+    base_s = base / RATE_HZ
+    return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
+
+
+def no_speech(event: Event) -> str:
+    """A line on why nothing was heard, as likely as not."""
+    code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
+    level_dbfs = level if isinstance(level, float | int) else -99.0
+    causes = {
+        "zeros": ": each sample is zero: is the microphone muted, or has it no permission?",
+        "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
+    }
+    return f"no speech was heard{causes.get(str(code), '')}"
 
 
 class Story:
@@ -268,6 +292,11 @@ class Story:
     def is_whole(self) -> bool:
         """Whether all audio was sent and listened to."""
         return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
+
+    def is_wordless(self, event: Event) -> bool:
+        """Whether, as it is done, nothing was said in all, and somebody may wonder why."""
+        is_bare = event.seconds("duration_s") is None and self.sent >= RATE_HZ  # it tells no cause
+        return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
         """A new session is to listen from `place` on."""
@@ -565,6 +594,11 @@ class Meter:
         self.level_dbfs = -math.inf
         self._zero_s = self._quiet_s = 0.0
 
+    @property
+    def is_muted(self) -> bool:
+        """Whether it was said that nothing but zeros comes, and that still holds."""
+        return self._zero_s >= MUTED_S
+
     def feed(self, samples: Samples) -> str:
         """Take in at least one sample, 16 kHz; a remark when it is time for one, else ""."""
         peak, duration_s = float(np.abs(samples).max()), len(samples) / RATE_HZ
@@ -574,7 +608,7 @@ class Meter:
         self._zero_s = 0.0 if peak else zero_s + duration_s
         self._quiet_s = 0.0 if peak > QUIET_PEAK else quiet_s + duration_s
         if zero_s < MUTED_S <= self._zero_s:
-            return f"nothing but digital silence for {MUTED_S:g} s: is the microphone muted?"
+            return MUTED
         if quiet_s < QUIET_S <= self._quiet_s and self._zero_s < MUTED_S:
             return f"hardly a sound for {QUIET_S:g} s: is this the right microphone?"
         return ""
@@ -832,7 +866,7 @@ class Talk:
         self.deadline = asyncio.Timeout(None)
         self._session, self._story = Session(), Story()
         self._model = str(options.model or "")
-        self._failures = 0
+        self.meter, self._failures = Meter(), 0
         self._is_proven = self._is_done = False
 
     @property
@@ -952,13 +986,14 @@ class Talk:
         """Take one event in; whether more are to come. Raises Trouble for an error."""
         story, session = self._story, self._session
         if event.kind == "error":
-            raise session.trouble(event, story.base / RATE_HZ)
+            raise session.trouble(event, story.base)
         if not session.is_new(event):
             return True
         if event.kind == "session.stopping":
             story.cut()
         elif event.kind == "transcription.done":
             self._say(story.end(event))
+            self._tell(session.remarks(event, story))
         elif event.kind == "transcription.delta":
             self._hear(event)
         self.screen.hold("".join(text for text, _, _ in story.last_words))
@@ -970,8 +1005,13 @@ class Talk:
         self._say(self._story.hear(event, now_s))
         if self.ring.is_closed and self._story.heard > heard:
             self.extend_deadline()
-        if remark := self._session.remark(event):
-            self.screen.tell(remark)
+        self._tell(self._session.remarks(event, self._story))
+        if event.field("notice", "") == "zeros" and not self.meter.is_muted:
+            self._tell([MUTED])
+
+    def _tell(self, lines: list[str]) -> None:
+        for line in lines:
+            self.screen.tell(line)
 
     def _say(self, pieces: list[Piece]) -> None:
         for piece in pieces:
@@ -991,7 +1031,7 @@ async def next_message(ws: ClientConnection) -> str | bytes:
 
 async def record(mic: Microphone, talk: Talk, stop: asyncio.Event) -> bool:
     """Fill the ring and renew the live line; whether it was told to stop, and not left alone."""
-    meter, screen, clock = Meter(), talk.screen, asyncio.get_running_loop().time
+    meter, screen, clock = talk.meter, talk.screen, asyncio.get_running_loop().time
     lost_blocks, last_block_s = 0, clock()
     while not stop.is_set() and not mic.is_gone and clock() - last_block_s < GONE_S:
         await asyncio.sleep(TICK_S)

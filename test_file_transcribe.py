@@ -10,8 +10,8 @@
     uv run test_file_transcribe.py --audio_path talk.wav --url ws://box:8000
 
 The transcript goes to stdout as it comes, all else to stderr. Ctrl-C ends the audio early and
-waits for the last words; a second one quits. Exit status: 0 done, 1 failed, 2 wrong usage,
-130 interrupted before the first word.
+waits for the last words; a second one quits. Exit status: 0 done, also when no speech was heard
+(stderr says so), 1 failed, 2 wrong usage, 130 interrupted before the first word.
 """
 
 import signal
@@ -149,7 +149,11 @@ class Event:
     def __init__(self, message: str | bytes) -> None:
         try:
             of = self._fields = dict(json.loads(message))
-            of |= of.get("resume") or of.get("lost") or {}
+            of |= of.get("resume") or {}
+            lost = of.get("lost") or []
+            lost = [lost] if isinstance(lost, dict) else lost  # of an error
+            self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in lost]
+            self.no_speech = dict(of.get("no_speech") or {})
             self.kind, self.code = str(of["type"]), str(of.get("code"))
             self.text = plain(of.get("error") or of.get("delta") or of.get("text") or "")
         except (ValueError, TypeError, LookupError, RecursionError):
@@ -224,15 +228,17 @@ class Session:
         self._seen = max(number, seen)
         return number == 0 or number > seen
 
-    def remark(self, event: Event) -> str:
-        """When the server falls behind, and when that is over, a line that says so, else ""."""
+    def remarks(self, event: Event, story: "Story") -> list[str]:
+        """Lines on lag that comes or goes, on what was not heard, and on why nothing was."""
+        if event.kind == "transcription.done":
+            return [no_speech(event)] if story.is_wordless(event) else []
+        lines = [f"{span} could not be transcribed" for span in spans(event, story.base)]
         lag_s, was_behind = event.seconds("lag_s"), self._is_behind
         if lag_s is None or event.field("is_behind", False) == was_behind:
-            return ""
+            return lines
         self._is_behind = not was_behind
-        return (
-            "the server has caught up" if was_behind else f"the server is behind by {lag_s:.0f} s"
-        )
+        is_over, behind = "the server has caught up", f"the server is behind by {lag_s:.0f} s"
+        return [*lines, is_over if was_behind else behind]
 
     def broken(self, error: Exception, url: str) -> Trouble:
         """What an error of the connection means; it passes where the server keeps sessions."""
@@ -240,13 +246,28 @@ class Session:
         trouble.passes |= self.keep_s > 0
         return trouble
 
-    def trouble(self, event: Event, base_s: float) -> Trouble:
-        """What an error, about audio that begins at `base_s`, means; it ends the session."""
+    def trouble(self, event: Event, base: int) -> Trouble:
+        """What an error, about audio that begins at sample `base`, means; it ends the session."""
         self.token, what = "", f"the server says: {event.text}"
-        start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
-        if start_s is not None and end_s is not None:
-            what += f" (not transcribed: {base_s + start_s:.1f} s to {base_s + end_s:.1f} s)"
+        what += "".join(f" (not transcribed: {span})" for span in spans(event, base))
         return Trouble(what, passes=event.code in PASSING)
+
+
+def spans(event: Event, base: int) -> list[str]:
+    """What was not transcribed of audio that begins at sample `base`."""
+    base_s = base / RATE_HZ
+    return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
+
+
+def no_speech(event: Event) -> str:
+    """A line on why nothing was heard, as likely as not."""
+    code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
+    level_dbfs = level if isinstance(level, float | int) else -99.0
+    causes = {
+        "zeros": ": each sample is zero: is the microphone muted, or has it no permission?",
+        "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
+    }
+    return f"no speech was heard{causes.get(str(code), '')}"
 
 
 class Story:
@@ -270,6 +291,11 @@ class Story:
     def is_whole(self) -> bool:
         """Whether all audio was sent and listened to."""
         return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
+
+    def is_wordless(self, event: Event) -> bool:
+        """Whether, as it is done, nothing was said in all, and somebody may wonder why."""
+        is_bare = event.seconds("duration_s") is None and self.sent >= RATE_HZ  # it tells no cause
+        return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
         """A new session is to listen from `place` on."""
@@ -602,6 +628,8 @@ class Tally:
     texts: list[str] = field(default_factory=list)
     words: Words = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
+    lost_s: list[tuple[float, float]] = field(default_factory=list)
+    no_speech: dict[str, Any] = field(default_factory=dict)
     first_text_s: float | None = None
     started_s: float = field(default_factory=time.monotonic)
 
@@ -617,8 +645,11 @@ class Tally:
 
     def take(self, event: Event) -> str:
         """Count a delta, or that the utterance is done; what is to be said of it."""
+        base_s = self.story.base / RATE_HZ
         if event.kind == "transcription.done":
+            self.no_speech = event.no_speech if self.story.is_wordless(event) else {}
             return self._say(self.story.end(event))
+        self.lost_s += [(base_s + start_s, base_s + end_s) for start_s, end_s in event.lost]
         said = self._say(self.story.hear(event, time.monotonic()))
         self.lags_s.append((self.story.sent - self.story.place) / RATE_HZ)
         return said
@@ -652,6 +683,8 @@ class Tally:
             "time_to_first_delta_s": self.first_text_s,
             "lag_p50_s": lags_s[0],
             "lag_p95_s": lags_s[1],
+            "lost_s": self.lost_s,
+            "no_speech": self.no_speech.get("code"),
         }
 
 
@@ -876,7 +909,7 @@ class Transcription:
         """Take one event in; whether more are to come. Raises Trouble for an error."""
         story, is_done = self.tally.story, event.kind == "transcription.done"
         if event.kind == "error":
-            raise self._session.trouble(event, story.base / RATE_HZ)
+            raise self._session.trouble(event, story.base)
         is_new = self._session.is_new(event)
         if is_new and event.kind == "session.stopping":
             story.cut()
@@ -884,8 +917,8 @@ class Transcription:
             heard = story.heard
             self._screen.write(self.tally.take(event))
             self._failures = 0 if story.heard > heard else self._failures
-            if remark := self._session.remark(event):
-                self._screen.tell(remark)
+            for line in self._session.remarks(event, story):
+                self._screen.tell(line)
         return not is_done
 
 

@@ -235,9 +235,12 @@ class Conversation:
             case Finish():
                 self._session.stop()
             case _:
-                for answer in self._session.receive(event):
-                    self._put(answer)
-                self._note_received()
+                answers = self._session.receive(event)
+                has_changed = self._note_received()
+                for answer in answers:
+                    self._put_answer(answer)
+                if has_changed and self._session.is_busy:
+                    self._tell(self._session.progress())
 
     async def _write(self, channel: Channel, position: int) -> LanscribeError | None:
         """Send the outbox from `position` on, until everything is said."""
@@ -351,11 +354,17 @@ class Conversation:
                 " audio it did not take"
             )
 
-    def _note_received(self) -> None:
-        """Tell a live client of its lag even while the engine says nothing."""
+    def _note_received(self) -> bool:
+        """Whether a live client has to know of its lag though the engine says nothing."""
         received_s = duration_s(self._session.received_samples)
-        if self._lag.received(received_s, time.monotonic()) and self._session.is_busy:
-            self._tell(self._session.progress())
+        return self._lag.received(received_s, time.monotonic())
+
+    def _put_answer(self, answer: ServerEvent) -> None:
+        """Digital silence is told to a live client alone: a recording may well have some."""
+        if not isinstance(answer, Delta):
+            self._put(answer)
+        elif self._lag.is_live:
+            self._tell(answer)
 
     def _tell(self, delta: Delta) -> None:
         """Put a delta into the outbox, with the lag of the moment."""

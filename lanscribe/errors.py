@@ -35,6 +35,9 @@ CODES: dict[str, ErrorCode] = {
     "method_not_allowed": ErrorCode(None, "what is at the path takes another method"),
     "invalid_file": ErrorCode(None, "an uploaded file is empty, damaged, or holds no sound"),
     "upload_too_large": ErrorCode(None, "an upload is larger than limits.upload_bytes"),
+    "recording_too_long": ErrorCode(
+        None, "an uploaded file has more sound than its bytes can hold, or than a day"
+    ),
     "storage_full": ErrorCode(None, "the server's disk has no room for the upload"),
     "processing_error": ErrorCode(None, "the engine failed on this utterance"),
     "input_audio_buffer_commit_empty": ErrorCode(None, "a commit came without audio before it"),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from lanscribe.audio import Samples
 from lanscribe.errors import LanscribeError
+from lanscribe.silence import NoSpeech
+from lanscribe.spans import Span
 from lanscribe.turns import TurnSettings
 
 Message = str | bytes
@@ -159,6 +161,8 @@ class Delta:
     end_s, start_s: seconds from the utterance's first sample; see `Token`.
     lag_s: how much audio was received and not yet listened to.
     is_behind: whether the lag of a live client is more than it should be.
+    lost: audio of the utterance that was passed over and not transcribed; the text is "" then.
+    is_muted: whether to tell a live client, once, that nothing but zeros comes from it.
     """
 
     text: str
@@ -167,6 +171,8 @@ class Delta:
     lag_s: float = 0.0
     is_behind: bool = False
     of: Utterance = Utterance()
+    lost: Span | None = None
+    is_muted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,10 @@ class Done:
     """How many tokens with text the engine emitted."""
     words: tuple[SpokenWord, ...] = ()
     of: Utterance = Utterance()
+    lost: tuple[Span, ...] = ()
+    """All of the utterance's audio that was not transcribed, in order."""
+    no_speech: NoSpeech | None = None
+    """Why there is no text, where somebody may have expected some."""
 
     @property
     def listed_words(self) -> tuple[SpokenWord, ...]:

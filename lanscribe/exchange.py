@@ -6,12 +6,12 @@ response, or server-sent events, or an error that is told at once.
 
 import asyncio
 import errno
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -21,6 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from lanscribe.config import LimitSettings
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.http_errors import error_content, error_response
+from lanscribe.json_text import to_json
 from lanscribe.limits import Pace
 
 _MAX_FIELDS = 64
@@ -40,6 +41,8 @@ class Exchange:
         self._limits = limits
         self._is_read = False
         self._is_streaming = False
+        self.so_far: dict[str, Any] = {}
+        """What an error is to tell of the work done before it."""
 
     @property
     def address(self) -> str:
@@ -80,7 +83,7 @@ class Exchange:
 
     async def event(self, event: dict[str, Any], *, is_last: bool = False) -> None:
         """Send one. Raises ClientDisconnect when the client reads nothing for too long."""
-        data = f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        data = f"data: {to_json(event)}\n\n".encode()
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):
                 await self._send(
@@ -96,9 +99,10 @@ class Exchange:
         """
         if self._is_streaming:
             with suppress(ClientDisconnect):
-                await self.event({"type": "error"} | error_content(error), is_last=True)
+                content = error_content(error, self.so_far)
+                await self.event({"type": "error"} | content, is_last=True)
             return
-        response = error_response(error)
+        response = error_response(error, so_far=self.so_far)
         if not self._is_read:
             response.headers["Connection"] = "close"
         head = {"status": response.status_code, "headers": response.raw_headers}
@@ -129,7 +133,7 @@ class Exchange:
 
     async def _parsed(self) -> FormData:
         parser = MultiPartParser(
-            self._headers,
+            _without_charset(self._headers["content-type"]),
             self._chunks(),
             max_files=1,
             max_fields=_MAX_FIELDS,
@@ -181,3 +185,16 @@ class Exchange:
             f"got {got}; this server takes uploads of up to {self._limits.upload_bytes}"
             " (limits.upload_bytes); send FLAC or Opus instead of WAV, or a part at a time",
         )
+
+
+def _without_charset(content_type: str) -> Headers:
+    """The head of a form whose names and values are UTF-8, whatever it says (RFC 7578, 5.1.2).
+
+    Among the codecs of Python are some that raise what no parser awaits, take seconds, or make
+    what is no Unicode text.
+    """
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"").decode("latin-1")
+    if not boundary:
+        return Headers({"content-type": "multipart/form-data"})
+    quoted = boundary.replace("\\", "\\\\").replace('"', '\\"')
+    return Headers({"content-type": f'multipart/form-data; boundary="{quoted}"'})

@@ -1,10 +1,12 @@
 """Errors over HTTP: one shape, OpenAI's, whoever refuses and whatever was asked for."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from lanscribe.errors import LanscribeError, ProtocolError
+from lanscribe.json_text import to_json
 
 _RETRY_AFTER_S = 5
 _STATUS = {
@@ -15,6 +17,7 @@ _STATUS = {
     "method_not_allowed": 405,
     "idle_timeout": 408,
     "upload_too_large": 413,
+    "recording_too_long": 413,
     "session_too_long": 413,
     "processing_error": 500,
     "internal": 500,
@@ -26,6 +29,16 @@ _STATUS = {
 """The HTTP status of an error; 400 for those that are not here."""
 
 
+class JsonResponse(Response):
+    """An answer in JSON, whatever strings of a client's it holds."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return to_json(content).encode()
+
+
 class FieldError(ProtocolError):
     """A field of the form has a wrong value, or is missing."""
 
@@ -34,19 +47,24 @@ class FieldError(ProtocolError):
         self.field = name
 
 
-def error_response(error: LanscribeError, status: int = 0) -> Response:
-    """The answer to a request that failed; status: another one than that of the error's code."""
+def error_response(
+    error: LanscribeError, status: int = 0, so_far: Mapping[str, Any] | None = None
+) -> Response:
+    """The answer to a request that failed.
+
+    status: another one than that of the error's code. so_far: what was done of it, in fields.
+    """
     status = status or _STATUS.get(error.code, 400)
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
         headers["Retry-After"] = str(_RETRY_AFTER_S)
-    return JSONResponse(error_content(error), status, headers)
+    return JsonResponse(error_content(error, so_far), status, headers)
 
 
-def error_content(error: LanscribeError) -> dict[str, Any]:
-    """An error in OpenAI's shape."""
+def error_content(error: LanscribeError, so_far: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """An error in OpenAI's shape, with what was done of the request before it."""
     is_ours = _STATUS.get(error.code, 400) >= 500
     details = {
         "message": error.public_message,
@@ -54,4 +72,4 @@ def error_content(error: LanscribeError) -> dict[str, Any]:
         "param": error.field if isinstance(error, FieldError) else None,
         "code": error.code,
     }
-    return {"error": details}
+    return {"error": details | dict(so_far or {})}

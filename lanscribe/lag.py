@@ -20,6 +20,11 @@ class LagMeter:
         self.is_behind = False
 
     @property
+    def is_live(self) -> bool:
+        """Whether what comes was never further ahead of the clock than a live sender is."""
+        return self._is_live
+
+    @property
     def lag_s(self) -> float:
         """How much audio was received and not yet heard."""
         return max(0.0, self._received_s - self._heard_s)

@@ -30,7 +30,11 @@ def set_up(settings: LogSettings) -> Path | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = RotatingFileHandler(
-            path, maxBytes=settings.file_bytes, backupCount=_KEPT_FILES, encoding="utf-8"
+            path,
+            maxBytes=settings.file_bytes,
+            backupCount=_KEPT_FILES,
+            encoding="utf-8",
+            errors="backslashreplace",
         )
     except OSError as error:
         logging.warning("no log file: %s: %s", path, error.strerror)

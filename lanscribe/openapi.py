@@ -19,7 +19,8 @@ _OUTSIDE = {
 _ERRORS = {
     400: "a field, or the file, is not what it should be; the message says what was got",
     408: "nothing more of the upload came",
-    413: "the upload is larger than limits.upload_bytes, or took longer than limits.session_s",
+    413: "the upload is larger than limits.upload_bytes, or took longer than limits.session_s, or"
+    " has more sound than its bytes can hold",
     500: "the engine, or the server, failed",
     503: "as many sessions run as the machine holds, or the engine is loading; come again",
     507: "the server's disk is full",
@@ -120,8 +121,14 @@ def _kind(schema: Json) -> str:
 
 def _transcriptions() -> Json:
     text = {"schema": _TEXT}
+    lost = "for text, srt and vtt: what was not transcribed, such as 12.000-18.500, 30.000-31.200"
+    cause = "for text, srt and vtt: why there is no text, such as quiet; level_dbfs=-52.3"
     answer = {
         "description": "the transcript; its kind goes by response_format and stream",
+        "headers": {
+            "Lanscribe-Lost": {"schema": _TEXT} | _meaning(lost),
+            "Lanscribe-No-Speech": {"schema": _TEXT} | _meaning(cause),
+        },
         "content": {
             "application/json": {
                 "schema": {"anyOf": [_ref("VerboseTranscript"), _ref("Transcript")]}
@@ -206,14 +213,22 @@ def _schemas() -> Json:
         "words": {"type": "array", "items": word},
         "segments": {"type": "array", "items": segment},
     }
+    lost = {"type": "array", "items": _object(start=_NUMBER, end=_NUMBER)}
+    no_speech = _object(code={"enum": ["zeros", "quiet", "no_speech"]})
+    no_speech["properties"]["level_dbfs"] = {"type": "number", "maximum": 0}
+    told = {"lost": lost, "no_speech": no_speech}
+    verbose["properties"] |= told
+    transcript = _object(text=_TEXT, usage=usage)
+    transcript["properties"] |= told
     error = _object(
         message=_TEXT,
         type={"enum": ["invalid_request_error", "server_error"]},
         param={"type": ["string", "null"]},
         code=_TEXT,
     )
+    error["properties"] |= {"text": _TEXT, "duration": _NUMBER, "lost": lost}
     return {
-        "Transcript": _object(text=_TEXT, usage=usage),
+        "Transcript": transcript,
         "VerboseTranscript": verbose,
         "Model": _object(
             id=_TEXT,

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,9 +17,15 @@ from lanscribe.audio import Samples
 from lanscribe.changes import Changes
 from lanscribe.config import LimitSettings
 from lanscribe.engines.base import Engine, EngineSession, Token
-from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
+from lanscribe.errors import (
+    ClientError,
+    EngineUnavailable,
+    LanscribeError,
+    LimitError,
+    ProtocolError,
+)
 from lanscribe.exchange import Exchange
-from lanscribe.http_errors import error_response
+from lanscribe.http_errors import JsonResponse, error_response
 from lanscribe.limits import LEAVING_S, Slots
 from lanscribe.media import opened
 from lanscribe.rest_form import Heard, Wanted, delta_event
@@ -72,7 +78,7 @@ class Rest:
 
     async def _list_models(self, _request: Request) -> Response:
         try:
-            return JSONResponse({"object": "list", "data": [self._model()]})
+            return JsonResponse({"object": "list", "data": [self._model()]})
         except EngineUnavailable as error:
             return error_response(error)
 
@@ -85,7 +91,7 @@ class Rest:
         if name != model["id"]:
             message = f"got {name[:200]!r}; this server serves {model['id']!r}"
             return error_response(ProtocolError("model_not_found", message))
-        return JSONResponse(model)
+        return JsonResponse(model)
 
     def _model(self) -> dict[str, Any]:
         info = self._ready_engine().describe()
@@ -98,7 +104,7 @@ class Rest:
         }
 
     async def _describe(self, _request: Request) -> Response:
-        return JSONResponse(openapi.description())
+        return JsonResponse(openapi.description())
 
     async def _document(self, _request: Request) -> Response:
         return HTMLResponse(openapi.page(openapi.description()))
@@ -142,16 +148,18 @@ class Rest:
             wanted, heard = Wanted.of(form), Heard()
 
             async def tell(token: Token) -> None:
-                if token.text:
-                    heard.transcript.append(token)
-                    if wanted.is_streamed:
-                        await exchange.event(delta_event(token.text))
+                heard.hear(token)
+                if token.text and wanted.is_streamed:
+                    await exchange.event(delta_event(token.text))
 
-            async with self._slot(exchange.address), opened(wanted.file) as blocks:
-                if wanted.is_streamed:
-                    await exchange.begin_events()
-                hearing = _hear(engine, heard.counted(blocks), tell)
-                await first_of(hearing, exchange.until_gone())
+            try:
+                async with self._slot(exchange.address), opened(wanted.file) as pieces:
+                    if wanted.is_streamed:
+                        await exchange.begin_events()
+                    hearing = _hear(engine, heard.counted(pieces), tell)
+                    await first_of(hearing, exchange.until_gone())
+            finally:
+                exchange.so_far = heard.so_far
         log.info("a file of %.1f s was transcribed", heard.audio_s)
         if wanted.is_streamed:
             await exchange.event(delta_event("", finish_reason="stop"))
@@ -185,24 +193,35 @@ def _application(function: Callable[[Scope, Receive, Send], Awaitable[None]]) ->
 
 
 async def _hear(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> None:
-    """Let an engine session hear the blocks, and tell what it says."""
+    """Let an engine session hear the blocks, and tell what it says.
+
+    When the blocks end with an error, it is raised once all before it was told.
+    """
     session = engine.session()
     try:
         async with asyncio.TaskGroup() as tasks:
             await session.start()
-            tasks.create_task(_feed(session, blocks))
+            feeding = tasks.create_task(_feed(session, blocks))
             async for token in session:
                 await tell(token)
+        if (error := feeding.result()) is not None:
+            raise error
     except BaseExceptionGroup as group:
         raise _first(group) from group
     finally:
         await session.abort()
 
 
-async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> None:
-    async for block in blocks:
-        await session.feed(block)
+async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> ClientError | None:
+    """Feed the blocks; the error that ended them, None for their end."""
+    error: ClientError | None = None
+    try:
+        async for block in blocks:
+            await session.feed(block)
+    except ClientError as caught:
+        error = caught
     await session.finish()
+    return error
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:

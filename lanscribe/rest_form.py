@@ -6,13 +6,20 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, get_args
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from lanscribe.audio import Samples, duration_s
-from lanscribe.engines.base import EngineInfo
-from lanscribe.http_errors import FieldError
+from lanscribe.dialects.extras import lost_field, no_speech_field
+from lanscribe.engines.base import EngineInfo, Token
+from lanscribe.http_errors import FieldError, JsonResponse
+from lanscribe.media import Hole, Piece
+from lanscribe.silence import Listener, NoSpeech
+from lanscribe.spans import Span, Spans
+from lanscribe.timeline import Timeline
 from lanscribe.transcript import Transcript, srt, verbose, vtt
 
+LOST_HEADER = "Lanscribe-Lost"
+NO_SPEECH_HEADER = "Lanscribe-No-Speech"
 Format = Literal["json", "text", "srt", "vtt", "verbose_json"]
 _PROMPT_TOKEN_S = 0.08
 """One token of a prompt stands for so much sound, as with vLLM."""
@@ -68,31 +75,67 @@ class Heard:
     """What became of a file."""
 
     transcript: Transcript = field(default_factory=Transcript)
-    samples: int = 0
+    lost: Spans = field(default_factory=Spans)
+    sound: Listener = field(default_factory=Listener)
+    timeline: Timeline = field(default_factory=Timeline)
 
     @property
     def audio_s(self) -> float:
-        """How long the file is."""
-        return round(duration_s(self.samples), 3)
+        """How long the file is, its holes included."""
+        return round(duration_s(self.sound.samples) + self.timeline.skipped_s, 3)
 
-    async def counted(self, blocks: AsyncIterator[Samples]) -> AsyncIterator[Samples]:
-        """The same blocks, while they are counted."""
-        async for block in blocks:
-            self.samples += len(block)
-            yield block
+    async def counted(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[Samples]:
+        """The sound of a file, while its pieces are counted."""
+        async for piece in pieces:
+            if isinstance(piece, Hole):
+                self._skip(piece)
+            else:
+                self.sound.add(piece)
+                yield piece
+
+    def _skip(self, hole: Hole) -> None:
+        start_s = self.audio_s
+        self.timeline.skip(duration_s(self.sound.samples), hole.skipped_s)
+        self.lost.add(Span(start_s - hole.paused_s, self.audio_s))
+
+    def hear(self, token: Token) -> None:
+        """Take in what the engine emits."""
+        placed = self.timeline.placed(token)
+        if placed.text:
+            self.transcript.append(placed)
+        elif placed.is_lost and placed.start_s is not None:
+            self.lost.add(Span(placed.start_s, placed.end_s))
+
+    @property
+    def no_speech(self) -> NoSpeech | None:
+        """Why there is no text, if there is none and its audio was listened to."""
+        return None if self.lost or self.transcript.text.strip() else self.sound.no_speech()
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What OpenAI does not tell: what was not transcribed, why nothing was heard."""
+        return lost_field(self.lost) | no_speech_field(self.no_speech)
+
+    @property
+    def so_far(self) -> dict[str, Any]:
+        """What an error that ended it too soon tells of it."""
+        if not self.sound.samples:
+            return {}
+        return {"text": self.transcript.text, "duration": self.audio_s, **lost_field(self.lost)}
 
     def answer(self, wanted: Wanted, info: EngineInfo) -> Response:
         """The transcript in the format that was asked for."""
-        words = self.transcript.words
+        words, headers = self.transcript.words, self._headers
         match wanted.format:
             case "text":
-                return PlainTextResponse(self.transcript.text + "\n")
+                return PlainTextResponse(self.transcript.text + "\n", headers=headers)
             case "srt":
-                return Response(srt(words), media_type="application/x-subrip; charset=utf-8")
+                return Response(srt(words), 200, headers, "application/x-subrip; charset=utf-8")
             case "vtt":
-                return Response(vtt(words), media_type="text/vtt; charset=utf-8")
+                return Response(vtt(words), 200, headers, "text/vtt; charset=utf-8")
             case "json":
-                return JSONResponse({"text": self.transcript.text, "usage": self._usage})
+                content = {"text": self.transcript.text, "usage": self._usage}
+                return JsonResponse(content | self._told)
         details = verbose(words, self.audio_s)
         segments = [segment | _OF_WHISPER for segment in details.pop("segments")]
         if "segment" in wanted.granularities:
@@ -101,7 +144,7 @@ class Heard:
             del details["words"]
         language = _language(wanted.language, info.languages)
         head = {"task": "transcribe", "language": language}
-        return JSONResponse(head | details | {"usage": self._usage})
+        return JsonResponse(head | details | {"usage": self._usage} | self._told)
 
     def done(self) -> dict[str, Any]:
         """The last event of a stream; the tokens by OpenAI's names, and by vLLM's."""
@@ -118,7 +161,20 @@ class Heard:
                 "prompt_tokens": input_tokens,
                 "completion_tokens": output_tokens,
             },
+            **self._told,
         }
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        """The same as _told, where the body has no place for it."""
+        headers = {}
+        if self.lost:
+            spans = ("-".join(f"{time_s:.3f}" for time_s in span.rounded) for span in self.lost)
+            headers[LOST_HEADER] = ", ".join(spans)
+        if no_speech := self.no_speech:
+            level = f"; level_dbfs={no_speech.level_dbfs}" if no_speech.level_dbfs else ""
+            headers[NO_SPEECH_HEADER] = no_speech.cause + level
+        return headers
 
     @property
     def _usage(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ the client says, pulls audio for the engine with `take_audio`, and reports what 
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from lanscribe.audio import SampleRing, Samples, duration_s
 from lanscribe.engines.base import Token
@@ -24,7 +24,6 @@ from lanscribe.events import (
     Committed,
     Delta,
     DetectTurns,
-    Done,
     Failure,
     Finish,
     Lost,
@@ -32,35 +31,14 @@ from lanscribe.events import (
     ServerEvent,
     SpeechStarted,
     SpeechStopped,
-    SpokenWord,
-    Utterance,
 )
+from lanscribe.silence import MuteWatch
 from lanscribe.speech import LevelDetector, SpeechDetector
-from lanscribe.transcript import Transcript
 from lanscribe.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
+from lanscribe.utterance import UtteranceState
 
 MAX_UTTERANCES = 64
 """How many utterances may wait; a commit beyond it is refused."""
-
-
-@dataclass(slots=True, eq=False)
-class _Utterance:
-    number: int
-    offset_samples: int
-    tag: str = ""
-    waiting: SampleRing = field(default_factory=SampleRing)
-    transcript: Transcript = field(default_factory=Transcript)
-    taken_samples: int = 0
-    heard_s: float = 0.0
-    settled_s: float = 0.0
-    is_committed: bool = False
-    is_ended: bool = False
-    is_cut: bool = False
-    is_cancelled: bool = False
-
-    @property
-    def name(self) -> Utterance:
-        return Utterance(self.number, self.tag, duration_s(self.offset_samples))
 
 
 class Session:
@@ -80,12 +58,13 @@ class Session:
         self._models = models
         self._detector = detector or LevelDetector()
         self._max_waiting_samples = max_waiting_samples
-        self._utterances = deque([_Utterance(number=1, offset_samples=0)])
+        self._utterances = deque([UtteranceState(number=1, offset_samples=0)])
         self._last_number = 1
         self._last_committed = 0
         self._has_model = False
         self._is_stopped = False
         self._turns: Turns | None = None
+        self._mute_watch = MuteWatch()
         self.received_samples = 0
         """How much audio was taken in."""
         self.received_commits = 0
@@ -194,11 +173,9 @@ class Session:
     def heard(self, token: Token) -> Delta:
         """The engine emitted a token of the utterance being transcribed."""
         head = self._utterances[0]
-        head.heard_s = max(head.heard_s, token.end_s)
-        head.settled_s = max(head.settled_s, token.known_s)
-        if token.text:
-            head.transcript.append(token)
-        return Delta(token.text, token.end_s, token.start_s, of=head.name)
+        lost = head.hear(token)
+        start_s = None if lost else token.start_s
+        return Delta(token.text, token.end_s, start_s, lost=lost, of=head.name)
 
     def progress(self) -> Delta:
         """How far the engine is, without a word."""
@@ -210,18 +187,7 @@ class Session:
         head = self._utterances.popleft()
         if head.is_cancelled:
             return []
-        return [
-            Done(
-                text=head.transcript.text,
-                audio_s=duration_s(head.taken_samples),
-                token_count=head.transcript.token_count,
-                words=tuple(
-                    SpokenWord(word.text.strip(), word.start_s, word.end_s)
-                    for word in head.transcript.words
-                ),
-                of=head.name,
-            )
-        ]
+        return [head.done()]
 
     def failed(self, error: LanscribeError) -> list[ServerEvent]:
         """The engine broke on the utterance being transcribed.
@@ -240,11 +206,13 @@ class Session:
         lost = Lost(head.transcript.text, min(head.settled_s, end_s), end_s)
         return [Failure(error, lost, head.name)]
 
-    def _successor(self, broken: _Utterance) -> _Utterance:
+    def _successor(self, broken: UtteranceState) -> UtteranceState:
         """An utterance of the audio that a broken one was not yet given."""
         self._last_number += 1
         offset_samples = broken.offset_samples + broken.taken_samples
-        return _Utterance(self._last_number, offset_samples, waiting=broken.waiting)
+        return UtteranceState(
+            self._last_number, offset_samples, waiting=broken.waiting, sound=broken.sound
+        )
 
     @property
     def _waiting_samples(self) -> int:
@@ -268,10 +236,13 @@ class Session:
                 " append was refused; send input_audio_buffer.commit first, then append",
             )
         self.received_samples += len(samples)
+        told: list[ServerEvent] = []
+        if self._mute_watch.add(samples) and self.is_busy and not self.is_cancelled:
+            told.append(replace(self.progress(), is_muted=True))
         if self._turns is not None:
-            return self._follow(self._turns.add(samples))
-        self._utterances[-1].waiting.append(samples)
-        return []
+            return told + self._follow(self._turns.add(samples))
+        self._utterances[-1].append(samples)
+        return told
 
     def _require_model(self) -> None:
         if not self._has_model:
@@ -301,7 +272,7 @@ class Session:
         one.tag = commit.tag or one.tag
         return [*told, self._end(one)] if commit.is_final else []
 
-    def _end(self, one: _Utterance) -> Committed:
+    def _end(self, one: UtteranceState) -> Committed:
         """End the open utterance and open the next."""
         one.is_committed = one.is_ended = True
         self.received_commits += 1
@@ -322,6 +293,7 @@ class Session:
             self._turns = None
         if settings is None:
             return []
+        one.is_turn = True
         blocks = []
         while not is_speaking and len(one.waiting):
             blocks.append(one.waiting.take())
@@ -338,13 +310,13 @@ class Session:
             one = self._utterances[-1]
             match piece:
                 case TurnBegan():
-                    one.offset_samples = piece.at
+                    one.offset_samples, one.is_turn = piece.at, True
                     told.append(SpeechStarted(one.name, duration_s(piece.at)))
                 case TurnEnded():
                     told.append(SpeechStopped(one.name, duration_s(piece.at)))
                     told.append(self._end(one))
                 case _:
-                    one.waiting.append(piece)
+                    one.append(piece)
                     one.is_committed = True
         return told
 
@@ -353,7 +325,7 @@ class Session:
         one = self._utterances[-1]
         was_speaking = turns.is_speaking
         rest = turns.release()
-        one.waiting.append(rest)
+        one.append(rest)
         if was_speaking:
             return [SpeechStopped(one.name, duration_s(self.received_samples))]
         one.offset_samples = self.received_samples - len(rest)
@@ -375,7 +347,7 @@ class Session:
             self._open_next()
         return [Cancelled(one.name)]
 
-    def _find(self, tag: str | None) -> _Utterance | None:
+    def _find(self, tag: str | None) -> UtteranceState | None:
         if tag is None:
             return self._utterances[-1]
         found = (one for one in self._utterances if one.tag == tag and not one.is_cancelled)
@@ -383,4 +355,4 @@ class Session:
 
     def _open_next(self) -> None:
         self._last_number += 1
-        self._utterances.append(_Utterance(self._last_number, self.received_samples))
+        self._utterances.append(UtteranceState(self._last_number, self.received_samples))

@@ -7,8 +7,9 @@ import struct
 import threading
 import tracemalloc
 import zlib
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -21,8 +22,8 @@ from lanscribe.engines.embedded import read_wave
 from lanscribe.engines.fake import spoken
 from lanscribe.engines.model_store import sample_path
 from lanscribe.errors import ClientError
-from lanscribe.media import decode, opened
-from tests.sounds import KINDS, by_ffmpeg, by_libsndfile, film
+from lanscribe.media import Hole, decode, opened
+from tests.sounds import KINDS, by_libsndfile, film
 from tests.support import DEADLINE_S
 
 
@@ -36,8 +37,12 @@ def files(speech: Samples) -> dict[str, bytes]:
     return {kind: make(speech) for kind, make in KINDS.items()}
 
 
+def sound_of(file: BinaryIO) -> Iterator[Samples]:
+    return (piece for piece in decode(file) if not isinstance(piece, Hole))
+
+
 def decoded(data: bytes) -> Samples:
-    return np.concatenate(list(decode(io.BytesIO(data))))
+    return np.concatenate(list(sound_of(io.BytesIO(data))))
 
 
 def complaint(data: bytes) -> str:
@@ -92,6 +97,27 @@ def test_channels_become_one() -> None:
     assert np.array_equal(decoded(by_libsndfile(stereo, "WAV")), spoken([200, 100]))
 
 
+@pytest.mark.parametrize(
+    "layout", ["mono", "stereo", "quad", "5.1", "7.1", "7.1.4", "hexadecagonal"]
+)
+def test_any_number_of_channels_becomes_one(layout: str) -> None:
+    """PyAV reads memory that is not there where each of many channels has a plane of its own."""
+    count = av.AudioLayout(layout).nb_channels
+    levels = np.arange(1, count + 1, dtype=np.float32) / 100
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as film:
+        sound = film.add_stream("pcm_f32le", rate=16_000)
+        assert isinstance(sound, av.AudioStream)
+        sound.layout = layout
+        frame = av.AudioFrame.from_ndarray(np.tile(levels, 16_000)[np.newaxis], "flt", layout)
+        frame.sample_rate = 16_000
+        film.mux(sound.encode(frame))
+        film.mux(sound.encode(None))
+    samples = decoded(file.getvalue())
+    assert len(samples) == 16_000
+    assert samples == pytest.approx(levels.mean(), abs=1e-6)
+
+
 def test_a_wave_file_whose_header_was_never_finished(speech: Samples) -> None:
     """As a recorder that was cut off leaves it, and a pipe: it says to be 4 GB long."""
     data = bytearray(by_libsndfile(speech, "WAV"))
@@ -142,23 +168,6 @@ def test_a_playlist_opens_no_other_file(playlist: str) -> None:
     complaint(playlist.format(path=sample_path().resolve()).encode())
 
 
-def test_a_hole_between_packets_is_silence(speech: Samples) -> None:
-    """Recorders of the browser leave out what is silent; the words after it keep their time."""
-    out = io.BytesIO()
-    data = by_ffmpeg(speech, "webm", "libopus", 48_000)
-    with av.open(io.BytesIO(data), "r") as source, av.open(out, "w", format="webm") as target:
-        stream = target.add_stream_from_template(source.streams.audio[0])
-        for packet in source.demux(source.streams.audio[0]):
-            if packet.pts is not None and packet.time_base is not None:
-                late = packet.pts * packet.time_base > 5
-                packet.pts += round(7 / packet.time_base) if late else 0
-                packet.stream = stream
-                target.mux(packet)
-    samples = decoded(out.getvalue())
-    assert len(samples) == pytest.approx(len(speech) + 7 * 16_000, abs=sample_count(0.2))
-    assert not samples[sample_count(5.2) : sample_count(11.8)].any()
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
@@ -173,19 +182,17 @@ def test_whatever_is_broken_it_is_sound_or_a_clear_error(
     for place, value in zip(places, values, strict=False):
         data[place % min(len(data), 700)] = value
     try:
-        for block in decode(io.BytesIO(bytes(data[: round(part * len(data))]))):
-            assert np.isfinite(block).all()
-            if len(block) > 16_000:
-                break
+        for piece in decode(io.BytesIO(bytes(data[: round(part * len(data))]))):
+            assert isinstance(piece, Hole) or np.isfinite(piece).all()
     except ClientError as error:
-        assert error.code == "invalid_file"
+        assert error.code in ("invalid_file", "recording_too_long")
 
 
 def test_an_hour_takes_no_more_memory_than_a_minute() -> None:
     silence = by_libsndfile(np.zeros(3600 * 16_000 // 4, dtype=np.float32), "FLAC", 4_000)
     tracemalloc.start()
     try:
-        total = sum(map(len, decode(io.BytesIO(silence))))
+        total = sum(map(len, sound_of(io.BytesIO(silence))))
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -289,7 +296,7 @@ def test_whoever_leaves_early_leaves_no_thread_in_the_file() -> None:
 def test_a_thread_reads_while_others_run(files: dict[str, bytes], speech: Samples) -> None:
     async def read(data: bytes) -> int:
         async with opened(io.BytesIO(data)) as blocks:
-            return sum([len(block) async for block in blocks])
+            return sum([len(block) async for block in blocks if not isinstance(block, Hole)])
 
     async def read_all() -> list[int]:
         return await asyncio.gather(*(read(data) for data in files.values()))

@@ -4,11 +4,11 @@ JSON in text frames; audio is base64 in one of six encodings, at the rate that t
 A flush ends an utterance and the session goes on. docs/protocol.md describes it.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lanscribe.dialects import fields
+from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields
 from lanscribe.dialects.vllm import usage
 from lanscribe.engines.base import EngineInfo
@@ -28,6 +28,7 @@ from lanscribe.events import (
     SessionCreated,
     SpokenWord,
 )
+from lanscribe.json_text import to_json
 from lanscribe.pcm import PcmDecoder
 
 MAX_APPEND_BYTES = 262_144
@@ -95,7 +96,7 @@ class MistralDialect:
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """Encode one event; no text frame, one, or several."""
-        return [json.dumps(told, ensure_ascii=False) for told in self._told(event)]
+        return [to_json(told) for told in self._told(event)]
 
     def _told(self, event: ServerEvent) -> Iterator[dict[str, Any]]:
         match event:
@@ -104,9 +105,10 @@ class MistralDialect:
             case SessionCreated():
                 self._session_id = event.session_id
                 yield {"type": "session.created", "session": self._session}
-            case Delta(text=str(text)) if text:
+            case Delta() if event.text or extras(event):
                 yield from self._language()
-                yield {"type": "transcription.text.delta", "text": text}
+                more = extras(event, offset_s=event.of.offset_s)
+                yield {"type": "transcription.text.delta", "text": event.text, **more}
             case Done():
                 yield from self._done(event)
             case Failure():
@@ -127,7 +129,7 @@ class MistralDialect:
             rate_hz = fields.integer(audio_format, "sample_rate")
             _new_decoder(encoding, rate_hz)
             self._encoding, self._rate_hz = encoding, rate_hz
-        return Reply((json.dumps({"type": "session.updated", "session": self._session}),))
+        return Reply((to_json({"type": "session.updated", "session": self._session}),))
 
     def _append(self, audio: bytes) -> list[ClientEvent]:
         if len(audio) > MAX_APPEND_BYTES:
@@ -202,6 +204,7 @@ class MistralDialect:
             "language": self._only_language,
             "segments": [{"type": "transcription_segment", **segment} for segment in listed],
             "usage": {**usage(done), "prompt_audio_seconds": round(done.audio_s)},
+            **extras(done, offset_s=done.of.offset_s),
         }
 
 

@@ -16,6 +16,7 @@ from lanscribe.dialects.voxmlx import VoxmlxDialect
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LimitError, ProtocolError
 from lanscribe.events import ClientEvent, Failure, Message, Reply, ServerEvent, SessionCreated
+from lanscribe.json_text import to_json
 
 MAX_UNDECIDED_BYTES = 13_000_000
 """So much may come before the first session.update: five minutes of 16 kHz, as base64."""
@@ -70,7 +71,7 @@ class NegotiatingDialect:
         if not isinstance(event, SessionCreated):
             return self._speaker.encode(event)
         ((openai,), (vllm,)) = self._openai.encode(event), self._vllm.encode(event)
-        return [json.dumps(json.loads(openai) | json.loads(vllm), separators=(",", ":"))]
+        return [to_json(json.loads(openai) | json.loads(vllm))]
 
     def _decide(self, event: Fields, message: str) -> Sequence[ClientEvent]:
         """Take in the first session.update, then what was kept."""

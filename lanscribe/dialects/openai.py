@@ -5,11 +5,11 @@ is an item: committed by the client, or by the server where turn detection is on
 docs/protocol.md describes it.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lanscribe.audio import Samples
+from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, inner, text, unknown
 from lanscribe.dialects.openai_settings import (
     OpenAiSettings,
@@ -39,6 +39,7 @@ from lanscribe.events import (
     SpeechStarted,
     SpeechStopped,
 )
+from lanscribe.json_text import to_json
 
 _EXAMPLE = 'an object such as {"type":"session.update","session":{"type":"transcription"}}'
 _TRANSCRIPTION = "conversation.item.input_audio_transcription"
@@ -147,8 +148,9 @@ class OpenAiDialect:
                 told = self._committed(event)
             case Cancelled():
                 told = [{"type": "input_audio_buffer.cleared"}]
-            case Delta(text=delta) if delta:
-                told = [self._transcription("delta", event.of.number) | {"delta": delta}]
+            case Delta() if event.text or extras(event):
+                delta = {"delta": event.text, **extras(event)}
+                told = [self._transcription("delta", event.of.number) | delta]
             case Done():
                 told = [self._completed(event)]
             case Failure():
@@ -188,7 +190,7 @@ class OpenAiDialect:
         ]
 
     def _completed(self, done: Done) -> dict[str, Any]:
-        """The end of an item; the words' times are not OpenAI's."""
+        """The end of an item; the words' times, and what is told besides, are not OpenAI's."""
         return self._transcription("completed", done.of.number) | {
             "transcript": done.text,
             "usage": {"type": "duration", "seconds": round(done.audio_s, 3)},
@@ -196,6 +198,7 @@ class OpenAiDialect:
                 {"word": word.text, "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
                 for word in done.listed_words
             ],
+            **extras(done),
         }
 
     def _failure(self, failure: Failure) -> dict[str, Any]:
@@ -221,7 +224,7 @@ class OpenAiDialect:
     def _frame(self, payload: dict[str, Any]) -> str:
         self._last_event += 1
         numbered = {"type": payload["type"], "event_id": f"event_{self._last_event}", **payload}
-        return json.dumps(numbered, ensure_ascii=False, separators=(",", ":"))
+        return to_json(numbered)
 
     def _session(self) -> dict[str, Any]:
         """The whole session as it is, in the form of the protocol's time."""

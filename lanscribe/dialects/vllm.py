@@ -5,12 +5,12 @@ binary frame is raw PCM of the same format, and deltas and done carry times in e
 docs/protocol.md describes both.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lanscribe.dialects import fields
+from lanscribe.dialects.extras import extras
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.events import (
@@ -29,9 +29,11 @@ from lanscribe.events import (
     SessionResumed,
     SessionStopping,
 )
+from lanscribe.json_text import to_json
 
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
+_TIMES = ("start_s", "end_s")
 _PROMPT_TOKEN_S = 0.08
 """Audio that one prompt token stands for in vLLM's usage of a realtime model."""
 
@@ -66,7 +68,7 @@ class VllmDialect:
         if not _is_apart(event):
             self._number += 1
             told["seq"] = self._number
-        return [json.dumps(told, ensure_ascii=False, separators=(",", ":"))]
+        return [to_json(told)]
 
 
 def _client_events(event: fields.Fields) -> list[ClientEvent]:
@@ -115,6 +117,7 @@ def payload(event: ServerEvent) -> dict[str, Any] | None:
                     }
                     for word in event.listed_words
                 ],
+                **extras(event, names=_TIMES),
             }
         case Failure():
             return _error(event)
@@ -159,7 +162,7 @@ def _delta(event: Delta) -> dict[str, Any]:
         delta["start_s"] = round(event.start_s, 3)
     if event.is_behind:
         delta["is_behind"] = True
-    return delta
+    return delta | extras(event, names=_TIMES)
 
 
 def _error(event: Failure) -> dict[str, Any]:

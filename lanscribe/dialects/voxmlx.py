@@ -4,10 +4,10 @@ JSON in text frames; audio is base64 of 16-bit little-endian PCM, 16 kHz, mono. 
 without saying when an utterance starts; a final commit ends it.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import (
     Fields,
     base64_bytes,
@@ -33,6 +33,9 @@ from lanscribe.events import (
     ServerEvent,
     SessionCreated,
 )
+from lanscribe.json_text import to_json
+
+_TIMES = ("start_s", "end_s")
 
 
 class VoxmlxDialect:
@@ -79,10 +82,12 @@ def _payload(event: ServerEvent) -> dict[str, Any] | None:
     match event:
         case SessionCreated():
             return {"type": "session.created"}
-        case Delta(text=delta) if delta:
-            return {"type": "response.audio_transcript.delta", "delta": delta}
+        case Delta() if event.text or extras(event):
+            told = extras(event, names=_TIMES)
+            return {"type": "response.audio_transcript.delta", "delta": event.text, **told}
         case Done():
-            return {"type": "response.audio_transcript.done", "text": event.text}
+            told = extras(event, names=_TIMES)
+            return {"type": "response.audio_transcript.done", "text": event.text, **told}
         case Cancelled():
             return {"type": "input_audio_buffer.cleared"}
         case Failure():
@@ -96,4 +101,4 @@ def _payload(event: ServerEvent) -> dict[str, Any] | None:
 
 
 def _frame(payload: dict[str, Any]) -> str:
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    return to_json(payload)

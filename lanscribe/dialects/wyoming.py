@@ -13,6 +13,7 @@ import numpy as np
 
 from lanscribe import __version__
 from lanscribe.audio import Samples
+from lanscribe.dialects.extras import extras
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.events import (
@@ -27,6 +28,7 @@ from lanscribe.events import (
     SelectModel,
     ServerEvent,
 )
+from lanscribe.json_text import to_json
 from lanscribe.pcm import PcmDecoder
 
 HANG_UP: Message = b""
@@ -159,12 +161,14 @@ class WyomingDialect:
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """The events that tell of it, and HANG_UP after an error that leaves an answer out."""
         match event:
-            case Delta() if event.text:
-                return [*self._begin_text(), _message("transcript-chunk", {"text": event.text})]
+            case Delta() if event.text or extras(event):
+                chunk = {"text": event.text, **extras(event)}
+                return [*self._begin_text(), _message("transcript-chunk", chunk)]
             case Done():
                 begin = self._begin_text()
                 self._has_begun_text = False
-                whole = _message("transcript", {"text": event.text, **self._language})
+                data = {"text": event.text, **self._language, **extras(event)}
+                whole = _message("transcript", data)
                 return [*begin, whole, _message("transcript-stop")]
             case Failure():
                 error = event.error
@@ -227,7 +231,8 @@ class WyomingDialect:
         return [_message("transcript-start", self._language)]
 
     def _pong(self, event: _Event) -> list[ClientEvent]:
-        return [Reply((_message("pong", {"text": event.data.get("text")}),))]
+        text = event.data.get("text")
+        return [Reply((_message("pong", {"text": text if isinstance(text, str) else None}),))]
 
     def _describe(self, _event: _Event) -> list[ClientEvent]:
         """What is served. Raises ProtocolError while that is not known yet.
@@ -277,10 +282,9 @@ def _message(kind: str, data: Mapping[str, Any] | None = None) -> bytes:
     """One whole event without a payload."""
     header: dict[str, Any] = {"type": kind}
     if not data:
-        return json.dumps(header).encode() + b"\n"
-    # ASCII, so that half of a surrogate pair, which a client may ping with, can be sent back
-    body = json.dumps(data).encode()
-    return json.dumps(header | {"data_length": len(body)}).encode() + b"\n" + body
+        return to_json(header).encode() + b"\n"
+    body = to_json(data).encode()
+    return to_json(header | {"data_length": len(body)}).encode() + b"\n" + body
 
 
 def _parsed(message: Message) -> _Event:

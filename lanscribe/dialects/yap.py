@@ -32,6 +32,7 @@ from lanscribe.events import (
     SessionEnded,
     Utterance,
 )
+from lanscribe.json_text import to_json
 
 _LONGEST_ID = 200
 """Characters; an identifier comes back with every answer."""
@@ -63,7 +64,7 @@ class _Ids(NamedTuple):
     @property
     def tag(self) -> str:
         """Both as one text, by which an utterance is known."""
-        return json.dumps(self)
+        return to_json(self)
 
 
 class YapDialect:
@@ -221,5 +222,4 @@ def _enveloped(ids: _Ids, event: ServerEvent, **more: str) -> Message:
 
 
 def _envelope(kind: str, ids: _Ids, payload: Mapping[str, Any] | None = None) -> Message:
-    """JSON in ASCII: an identifier may hold what is no Unicode text."""
-    return json.dumps({"type": kind, **ids._asdict(), "payload": payload or {}})
+    return to_json({"type": kind, **ids._asdict(), "payload": payload or {}})

@@ -194,7 +194,7 @@ def behind(connection: ServerConnection) -> None:
 
 
 TOLD = ["the server is behind by 7 s", "the server has caught up"]
-STUCK = "the server says: it is stuck (not transcribed: 0.5 s to 0.8 s)"
+STUCK = "the server says: it is stuck (not transcribed: 0.5 to 0.8 s)"
 
 
 def test_a_file_is_told_of_lag_and_of_what_was_lost(

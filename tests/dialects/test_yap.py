@@ -41,10 +41,11 @@ from lanscribe.events import (
     SpokenWord,
     Utterance,
 )
+from lanscribe.json_text import to_json
 
 PCM = np.array([1, -2, 3], dtype="<i2").tobytes()
 AUDIO = base64.b64encode(PCM).decode()
-UTTERANCE_R1 = Utterance(1, '["s", "r1"]')
+UTTERANCE_R1 = Utterance(1, '["s","r1"]')
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def append(request_id: str = "r1") -> str:
 
 
 def tag(request_id: str) -> str:
-    return json.dumps(["s", request_id])
+    return to_json(["s", request_id])
 
 
 def parsed(messages: Sequence[Message]) -> dict[str, Any]:

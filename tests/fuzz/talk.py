@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -32,7 +33,7 @@ _WAITING_SAMPLES = 4000
 _MOST_MESSAGES = 40
 _LARGEST_EVENT_BYTES = 4000
 _FORMAT = {"rate": 22050, "width": 2, "channels": 1}
-_WYOMING: list[dict[str, Any]] = [
+WYOMING: list[dict[str, Any]] = [
     {"type": "describe"},
     {"type": "ping", "data": {"text": "m"}},
     {"type": "transcribe", "data": {"name": "m", "language": "en"}},
@@ -104,9 +105,11 @@ class Talk(ABC):
             answers = session.failed(EngineFailed("broken"))
         elif session.has_audio:
             end_s = session.heard_s + len(session.take_audio()) / 16_000
-            answers = [session.heard(Token(self._choices.one_of(["", "a", " né", "."]), end_s))]
+            start_s, text = session.heard_s, self._choices.one_of(["", "a", " né", ".", "lost"])
+            lost = Token("", end_s, start_s, is_lost=True)
+            answers = [session.heard(lost if text == "lost" else Token(text, end_s))]
         else:
-            answers = [session.progress()]
+            answers = [replace(session.progress(), is_muted=bool(self._choices.number(2)))]
         for answer in answers:
             self._put(answer)
 
@@ -129,6 +132,7 @@ class WebSocketTalk(Talk):
 
     def _check(self, messages: Iterable[Message]) -> None:
         for message in messages:
+            assert not isinstance(message, str) or message.encode(), "no UTF-8"
             if not any(contract(channel).allows("server", message) for channel in self._channels):
                 raise Broken(f"{self._channels}: the server said {message!r}")
 
@@ -141,7 +145,7 @@ class WyomingTalk(Talk):
         super().__init__(WyomingDialect(_INFO), choices)
 
     def _messages(self) -> Iterable[Message]:
-        header = self._choices.message(_WYOMING)
+        header = self._choices.message(WYOMING)
         line = header.encode(errors="replace") if isinstance(header, str) else header
         self._splitter.feed(line + b"\n" + self._choices.bytes())
         try:
