@@ -74,7 +74,8 @@ def begin() -> None:
         before = read(_own_path())
         is_own = before is not None and before.start_mark == start_mark(before.pid)
         host, port = (before.host, before.port) if before and is_own else ("", 0)
-        _write(Record(os.getpid(), _own_mark(), uuid.uuid4().hex, "gateway", host, port))
+        with suppress(OSError):  # that it is not possible is told once, when it listens
+            _write(Record(os.getpid(), _own_mark(), uuid.uuid4().hex, "gateway", host, port))
     atexit.register(remove_own)
 
 
@@ -84,7 +85,11 @@ def write(kind: Kind, host: str, port: int) -> None:
         before = read(_own_path())
         is_own = before is not None and before.start_mark == _own_mark()
         run = before.run if before and is_own and before.kind == kind else uuid.uuid4().hex
-        _write(Record(os.getpid(), _own_mark(), run, kind, host, port))
+        try:
+            _write(Record(os.getpid(), _own_mark(), run, kind, host, port))
+        except OSError as error:  # which harms nothing else
+            why = f"{_own_path()}: {error.strerror}"
+            sys.stderr.write(f"lanscribe: {why}; serve.sh stop will not find it\n")
 
 
 @contextmanager
@@ -118,14 +123,10 @@ def _own_mark() -> str:
 
 
 def _write(record: Record) -> None:
-    """Write it whole or not at all; that it is not possible harms nothing else."""
-    path = _own_path()
-    temporary = path.with_suffix(".new")
-    try:
-        temporary.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        sys.stderr.write(f"lanscribe: {path}: {error.strerror}; serve.sh stop will not find it\n")
+    """Write it whole or not at all. Raises OSError."""
+    temporary = _own_path().with_suffix(".new")
+    temporary.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
+    temporary.replace(_own_path())
 
 
 def read(path: Path) -> Record | None:

@@ -21,8 +21,13 @@ BURNING = 3
 
 @pytest.fixture
 def server(start_server: StartServer) -> Server:
-    """One that keeps its port when it starts anew."""
-    return start_server("fake", "--port", str(refused_port()))
+    """One that keeps its port when it starts anew.
+
+    It keeps sessions for long, so that no client loses its patience where a busy machine gives it
+    no word between one end and the next.
+    """
+    flags = ("--port", str(refused_port()))
+    return start_server("fake", *flags, LANSCRIBE_RESUME_KEEP_S="3600")
 
 
 def assert_whole(
