@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from lanscribe.errors import AuthError, LimitError
 
 _OPENAI_KEY_PREFIX = "openai-insecure-api-key."
-_LEAST_OF_AN_ADDRESS = 2
+LEAST_OF_AN_ADDRESS = 2
+"""Of whatever is shared: one address has so much in any case."""
 _IPV6_PREFIX_BITS = 64
 """What one home is given: a machine in it takes as many addresses as it likes (RFC 8981)."""
 
@@ -137,17 +138,7 @@ def address_group(address: str) -> str:
     return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))
 
 
-def has_more_than_its_share(address: str, connected: Iterable[str], most: int) -> bool:
-    """Whether `address` is in `connected` more often than one may be, where `most` have room.
-
-    One address may have half of it; programs on this machine, which may serve many people, all.
-    """
-    group = address_group(address)
-    count = sum(address_group(other) == group for other in connected)
-    return count > max(_LEAST_OF_AN_ADDRESS, most // 2) and not _is_loopback(address)
-
-
-_MESSAGES_AT_ONCE_S = 10
+MESSAGES_AT_ONCE_S = 10
 
 
 LEAVING_S = 0.5
@@ -161,7 +152,7 @@ class Slots:
         """per_address: how many sessions one address may have; 0 is half of them, at least 2."""
         self.capacity = capacity
         self.taken = 0
-        self._per_address = per_address or max(_LEAST_OF_AN_ADDRESS, capacity // 2)
+        self._per_address = per_address or max(LEAST_OF_AN_ADDRESS, capacity // 2)
         self._of_address: Counter[str] = Counter()
 
     def has_room(self, address: str) -> bool:
@@ -170,7 +161,7 @@ class Slots:
 
     def _has_its_share(self, address: str) -> bool:
         count = self._of_address[address_group(address)]
-        return not _is_loopback(address) and count >= self._per_address
+        return not is_loopback(address) and count >= self._per_address
 
     @contextmanager
     def take(self, address: str = "127.0.0.1") -> Iterator[None]:
@@ -226,7 +217,7 @@ class Pace:
     """How fast one client may send: beyond it, it is read later, and TCP slows it down."""
 
     def __init__(self, messages_per_s: float, bytes_per_s: float, message_bytes: int) -> None:
-        self._messages = TokenBucket(messages_per_s, burst=_MESSAGES_AT_ONCE_S * messages_per_s)
+        self._messages = TokenBucket(messages_per_s, burst=MESSAGES_AT_ONCE_S * messages_per_s)
         self._bytes = TokenBucket(bytes_per_s, burst=max(bytes_per_s, message_bytes))
 
     def wait_s(self, length: int, now_s: float) -> float:
@@ -248,6 +239,7 @@ def _is_in(text: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6N
     return address is not None and any(address in network for network in networks)
 
 
-def _is_loopback(text: str) -> bool:
+def is_loopback(text: str) -> bool:
+    """Whether it is an address of this machine itself."""
     address = _address(text)
     return address is not None and address.is_loopback
