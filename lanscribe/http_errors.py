@@ -1,5 +1,6 @@
 """Errors over HTTP: one shape, OpenAI's, whoever refuses and whatever was asked for."""
 
+import math
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -14,8 +15,10 @@ _STATUS = {
     "model_not_found": 404,
     "method_not_allowed": 405,
     "idle_timeout": 408,
+    "upload_too_slow": 408,
     "upload_too_large": 413,
     "session_too_long": 413,
+    "too_many_guesses": 429,
     "processing_error": 500,
     "internal": 500,
     "engine_unavailable": 503,
@@ -40,8 +43,8 @@ def error_response(error: LanscribeError, status: int = 0) -> Response:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
-        headers["Retry-After"] = str(_RETRY_AFTER_S)
+    if status == 503 or error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s or _RETRY_AFTER_S))
     return JSONResponse(error_content(error), status, headers)
 
 

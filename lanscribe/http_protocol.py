@@ -228,6 +228,7 @@ class HttpProtocol(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Go on as a WebSocket, with what came right behind the request."""
+        self._stop_watching()
         super().handle_websocket_upgrade(event)
         early, _ = self.conn.trailing_data
         self._paced_flow.release()
