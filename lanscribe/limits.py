@@ -157,9 +157,10 @@ class Slots:
 
     def has_room(self, address: str) -> bool:
         """Whether `take` would succeed."""
-        return self.taken < self.capacity and not self._has_its_share(address)
+        return self.taken < self.capacity and not self.has_its_share(address)
 
-    def _has_its_share(self, address: str) -> bool:
+    def has_its_share(self, address: str) -> bool:
+        """Whether an address has as many as one may have."""
         count = self._of_address[address_group(address)]
         return not is_loopback(address) and count >= self._per_address
 
@@ -176,7 +177,7 @@ class Slots:
                 " later",
             )
         group = address_group(address)
-        if self._has_its_share(address):
+        if self.has_its_share(address):
             raise LimitError(
                 "server_busy",
                 f"{self._of_address[group]} sessions of {address} run, as many as one address may"
