@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket
 
 from lanscribe import keys
 from lanscribe.config import PROJECT_DIR, AuthSettings
+from lanscribe.crowd import AddressPaces
 from lanscribe.errors import AuthError, ConfigError, GuessError
 from lanscribe.guesses import Guesses
 from lanscribe.http_errors import error_response
@@ -33,6 +34,9 @@ _KEYLESS_PATHS = frozenset({"/health", "/healthz"})
 _MARKS_OF_A_PROXY = frozenset({"forwarded", "x-real-ip"})
 """What proxies send instead of X-Forwarded-For, and what is not believed of anybody."""
 _REFUSAL = "refusal"
+_WARNINGS_PER_S = 0.1
+_WARNINGS_AT_ONCE = 10
+"""About one address; a log that is full of them says nothing of what was before."""
 _MOST_KEYS = 4
 """That are looked at in one request: a client that tries several ways of showing it has two."""
 
@@ -84,13 +88,14 @@ class Doorkeeper:
         self._told_on_the_socket = told_on_the_socket
         self._clock = clock
         self._guesses = Guesses()
+        self._warnings = AddressPaces(_WARNINGS_PER_S, _WARNINGS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request, or answer 401, 403 or 429 with the reason."""
         refusal = self._refusal(scope)
         if refusal is not None:
             is_guesser = isinstance(refusal, GuessError)
-            log.log(logging.DEBUG if is_guesser else logging.WARNING, "turned away: %s", refusal)
+            log.log(self._level(scope), "turned away: %s", refusal)
             is_websocket = scope["type"] == "websocket"
             is_told = is_websocket and scope["path"] in self._told_on_the_socket
             if is_guesser or not is_told:
@@ -98,6 +103,14 @@ class Doorkeeper:
                 return
             scope["state"] = {**scope.get("state", {}), _REFUSAL: refusal}
         await self._app(scope, receive, _choosing_subprotocol(scope, send))
+
+    def _level(self, scope: Scope) -> int:
+        """Of a line about a refusal: only some of an address are warnings."""
+        peer = (scope.get("client") or ("", 0))[0]
+        is_rare = self._warnings.take(peer, 0, self._clock()) == 0
+        if is_rare:
+            self._warnings.take(peer, 1, self._clock())
+        return logging.WARNING if is_rare else logging.DEBUG
 
     def _refusal(self, scope: Scope) -> AuthError | None:
         """Why the sender may not come in; puts its address into the scope."""

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from lanscribe.errors import ProtocolError
 from lanscribe.framing import MAX_HEAD_BYTES, asks_for_websocket, head_fault
 from lanscribe.http_errors import error_response
-from lanscribe.intake import Intake, Lingering
+from lanscribe.intake import REFUSALS, Intake, Lingering
 from lanscribe.limits import MESSAGES_AT_ONCE_S, TokenBucket
 
 _EVENTS_IN_A_TURN = 8
@@ -33,6 +33,8 @@ class _Metered(h11.Connection):
         self.left = 0
         """So many events may still be parsed in this turn."""
         self.requests = 0
+        self.has_refused = False
+        """Whether the last answer turned somebody away."""
         self.fault = ""
 
     @property
@@ -54,6 +56,12 @@ class _Metered(h11.Connection):
             raise
         self.requests += isinstance(event, h11.Request)
         return event
+
+    def send(self, event: Any) -> Any:
+        """The bytes of an event of ours."""
+        if isinstance(event, h11.Response):
+            self.has_refused = event.status_code in REFUSALS
+        return super().send(event)
 
 
 class _Flow(FlowControl):
@@ -171,6 +179,8 @@ class HttpProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """The next request may come."""
+        if self._metered.has_refused:
+            self._intake.refused(self._address)
         super().on_response_complete()
         self._watch()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,10 +15,14 @@ log = logging.getLogger(__name__)
 
 TURN_S = 0.001
 """So long all connections together may parse before everything else has its turn."""
-REQUESTS_PER_S = 200
-REQUESTS_AT_ONCE = 400
-"""Of one address. A request without a session costs half a millisecond; a page with all its files,
-or a script that looks at every second, asks for a tenth of that."""
+REQUESTS_PER_S = 50
+REQUESTS_AT_ONCE = 200
+"""Of one address. A request with a connection of its own costs a millisecond; a page with all its
+files, or a script that asks again and again, needs less."""
+PRICE_OF_A_REFUSAL = 10
+"""In requests: whoever is turned away may knock five times a second, and twenty times at once."""
+REFUSALS = frozenset({401, 403, 429})
+"""The HTTP statuses of who may not come in."""
 _BREATH_S = 0.02
 """Between two reads of a peer to whom nothing is listened any more."""
 
@@ -82,6 +87,10 @@ class Intake:
         if leaver is not None:
             leaver.abort()
         return leaver is not transport
+
+    def refused(self, address: str) -> None:
+        """Somebody there was turned away."""
+        self.requests.take(address, PRICE_OF_A_REFUSAL, time.monotonic())
 
 
 def make_intake(limits: LimitSettings) -> Intake:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import BINARY, CTRL_OPCODES, TEXT, Frame
+from websockets.frames import BINARY, CTRL_OPCODES, TEXT, CloseCode, Frame
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -22,7 +22,7 @@ from websockets.typing import StatusLike
 from lanscribe import reasons
 from lanscribe.errors import ProtocolError
 from lanscribe.http_errors import error_response
-from lanscribe.intake import Intake, Lingering
+from lanscribe.intake import REFUSALS, Intake, Lingering
 from lanscribe.limits import MESSAGES_AT_ONCE_S, TokenBucket
 
 _FRAMES_IN_A_TURN = 16
@@ -199,10 +199,15 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         """Send an ASGI message; after the last one only little is listened to."""
         await super().send(message)
-        if message["type"] == "websocket.close":
+        kind = message["type"]
+        if kind == "websocket.close":
             self.conn.max_message_size = _CLOSING_BYTES
             self._message.clear()
-        if message["type"] != "websocket.send":
+        if message.get("status") in REFUSALS or message.get("code") == CloseCode.POLICY_VIOLATION:
+            self._intake.refused(self.client[0] if self.client else "")
+        if kind == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True  # by a refusal; uvicorn would take it for a defect
+        if kind != "websocket.send":
             self._ask()
 
     def handle_text(self, event: Frame) -> None:

@@ -34,6 +34,8 @@ stream at a time there; the events that begin an utterance have a few hundred by
 _QUESTIONS_PER_S = 20
 _QUESTIONS_AT_ONCE = 100
 """Of one address, over all its connections. An answer costs a tenth of a millisecond."""
+_PRICE_OF_A_REFUSAL = 5
+"""In questions; whoever has a session by then, and talks nonsense, has only lost a few."""
 _NEEDS_ENGINE = frozenset({"transcribe", "audio-start", "audio-chunk", "audio-stop"})
 
 
@@ -156,6 +158,7 @@ class WyomingServer:
                 await self._gateway.converse(channel, dialect, peer)
         except LanscribeError as error:
             log.log(_level(error), "%s closed: %s", peer, error)
+            self._questions.take(peer, _PRICE_OF_A_REFUSAL, time.monotonic())
             await refuse(channel, WyomingDialect(), error, self._limits)
         except (ConnectionError, TimeoutError) as error:
             log.debug("gone: %s", error)
@@ -175,9 +178,9 @@ class WyomingServer:
             if type_of(message) in _NEEDS_ENGINE:
                 return True
             await channel.receive()
+            await asyncio.sleep(self._questions.take(peer, 1, time.monotonic()))
             async with asyncio.timeout(limits.send_timeout_s):
                 await self._answer(channel, message)
-            await asyncio.sleep(self._questions.take(peer, 1, time.monotonic()))
             timeout_s = limits.idle_timeout_s
         return False
 
