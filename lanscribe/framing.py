@@ -10,6 +10,7 @@ from collections.abc import Sequence
 MAX_HEAD_BYTES = 2**14
 _HEAD_END = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_VERSION = re.compile(rb"HTTP/1\.[0-9]")
 _HTTP_1_0 = b"HTTP/1.0"
 _Headers = Sequence[tuple[bytes, bytes]]
 
@@ -31,7 +32,7 @@ def head_fault(received: bytes) -> str | None:
     if any(line[:1] in {b" ", b"\t"} for line in lines[1:]):
         return "a line of its head is folded (RFC 9112, section 5.2)"
     headers = [_header(line) for line in lines[1:-2]]
-    return _target_fault(lines[0]) or _body_fault(lines[0], headers) or _upgrade_fault(headers)
+    return _line_fault(lines[0]) or _body_fault(lines[0], headers) or _upgrade_fault(headers)
 
 
 def _header(line: bytes) -> tuple[bytes, bytes]:
@@ -43,10 +44,13 @@ def _values(headers: _Headers, name: bytes) -> list[bytes]:
     return [value for one, value in headers if one == name]
 
 
-def _target_fault(request_line: bytes) -> str | None:
+def _line_fault(request_line: bytes) -> str | None:
     _, _, rest = request_line.partition(b" ")
-    if rest[:1] != b"/":
+    target, _, version = rest.rpartition(b" ")
+    if not target.startswith(b"/"):
         return "its target is no path; expected one that begins with / (RFC 9112, section 3.2.1)"
+    if not _VERSION.fullmatch(version):
+        return "its version is not HTTP/1.1"
     return None
 
 

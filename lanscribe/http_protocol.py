@@ -230,6 +230,7 @@ class HttpProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._stop_watching()
+        self._intake.refused(self._address)
         Lingering(self, self.transport, self._limits.close_timeout_s)
 
     def _get_upgrade(self) -> bytes | None:

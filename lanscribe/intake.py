@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -116,8 +117,10 @@ class Lingering(asyncio.Protocol):
         self._before = before
         self._transport = transport
         transport.set_protocol(self)
-        loop = asyncio.get_running_loop()
-        loop.call_later(longest_s, transport.abort)
+        asyncio.get_running_loop().call_later(longest_s, transport.abort)
+        with suppress(OSError):  # the peer is gone already
+            if transport.can_write_eof():  # not over TLS
+                transport.write_eof()
         transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
