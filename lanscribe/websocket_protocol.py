@@ -6,6 +6,7 @@ before the last one is taken. Whole messages are paced by whoever takes them, al
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Generator
 from http import HTTPStatus
@@ -24,6 +25,8 @@ from lanscribe.errors import ProtocolError
 from lanscribe.http_errors import error_response
 from lanscribe.intake import REFUSALS, Intake, Lingering
 from lanscribe.limits import MESSAGES_AT_ONCE_S, TokenBucket
+
+log = logging.getLogger(__name__)
 
 _FRAMES_IN_A_TURN = 16
 _LITTLE_BYTES = 64
@@ -66,8 +69,8 @@ class _Metered(ServerProtocol):
         return self.reader.left <= 0 and bool(self.reader.buffer)
 
     def parse_on(self) -> None:
-        """Parse to the end of the next message, or so many frames."""
-        self.reader.left = _FRAMES_IN_A_TURN
+        """Parse to the end of the handshake, or of the next message, or so many frames."""
+        self.reader.left = 0 if self.state is State.CONNECTING else _FRAMES_IN_A_TURN
         next(self.parser)
 
     def recv_frame(self, frame: Frame) -> None:
@@ -273,7 +276,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.transport.get_write_buffer_size() < unread_bytes:
             self._await_reader()
         else:
-            self.logger.info("a client reads nothing of what it is sent")
+            log.info("a client reads nothing of what it is sent")
             self.transport.abort()
 
     def _forget_reader(self) -> None:
