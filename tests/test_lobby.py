@@ -18,7 +18,7 @@ from tests.conftest import DEADLINE_S, Server, StartServer
 from tests.support import counting
 
 DESCRIBE = b'{"type": "describe"}\n'
-FORMAT = {"rate": 16000, "width": 2, "channels": 1}
+FORMAT: dict[str, Any] = {"rate": 16000, "width": 2, "channels": 1}
 LARGE_BYTES = 15_900_000
 
 
