@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 MAX_HEAD_BYTES = 2**14
 _HEAD_END = re.compile(rb"\n\r?\n")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _VERSION = re.compile(rb"HTTP/1\.[0-9]")
 _HTTP_1_0 = b"HTTP/1.0"
@@ -29,6 +30,8 @@ def head_fault(received: bytes) -> str | None:
     lines = head.split(b"\r\n")
     if any(b"\n" in line or b"\r" in line for line in lines):
         return "a line of its head ends with a bare CR or LF (RFC 9112, section 2.2)"
+    if _CONTROLS.search(head):
+        return "its head has a control character (RFC 9110, section 5.5)"
     if any(line[:1] in {b" ", b"\t"} for line in lines[1:]):
         return "a line of its head is folded (RFC 9112, section 5.2)"
     headers = [_header(line) for line in lines[1:-2]]

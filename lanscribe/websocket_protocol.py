@@ -34,6 +34,7 @@ _LITTLE_BYTES = 64
 _PRICE_OF_NOTHING = 20
 """In messages. So an empty frame may come fifty times a second, and five hundred times at once; a
 client has no reason to ping more often than once a second."""
+_NO_HANDSHAKE = "got a request that is no WebSocket handshake; expected that of RFC 6455"
 _CLOSING_BYTES = 2**16
 """The largest frame of a peer that was told goodbye."""
 
@@ -151,13 +152,20 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
             return
         self.handle_events()
-        if not self.handshake_initiated:  # of a refused request head uvicorn says nothing
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.transport.close()
+        if not self.handshake_initiated:
+            self._refuse_head()
         elif self.close_sent and len(self.conn.reader.buffer) > _CLOSING_BYTES:
             self._linger()
         else:
             self._go_on()
+
+    def _refuse_head(self) -> None:
+        """Answer a head that websockets does not take; of some it says why, uvicorn of none."""
+        answer = b"".join(self.conn.data_to_send())
+        if not answer:
+            answer = self.conn.reject(HTTPStatus.BAD_REQUEST, _NO_HANDSHAKE).serialize()
+        self.transport.write(answer)
+        self.transport.close()
 
     @property
     def _must_wait(self) -> bool:

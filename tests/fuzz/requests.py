@@ -45,6 +45,8 @@ FAULTS = {
     "no colon": _GET + b"nothing\r\n\r\n",
     "empty name": _GET + b": x\r\n\r\n",
     "zero byte": _GET + b"X: a\x00b\r\n\r\n",
+    "control character": _GET + b"X: a\x10b\r\n\r\n",
+    "control character in a handshake": HANDSHAKE[:-2] + b"X: a\x7fb\r\n\r\n",
     "absolute target": b"GET http://localhost/health HTTP/1.1\r\n" + _HOST + b"\r\n",
     "target of all": b"OPTIONS * HTTP/1.1\r\n" + _HOST + b"\r\n",
     "target of a tunnel": b"CONNECT localhost:1 HTTP/1.1\r\n" + _HOST + b"\r\n",
