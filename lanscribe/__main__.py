@@ -227,7 +227,13 @@ async def _run(settings: config.Settings, doors: _Doors, log_file: Path | None) 
     """Listen at once, load the engine meanwhile, serve until a signal; whether to start again."""
     settings = _with_own_name(settings)
     gateway = Gateway(settings)
-    server = make_server(gateway.app(), settings.limits, gateway.drain, doors.secure)
+    server = make_server(
+        gateway.app(),
+        settings.limits,
+        gateway.drain,
+        doors.secure,
+        proxies=settings.auth.proxies,
+    )
     stop_on_signals(server)
     wants_restart = _stop_to_restart(server)
     is_ready = asyncio.Event()

@@ -165,7 +165,7 @@ class LimitSettings(_Table):
     """The bounds: each has a named error when it is reached."""
 
     connections: int = Field(default=256, ge=1, le=10_000)
-    """TCP connections at once, half of them of one address. Idle ones are dropped for who has fewer."""
+    """TCP connections at once, half of them of one address; idle ones leave for who has fewer."""
     handshake_timeout_s: float = Field(default=10.0, gt=0, le=300)
     """How long a new connection may take to send its request."""
     message_bytes: int = Field(default=16 * 2**20, ge=2**10, le=2**30)

@@ -4,10 +4,17 @@ Decisions without clock, socket or network.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from ipaddress import ip_network
 from typing import Generic, TypeVar
 
-from lanscribe.limits import LEAST_OF_AN_ADDRESS, TokenBucket, address_group, is_loopback
+from lanscribe.limits import (
+    LEAST_OF_AN_ADDRESS,
+    TokenBucket,
+    address_group,
+    is_in,
+    is_loopback,
+)
 
 _MOST_ADDRESSES = 1024
 """Of those who asked last; whoever comes back after so many others begins anew."""
@@ -70,7 +77,9 @@ class Crowd(Generic[_Member]):
 class AddressPaces:
     """How fast one address may ask, over all its connections; beyond it, it is heard later."""
 
-    def __init__(self, rate_per_s: float, burst: float) -> None:
+    def __init__(self, rate_per_s: float, burst: float, proxies: Iterable[str] = ()) -> None:
+        """proxies: addresses and networks that speak for many, and are not paced."""
+        self._proxies = [ip_network(proxy, strict=False) for proxy in proxies]
         self._rate_per_s = rate_per_s
         self._burst = burst
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
@@ -80,6 +89,8 @@ class AddressPaces:
 
     def take(self, address: str, amount: float, now_s: float) -> float:
         """Count `amount`; how many seconds to wait before the next, 0 for who keeps the pace."""
+        if self._proxies and is_in(address, self._proxies):
+            return 0.0
         group = address_group(address)
         bucket = self._buckets.pop(group, None) or TokenBucket(self._rate_per_s, self._burst)
         self._buckets[group] = bucket

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -77,9 +77,7 @@ class Intake:
 
     limits: LimitSettings
     crowd: Crowd[asyncio.Transport]
-    requests: AddressPaces = field(
-        default_factory=lambda: AddressPaces(REQUESTS_PER_S, REQUESTS_AT_ONCE)
-    )
+    requests: AddressPaces
     turns: Turns = field(default_factory=Turns)
 
     def admit(self, transport: asyncio.Transport, address: str) -> bool:
@@ -94,9 +92,10 @@ class Intake:
         self.requests.take(address, PRICE_OF_A_REFUSAL, time.monotonic())
 
 
-def make_intake(limits: LimitSettings) -> Intake:
-    """For a server whose protocols have `is_spare`."""
-    return Intake(limits, Crowd(limits.connections, _is_spare))
+def make_intake(limits: LimitSettings, proxies: Iterable[str]) -> Intake:
+    """For a server whose protocols have `is_spare`; the proxies pace whom they speak for."""
+    requests = AddressPaces(REQUESTS_PER_S, REQUESTS_AT_ONCE, proxies)
+    return Intake(limits, Crowd(limits.connections, _is_spare), requests)
 
 
 def _is_spare(transport: asyncio.Transport) -> bool:

@@ -36,7 +36,7 @@ _HOME_NETWORKS = [
 
 def check_peer_is_home(peer: str) -> None:
     """Admit addresses of the home network. Raises AuthError for any other."""
-    if not _is_in(peer, _HOME_NETWORKS):
+    if not is_in(peer, _HOME_NETWORKS):
         raise AuthError(
             "not_allowed",
             f"{peer[:200]!r} is not an address of the home network; anybody else has to show the"
@@ -89,9 +89,9 @@ def client_address(peer: str, forwarded_for: Sequence[str], proxies: Iterable[st
     if not hops:
         return peer
     networks = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
-    if not _is_in(peer, networks):
+    if not is_in(peer, networks):
         return None
-    strangers = [hop for hop in hops if not _is_in(hop, networks)]
+    strangers = [hop for hop in hops if not is_in(hop, networks)]
     return strangers[-1] if strangers else hops[0]
 
 
@@ -235,7 +235,8 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_in(text: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+def is_in(text: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    """Whether it is an address in one of the networks."""
     address = _address(text)
     return address is not None and any(address in network for network in networks)
 

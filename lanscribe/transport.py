@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 from asyncio.trsock import TransportSocket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -194,9 +194,14 @@ def make_server(
     limits: LimitSettings,
     drain: Callable[[], Awaitable[None]],
     tls: SecureListener | None = None,
+    *,
+    proxies: Iterable[str] = (),
 ) -> Server:
-    """A server for `app`, to be served on sockets of `bind`, and over TLS on that of `tls`."""
-    intake = make_intake(limits)
+    """A server for `app`, to be served on sockets of `bind`, and over TLS on that of `tls`.
+
+    proxies: whose requests are not paced, because they are those of many.
+    """
+    intake = make_intake(limits, proxies)
     config = uvicorn.Config(
         app,
         http=partial(HttpProtocol, intake=intake),  # type: ignore[arg-type]

@@ -98,6 +98,13 @@ def test_an_address_keeps_its_pace_over_all_its_connections(seed: int) -> None:
         assert taken <= 20 + 10 * now_s + 1e-6, f"seed {seed}"
 
 
+def test_a_proxy_is_not_paced_for_all_whom_it_speaks_for() -> None:
+    paces = AddressPaces(1, 1, proxies=["10.0.0.0/30", "fd00::1"])
+    for address in ("10.0.0.1", "::ffff:10.0.0.2", "fd00::1"):
+        assert [paces.take(address, 5, 0.0) for _ in range(3)] == [0, 0, 0]
+    assert paces.take("10.0.0.9", 5, 0.0) > 0
+
+
 def test_addresses_without_number_take_no_memory() -> None:
     paces = AddressPaces(1, 1)
     for number in range(5000):
