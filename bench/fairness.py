@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from bench.floods import KEY, KINDS
@@ -72,7 +72,8 @@ async def main() -> int:
         banner = f"ws://{places.http}/"
         path = f"/v1/realtime?api_key={KEY}"
         lines = [await open_line(banner, path) for _ in range(STREAMS)]
-        for _ in range(options.rounds):
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
             for kind, one in figures.items():
                 one.alone.append(await _p95_ms(lines, options.seconds))
                 async with _flood(kind, places.of(kind), options.seconds):
@@ -120,7 +121,7 @@ async def _places() -> AsyncIterator[Places]:
 
 @asynccontextmanager
 async def _flood(kind: str, where: str, seconds: float) -> AsyncIterator[None]:
-    async with _process(_floods(kind, where, seconds + 10 * _BEFORE_S), ""):
+    async with _process(_floods(kind, where, 4 * seconds + 10 * _BEFORE_S), ""):
         await asyncio.sleep(_BEFORE_S)
         yield
 
@@ -147,7 +148,8 @@ async def _process(
     try:
         yield process.pid, said
     finally:
-        process.terminate()
+        with suppress(ProcessLookupError):
+            process.terminate()
         await process.wait()
 
 

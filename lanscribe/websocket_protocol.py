@@ -182,7 +182,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def _go_on(self) -> None:
         """Read on, or parse on, when the pace allows."""
         price, self.conn.price = self.conn.price, 0
-        wait_s = self._pace.take(price, time.monotonic())
+        wait_s = self._pace.take(price, time.monotonic()) if price else 0.0
         if wait_s > 0:
             self._hold()
             self._has_asked = True
@@ -192,7 +192,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         elif self.conn.has_unparsed:
             self._hold()
             self._ask()
-        elif self.read_paused:
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
 
@@ -204,7 +208,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     async def receive(self) -> Any:
         """The next ASGI message."""
         message = await self.queue.get()
-        self._ask()
+        if self._has_asked or self.conn.reader.buffer or self._must_wait:
+            self._ask()
+        else:
+            self._release()
         return message
 
     async def send(self, message: Any) -> None:
@@ -238,6 +245,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def _take_in(self, event: Frame) -> None:
         """Join the pieces at once: a million of them would take a hundred bytes each."""
         if self.close_sent:
+            return
+        if event.fin and not self._message:
+            self.frames = [bytes(event.data)]
+            self.send_receive_event_to_app()
             return
         self._message += event.data
         if event.fin:
