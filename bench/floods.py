@@ -60,7 +60,8 @@ def _frames(path: str, first: bytes, frame: bytes) -> tuple[bytes, Iterator[byte
 
 
 def _after(first: bytes, others: bytes) -> Iterator[bytes]:
-    yield first
+    if first:
+        yield first
     yield from repeat(others)
 
 
