@@ -150,7 +150,7 @@ async def _measure(subject: Subject, streams: int, seconds: float) -> Round:
         before = _cpu_s(pid)
         chunks = round(seconds / CHUNK_S)
         latencies = await asyncio.gather(
-            *(_stream(one, chunks, number / streams) for number, one in enumerate(lines))
+            *(stream(one, chunks, number / streams) for number, one in enumerate(lines))
         )
         cpu_s = _cpu_s(pid) - before
         for line in lines:
@@ -176,7 +176,7 @@ async def _server(command: list[str]) -> AsyncIterator[tuple[int, str]]:
         await process.wait()
 
 
-async def _stream(line: Line, chunks: int, phase: float) -> list[float]:
+async def stream(line: Line, chunks: int, phase: float) -> list[float]:
     """Send a chunk each 80 ms, `phase` of one later; seconds from each chunk to its answer."""
     latencies = []
     start = time.monotonic() + phase * CHUNK_S

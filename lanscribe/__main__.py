@@ -242,7 +242,9 @@ async def _run(
     async def drain() -> None:
         await gateway.drain(is_restart=orders.wants_restart)
 
-    server = make_server(gateway.app(), settings.limits, drain, doors.secure)
+    server = make_server(
+        gateway.app(), settings.limits, drain, doors.secure, proxies=settings.auth.proxies
+    )
     call_soon = asyncio.get_running_loop().call_soon_threadsafe
     orders.take(lambda: call_soon(lambda: server.stop(at_once=orders.is_in_a_hurry)))
     is_ready = asyncio.Event()

@@ -152,7 +152,7 @@ class AuthSettings(_Table):
     mode: Literal["lan", "key", "open"] = "lan"
     """lan: the home network, and who has the key; key: only who has it; open: anybody."""
     key: SecretStr = SecretStr("")
-    """The key itself; empty takes the one in key_file."""
+    """The key itself, of 12 letters or more; empty takes the one in key_file."""
     key_file: str = "config/key"
     """The file with the key, relative to the project; setup.sh makes it."""
     hostnames: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ class LimitSettings(_Table):
     """The bounds: each has a named error when it is reached."""
 
     connections: int = Field(default=256, ge=1, le=10_000)
-    """TCP connections at once, idle ones too, half of them of one address; others are dropped."""
+    """TCP connections at once, half of them of one address; idle ones leave for who has fewer."""
     handshake_timeout_s: float = Field(default=10.0, gt=0, le=300)
     """How long a new connection may take to send its request."""
     message_bytes: int = Field(default=16 * 2**20, ge=2**10, le=2**30)

@@ -15,11 +15,11 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Protocol
 
 from lanscribe import reasons
 from lanscribe.audio import duration_s
 from lanscribe.changes import Changes
+from lanscribe.channel import Channel
 from lanscribe.config import LimitSettings, ResumeSettings
 from lanscribe.dialects.base import Dialect
 from lanscribe.engines.base import Engine, EngineSession
@@ -51,22 +51,6 @@ log = logging.getLogger(__name__)
 
 MAX_UNSENT = 64
 """So many messages may wait for an attached socket before the engine has to."""
-
-
-class Channel(Protocol):
-    """A message transport, such as a WebSocket."""
-
-    async def receive(self) -> Message | None:
-        """The next message; None when the peer has closed. May be cancelled without loss.
-
-        Raises ConnectionError when the peer is gone without having closed.
-        """
-
-    async def send(self, message: Message) -> None:
-        """Send a message. Raises ConnectionError when the peer is gone."""
-
-    async def close(self, code: int, reason: str) -> None:
-        """Close with an RFC 6455 close code; does nothing when the peer is gone."""
 
 
 class _Cancelled(Exception):
@@ -383,19 +367,6 @@ class Conversation:
         if isinstance(event, Done):
             figures = (event.audio_s, event.token_count)
             log.info("%s: utterance done: %.1f s, %d tokens", self.session_id, *figures)
-
-
-async def refuse(
-    channel: Channel, dialect: Dialect, error: LanscribeError, limits: LimitSettings
-) -> None:
-    """Tell the client why, then close; give up on one that does not take it."""
-    try:
-        async with asyncio.timeout(limits.close_timeout_s):
-            for message in dialect.encode(Failure(error)):
-                await channel.send(message)
-            await channel.close(error.close_code or 1000, error.code)
-    except (TimeoutError, ConnectionError):
-        log.debug("the client left before it could be told: %s", error)
 
 
 def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:

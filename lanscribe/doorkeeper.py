@@ -1,6 +1,8 @@
 """Who may come in, asked before anything else sees a request."""
 
 import logging
+import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from starlette.requests import HTTPConnection
@@ -9,7 +11,9 @@ from starlette.websockets import WebSocket
 
 from lanscribe import keys
 from lanscribe.config import PROJECT_DIR, AuthSettings
-from lanscribe.errors import AuthError, ConfigError
+from lanscribe.crowd import AddressPaces
+from lanscribe.errors import AuthError, ConfigError, GuessError
+from lanscribe.guesses import Guesses
 from lanscribe.http_errors import error_response
 from lanscribe.limits import (
     check_host,
@@ -30,6 +34,11 @@ _KEYLESS_PATHS = frozenset({"/health", "/healthz"})
 _MARKS_OF_A_PROXY = frozenset({"forwarded", "x-real-ip"})
 """What proxies send instead of X-Forwarded-For, and what is not believed of anybody."""
 _REFUSAL = "refusal"
+_WARNINGS_PER_S = 0.1
+_WARNINGS_AT_ONCE = 10
+"""About one address; a log that is full of them says nothing of what was before."""
+_MOST_KEYS = 4
+"""That are looked at in one request: a client that tries several ways of showing it has two."""
 
 
 def configured_key(auth: AuthSettings) -> str | None:
@@ -70,24 +79,38 @@ class Doorkeeper:
         app: ASGIApp,
         auth: AuthSettings,
         told_on_the_socket: AbstractSet[str] = TOLD_ON_THE_SOCKET,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises ConfigError as `configured_key` does."""
+        """Raises ConfigError as `configured_key` does. clock: seconds, from any moment."""
         self._app = app
         self._auth = auth
         self._key = configured_key(auth)
         self._told_on_the_socket = told_on_the_socket
+        self._clock = clock
+        self._guesses = Guesses()
+        self._warnings = AddressPaces(_WARNINGS_PER_S, _WARNINGS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, or answer 401 or 403 with the reason."""
-        is_websocket = scope["type"] == "websocket"
+        """Serve the request, or answer 401, 403 or 429 with the reason."""
         refusal = self._refusal(scope)
         if refusal is not None:
-            log.warning("turned away: %s", refusal)
-            if not (is_websocket and scope["path"] in self._told_on_the_socket):
+            is_guesser = isinstance(refusal, GuessError)
+            log.log(self._level(scope), "turned away: %s", refusal)
+            is_websocket = scope["type"] == "websocket"
+            is_told = is_websocket and scope["path"] in self._told_on_the_socket
+            if is_guesser or not is_told:
                 await _refuse(refusal, scope, receive, send)
                 return
             scope["state"] = {**scope.get("state", {}), _REFUSAL: refusal}
         await self._app(scope, receive, _choosing_subprotocol(scope, send))
+
+    def _level(self, scope: Scope) -> int:
+        """Of a line about a refusal: only some of an address are warnings."""
+        peer = (scope.get("client") or ("", 0))[0]
+        is_rare = self._warnings.take(peer, 0, self._clock()) == 0
+        if is_rare:
+            self._warnings.take(peer, 1, self._clock())
+        return logging.WARNING if is_rare else logging.DEBUG
 
     def _refusal(self, scope: Scope) -> AuthError | None:
         """Why the sender may not come in; puts its address into the scope."""
@@ -98,27 +121,52 @@ class Doorkeeper:
             forwarded_for = [""]  # one that does not say for whom
         address = client_address(peer, forwarded_for, self._auth.proxies)
         try:
-            self._check(request, address)
+            self._check(request, address, peer)
         except AuthError as error:
             return error
         scope["client"] = (address or peer, port)
         return None
 
-    def _check(self, request: HTTPConnection, address: str | None) -> None:
+    def _check(self, request: HTTPConnection, address: str | None, peer: str) -> None:
         if self._auth.mode == "open":
             return
+        refusal: AuthError | None = None
+        if self._auth.mode == "lan" or request.scope["path"] in _KEYLESS_PATHS:
+            refusal = self._foreign(request, address)
+            if refusal is None:
+                return
         subprotocols = request.scope.get("subprotocols", [])
         offered = offered_keys(request.headers, request.query_params, subprotocols)
-        if has_key(offered, self._key):
+        if offered:
+            self._check_key(offered, address or peer, refusal)
+        else:
+            raise refusal or _unauthorized("got no key")
+
+    def _check_key(self, offered: list[str], address: str, foreign: AuthError | None) -> None:
+        """Admit who shows the key, and has not guessed too often; `foreign`: why it needs one."""
+        now_s = self._clock()
+        if (pause_s := self._guesses.pause_s(address, now_s)) > 0:
+            raise GuessError(pause_s)
+        shown = list(dict.fromkeys(offered))[:_MOST_KEYS]
+        if has_key(shown, self._key):
+            self._guesses.right(address, now_s)
             return
-        if self._auth.mode == "key" and request.scope["path"] not in _KEYLESS_PATHS:
-            raise _unauthorized("got a wrong key" if offered else "got no key")
+        if (pause_s := self._guesses.wrong(address, len(shown), now_s)) > 0:
+            log.warning(
+                "%.200r has shown too many wrong keys: for %.0f s none is looked at",
+                address,
+                pause_s,
+            )
+        without = f", and without it {foreign}" if foreign else ""
+        raise _unauthorized(f"got a wrong key{without}") from foreign
+
+    def _foreign(self, request: HTTPConnection, address: str | None) -> AuthError | None:
+        """Why the sender does not count as of the home network."""
         try:
             self._check_is_home(request, address)
         except AuthError as error:
-            if offered:
-                raise _unauthorized(f"got a wrong key, and without it {error}") from error
-            raise
+            return error
+        return None
 
     def _check_is_home(self, request: HTTPConnection, address: str | None) -> None:
         if address is None:

@@ -38,6 +38,7 @@ CODES: dict[str, ErrorCode] = {
     "recording_too_long": ErrorCode(
         None, "an uploaded file has more sound than its bytes can hold, or than a day"
     ),
+    "upload_too_slow": ErrorCode(None, "an upload was slow while another waited for its place"),
     "storage_full": ErrorCode(None, "the server's disk has no room for the upload"),
     "processing_error": ErrorCode(None, "the engine failed on this utterance"),
     "input_audio_buffer_commit_empty": ErrorCode(None, "a commit came without audio before it"),
@@ -46,6 +47,7 @@ CODES: dict[str, ErrorCode] = {
     "engine_unavailable": ErrorCode(1013, "the engine is still loading or has failed to load"),
     "server_busy": ErrorCode(1013, "as many sessions run as this machine holds in real time"),
     "unauthorized": ErrorCode(1008, "the key is missing or wrong"),
+    "too_many_guesses": ErrorCode(1008, "the address has shown too many wrong keys"),
     "not_allowed": ErrorCode(1008, "the address, host or origin may not use this server"),
     "message_too_large": ErrorCode(1009, "a message is larger than the server takes"),
     "idle_timeout": ErrorCode(4000, "nothing was sent and nothing was running for too long"),
@@ -70,6 +72,8 @@ class LanscribeError(Exception):
         self.code = code
         self.close_code = close_code or CODES[code].close_code
         self.public_message = public_message
+        self.retry_after_s: float | None = None
+        """When to try again, if that is known."""
 
 
 class ConfigError(LanscribeError):
@@ -89,6 +93,17 @@ class ProtocolError(ClientError):
 
 class AuthError(ClientError):
     """The peer may not come in."""
+
+
+class GuessError(AuthError):
+    """The peer has guessed the key too often, and has to wait."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(
+            "too_many_guesses",
+            f"too many wrong keys came from this address; the next is looked at in {wait_s:.0f} s",
+        )
+        self.retry_after_s = wait_s
 
 
 class LimitError(ClientError):

@@ -23,6 +23,7 @@ from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.http_errors import error_content, error_response
 from lanscribe.json_text import to_json
 from lanscribe.limits import Pace
+from lanscribe.uploads import Upload
 
 _MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 2**16
@@ -34,6 +35,8 @@ class Exchange:
     """One request, and what is answered to it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: LimitSettings) -> None:
+        self.upload = Upload(time.monotonic())
+        """What has come of its body."""
         self._scope = scope
         self._headers = Headers(scope=scope)
         self._receive = receive
@@ -59,6 +62,7 @@ class Exchange:
         """
         self._check_head()
         form = await self._parsed()
+        self.upload.is_whole = True
         try:
             yield form
         finally:
@@ -155,7 +159,7 @@ class Exchange:
             ) from error
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        limits, got_bytes = self._limits, 0
+        limits, upload = self._limits, self.upload
         pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
         while not self._is_read:
             message = await self._next_part()
@@ -163,20 +167,20 @@ class Exchange:
                 self._is_read = True
                 raise ClientDisconnect
             self._is_read = not message.get("more_body", False)
-            got_bytes += len(message["body"])
-            if got_bytes > limits.upload_bytes:
+            upload.received_bytes += len(message["body"])
+            if upload.received_bytes > limits.upload_bytes:
                 raise self._too_large(f"more than {limits.upload_bytes} bytes")
             yield message["body"]
             await asyncio.sleep(pace.wait_s(len(message["body"]), time.monotonic()))
 
     async def _next_part(self) -> Message:
+        longest_s = min(self._limits.idle_timeout_s, self._limits.send_timeout_s)
         try:
-            async with asyncio.timeout(self._limits.idle_timeout_s):
+            async with asyncio.timeout(longest_s):
                 return await self._receive()
         except TimeoutError as error:
             raise LimitError(
-                "idle_timeout",
-                f"nothing more of the upload came for {self._limits.idle_timeout_s:g} s",
+                "idle_timeout", f"nothing more of the upload came for {longest_s:g} s"
             ) from error
 
     def _too_large(self, got: str) -> LimitError:

@@ -1,5 +1,6 @@
 """Errors over HTTP: one shape, OpenAI's, whoever refuses and whatever was asked for."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +17,11 @@ _STATUS = {
     "model_not_found": 404,
     "method_not_allowed": 405,
     "idle_timeout": 408,
+    "upload_too_slow": 408,
     "upload_too_large": 413,
     "recording_too_long": 413,
     "session_too_long": 413,
+    "too_many_guesses": 429,
     "processing_error": 500,
     "internal": 500,
     "engine_unavailable": 503,
@@ -58,8 +61,8 @@ def error_response(
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
-        headers["Retry-After"] = str(_RETRY_AFTER_S)
+    if status == 503 or error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s or _RETRY_AFTER_S))
     return JsonResponse(error_content(error, so_far), status, headers)
 
 

@@ -16,6 +16,8 @@ from lanscribe.installation import PROJECT_DIR
 
 KEY_FILE = PROJECT_DIR / "config" / "key"
 _KEY_BYTES = 32
+LEAST_LETTERS = 12
+"""At 64 different letters that is 72 bits, more than anybody guesses over a network."""
 _FILE_MODE = 0o600
 
 
@@ -45,11 +47,16 @@ def read(path: Path) -> str | None:
 
 
 def check(key: str, place: str) -> None:
-    """Raise ConfigError when a key could not be sent in a header and in a subprotocol."""
+    """Raise ConfigError when a key could not be sent in a header and a subprotocol, or is short."""
     if not key or not all("!" <= letter <= "~" and letter not in ',"' for letter in key):
         raise ConfigError(
             f"{place}: no key: it should be one line of ASCII letters and digits; remove it, then:"
             " bash setup.sh"
+        )
+    if len(key) < LEAST_LETTERS:
+        raise ConfigError(
+            f"{place}: got a key of {len(key)} letters; expected at least {LEAST_LETTERS}, so that"
+            " it cannot be guessed"
         )
 
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from lanscribe.errors import AuthError, LimitError
 
 _OPENAI_KEY_PREFIX = "openai-insecure-api-key."
-_LEAST_OF_AN_ADDRESS = 2
+LEAST_OF_AN_ADDRESS = 2
+"""Of whatever is shared: one address has so much in any case."""
 _IPV6_PREFIX_BITS = 64
 """What one home is given: a machine in it takes as many addresses as it likes (RFC 8981)."""
 
@@ -35,7 +36,7 @@ _HOME_NETWORKS = [
 
 def check_peer_is_home(peer: str) -> None:
     """Admit addresses of the home network. Raises AuthError for any other."""
-    if not _is_in(peer, _HOME_NETWORKS):
+    if not is_in(peer, _HOME_NETWORKS):
         raise AuthError(
             "not_allowed",
             f"{peer[:200]!r} is not an address of the home network; anybody else has to show the"
@@ -88,9 +89,9 @@ def client_address(peer: str, forwarded_for: Sequence[str], proxies: Iterable[st
     if not hops:
         return peer
     networks = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
-    if not _is_in(peer, networks):
+    if not is_in(peer, networks):
         return None
-    strangers = [hop for hop in hops if not _is_in(hop, networks)]
+    strangers = [hop for hop in hops if not is_in(hop, networks)]
     return strangers[-1] if strangers else hops[0]
 
 
@@ -137,17 +138,7 @@ def address_group(address: str) -> str:
     return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))
 
 
-def has_more_than_its_share(address: str, connected: Iterable[str], most: int) -> bool:
-    """Whether `address` is in `connected` more often than one may be, where `most` have room.
-
-    One address may have half of it; programs on this machine, which may serve many people, all.
-    """
-    group = address_group(address)
-    count = sum(address_group(other) == group for other in connected)
-    return count > max(_LEAST_OF_AN_ADDRESS, most // 2) and not _is_loopback(address)
-
-
-_MESSAGES_AT_ONCE_S = 10
+MESSAGES_AT_ONCE_S = 10
 
 
 LEAVING_S = 0.5
@@ -161,16 +152,17 @@ class Slots:
         """per_address: how many sessions one address may have; 0 is half of them, at least 2."""
         self.capacity = capacity
         self.taken = 0
-        self._per_address = per_address or max(_LEAST_OF_AN_ADDRESS, capacity // 2)
+        self._per_address = per_address or max(LEAST_OF_AN_ADDRESS, capacity // 2)
         self._of_address: Counter[str] = Counter()
 
     def has_room(self, address: str) -> bool:
         """Whether `take` would succeed."""
-        return self.taken < self.capacity and not self._has_its_share(address)
+        return self.taken < self.capacity and not self.has_its_share(address)
 
-    def _has_its_share(self, address: str) -> bool:
+    def has_its_share(self, address: str) -> bool:
+        """Whether an address has as many as one may have."""
         count = self._of_address[address_group(address)]
-        return not _is_loopback(address) and count >= self._per_address
+        return not is_loopback(address) and count >= self._per_address
 
     @contextmanager
     def take(self, address: str = "127.0.0.1") -> Iterator[None]:
@@ -185,7 +177,7 @@ class Slots:
                 " later",
             )
         group = address_group(address)
-        if self._has_its_share(address):
+        if self.has_its_share(address):
             raise LimitError(
                 "server_busy",
                 f"{self._of_address[group]} sessions of {address} run, as many as one address may"
@@ -226,7 +218,7 @@ class Pace:
     """How fast one client may send: beyond it, it is read later, and TCP slows it down."""
 
     def __init__(self, messages_per_s: float, bytes_per_s: float, message_bytes: int) -> None:
-        self._messages = TokenBucket(messages_per_s, burst=_MESSAGES_AT_ONCE_S * messages_per_s)
+        self._messages = TokenBucket(messages_per_s, burst=MESSAGES_AT_ONCE_S * messages_per_s)
         self._bytes = TokenBucket(bytes_per_s, burst=max(bytes_per_s, message_bytes))
 
     def wait_s(self, length: int, now_s: float) -> float:
@@ -243,11 +235,13 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_in(text: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+def is_in(text: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    """Whether it is an address in one of the networks."""
     address = _address(text)
     return address is not None and any(address in network for network in networks)
 
 
-def _is_loopback(text: str) -> bool:
+def is_loopback(text: str) -> bool:
+    """Whether it is an address of this machine itself."""
     address = _address(text)
     return address is not None and address.is_loopback

@@ -15,10 +15,11 @@ _INTRODUCTION = (
 _OUTSIDE = {
     401: "the key is wrong, or has to be shown",
     403: "the address, host or origin may not come in",
+    429: "the address has shown too many wrong keys; come again",
 }
 _ERRORS = {
     400: "a field, or the file, is not what it should be; the message says what was got",
-    408: "nothing more of the upload came",
+    408: "nothing more of the upload came, or it was slow while another waited for its place",
     413: "the upload is larger than limits.upload_bytes, or took longer than limits.session_s, or"
     " has more sound than its bytes can hold",
     500: "the engine, or the server, failed",

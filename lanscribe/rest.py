@@ -30,6 +30,7 @@ from lanscribe.limits import LEAVING_S, Slots
 from lanscribe.media import opened
 from lanscribe.rest_form import Heard, Wanted, delta_event
 from lanscribe.tasks import first_of
+from lanscribe.uploads import Upload, slowest
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ class Rest:
         self._limits = limits
         self._ready_engine = ready_engine
         self._slot = slot
-        self._uploads: Slots | None = None
+        self._places: Slots | None = None
+        self._uploads: set[Upload] = set()
         self._is_stopping = False
         self._changes = Changes()
         self._started_unix_s = int(time.time())
@@ -66,15 +68,11 @@ class Rest:
 
     async def drain(self, timeout_s: float) -> None:
         """Let the files under way be finished, for so long, then tell the others."""
-        await self._changes.until_at_most(timeout_s, lambda: not self._uploading)
+        await self._changes.until_at_most(timeout_s, lambda: not self._uploads)
         self._is_stopping = True
         await self._changes.tell()
         close_s = self._limits.close_timeout_s
-        await self._changes.until_at_most(close_s, lambda: not self._uploading)
-
-    @property
-    def _uploading(self) -> int:
-        return self._uploads.taken if self._uploads else 0
+        await self._changes.until_at_most(close_s, lambda: not self._uploads)
 
     async def _list_models(self, _request: Request) -> Response:
         try:
@@ -125,20 +123,40 @@ class Rest:
 
     async def _serve(self, exchange: Exchange) -> None:
         engine = self._ready_engine()
-        if self._uploads is None:
+        if self._places is None:
             capacity = engine.describe().capacity
-            self._uploads = Slots(capacity, self._limits.sessions_per_address)
-        uploads, address = self._uploads, exchange.address
-        await self._changes.until_at_most(LEAVING_S, lambda: uploads.has_room(address))
+            self._places = Slots(capacity, self._limits.sessions_per_address)
+        address, upload = exchange.address, exchange.upload
+        await self._make_room(self._places, address)
         try:
-            with uploads.take(address):
+            with self._places.take(address):
+                self._uploads.add(upload)
                 await first_of(
                     self._transcribe(exchange, engine),
                     self._until_stopped(),
+                    self._until_displaced(upload),
                     self._until_too_long(),
                 )
         finally:
+            self._uploads.discard(upload)
             await self._changes.tell()
+
+    async def _make_room(self, places: Slots, address: str) -> None:
+        """Wait a moment for a place; when there is none, the slowest upload has to give way."""
+        await self._changes.until_at_most(LEAVING_S, lambda: places.has_room(address))
+        displaced = slowest(self._uploads, time.monotonic())
+        if displaced and not places.has_room(address) and not places.has_its_share(address):
+            displaced.is_displaced = True
+            await self._changes.tell()
+            await self._changes.until_at_most(LEAVING_S, lambda: places.has_room(address))
+
+    async def _until_displaced(self, upload: Upload) -> None:
+        await self._changes.until(lambda: upload.is_displaced)
+        raise LimitError(
+            "upload_too_slow",
+            f"another upload waited for the place of this one, of which {upload.received_bytes}"
+            " bytes had come; try again later, or send FLAC or Opus instead of WAV",
+        )
 
     async def _transcribe(self, exchange: Exchange, engine: Engine) -> None:
         """Take in a form, and answer it."""

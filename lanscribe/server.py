@@ -18,8 +18,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from lanscribe import reasons
 from lanscribe.audio import sample_count
 from lanscribe.changes import Changes
+from lanscribe.channel import Channel, refuse
 from lanscribe.config import Settings
-from lanscribe.connection import Channel, Conversation, refuse
+from lanscribe.connection import Conversation
 from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
 from lanscribe.dialects.base import Dialect
 from lanscribe.doorkeeper import Doorkeeper, refusal_of

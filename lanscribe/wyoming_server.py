@@ -5,40 +5,61 @@ first event of an utterance it becomes a session like any other.
 """
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, TypeVar
 
+from lanscribe.channel import refuse
 from lanscribe.config import LimitSettings, Settings
-from lanscribe.connection import refuse
+from lanscribe.crowd import AddressPaces, Crowd
 from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
 from lanscribe.errors import AuthError, LanscribeError, LimitError, ProtocolError
 from lanscribe.events import Failure, Message, Reply
-from lanscribe.limits import Pace, check_peer_is_home, has_more_than_its_share
+from lanscribe.limits import check_peer_is_home, is_loopback
 from lanscribe.server import Gateway
 from lanscribe.tasks import end
-from lanscribe.transport import bind
+from lanscribe.transport import ACCEPTED_IN_A_TURN, bind, let_more_wait
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 _READ_BYTES = 2**16
+_LOBBY_BYTES = 2**14
+"""The largest event in the lobby, where only questions are asked, and the most that is read of the
+stream at a time there; the events that begin an utterance have a few hundred bytes."""
+_QUESTIONS_PER_S = 20
+_QUESTIONS_AT_ONCE = 100
+"""Of one address, over all its connections. An answer costs a tenth of a millisecond."""
+_PRICE_OF_A_REFUSAL = 5
+"""In questions; whoever has a session by then, and talks nonsense, has only lost a few."""
 _NEEDS_ENGINE = frozenset({"transcribe", "audio-start", "audio-chunk", "audio-stop"})
 
 
 class WyomingChannel:
-    """A TCP connection as a `Channel` of whole events."""
+    """A TCP connection as a `Channel` of whole events, which are small at first."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: LimitSettings
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._close_timeout_s = limits.close_timeout_s
-        self._splitter = EventSplitter(limits.message_bytes)
+        self._limits = limits
+        self._splitter = EventSplitter(_LOBBY_BYTES)
+        self._read_bytes = _LOBBY_BYTES
         self._next: Message | None = None
+
+    def allow_large_events(self) -> None:
+        """Take events as large as a session may send."""
+        self._splitter.max_bytes = self._limits.message_bytes
+        self._read_bytes = _READ_BYTES
+
+    async def has_begun(self) -> bool:
+        """Wait for the first byte of the next event; False when the peer has closed."""
+        return not self._splitter.is_between_events or await self._read_on()
 
     async def peek(self) -> Message | None:
         """The event that `receive` will return; see there."""
@@ -70,7 +91,7 @@ class WyomingChannel:
         """Close once everything is sent; TCP has no place for the code and the reason."""
         self._writer.close()
         try:
-            async with asyncio.timeout(self._close_timeout_s):
+            async with asyncio.timeout(self._limits.close_timeout_s):
                 await self._writer.wait_closed()
         except OSError as error:
             self._writer.transport.abort()
@@ -79,7 +100,7 @@ class WyomingChannel:
     async def _read_on(self) -> bool:
         """Wait for more of the stream; False at its end."""
         with _broken():
-            data = await self._reader.read(_READ_BYTES)
+            data = await self._reader.read(self._read_bytes)
         if not data and not self._splitter.is_between_events:
             raise ConnectionError("the connection broke in the middle of an event")
         self._splitter.feed(data)
@@ -93,21 +114,27 @@ class WyomingServer:
         self._gateway = gateway
         self._limits = settings.limits
         self._auth_mode = settings.auth.mode
-        self._connections: dict[asyncio.Task[None], str] = {}
+        self._connections: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
         self._lobby: set[asyncio.Task[None]] = set()
+        self._crowd = Crowd[asyncio.Task[None]](self._limits.connections, self._lobby.__contains__)
+        self._questions = AddressPaces(_QUESTIONS_PER_S, _QUESTIONS_AT_ONCE)
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a new connection; one too many, in all or of its address, is dropped."""
+        """Serve a new connection, if there is room; one in the lobby may be dropped for it."""
         peer = str((writer.get_extra_info("peername") or ("unknown",))[0])
-        peers, most = [*self._connections.values(), peer], self._limits.connections
-        if len(peers) > most or has_more_than_its_share(peer, peers, most):
-            writer.transport.abort()
-            return
         task = asyncio.create_task(self._serve(reader, writer, peer))
-        self._connections[task] = peer
+        self._connections[task] = writer.transport
         self._lobby.add(task)
-        task.add_done_callback(self._connections.pop)
-        task.add_done_callback(self._lobby.discard)
+        task.add_done_callback(self._forget)
+        leaver = self._crowd.enter(task, peer)
+        if leaver is not None:
+            self._connections[leaver].abort()
+            leaver.cancel()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._crowd.leave(task)
+        self._lobby.discard(task)
+        del self._connections[task]
 
     async def close(self) -> None:
         """Drop those who only ask; let the others, whose sessions are over, hear of it."""
@@ -124,12 +151,14 @@ class WyomingServer:
         channel = WyomingChannel(reader, writer, self._limits)
         try:
             check_peer(peer, self._auth_mode)
-            if await self._answer_questions(channel):
+            if await self._answer_questions(channel, peer):
                 self._lobby.discard(_this_task())
+                channel.allow_large_events()
                 dialect = WyomingDialect(self._gateway.info)
                 await self._gateway.converse(channel, dialect, peer)
         except LanscribeError as error:
             log.log(_level(error), "%s closed: %s", peer, error)
+            self._questions.take(peer, _PRICE_OF_A_REFUSAL, time.monotonic())
             await refuse(channel, WyomingDialect(), error, self._limits)
         except (ConnectionError, TimeoutError) as error:
             log.debug("gone: %s", error)
@@ -138,23 +167,27 @@ class WyomingServer:
         finally:
             writer.transport.abort()
 
-    async def _answer_questions(self, channel: WyomingChannel) -> bool:
+    async def _answer_questions(self, channel: WyomingChannel, peer: str) -> bool:
         """Serve a client until it wants a transcript; False when it leaves without.
 
         Raises LimitError when it is silent for too long, ConnectionError when it is gone.
         """
         limits = self._limits
-        pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
         timeout_s = limits.handshake_timeout_s
-        while (message := await _in_time(channel, timeout_s)) is not None:
+        while (message := await self._question(channel, timeout_s)) is not None:
             if type_of(message) in _NEEDS_ENGINE:
                 return True
             await channel.receive()
+            await asyncio.sleep(self._questions.take(peer, 1, time.monotonic()))
             async with asyncio.timeout(limits.send_timeout_s):
                 await self._answer(channel, message)
-            await asyncio.sleep(pace.wait_s(len(message), time.monotonic()))
             timeout_s = limits.idle_timeout_s
         return False
+
+    async def _question(self, channel: WyomingChannel, timeout_s: float) -> Message | None:
+        """The next event, whose first byte is waited for so long, and the others for a moment."""
+        await _in_time(channel.has_begun(), timeout_s)
+        return await _in_time(channel.peek(), self._limits.handshake_timeout_s)
 
     async def _answer(self, channel: WyomingChannel, message: Message) -> None:
         dialect = WyomingDialect(self._gateway.info)
@@ -177,7 +210,7 @@ def check_peer(peer: str, auth_mode: str) -> None:
 
     Raises AuthError for anybody else.
     """
-    if auth_mode == "open" or _is_loopback(peer):
+    if auth_mode == "open" or is_loopback(peer):
         return
     who = "this machine"
     if auth_mode == "lan":
@@ -192,14 +225,6 @@ def check_peer(peer: str, auth_mode: str) -> None:
     )
 
 
-def _is_loopback(peer: str) -> bool:
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
-
-
 @asynccontextmanager
 async def serving(gateway: Gateway, settings: Settings) -> AsyncIterator[int | None]:
     """Serve Wyoming as long as this lasts; its port, None when there is none.
@@ -212,7 +237,10 @@ async def serving(gateway: Gateway, settings: Settings) -> AsyncIterator[int | N
         yield None
         return
     server = WyomingServer(gateway, settings)
-    async with await asyncio.start_server(server.accept, sock=listener, limit=_READ_BYTES) as tcp:
+    async with await asyncio.start_server(
+        server.accept, sock=listener, limit=_LOBBY_BYTES, backlog=ACCEPTED_IN_A_TURN
+    ) as tcp:
+        let_more_wait(listener)
         try:
             yield int(listener.getsockname()[1])
         finally:
@@ -235,10 +263,10 @@ def _bind(settings: Settings) -> socket.socket | None:
         return None
 
 
-async def _in_time(channel: WyomingChannel, timeout_s: float) -> Message | None:
+async def _in_time(waiting: Coroutine[Any, Any, _T], timeout_s: float) -> _T:
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            return await channel.peek()
+            return await waiting
     raise LimitError(
         "idle_timeout", f"no whole event came for {timeout_s:g} s; connect again when there is one"
     )

@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import random
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -18,7 +22,7 @@ from lanscribe.config import AuthSettings
 from lanscribe.doorkeeper import Doorkeeper, configured_key, refusal_of
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
-from tests.conftest import Server, StartServer
+from tests.conftest import PROJECT_DIR, Server, StartServer
 from tests.support import client
 
 KEY = "a-key-of-the-tests"
@@ -46,7 +50,17 @@ def ask(
     auth: AuthSettings, peer: str, kind: str = "http", path: str = "/", **headers: str
 ) -> tuple[int, dict[str, Any], Guest]:
     """Knock once: the HTTP status (101 for an accepted WebSocket), the JSON body, the guest."""
-    guest, sent = Guest(), list[Message]()
+    guest = Guest()
+    sent = knock(Doorkeeper(guest, auth), peer, kind, path, **headers)
+    body = b"".join(message.get("body", b"") for message in sent)
+    return sent[0].get("status", 101), json.loads(body or b"{}"), guest
+
+
+def knock(
+    doorkeeper: Doorkeeper, peer: str, kind: str = "http", path: str = "/", **headers: str
+) -> list[Message]:
+    """Knock once: what is answered."""
+    sent = list[Message]()
 
     async def receive() -> Message:
         return {"type": "websocket.connect" if kind == "websocket" else "http.request"}
@@ -63,13 +77,12 @@ def ask(
             (name.replace("_", "-").encode(), value.encode()) for name, value in names.items()
         ],
         "client": (peer, 5),
-        "subprotocols": [],
+        "subprotocols": headers.pop("subprotocols", "").split(","),
         "extensions": {"websocket.http.response": {}},
         "state": {},
     }
-    asyncio.run(Doorkeeper(guest, auth)(scope, receive, send))
-    body = b"".join(message.get("body", b"") for message in sent)
-    return sent[0].get("status", 101), json.loads(body or b"{}"), guest
+    asyncio.run(doorkeeper(scope, receive, send))
+    return sent
 
 
 def auth(mode: str = "lan", **settings: Any) -> AuthSettings:
@@ -215,3 +228,130 @@ def test_an_alias_brings_the_key_and_the_bound(start_server: StartServer) -> Non
     )
     assert get(server, "/v1/models", **{"X-API-Key": KEY})[0] == 200
     assert get(server, "/health")[1]["capacity"] == 3
+
+
+class Clock:
+    """Seconds that a test decides."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def status_of(doorkeeper: Doorkeeper, peer: str, kind: str = "http", **headers: str) -> int:
+    return int(knock(doorkeeper, peer, kind, **headers)[0].get("status", 101))
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_who_guesses_has_to_wait_whatever_the_key(kind: str) -> None:
+    clock = Clock()
+    one = Doorkeeper(Guest(), auth("key"), clock=clock)
+    statuses = [status_of(one, WORLD, kind, x_api_key=f"wrong-{number}") for number in range(6)]
+    assert statuses == [401] * 6
+    start, body = knock(one, WORLD, kind, x_api_key=KEY)
+    assert start["status"] == 429
+    assert dict(start["headers"])[b"retry-after"] == b"1"
+    assert json.loads(body["body"])["error"]["code"] == "too_many_guesses"
+    assert status_of(one, WORLD, kind) == 401, "nothing is guessed without a key"
+    clock.now_s += 1
+    expected = 200 if kind == "http" else 101
+    assert status_of(one, WORLD, kind, x_api_key=KEY) == expected
+    assert [status_of(one, WORLD, kind, x_api_key="wrong") for _ in range(20)] == [401] * 20
+    assert status_of(one, WORLD, kind, x_api_key=KEY) == expected, "it is trusted for a day"
+
+
+def test_also_where_a_refusal_is_told_on_the_socket() -> None:
+    one = Doorkeeper(Guest(), auth("key"), clock=Clock())
+    for number in range(6):
+        assert knock(one, WORLD, "websocket", "/ws", x_api_key=f"wrong-{number}")
+    assert knock(one, WORLD, "websocket", "/ws", x_api_key=KEY)[0]["status"] == 429
+
+
+def test_at_home_no_key_is_a_guess() -> None:
+    one = Doorkeeper(Guest(), auth("lan"), clock=Clock())
+    assert [status_of(one, HOME, x_api_key=f"dummy-{number}") for number in range(50)] == [200] * 50
+    page = {"origin": "https://evil.example"}
+    for number in range(50):
+        assert status_of(one, HOME, x_api_key=f"wrong-{number}", **page) in {401, 429}
+    assert status_of(one, HOME, x_api_key=KEY, **page) == 429
+    assert status_of(one, HOME, x_api_key=KEY) == 200, "who needs no key does not wait"
+
+
+def test_behind_a_proxy_the_client_waits_and_not_the_others() -> None:
+    behind = Doorkeeper(Guest(), auth("key", proxies=["127.0.0.1"]), clock=Clock())
+    for number in range(6):
+        assert status_of(behind, "127.0.0.1", x_api_key=f"w{number}", x_forwarded_for=WORLD) == 401
+    assert status_of(behind, "127.0.0.1", x_api_key=KEY, x_forwarded_for=WORLD) == 429
+    assert status_of(behind, "127.0.0.1", x_api_key=KEY, x_forwarded_for="203.0.113.10") == 200
+    believed = Doorkeeper(Guest(), auth("key"), clock=Clock())
+    for number in range(6):
+        status_of(believed, WORLD, x_api_key=f"w{number}", x_forwarded_for=f"10.0.0.{number}")
+    assert status_of(believed, WORLD, x_api_key=KEY) == 429, "nobody asked for X-Forwarded-For"
+
+
+def test_many_keys_in_one_request_are_not_all_looked_at() -> None:
+    one = Doorkeeper(Guest(), auth("key"), clock=Clock())
+    offers = [f"openai-insecure-api-key.w{number}" for number in range(50)]
+    scope_keys = [*offers, f"openai-insecure-api-key.{KEY}"]
+    guessed: list[int] = []
+    for _ in range(3):
+        sent = knock(one, WORLD, "websocket", subprotocols=",".join(scope_keys))
+        guessed.append(int(sent[0].get("status", 101)))
+    assert guessed == [401, 401, 429]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_row_of_requests_lets_a_guesser_in(seed: int) -> None:
+    """A wrong key never opens; a paused address gets 429 for any key; trust ends no sooner."""
+    rng, clock = random.Random(seed), Clock()
+    one = Doorkeeper(Guest(), auth("key"), clock=clock)
+    trusted_s, retry_s = dict.fromkeys([WORLD, HOME, "2001:db8::1"], -1e9), dict[str, float]()
+    for _ in range(80):
+        clock.now_s += rng.choice([0.0, 0.5, 5.0, 400.0, 40_000.0])
+        peer, key = rng.choice([*trusted_s]), rng.choice([KEY, "wrong", "wrong too", ""])
+        sent = knock(one, peer, **({"x_api_key": key} if key else {}))[0]
+        status, why = sent["status"], f"seed {seed}, {peer}, {key!r}"
+        assert status in {200, 401, 429}, why
+        assert (status == 200) <= (key == KEY), why
+        if not key:
+            assert status == 401, why
+        elif clock.now_s - trusted_s[peer] < 86_400:
+            assert status == (200 if key == KEY else 401), why
+        elif clock.now_s < retry_s.get(peer, 0) - 1:
+            assert status == 429, why
+        if status == 200:
+            trusted_s[peer] = clock.now_s
+            retry_s.pop(peer, None)
+        if status == 429:
+            retry_s[peer] = clock.now_s + float(dict(sent["headers"])[b"retry-after"])
+
+
+def test_a_server_makes_a_guesser_wait(start_server: StartServer, locked: Path) -> None:
+    server = start_server("fake", "--auth", "key", LANSCRIBE_AUTH_KEY_FILE=str(locked))
+    for number in range(6):
+        assert get(server, "/v1/models", **{"X-API-Key": f"wrong-{number}"})[0] == 401
+    status, body = get(server, "/v1/models", **{"X-API-Key": KEY})
+    assert (status, body["error"]["code"]) == (429, "too_many_guesses")
+
+    async def converse() -> int:
+        with pytest.raises(InvalidStatus) as caught:
+            async with connect(f"{server.url}?api_key={KEY}x"):
+                pass
+        assert caught.value.response.headers["Retry-After"].isdecimal()
+        return caught.value.response.status_code
+
+    get(server, "/v1/models", **{"X-API-Key": "wrong"})
+    assert asyncio.run(converse()) == 429
+
+
+@pytest.mark.parametrize("place", ["LANSCRIBE_AUTH_KEY", "VOXTRAL_API_KEY"])
+def test_a_short_key_ends_the_start(place: str) -> None:
+    command = [sys.executable, "-m", "lanscribe", "check-config"]
+    environment = {**os.environ, place: "short"}
+    ended = subprocess.run(
+        command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "auth.key: got a key of 5 letters; expected at least 12" in ended.stderr

@@ -71,3 +71,15 @@ def test_the_command_for_setup_makes_it_and_does_not_show_it(tmp_path: Path) -> 
     assert "config/key" in said[0]
     assert key not in said[0]
     assert said[1] == ""
+
+
+@pytest.mark.parametrize("key", ["x", "elevenchars"])
+def test_a_key_that_could_be_guessed_is_refused(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(key + "\n")
+    with pytest.raises(ConfigError, match="at least 12") as caught:
+        keys.read(path)
+    assert str(path) in caught.value.public_message
+    assert key == "x" or key not in caught.value.public_message
+    path.write_text("twelve-chars")
+    assert keys.read(path) == "twelve-chars"

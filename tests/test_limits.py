@@ -18,7 +18,6 @@ from lanscribe.limits import (
     chosen_subprotocol,
     client_address,
     has_key,
-    has_more_than_its_share,
     offered_keys,
 )
 
@@ -194,15 +193,6 @@ def test_programs_on_this_machine_share_all_slots() -> None:
 )
 def test_what_counts_as_one_client(address: str, group: str) -> None:
     assert address_group(address) == group
-
-
-def test_one_address_leaves_half_of_the_connections_to_others() -> None:
-    neighbours = ["10.0.0.1"] * 4 + ["10.0.0.2", "127.0.0.1"]
-    assert not has_more_than_its_share("10.0.0.1", neighbours, 8)
-    assert has_more_than_its_share("::ffff:10.0.0.1", [*neighbours, "10.0.0.1"], 8)
-    assert not has_more_than_its_share("10.0.0.2", [*neighbours, "10.0.0.1"], 8)
-    assert not has_more_than_its_share("127.0.0.1", ["127.0.0.1"] * 8, 8)
-    assert not has_more_than_its_share("", ["", ""], 1)
 
 
 def test_a_bucket_lets_a_burst_through_and_then_the_rate() -> None:

@@ -34,6 +34,8 @@ from lanscribe.pcm import PcmDecoder
 HANG_UP: Message = b""
 """No event: where it stands in the row of messages, the connection is to be closed."""
 MAX_HEADER_BYTES = 2**16
+MAX_DATA_BYTES = 2**16
+"""JSON is read at once, and nobody else is served meanwhile."""
 MAX_CHANNELS = 32
 MAX_CHUNK_S = 60
 """More would take long to resample, and nobody else is served meanwhile."""
@@ -44,13 +46,11 @@ _DOMAINS = ("asr", "tts", "handle", "intent", "wake", "mic", "snd")
 
 
 class EventSplitter:
-    """Cuts a stream of bytes into whole events.
-
-    max_bytes: the largest event; one that says it is larger is refused before it is read.
-    """
+    """Cuts a stream of bytes into whole events."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        """The largest event; one that says it is larger is refused before it is read."""
         self._waiting = bytearray()
         self._searched = 0
         self._size: int | None = None
@@ -80,15 +80,19 @@ class EventSplitter:
         return event
 
     def _announced_size(self) -> int | None:
-        end = self._waiting.find(b"\n", self._searched, MAX_HEADER_BYTES)
+        most = min(MAX_HEADER_BYTES, self.max_bytes)
+        end = self._waiting.find(b"\n", self._searched, most)
         self._searched = len(self._waiting)
         if end < 0:
-            if len(self._waiting) >= MAX_HEADER_BYTES:
-                raise _too_large("a first line", len(self._waiting), MAX_HEADER_BYTES)
+            if len(self._waiting) >= most:
+                raise _too_large("a first line", len(self._waiting), most)
             return None
-        size = end + 1 + sum(_lengths(_json_object(self._waiting[:end], "the first line")))
-        if size > self._max_bytes:
-            raise _too_large("an event", size, self._max_bytes)
+        data_bytes, payload_bytes = _lengths(_json_object(self._waiting[:end], "the first line"))
+        if data_bytes > MAX_DATA_BYTES:
+            raise _too_large("data", data_bytes, MAX_DATA_BYTES)
+        size = end + 1 + data_bytes + payload_bytes
+        if size > self.max_bytes:
+            raise _too_large("an event", size, self.max_bytes)
         return size
 
 

@@ -1,0 +1,40 @@
+"""Which upload gives way when another has no place: a decision with the time as an argument."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_GRACE_S = 1.0
+_SLOW_BYTES_PER_S = 64_000
+"""Twice what speech has as 16-bit samples; Wi-Fi at the end of the garden is faster."""
+_LONG_S = 60.0
+_SLOW_FOR_LONG_BYTES_PER_S = 1_000_000
+"""An upload that takes longer than a minute has to be a large one."""
+
+
+@dataclass(eq=False)
+class Upload:
+    """One that has a place."""
+
+    began_s: float
+    received_bytes: int = 0
+    is_whole: bool = False
+    is_displaced: bool = False
+    """Whether it has to give way."""
+
+    def is_slow(self, now_s: float) -> bool:
+        """Whether it may have to give way."""
+        elapsed_s = now_s - self.began_s
+        if self.is_whole or self.is_displaced or elapsed_s < _GRACE_S:
+            return False
+        least = _SLOW_BYTES_PER_S if elapsed_s < _LONG_S else _SLOW_FOR_LONG_BYTES_PER_S
+        return self.received_bytes < least * elapsed_s
+
+    def rate(self, now_s: float) -> float:
+        """Bytes a second, up to now."""
+        return self.received_bytes / max(now_s - self.began_s, _GRACE_S)
+
+
+def slowest(uploads: Iterable[Upload], now_s: float) -> Upload | None:
+    """The slowest of those that may have to give way; None when there is none."""
+    slow = [upload for upload in uploads if upload.is_slow(now_s)]
+    return min(slow, key=lambda upload: upload.rate(now_s), default=None)

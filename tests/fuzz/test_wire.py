@@ -1,0 +1,12 @@
+"""No row of bytes over TCP is answered by silence, a traceback or another's request."""
+
+from tests.conftest import Server
+from tests.fuzz.wire import talk
+
+SEEDS = 200
+
+
+def test_no_row_of_bytes_breaks_the_server(fake_server: Server) -> None:
+    for seed in range(SEEDS):
+        talk(fake_server, seed)
+        assert "Traceback" not in fake_server.log, f"seed {seed}"
