@@ -46,11 +46,11 @@ class Listener:
         """Until it has come back more than so often, or is done."""
         self.program.err.is_ever(lambda text: text.count(RETURN) > count)
 
-    def wait_for_words(self, count: int) -> None:
-        """Until it shows so many more, in a pipe."""
+    def wait_for_words(self, count: int, last_words: str) -> None:
+        """Until it shows so many more, in a pipe, or all there are."""
         out = self.program.out
         words = out.raw.count(" ") + count
-        is_there = out.is_ever(lambda text: text.count(" ") >= words)
+        is_there = out.is_ever(lambda text: text.count(" ") >= words or last_words in text)
         assert is_there, (self.name, out.text[-200:], self.program.err.text[-2000:])
 
     def text(self) -> str:
@@ -95,14 +95,16 @@ def go(server: Server, way: str) -> None:
     server.restart()
 
 
-def trouble(server: Server, heard: Sequence[Listener], ways: Sequence[str], rng: Random) -> None:
+def trouble(
+    server: Server, heard: Sequence[Listener], ways: Sequence[str], rng: Random, last_words: str
+) -> None:
     """Let the server go again and again, at moments of the seed: in the middle of words, and
     while the clients still come back from the time before."""
     pipes = [one for one in heard if not one.in_terminal]
     for way in ways:
         returns = [one.returns for one in heard]
         if rng.random() < 0.8:
-            rng.choice(pipes).wait_for_words(rng.randint(1, 12))
+            rng.choice(pipes).wait_for_words(rng.randint(1, 12), last_words)
         go(server, way)
         if rng.random() < 0.8:
             for one, count in zip(heard, returns, strict=True):

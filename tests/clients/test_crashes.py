@@ -39,7 +39,7 @@ def assert_whole(
     heard = listeners(start_client, server, wav)
     for one in heard:
         one.program.out.wait_for(str(numbers[5]))
-    trouble(server, heard, ways, Random(seed))
+    trouble(server, heard, ways, Random(seed), str(numbers[-1]))
     for one in heard:
         one.finish(str(numbers[-1]))
         assert one.text().split() == [*map(str, numbers)], f"seed {seed}, {ways}, {one.name}"
