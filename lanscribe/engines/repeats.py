@@ -27,6 +27,8 @@ _CHARACTER_S, _DIGIT_S = 0.027, 0.08
 """Words that are spoken again take so long, and so long for each of their letters or digits."""
 _DOUBT = 2.0
 """A repeat needs so many times more time for each nat that its log-probability is below zero."""
+_ROOM, _LITTLE_DOUBT = 2.0, 0.3
+"""Words with so many times the time they need, and no more doubt than this, are spoken."""
 _STUCK_COPIES = 4
 _STUCK_TOKENS = 8
 """A cycle of tokens is looked at once it is there so many times, and fills so many tokens: the
@@ -147,12 +149,18 @@ class _Evidence:
         enough_s = self.needed_s * (1 + _DOUBT * self.doubt)
         has_both = self.stretch_s >= self.needed_s and self.later_s >= _LEAST_S
         has_one = max(self.stretch_s, self.later_s) >= enough_s and self.overlap < _LIKE_SOUND
-        return not self.is_loop and (has_both or has_one)
+        return not self.is_loop and (has_both or has_one or self._is_roomy)
 
     @property
     def is_sure(self) -> bool:
         """Whether there can be no doubt."""
-        return min(self.stretch_s, self.later_s) >= self.needed_s and self.overlap < _NEW_SOUND
+        has_both = min(self.stretch_s, self.later_s) >= self.needed_s
+        return (has_both and self.overlap < _NEW_SOUND) or (not self.is_loop and self._is_roomy)
+
+    @property
+    def _is_roomy(self) -> bool:
+        """Whether there is plenty of sound and little doubt, wherever the decoder looked."""
+        return self.stretch_s >= _ROOM * self.needed_s and self.doubt < _LITTLE_DOUBT
 
 
 class _Judge:
