@@ -184,7 +184,7 @@ class Conversation:
     async def _read(self, channel: Channel) -> LanscribeError | None:
         """Take messages in until the client leaves (None), or is idle for too long."""
         while True:
-            await self._changes.until(lambda: self._session.has_room)
+            await self._changes.until(self._has_room)
             try:
                 async with asyncio.timeout(self._limits.idle_timeout_s):
                     message = await channel.receive()
@@ -199,6 +199,10 @@ class Conversation:
             await self._changes.tell()
             await asyncio.sleep(self._pace.wait_s(len(message), time.monotonic()))
             await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
+
+    def _has_room(self) -> bool:
+        session = self._session
+        return session.has_room if self._lag.is_live else session.has_room_for_recording
 
     def _take_in(self, message: Message) -> None:
         """All of a message or nothing of it: a socket may be replaced at any await."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lanscribe.audio import SampleRing, Samples, duration_s
+from lanscribe.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.engines.base import Token
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.events import (
@@ -39,6 +39,9 @@ from lanscribe.utterance import UtteranceState
 
 MAX_UTTERANCES = 64
 """How many utterances may wait; a commit beyond it is refused."""
+RECORDING_SAMPLES = sample_count(30)
+"""So much of a recording may wait. It can wait with its sender as well, and decoding minutes of it
+at once would keep others waiting. More of a live voice may, while the engine is away."""
 
 
 class Session:
@@ -121,6 +124,11 @@ class Session:
             return True
         has_row = self._turns is None or len(self._utterances) < MAX_UTTERANCES
         return has_row and self._waiting_samples < self._max_waiting_samples
+
+    @property
+    def has_room_for_recording(self) -> bool:
+        """The same for a sender that is faster than speech."""
+        return self.has_room and not (self.is_busy and self._waiting_samples >= RECORDING_SAMPLES)
 
     @property
     def is_busy(self) -> bool:

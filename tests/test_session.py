@@ -25,7 +25,7 @@ from lanscribe.events import (
     SpokenWord,
     Utterance,
 )
-from lanscribe.session import MAX_UTTERANCES, Session
+from lanscribe.session import MAX_UTTERANCES, RECORDING_SAMPLES, Session
 from lanscribe.turns import TurnSettings
 
 START, END = Commit(is_final=False), Commit(is_final=True)
@@ -130,6 +130,17 @@ def test_too_much_audio_before_a_commit_is_refused_and_the_rest_kept() -> None:
     assert not session.has_room
     assert len(take_all(session)) == 10
     assert session.has_room
+
+
+def test_of_a_recording_less_may_wait_than_of_a_live_voice() -> None:
+    session = make(max_waiting_samples=10 * RECORDING_SAMPLES)
+    session.receive(audio(RECORDING_SAMPLES))
+    assert session.has_room_for_recording  # no commit has claimed it: waiting would be for ever
+    session.receive(START)
+    assert session.has_room
+    assert not session.has_room_for_recording
+    session.take_audio()
+    assert session.has_room_for_recording
 
 
 def test_too_many_waiting_utterances_are_refused() -> None:
