@@ -295,7 +295,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.transport.get_write_buffer_size() < unread_bytes:
             self._await_reader()
         else:
-            log.info("a client reads nothing of what it is sent")
+            log.info("a client read nothing of what it was sent, and is let go")
             self.transport.abort()
 
     def _forget_reader(self) -> None:
