@@ -83,13 +83,17 @@ _NOTHING = _Block(speech_end=0, sound_end_s=0.0, clear_blocks=0, wakes=False)
 
 
 class SpeechMap:
-    """Where there was speech in one stream, as far back as it is not forgotten."""
+    """Where there was speech in one stream, as far back as it is not forgotten.
+
+    `add` and `finish` may run in another thread than everything else, one at a time.
+    """
 
     def __init__(self, stream: SpeechStream) -> None:
         self._stream = stream
         self._sounds = Sounds()
         self._blocks: deque[_Block] = deque([_NOTHING])
         self._first = 0  # the number of blocks up to the oldest that is kept
+        self._end = 0  # and up to the newest
         self._rest: Samples = np.empty(0, dtype=np.float32)
 
     @property
@@ -161,10 +165,6 @@ class SpeechMap:
         end_s = next(found, -1.0)
         return None if end_s < 0 else end_s - BLOCK_S
 
-    @property
-    def _end(self) -> int:
-        return self._first + len(self._blocks) - 1
-
     def _index(self, at_s: float) -> int:
         """How many whole blocks end up to there."""
         return math.floor((at_s + _EPSILON_S) / BLOCK_S)
@@ -185,6 +185,7 @@ class SpeechMap:
             wakes=is_speech or is_new_sound,
         )
         self._blocks.append(block)
+        self._end = end
 
 
 class LevelDetector(SpeechDetector):
