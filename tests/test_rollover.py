@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.audio import Samples, duration_s, sample_count
@@ -129,6 +129,7 @@ def test_a_word_that_the_successor_hears_again_is_stitched_even_in_a_pause() -> 
     assert not rollover.after_cut(cut, said_s=5.78, oldest_s=0.0).is_clean
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40))
 def test_deafness_is_borne_ever_longer_and_heard_again_once(count: int) -> None:
     deafness = Deafness(16.0)
@@ -224,6 +225,7 @@ def test_who_breaks_after_long_noise_without_a_word_is_not_followed_from_its_beg
     assert start.at_s == pytest.approx(48.0)
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         RolloverSettings,

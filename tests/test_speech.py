@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.audio import Samples, sample_count
@@ -50,6 +50,7 @@ def whole_blocks(at_s: float, count: int) -> int:
     return min(max(int(np.floor((at_s + 1e-6) / BLOCK_S)), 0), count)
 
 
+@settings(deadline=None)
 @given(JUDGEMENTS, TIMES)
 def test_quiet_is_how_long_nobody_spoke(judged: list[tuple[float, float]], at_s: float) -> None:
     count = whole_blocks(at_s, len(judged))
@@ -59,6 +60,7 @@ def test_quiet_is_how_long_nobody_spoke(judged: list[tuple[float, float]], at_s:
     assert mapped(judged).quiet_s(at_s) == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(JUDGEMENTS, TIMES, TIMES)
 def test_clear_speech_is_counted_between(
     judged: list[tuple[float, float]], start_s: float, end_s: float
@@ -72,6 +74,7 @@ def test_clear_speech_is_counted_between(
     assert found == (expected if expected is None else pytest.approx(expected))
 
 
+@settings(deadline=None)
 @given(JUDGEMENTS, TIMES, TIMES, st.floats(0.04, 1))
 def test_the_last_pause_is_the_last_stretch_without_speech(
     judged: list[tuple[float, float]], start_s: float, end_s: float, length_s: float
@@ -88,6 +91,7 @@ def test_the_last_pause_is_the_last_stretch_without_speech(
     assert found == (pytest.approx(pauses[-1] - length_s / 2) if pauses else None)
 
 
+@settings(deadline=None)
 @given(JUDGEMENTS, st.lists(st.integers(1, 3000), min_size=1, max_size=30), st.floats(0, 3))
 def test_the_answers_are_the_same_whatever_the_chunks_and_what_is_forgotten(
     judged: list[tuple[float, float]], sizes: list[int], forgotten_s: float
@@ -134,6 +138,7 @@ def test_a_sound_that_is_no_speech_wakes_only_after_ten_seconds_without_any(
     assert waking_s is None or waking_s == pytest.approx(0.2 + silent_s + 0.1, abs=0.1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=200), st.integers(1, 30))
 def test_the_floor_is_the_quietest_of_the_last_levels(values: list[float], count: int) -> None:
     floor = Floor(count)

@@ -109,6 +109,7 @@ def test_a_turn_lasts_while_speech_is_only_a_little_less_likely() -> None:
     assert marks(Turns(TurnSettings(), stream, 0).add(room(3))) == pytest.approx([0, 1.952])
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([0, 1, 100, 511, 512, 513, 3000]), max_size=12), st.data())
 def test_releases_at_any_place_lose_and_double_no_sample(
     sizes: list[int], data: st.DataObject
