@@ -15,6 +15,9 @@ RUN_TOLERANCE_S = 0.6
 """How far apart the same word may be timed by two engine sessions, in a run of several."""
 SINGLE_TOLERANCE_S = 0.3
 """The same for a word that matches alone."""
+LOOSE_TOLERANCE_S = 1.5
+"""The same for a run of several where nothing is equal at about the same time. A successor hears
+the seam's words again, so those that it has at no other time are the ones that were said."""
 WORD_WORTH_S = 0.25
 """A run that is a word longer may be this much further off in time and is still the better."""
 TIE_S = 0.15
@@ -32,6 +35,12 @@ class _Run:
     heard: int
     length: int
     distance_s: float
+
+    def is_one(self, *, is_loose: bool) -> bool:
+        """Whether its words are near enough in time to be the same words."""
+        if self.length < 2:
+            return self.length == 1 and not is_loose and self.distance_s <= SINGLE_TOLERANCE_S
+        return self.distance_s <= (LOOSE_TOLERANCE_S if is_loose else RUN_TOLERANCE_S)
 
 
 class Seam:
@@ -100,7 +109,7 @@ def new_words(said: Sequence[Word], heard: Sequence[Word]) -> tuple[Word | None,
     said: the words before the seam, as far back as the successor listens; at least one.
     heard: the successor's words, in the same time.
     """
-    run = _best_run(said, heard)
+    run = _best_run(said, heard) or _best_run(said, heard, is_loose=True)
     if run is None:
         return None, _after(heard, said[-1].end_s)
     rest = heard[run.heard + run.length :]
@@ -120,18 +129,20 @@ def _completion(said: Word, heard: Word) -> Word | None:
     return Word(heard.text.strip()[len(said.text.strip()) :], start_s, heard.end_s)
 
 
-def _best_run(said: Sequence[Word], heard: Sequence[Word]) -> _Run | None:
+def _best_run(
+    said: Sequence[Word], heard: Sequence[Word], *, is_loose: bool = False
+) -> _Run | None:
     """The run of equal words that is longest and closest in time."""
     runs = [
         run
         for start in range(len(said))
         for other in range(len(heard))
-        if (run := _run_at(said, heard, start, other)) is not None
+        if (run := _run_at(said, heard, start, other)).is_one(is_loose=is_loose)
     ]
     return max(runs, key=lambda run: run.length - run.distance_s / WORD_WORTH_S, default=None)
 
 
-def _run_at(said: Sequence[Word], heard: Sequence[Word], start: int, other: int) -> _Run | None:
+def _run_at(said: Sequence[Word], heard: Sequence[Word], start: int, other: int) -> _Run:
     length = 0
     distance_s = 0.0
     while start + length < len(said) and other + length < len(heard):
@@ -141,9 +152,7 @@ def _run_at(said: Sequence[Word], heard: Sequence[Word], start: int, other: int)
             break
         distance_s = max(distance_s, abs(one.end_s - two.end_s))
         length += 1
-    tolerance_s = SINGLE_TOLERANCE_S if length == 1 else RUN_TOLERANCE_S
-    is_run = length > 0 and distance_s <= tolerance_s
-    return _Run(start, other, length, distance_s) if is_run else None
+    return _Run(start, other, length, distance_s)
 
 
 def _is_same(said: Word, heard: Word, *, may_be_half: bool) -> bool:
