@@ -162,9 +162,9 @@ class Rollover:
         if cut.is_idle and is_pause and self._last_word_s <= cut.at_s - self._settings.idle_s:
             return Start(cut.at_s, is_clean=True, is_quiet=True)
         not_before_s = cut.at_s if cut.is_starved else 0.0
-        if is_pause and not cut.is_idle:
-            at_s = on_grid(cut.at_s - self._settings.pause_s / 2)
-            return Start(at_s, is_clean=said_s <= at_s, not_before_s=not_before_s)
+        at_s = on_grid(cut.at_s - self._settings.pause_s / 2)
+        if is_pause and not cut.is_idle and said_s <= at_s:
+            return Start(at_s, is_clean=True, not_before_s=not_before_s)
         again = self._again_from(max(said_s, cut.at_s - self._settings.overlap_s), oldest_s)
         return Start(again, is_clean=False, not_before_s=not_before_s)
 
