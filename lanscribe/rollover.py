@@ -162,11 +162,15 @@ class Rollover:
         if cut.is_idle and is_pause and self._last_word_s <= cut.at_s - self._settings.idle_s:
             return Start(cut.at_s, is_clean=True, is_quiet=True)
         not_before_s = cut.at_s if cut.is_starved else 0.0
+        overlap_s = self._settings.overlap_s
         at_s = on_grid(cut.at_s - self._settings.pause_s / 2)
         if is_pause and not cut.is_idle and said_s <= at_s:
             return Start(at_s, is_clean=True, not_before_s=not_before_s)
-        again = self._again_from(max(said_s, cut.at_s - self._settings.overlap_s), oldest_s)
-        return Start(again, is_clean=False, not_before_s=not_before_s)
+        if is_pause and not cut.is_idle:  # one word alone would not be known again
+            again_s = max(oldest_s, on_grid(said_s - overlap_s))
+        else:
+            again_s = self._again_from(max(said_s, cut.at_s - overlap_s), oldest_s)
+        return Start(again_s, is_clean=False, not_before_s=not_before_s)
 
     def after_failure(self, known_s: float, oldest_s: float) -> Start:
         """Where the successor of a session begins whose text is complete up to known_s.
