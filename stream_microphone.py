@@ -27,8 +27,8 @@ import random
 import re
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from html import escape
 from http.client import HTTPException
@@ -91,20 +91,32 @@ def reason(error: Exception) -> str:
     return ""
 
 
-def on_end(act: Callable[[], object]) -> None:
-    """Have Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning."""
+@contextmanager
+def ending(act: Callable[[], object]) -> Iterator[None]:
+    """Meanwhile Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning.
+
+    Afterwards only what was heard is to be written: one signal waits for that, the next one kills.
+    """
+    loop = asyncio.get_running_loop()
     terminals = [number for number in (1, 2) if os.isatty(number)]
-
-    def hang_up(*_: object) -> None:
-        for number in terminals:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-        act()
-
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: act())
     closed = getattr(signal, "SIGHUP", None)  # not on Windows
-    if closed and signal.getsignal(closed) != signal.SIG_IGN:
-        signal.signal(closed, hang_up)
+    is_over = False
+
+    def end(name: int, _: object) -> None:
+        for number in terminals if name == closed else ():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        if is_over:
+            signal.signal(name, signal.SIG_DFL)
+        else:
+            loop.call_soon_threadsafe(lambda: is_over or act())
+
+    for name in (signal.SIGINT, signal.SIGTERM, closed):
+        if name and (name != closed or signal.getsignal(name) != signal.SIG_IGN):
+            signal.signal(name, end)
+    try:
+        yield
+    finally:
+        is_over = True
 
 
 # <<< The terminal.
@@ -785,7 +797,12 @@ class Screen:
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and (kind != "txt" or sys.stdout.isatty())
         self._lines, self._status, self._held = Lines(), Text(), ""
-        self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._picture,
+            transient=True,
+            redirect_stdout=False,  # or the transcript would go where the picture goes
+        )
         self._is_live = is_live
 
     def start(self) -> None:
@@ -887,6 +904,7 @@ class Talk:
 
     def settle(self) -> None:
         """No other session comes: the last words of one that was cut are all there is."""
+        self.screen.hold("")  # or they would be there twice
         self._say(self._story.last_words)
         self._story.last_words = []
 
@@ -1061,7 +1079,7 @@ async def listen(options: argparse.Namespace, screen: Screen) -> int:
 
 async def transcribe(mic: Microphone, talk: Talk, screen: Screen) -> int:
     """Transcribe what `mic` records until a signal comes; the exit status. Raises Trouble."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    stop = asyncio.Event()
 
     def interrupt() -> None:
         if stop.is_set() or talk.state == "connecting":
@@ -1071,12 +1089,12 @@ async def transcribe(mic: Microphone, talk: Talk, screen: Screen) -> int:
             os._exit(130)
         stop.set()
 
-    on_end(lambda: loop.call_soon_threadsafe(interrupt))
-    screen.start()
     try:
-        async with asyncio.TaskGroup() as tasks:
-            recorder = tasks.create_task(record(mic, talk, stop))
-            await talk.run()
+        with ending(interrupt):
+            screen.start()
+            async with asyncio.TaskGroup() as tasks:
+                recorder = tasks.create_task(record(mic, talk, stop))
+                await talk.run()
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
     if not recorder.result():

@@ -30,7 +30,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from html import escape
@@ -90,20 +90,32 @@ def reason(error: Exception) -> str:
     return ""
 
 
-def on_end(act: Callable[[], object]) -> None:
-    """Have Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning."""
+@contextmanager
+def ending(act: Callable[[], object]) -> Iterator[None]:
+    """Meanwhile Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning.
+
+    Afterwards only what was heard is to be written: one signal waits for that, the next one kills.
+    """
+    loop = asyncio.get_running_loop()
     terminals = [number for number in (1, 2) if os.isatty(number)]
-
-    def hang_up(*_: object) -> None:
-        for number in terminals:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-        act()
-
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: act())
     closed = getattr(signal, "SIGHUP", None)  # not on Windows
-    if closed and signal.getsignal(closed) != signal.SIG_IGN:
-        signal.signal(closed, hang_up)
+    is_over = False
+
+    def end(name: int, _: object) -> None:
+        for number in terminals if name == closed else ():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        if is_over:
+            signal.signal(name, signal.SIG_DFL)
+        else:
+            loop.call_soon_threadsafe(lambda: is_over or act())
+
+    for name in (signal.SIGINT, signal.SIGTERM, closed):
+        if name and (name != closed or signal.getsignal(name) != signal.SIG_IGN):
+            signal.signal(name, end)
+    try:
+        yield
+    finally:
+        is_over = True
 
 
 # <<< The terminal.
@@ -705,7 +717,12 @@ class Screen:
         self._line, self._space, self._held, self._has_begun = "", "", "", False
         self._progress = Progress(BarColumn(), TextColumn("{task.description}"))
         self._bar = self._progress.add_task("connecting", total=duration_s)
-        self._live = Live(console=self._console, get_renderable=self._picture, transient=True)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._picture,
+            transient=True,
+            redirect_stdout=False,  # or the transcript would go where the picture goes
+        )
         self._is_live = is_live
 
     def start(self) -> None:
@@ -717,6 +734,7 @@ class Screen:
         """Go on with the transcript; white space waits for the word after it."""
         text = self._space + text if self._has_begun else text.lstrip()
         self._space = text[len(text.rstrip()) :]
+        self._held = ""  # or it would be there twice once it is kept
         self._has_begun |= bool(text)
         if self._is_joint:
             self._scroll(text.rstrip())
@@ -785,13 +803,12 @@ class Transcription:
 
     async def run(self) -> None:
         """Transcribe the file, or as much as is sent before a signal. Raises Trouble."""
-        loop = asyncio.get_running_loop()
-        on_end(lambda: loop.call_soon_threadsafe(self._interrupt))
-        self._screen.start()
         try:
-            async with self._deadline:
-                while not self._is_done:
-                    await self._try()
+            with ending(self._interrupt):
+                self._screen.start()
+                async with self._deadline:
+                    while not self._is_done:
+                        await self._try()
         except TimeoutError:
             line = f"the last words did not come within {LAST_WORDS_S:g} s"
             self._screen.tell(f"{line}; transcribed: {self.progress}")

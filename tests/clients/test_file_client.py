@@ -613,6 +613,7 @@ def test_lag_is_what_was_sent_beyond_the_words_end() -> None:
 @pytest.mark.parametrize(("whole", "rest"), [("one two", " two"), ("something else", "")])
 def test_a_done_with_more_than_the_deltas_completes_them(whole: str, rest: str) -> None:
     tally = tally_of(3.0)
+    tally.story.is_committed = True
     tally.take(event("delta", delta=" one", end_s=1.0))
     assert tally.take(event("done", text=whole, duration_s=3.0)) == rest
     assert tally.text == f"one{rest}"

@@ -19,7 +19,7 @@ from lanscribe.engines.base import Token
 from tests.conftest import PROJECT_DIR
 
 CLIENTS = [PROJECT_DIR / "stream_microphone.py", PROJECT_DIR / "test_file_transcribe.py"]
-LONGEST = {"The terminal": 45, "The protocol": 66, "Going on": 295, "The captions": 90}
+LONGEST = {"The terminal": 55, "The protocol": 66, "Going on": 295, "The captions": 90}
 BLOCK = re.compile(r"^# >>> .*?^# <<< [^\n]*\n", re.MULTILINE | re.DOTALL)
 HEADER = re.compile(r"^# /// script\n((?:#(?: [^\n]*)?\n)*?)# ///$", re.MULTILINE)
 
