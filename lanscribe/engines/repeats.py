@@ -190,13 +190,16 @@ class _Judge:
     def spoken(self, first: list[_Word], copies: list[list[_Word]]) -> list[int]:
         """For how many words of each copy of the first words there is sound.
 
-        Where one copy is plainly a loop, the others have to be beyond doubt.
+        Where one copy is plainly a loop, the others have to be beyond doubt. Where the copies go on
+        to the end of sound that is cut off, the last that was spoken may be a half word: the model
+        may repeat that one, too.
         """
+        is_edge = bool(copies) and copies[-1][-1] is self._half_word
         pairs = itertools.pairwise([first, *copies])
         is_loop = any(self._evidence(*pair).is_loop for pair in pairs)
         counts = []
         for copy in copies:
-            found = self._evidence(first, copy)
+            found = self._evidence(first, copy, is_edge=is_edge)
             is_spoken = found.is_sure if is_loop else found.is_likely
             counts.append(len(copy) if is_spoken else self._sure_words(first, copy))
             first = copy if is_spoken else first
@@ -209,13 +212,15 @@ class _Judge:
                 return count
         return 0
 
-    def _evidence(self, first: list[_Word], again: list[_Word]) -> "_Evidence":
+    def _evidence(
+        self, first: list[_Word], again: list[_Word], *, is_edge: bool = False
+    ) -> "_Evidence":
         ours, theirs = self._of(again), self._of(first[: len(again)])
         start_s, end_s = self._span_s(again)
         later_s = (_middle(ours) - _middle(theirs)) * FRAME_S
         needed_s = max(_LEAST_S, sum(_spoken_s(word.key) for word in again))
         doubt = -sum(word.log_probability for word in again) / len(again)
-        is_half = again[-1] is self._half_word and self._is_half(first[: len(again)], start_s)
+        is_half = is_edge and self._is_half(first[: len(again)], start_s)
         return _Evidence(_overlap(ours, theirs), end_s - start_s, later_s, needed_s, doubt, is_half)
 
     def _is_half(self, first: list[_Word], again_s: float) -> bool:
