@@ -65,7 +65,7 @@ def without_loops(
     """
     everything = [*prefix, *units]
     words = _words(everything)
-    judge = _Judge(attention, words[-1] if is_cut and words else None)
+    judge = _Judge(attention, is_cut=is_cut)
     gone = _false_repeats(words, len(prefix), judge) if _has_repeats(words) else set()
     if not gone:
         return list(units), attention
@@ -177,10 +177,9 @@ class _Evidence:
 class _Judge:
     """Knows where the decoder looked for each word."""
 
-    def __init__(self, attention: Floats, half_word: _Word | None) -> None:
-        """half_word: the one that is cut off by the end of the sound, if there is one."""
+    def __init__(self, attention: Floats, *, is_cut: bool) -> None:
         self._attention = attention
-        self._half_word = half_word
+        self._is_cut = is_cut
 
     @cached_property
     def _alignment(self) -> Alignment:
@@ -190,16 +189,13 @@ class _Judge:
     def spoken(self, first: list[_Word], copies: list[list[_Word]]) -> list[int]:
         """For how many words of each copy of the first words there is sound.
 
-        Where one copy is plainly a loop, the others have to be beyond doubt. Where the copies go on
-        to the end of sound that is cut off, the last that was spoken may be a half word: the model
-        may repeat that one, too.
+        Where one copy is plainly a loop, the others have to be beyond doubt.
         """
-        is_edge = bool(copies) and copies[-1][-1] is self._half_word
         pairs = itertools.pairwise([first, *copies])
         is_loop = any(self._evidence(*pair).is_loop for pair in pairs)
         counts = []
         for copy in copies:
-            found = self._evidence(first, copy, is_edge=is_edge)
+            found = self._evidence(first, copy)
             is_spoken = found.is_sure if is_loop else found.is_likely
             counts.append(len(copy) if is_spoken else self._sure_words(first, copy))
             first = copy if is_spoken else first
@@ -212,20 +208,19 @@ class _Judge:
                 return count
         return 0
 
-    def _evidence(
-        self, first: list[_Word], again: list[_Word], *, is_edge: bool = False
-    ) -> "_Evidence":
+    def _evidence(self, first: list[_Word], again: list[_Word]) -> "_Evidence":
         ours, theirs = self._of(again), self._of(first[: len(again)])
         start_s, end_s = self._span_s(again)
         later_s = (_middle(ours) - _middle(theirs)) * FRAME_S
         needed_s = max(_LEAST_S, sum(_spoken_s(word.key) for word in again))
         doubt = -sum(word.log_probability for word in again) / len(again)
-        is_half = is_edge and self._is_half(first[: len(again)], start_s)
+        is_half = self._is_cut and self._is_half(first[: len(again)], start_s)
         return _Evidence(_overlap(ours, theirs), end_s - start_s, later_s, needed_s, doubt, is_half)
 
     def _is_half(self, first: list[_Word], again_s: float) -> bool:
         """Whether from `again_s` to the end, all of it speech, is too little for the first words.
 
+        The model may go on after a half word, so that it need not be the last one that is written.
         Their time is without the pause behind them, which has little of their attention.
         """
         start, end = (round(second / FRAME_S) for second in self._span_s(first))
