@@ -10,6 +10,7 @@ it; won: the other way round. Exits with 1 when a word is doubled or lost with t
 """
 
 import argparse
+import copy
 import csv
 import difflib
 import re
@@ -67,6 +68,19 @@ class Tally:
     lost: int = 0
     won: int = 0
 
+    def cut(self, off: Sequence[str], on: Sequence[str], text: str) -> int:
+        """Take in the words of one beginning of a text; how many are lost with the guard."""
+        repeated = cycles(plain_text(text))
+        self.count += 1
+        for name, words in (("off", off), ("on", on)):
+            triples = zip(words, words[1:], words[2:], strict=False)
+            self.doubled[name] += bool(cycles(words) - repeated)
+            self.tripled[name] += any(one == two == three for one, two, three in triples)
+        lost = right(off, text) - right(on, text)
+        self.lost += max(lost, 0)
+        self.won += max(-lost, 0)
+        return lost
+
     def row(self, name: str) -> str:
         """A line of the table."""
         pairs = [f"{one['off']} | {one['on']}" for one in (self.doubled, self.tripled, self.again)]
@@ -89,45 +103,49 @@ class Ear:
         self._step = sample_count(step_s)
 
     def both(self, samples: Samples) -> tuple[list[Token], list[Token]]:
-        """Tokens without and with the guard. Where it has nothing to do, they are the same."""
-        is_needed = False
-
-        def watched(
-            prefix: Sequence[Unit], units: Sequence[Unit], attention: Floats
-        ) -> tuple[list[Unit], Floats]:
-            nonlocal is_needed
-            is_needed |= len(without_loops(prefix, units, attention)[0]) < len(units)
-            return list(units), attention
-
-        with patch(_GUARD, watched):
-            without = self.hear(samples)
-        return without, self.hear(samples) if is_needed else without
+        """Tokens of a sound that comes step by step, without and with the guard."""
+        stops = [len(samples)]
+        return next(self.cut_off(samples, stops, is_guarded=False)), self.hear(samples)
 
     def hear(self, samples: Samples) -> list[Token]:
         """The tokens of a sound that comes step by step."""
-        recognizer = Recognizer(self._model, self._detector)
-        starts = range(0, len(samples), self._step)
-        pieces = [recognizer.hear(samples[start : start + self._step]) for start in starts]
-        return [token for piece in [*pieces, recognizer.finish()] for token in piece]
+        return next(self.cut_off(samples, [len(samples)]))
+
+    def cut_off(
+        self, samples: Samples, stops: Sequence[int], *, is_guarded: bool = True
+    ) -> Iterator[list[Token]]:
+        """The tokens where a sound ends after so many samples, for each of the rising `stops`.
+
+        The whole is heard once, and a copy of the recognizer goes on from the last step before
+        each stop: the same as hearing each beginning by itself, many times faster.
+        """
+        recognizer, tokens, start = Recognizer(self._model, self._detector), [], 0
+        shared = {id(one): one for one in (self._model, self._detector)}
+        with patch(_GUARD, without_loops if is_guarded else _unguarded):
+            for stop in stops:
+                while start + self._step <= stop:
+                    tokens += recognizer.hear(samples[start : start + self._step])
+                    start += self._step
+                branch = copy.deepcopy(recognizer, dict(shared))
+                yield [*tokens, *branch.hear(samples[start:stop]), *branch.finish()]
 
 
-def judge_cut(clip: Clip, samples: Samples, ear: Ear, tally: Tally, label: str) -> None:
-    """Count what is heard of the beginning of a clip, and print what is wrong."""
-    off, on = (plain(tokens) for tokens in ear.both(samples))
+def _unguarded(
+    prefix: Sequence[Unit], units: Sequence[Unit], attention: Floats, **_: bool
+) -> tuple[list[Unit], Floats]:
+    return list(units), attention
+
+
+def judge_cuts(clip: Clip, stops: Sequence[int], samples: Samples, ear: Ear, tally: Tally) -> None:
+    """Count what is heard of the beginnings of a clip, and print what is wrong."""
     repeated = cycles(plain_text(clip.text))
-    tally.count += 1
-    for name, words in (("off", off), ("on", on)):
-        tally.doubled[name] += bool(cycles(words) - repeated)
-        tally.tripled[name] += any(
-            words[at] == words[at + 1] == words[at + 2] for at in range(len(words) - 2)
-        )
-    lost = right(off, clip.text) - right(on, clip.text)
-    tally.lost += max(lost, 0)
-    tally.won += max(-lost, 0)
-    if lost > 0 or cycles(on) - repeated:
-        print(
-            f"  {label}\n    off: {' '.join(off)[-90:]}\n    on:  {' '.join(on)[-90:]}", flush=True
-        )
+    pairs = [list(ear.cut_off(samples, stops, is_guarded=on)) for on in (False, True)]
+    for stop, *texts in zip(stops, *pairs, strict=True):
+        off, on = map(plain, texts)
+        lost = tally.cut(off, on, clip.text)
+        if lost > 0 or cycles(on) - repeated:
+            print(f"  {clip.name} cut at {duration_s(stop):.3f} s")
+            print(f"    off: {' '.join(off)[-90:]}\n    on:  {' '.join(on)[-90:]}", flush=True)
 
 
 def judge_again(word: str, times: int, samples: Samples, ear: Ear, tally: Tally) -> None:
@@ -140,12 +158,14 @@ def judge_again(word: str, times: int, samples: Samples, ear: Ear, tally: Tally)
     tally.lost += max(off - max(on, 1), 0)
 
 
-def cuts(clips: list[Clip], count: int, random: np.random.Generator) -> Iterator[tuple[Clip, int]]:
-    """A clip, and after how many samples it is cut off."""
+def cuts(clips: list[Clip], count: int, random: np.random.Generator) -> list[list[int]]:
+    """For each clip, after how many samples it is cut off; so many cuts of them all."""
+    stops: list[list[int]] = [[] for _ in clips]
     for _ in range(count):
-        clip = clips[random.integers(len(clips))]
-        longest_s = min(duration_s(len(clip.samples)), _LONGEST_S)
-        yield clip, sample_count(random.uniform(_SHORTEST_S, longest_s))
+        index = random.integers(len(clips))
+        longest_s = min(duration_s(len(clips[index].samples)), _LONGEST_S)
+        stops[index].append(sample_count(random.uniform(_SHORTEST_S, longest_s)))
+    return [sorted(one) for one in stops]
 
 
 def said_again(
@@ -248,12 +268,11 @@ def main() -> int:
     ear = Ear(Moonshine(folder), VoiceDetector(folder), options.step_s)
     clips, random = read_clips(options.audio), np.random.default_rng(options.seed)
     tallies = {"cut off": Tally(), "said again": Tally()}
-    for clip, stop in cuts(clips, options.cuts, random):
-        samples = clip.samples[:stop]
+    for clip, stops in zip(clips, cuts(clips, options.cuts, random), strict=True):
+        samples = clip.samples
         if options.noise_db is not None:
             samples = with_noise(samples, options.noise_db, random)
-        label = f"{clip.name} cut at {duration_s(stop):.3f} s"
-        judge_cut(clip, samples, ear, tallies["cut off"], label)
+        judge_cuts(clip, stops, samples, ear, tallies["cut off"])
     for number in range(options.again):
         if (found := said_again(clips[number % len(clips)], ear, random)) is not None:
             judge_again(*found, ear, tallies["said again"])

@@ -172,13 +172,19 @@ class Moonshine:
         return Heard(dict(zip(self._encoder_outputs, outputs, strict=True)), features.seconds)
 
     def decode(
-        self, heard: Heard, *, prefix: Sequence[int] = (), guess: Sequence[int] = ()
+        self,
+        heard: Heard,
+        *,
+        prefix: Sequence[int] = (),
+        guess: Sequence[int] = (),
+        is_cut: bool = False,
     ) -> Hypothesis:
         """The likeliest continuation of the tokens `prefix`, less what it says in a loop.
 
         guess: tokens that may well be the answer, such as the one before the last 0.3 s came in.
         They are checked all at once, which takes little longer than to find one token, and
         does not change the result except by rounding.
+        is_cut: the sound ends while somebody speaks.
         """
         limit = int(heard.seconds * _TOKENS_PER_S) + _SPARE_TOKENS - len(prefix)
         past: list[Floats] = [np.zeros(shape, dtype=np.float32) for shape in self._past_shapes]
@@ -200,7 +206,8 @@ class Moonshine:
         units = self.tokenizer.units(tokens[:count], log_probabilities[:count])
         before = self.tokenizer.units(prefix, [0.0] * len(prefix))
         mean = sum(unit.log_probability for unit in units) / max(len(units), 1)
-        left, rows = without_loops(before, units, attention[: len(prefix) + count + 1])
+        seen = attention[: len(prefix) + count + 1]
+        left, rows = without_loops(before, units, seen, is_cut=is_cut)
         return Hypothesis(left, rows, mean)
 
     def _advance(

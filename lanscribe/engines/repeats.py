@@ -3,6 +3,8 @@
 A decoder that finds no more speech, or only a part of a word, may write its last words again and
 again. Who says a word twice makes its sound twice: the decoder then looks at new sound for the
 second one, for as long as the word takes. For a loop it looks at the same sound, or for no time.
+Where sound ends while somebody speaks, the last word is a half one: it may have sound of its own
+and still be none of the word that it is taken for.
 n tokens, t frames. Why the numbers are what they are: docs/benchmarks.md.
 """
 
@@ -29,6 +31,11 @@ _DOUBT = 2.0
 """A repeat needs so many times more time for each nat that its log-probability is below zero."""
 _ROOM, _LITTLE_DOUBT = 2.0, 0.3
 """Words with so many times the time they need, and no more doubt than this, are spoken."""
+_WHOLE = 0.7
+"""Where sound ends in speech, words spoken again have so much of the time that the first ones took:
+0.76 and more where both copies are whole, up to 0.64 where a half word is taken for another."""
+_HEARD_SHARE = 0.95
+"""A word has ended once it has had this much of its attention."""
 _STUCK_COPIES = 4
 _STUCK_TOKENS = 8
 """A cycle of tokens is looked at once it is there so many times, and fills so many tokens: the
@@ -48,16 +55,18 @@ class _Word:
 
 
 def without_loops(
-    prefix: Sequence[Unit], units: Sequence[Unit], attention: Floats
+    prefix: Sequence[Unit], units: Sequence[Unit], attention: Floats, *, is_cut: bool = False
 ) -> tuple[list[Unit], Floats]:
     """The units less those that only repeat what is before, and attention for what is left.
 
     prefix: the units before, which stay. attention: shape (n + 1, t), a row for each token of
-    prefix and units, and one for what follows; or (n, t) where the model was stopped.
+    prefix and units, and one for what follows; or (n, t) where the model was stopped. is_cut: the
+    sound ends while somebody speaks.
     """
     everything = [*prefix, *units]
     words = _words(everything)
-    gone = _false_repeats(words, len(prefix), attention) if _has_repeats(words) else set()
+    judge = _Judge(attention, is_cut=is_cut)
+    gone = _false_repeats(words, len(prefix), judge) if _has_repeats(words) else set()
     if not gone:
         return list(units), attention
     edges = _edges(everything)
@@ -82,9 +91,8 @@ def stuck_tokens(tokens: Sequence[int], attention: Floats) -> int:
     return 0
 
 
-def _false_repeats(words: list[_Word], settled: int, attention: Floats) -> set[int]:
+def _false_repeats(words: list[_Word], settled: int, judge: "_Judge") -> set[int]:
     """The indexes of units that are not to stay, of those from `settled` on."""
-    judge = _Judge(attention)
     kept = [word for word in words if word.index < settled]
     rest = words[len(kept) :]
     gone: set[int] = set()
@@ -136,6 +144,8 @@ class _Evidence:
     """How long such words take when spoken fast."""
     doubt: float
     """Minus their mean log-probability."""
+    is_half: bool
+    """Whether the sound ends in them, too early for them beside the first ones."""
 
     @property
     def is_loop(self) -> bool:
@@ -149,13 +159,14 @@ class _Evidence:
         enough_s = self.needed_s * (1 + _DOUBT * self.doubt)
         has_both = self.stretch_s >= self.needed_s and self.later_s >= _LEAST_S
         has_one = max(self.stretch_s, self.later_s) >= enough_s and self.overlap < _LIKE_SOUND
-        return not self.is_loop and (has_both or has_one or self._is_roomy)
+        return not self.is_loop and not self.is_half and (has_both or has_one or self._is_roomy)
 
     @property
     def is_sure(self) -> bool:
         """Whether there can be no doubt."""
         has_both = min(self.stretch_s, self.later_s) >= self.needed_s
-        return (has_both and self.overlap < _NEW_SOUND) or (not self.is_loop and self._is_roomy)
+        is_new = has_both and self.overlap < _NEW_SOUND
+        return not self.is_half and (is_new or (not self.is_loop and self._is_roomy))
 
     @property
     def _is_roomy(self) -> bool:
@@ -166,8 +177,9 @@ class _Evidence:
 class _Judge:
     """Knows where the decoder looked for each word."""
 
-    def __init__(self, attention: Floats) -> None:
+    def __init__(self, attention: Floats, *, is_cut: bool) -> None:
         self._attention = attention
+        self._is_cut = is_cut
 
     @cached_property
     def _alignment(self) -> Alignment:
@@ -198,11 +210,27 @@ class _Judge:
 
     def _evidence(self, first: list[_Word], again: list[_Word]) -> "_Evidence":
         ours, theirs = self._of(again), self._of(first[: len(again)])
-        start_s, end_s = self._alignment.span_s(again[0].first, again[-1].stop)
+        start_s, end_s = self._span_s(again)
         later_s = (_middle(ours) - _middle(theirs)) * FRAME_S
         needed_s = max(_LEAST_S, sum(_spoken_s(word.key) for word in again))
         doubt = -sum(word.log_probability for word in again) / len(again)
-        return _Evidence(_overlap(ours, theirs), end_s - start_s, later_s, needed_s, doubt)
+        is_half = self._is_cut and self._is_half(first[: len(again)], start_s)
+        return _Evidence(_overlap(ours, theirs), end_s - start_s, later_s, needed_s, doubt, is_half)
+
+    def _is_half(self, first: list[_Word], again_s: float) -> bool:
+        """Whether from `again_s` to the end, all of it speech, is too little for the first words.
+
+        The model may go on after a half word, so that it need not be the last one that is written.
+        Their time is without the pause behind them, which has little of their attention.
+        """
+        start, end = (round(second / FRAME_S) for second in self._span_s(first))
+        weights = self._of(first)[:, start:end].sum(axis=0).cumsum()
+        frames = int(np.searchsorted(weights, _HEARD_SHARE * weights[-1])) + 1 if end > start else 0
+        left = int(self._attention.shape[1]) - again_s / FRAME_S
+        return left < _WHOLE * frames
+
+    def _span_s(self, words: list[_Word]) -> tuple[float, float]:
+        return self._alignment.span_s(words[0].first, words[-1].stop)
 
     def _of(self, words: Sequence[_Word]) -> Floats:
         return np.concatenate([self._attention[word.first : word.stop] for word in words])

@@ -19,6 +19,8 @@ from tests.engines.conftest import BECKETT
 FRAMES_PER_WORD = 12
 """0.29 s."""
 VOCABULARY = ["no", "again", "had", "better", "matter", "two"]
+SHORT = ["no", "had", "two", "of", "it", "but", "any", "we"]
+"""Words that may take as little as 0.1 s."""
 SEEDS = range(200)
 
 
@@ -60,6 +62,26 @@ def test_words_that_are_spoken_stay_however_often_and_loops_go() -> None:
         left, rows = without_loops(units[:settled], units[settled:], attention)
         assert texts(left) == spoken[settled:], f"seed {seed}: {words} after {settled}"
         assert len(rows) == len(spoken) + 1, f"seed {seed}"
+
+
+def test_a_half_word_at_the_edge_is_none_of_the_word_before_until_it_has_its_time() -> None:
+    """It looks at new sound, too little for it; where speech has stopped, it is whole."""
+    for seed in SEEDS:
+        chance = random.Random(seed)
+        spoken = chance.sample(SHORT, chance.randint(1, 8))
+        places = [FRAMES_PER_WORD * index + 6 for index in range(len(spoken) + 1)]
+        words = [*spoken, spoken[-1]]
+        units = units_of(words, -0.01)
+        sound = FRAMES_PER_WORD * len(spoken)
+        half = looks([*places[:-1], sound + 1], sound + 2)
+        whole = looks(places, sound + FRAMES_PER_WORD)
+        settled = chance.randint(0, len(spoken))
+        asked = units[:settled], units[settled:]
+        message = f"seed {seed}: {words} after {settled}"
+        assert texts(without_loops(*asked, half, is_cut=True)[0]) == spoken[settled:], message
+        assert texts(without_loops(*asked, half)[0]) == words[settled:], message
+        assert texts(without_loops(*asked, whole, is_cut=True)[0]) == words[settled:], message
+        assert not without_loops(units, [], half, is_cut=True)[0], message
 
 
 def test_a_settled_word_is_not_taken_back() -> None:
@@ -133,15 +155,23 @@ def test_no_word_is_doubled_wherever_speech_is_cut_off(
         assert not doubled(words) - said, f"seed {seed}, cut at {end_s} s: {words}"
 
 
+@pytest.mark.parametrize("rest_s", [0.06, 10.0])
 @pytest.mark.parametrize(("word", "times"), [("no", 3), ("ever", 2), ("better", 2), ("again", 2)])
 def test_a_word_that_is_said_again_is_written_again(
-    moonshine: Moonshine, detector: VoiceDetector, beckett: Samples, word: str, times: int
+    moonshine: Moonshine,
+    detector: VoiceDetector,
+    beckett: Samples,
+    word: str,
+    times: int,
+    rest_s: float,
 ) -> None:
+    """Also where the sound ends with it."""
     found = words_of(hear(moonshine, detector, beckett))
     said = next(one for one in found if one.text.strip(" .,").lower() == word)
     start, end = sample_count(said.start_s), sample_count(said.end_s)
     pause = np.zeros(sample_count(0.15), dtype=np.float32)
     again = [part for _ in range(times - 1) for part in (pause, beckett[start:end])]
-    sound = np.concatenate([beckett[:end], *again, beckett[end:]])
+    rest = beckett[end : end + sample_count(rest_s)]
+    sound = np.concatenate([beckett[:end], *again, rest])
     words = plain(hear(moonshine, detector, sound))
     assert " ".join([word] * times) in " ".join(words), words
