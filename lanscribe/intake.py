@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lanscribe.config import LimitSettings
-from lanscribe.crowd import AddressPaces, Crowd
+from lanscribe.crowd import LONGEST_WAIT_S, AddressPaces, Crowd
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,9 @@ class Intake:
 
 def make_intake(limits: LimitSettings, proxies: Iterable[str]) -> Intake:
     """For a server whose protocols have `is_spare`; the proxies pace whom they speak for."""
-    requests = AddressPaces(REQUESTS_PER_S, REQUESTS_AT_ONCE, proxies)
+    requests = AddressPaces(
+        REQUESTS_PER_S, REQUESTS_AT_ONCE, proxies, longest_wait_s=LONGEST_WAIT_S
+    )
     return Intake(limits, Crowd(limits.connections, _is_spare), requests)
 
 
