@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from asyncio.sslproto import SSLProtocol
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -101,7 +102,9 @@ def make_intake(limits: LimitSettings, proxies: Iterable[str]) -> Intake:
 
 
 def _is_spare(transport: asyncio.Transport) -> bool:
-    return bool(getattr(transport.get_protocol(), "is_spare", False))
+    """Who is counted by the transport beneath TLS is still in its handshake."""
+    protocol = transport.get_protocol()
+    return isinstance(protocol, SSLProtocol) or bool(getattr(protocol, "is_spare", False))
 
 
 class Lingering(asyncio.Protocol):
