@@ -63,6 +63,7 @@ def secure_url(server: Server) -> str:
     return f"wss://127.0.0.1:{secure_port(server)}/v1/realtime"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is no address elsewhere")
 @pytest.mark.parametrize("owed", [0, REQUESTS_AT_ONCE + 20], ids=["in its handshake", "before it"])
 def test_a_handshake_that_is_dropped_for_another_leaves_nothing(
     certificate: tuple[Path, Path], owed: int
