@@ -6,6 +6,7 @@ Decisions without clock, socket or network.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from ipaddress import ip_network
+from math import inf
 from typing import Generic, TypeVar
 
 from lanscribe.limits import (
@@ -16,6 +17,9 @@ from lanscribe.limits import (
     is_loopback,
 )
 
+LONGEST_WAIT_S = 5.0
+"""Who asks from the address of a flood waits no longer for its turn once the flood is over: half of
+what a connection may take to send its request."""
 _MOST_ADDRESSES = 1024
 """Of those who asked last; whoever comes back after so many others begins anew."""
 
@@ -77,11 +81,19 @@ class Crowd(Generic[_Member]):
 class AddressPaces:
     """How fast one address may ask, over all its connections; beyond it, it is heard later."""
 
-    def __init__(self, rate_per_s: float, burst: float, proxies: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        rate_per_s: float,
+        burst: float,
+        proxies: Iterable[str] = (),
+        *,
+        longest_wait_s: float = inf,
+    ) -> None:
         """proxies: addresses and networks that speak for many, and are not paced."""
         self._proxies = [ip_network(proxy, strict=False) for proxy in proxies]
         self._rate_per_s = rate_per_s
         self._burst = burst
+        self._longest_wait_s = longest_wait_s
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
@@ -92,8 +104,12 @@ class AddressPaces:
         if self._proxies and is_in(address, self._proxies):
             return 0.0
         group = address_group(address)
-        bucket = self._buckets.pop(group, None) or TokenBucket(self._rate_per_s, self._burst)
+        bucket = self._buckets.pop(group, None) or self._new_bucket()
         self._buckets[group] = bucket
         if len(self._buckets) > _MOST_ADDRESSES:
             self._buckets.popitem(last=False)
         return bucket.take(amount, now_s)
+
+    def _new_bucket(self) -> TokenBucket:
+        longest_wait_s = self._longest_wait_s
+        return TokenBucket(self._rate_per_s, self._burst, longest_wait_s=longest_wait_s)

@@ -53,6 +53,8 @@ KEPT_S = 60.0
 """How much audio whose text is complete, and how many words, are kept for a successor."""
 STARVED_S = 10.0
 """An engine session that gets no audio for so long is let go: others may need its place."""
+_SAME_S = 1e-6
+"""Less lies between two times that differ by their rounding alone."""
 JUDGED_HERE_SAMPLES = sample_count(0.2)
 """More than this is searched for speech in another thread: a second of audio takes 7 ms."""
 
@@ -322,7 +324,8 @@ class EndlessSession(EngineSession):
 
     def _seam(self, start: Start) -> Seam:
         said = [] if start.is_clean else words_of(self._said)
-        heard_again = [word for word in said if word.end_s > start.at_s]
+        begin_s = start.at_s + _SAME_S
+        heard_again = [word for word in said if word.end_s > begin_s]
         return Seam(heard_again, needs_space=bool(self._said))
 
     async def _emit(self, tokens: Iterable[Token]) -> None:

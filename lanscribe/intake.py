@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from asyncio.sslproto import SSLProtocol
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lanscribe.config import LimitSettings
-from lanscribe.crowd import AddressPaces, Crowd
+from lanscribe.crowd import LONGEST_WAIT_S, AddressPaces, Crowd
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +95,16 @@ class Intake:
 
 def make_intake(limits: LimitSettings, proxies: Iterable[str]) -> Intake:
     """For a server whose protocols have `is_spare`; the proxies pace whom they speak for."""
-    requests = AddressPaces(REQUESTS_PER_S, REQUESTS_AT_ONCE, proxies)
+    requests = AddressPaces(
+        REQUESTS_PER_S, REQUESTS_AT_ONCE, proxies, longest_wait_s=LONGEST_WAIT_S
+    )
     return Intake(limits, Crowd(limits.connections, _is_spare), requests)
 
 
 def _is_spare(transport: asyncio.Transport) -> bool:
-    return bool(getattr(transport.get_protocol(), "is_spare", False))
+    """Who is counted by the transport beneath TLS is still in its handshake."""
+    protocol = transport.get_protocol()
+    return isinstance(protocol, SSLProtocol) or bool(getattr(protocol, "is_spare", False))
 
 
 class Lingering(asyncio.Protocol):

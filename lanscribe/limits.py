@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf
 
 from lanscribe.errors import AuthError, LimitError
 
@@ -196,21 +197,24 @@ class Slots:
 class TokenBucket:
     """Bounds a rate: so much a second, and so much at once after a quiet time."""
 
-    def __init__(self, rate_per_s: float, burst: float) -> None:
+    def __init__(self, rate_per_s: float, burst: float, *, longest_wait_s: float = inf) -> None:
+        """longest_wait_s: what is owed beyond so many seconds is forgiven."""
         self._rate_per_s = rate_per_s
         self._burst = burst
+        self._least = -rate_per_s * longest_wait_s
         self._balance = burst
         self._then_s: float | None = None
 
     def take(self, amount: float, now_s: float) -> float:
         """Take `amount`; how many seconds to wait before the next, 0 while there is enough left.
 
-        An amount above the burst is a debt like any other.
+        An amount above the burst is a debt like any other, up to the longest wait.
         """
         then_s = now_s if self._then_s is None else self._then_s
         self._then_s = now_s
         earned = (now_s - then_s) * self._rate_per_s
-        self._balance = min(self._burst, self._balance + earned) - amount
+        balance = min(self._burst, self._balance + earned) - amount
+        self._balance = max(self._least, balance)
         return max(0.0, -self._balance / self._rate_per_s)
 
 

@@ -103,6 +103,8 @@ class _TlsHandshake(asyncio.Protocol):
     async def _shake_hands(self, transport: asyncio.Transport, address: str) -> None:
         limits = self._intake.limits
         await asyncio.sleep(self._intake.requests.take(address, 1, time.monotonic()))
+        if transport.is_closing():
+            return  # dropped meanwhile; start_tls would wait for ever
         try:
             secured = await asyncio.get_running_loop().start_tls(
                 transport,
@@ -117,7 +119,7 @@ class _TlsHandshake(asyncio.Protocol):
             secured = None
         finally:
             self._leave()
-        if secured is not None and not secured.is_closing():
+        if secured is not None and not transport.is_closing():  # of `secured` asyncio never says so
             secured.set_protocol(self._http)
             self._http.connection_made(secured)
             if self._early_data:

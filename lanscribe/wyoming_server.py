@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from lanscribe.channel import refuse
 from lanscribe.config import LimitSettings, Settings
-from lanscribe.crowd import AddressPaces, Crowd
+from lanscribe.crowd import LONGEST_WAIT_S, AddressPaces, Crowd
 from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
 from lanscribe.errors import AuthError, LanscribeError, LimitError, ProtocolError
 from lanscribe.events import Failure, Message, Reply
@@ -117,7 +117,9 @@ class WyomingServer:
         self._connections: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
         self._lobby: set[asyncio.Task[None]] = set()
         self._crowd = Crowd[asyncio.Task[None]](self._limits.connections, self._lobby.__contains__)
-        self._questions = AddressPaces(_QUESTIONS_PER_S, _QUESTIONS_AT_ONCE)
+        self._questions = AddressPaces(
+            _QUESTIONS_PER_S, _QUESTIONS_AT_ONCE, longest_wait_s=LONGEST_WAIT_S
+        )
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a new connection, if there is room; one in the lobby may be dropped for it."""
@@ -158,7 +160,8 @@ class WyomingServer:
                 await self._gateway.converse(channel, dialect, peer)
         except LanscribeError as error:
             log.log(_level(error), "%s closed: %s", peer, error)
-            self._questions.take(peer, _PRICE_OF_A_REFUSAL, time.monotonic())
+            wait_s = self._questions.take(peer, _PRICE_OF_A_REFUSAL, time.monotonic())
+            await asyncio.sleep(wait_s)
             await refuse(channel, WyomingDialect(), error, self._limits)
         except (ConnectionError, TimeoutError) as error:
             log.debug("gone: %s", error)

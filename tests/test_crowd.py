@@ -110,3 +110,16 @@ def test_addresses_without_number_take_no_memory() -> None:
     for number in range(5000):
         paces.take(f"2001:db8:{number:x}::1", 1, 0.0)
     assert len(paces) <= 1024
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_whatever_an_address_does_it_is_soon_heard_again(seed: int) -> None:
+    rng = random.Random(seed)
+    longest_s = rng.uniform(0.5, 20)
+    paces = AddressPaces(rng.uniform(1, 100), rng.uniform(1, 300), longest_wait_s=longest_s)
+    now_s = 0.0
+    for _ in range(300):
+        now_s += rng.choice([0.0, 0.0, rng.random()])
+        wait_s = paces.take("10.0.0.1", rng.choice([0, 1, 5, 10, 1000]), now_s)
+        assert wait_s <= longest_s + 1e-6, f"seed {seed}"
+    assert paces.take("10.0.0.1", 0, now_s + longest_s + 1e-6) == 0, f"seed {seed}"

@@ -1,6 +1,7 @@
 """Engine sessions that end, break, go deaf and hang, and a transcript that shows none of it."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from lanscribe.audio import Samples, duration_s
 from lanscribe.config import RolloverSettings
-from lanscribe.endless import EndlessEngine
+from lanscribe.endless import EndlessEngine, EndlessSession
 from lanscribe.engines.base import EngineInfo, EngineSession, Token
-from lanscribe.engines.fake import FRAME_SAMPLES, FakeSession, spoken
+from lanscribe.engines.fake import FRAME_SAMPLES, FakeEngine, FakeSession, spoken
 from lanscribe.errors import EngineError, EngineUnavailable
 from lanscribe.rollover import OWED_S
 from lanscribe.stitch import SETTLED_PAST_S
@@ -299,3 +300,28 @@ def test_feeding_waits_while_much_is_unheard() -> None:
         await session.abort()
 
     asyncio.run(converse())
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_no_word_is_lost_where_a_successor_begins_at_the_end_of_a_word(seed: int) -> None:
+    """The shortest overlap: then a word may end where the next session begins, but for rounding."""
+    rng = random.Random(seed)
+    numbers = [rng.choice([rng.randrange(1, 9000)] * 3 + [0]) for _ in range(400)]
+    short = RolloverSettings(target_s=2, limit_s=2, idle_s=3, pause_s=0.3, overlap_s=0.5)
+
+    async def hear() -> str:
+        session = EndlessEngine(FakeEngine(), short).session()
+        await session.start()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(feed(session))
+            text = "".join([token.text async for token in session])
+        await session.abort()
+        return text
+
+    async def feed(session: EndlessSession) -> None:
+        for block in np.split(spoken(numbers), range(1280, 400 * 1280, 1280)):
+            await session.feed(block)
+        await session.finish()
+
+    said = [str(number) for number in numbers if number]
+    assert asyncio.run(hear()).split() == said, f"seed {seed}"

@@ -157,3 +157,23 @@ def test_data_of_an_event_is_bounded_also_within_a_session() -> None:
     with pytest.raises(ProtocolError, match="65536") as caught:
         splitter.take()
     assert caught.value.code == "message_too_large"
+
+
+def test_nonsense_is_refused_ever_later_and_keeps_nobody_silent(start_server: StartServer) -> None:
+    """Whoever has the same address is answered a few seconds after it."""
+    server = start_server("fake")
+    refused = 0
+    deadline_s = time.monotonic() + 3
+    while time.monotonic() < deadline_s:
+        with dial(server) as one:
+            one.sendall(b"x\n")
+            refused += b"error" in line_of(one)
+    assert refused < 20 + 4 * DEADLINE_S  # the pace allows 20 at once and 4 a second
+    with ExitStack() as held:
+        for _ in range(100):
+            held.enter_context(dial(server)).sendall(b"x\n")
+        honest = held.enter_context(dial(server))
+        honest.settimeout(DEADLINE_S / 2)
+        honest.sendall(DESCRIBE)
+        assert b'"info"' in line_of(honest)
+    assert "Traceback" not in server.log

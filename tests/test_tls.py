@@ -6,16 +6,21 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from lanscribe import doctor, machine
-from lanscribe.config import PROJECT_DIR, TlsSettings
+from lanscribe.config import PROJECT_DIR, LimitSettings, TlsSettings
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
+from lanscribe.intake import REQUESTS_AT_ONCE
 from lanscribe.tls import server_context
+from lanscribe.transport import SecureListener, bind, make_server
 from tests.conftest import Server, StartServer
 from tests.support import DEADLINE_S, client, counting
 
@@ -56,6 +61,54 @@ def secure_port(server: Server) -> int:
 
 def secure_url(server: Server) -> str:
     return f"wss://127.0.0.1:{secure_port(server)}/v1/realtime"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is no address elsewhere")
+@pytest.mark.parametrize("owed", [0, REQUESTS_AT_ONCE + 20], ids=["in its handshake", "before it"])
+def test_a_handshake_that_is_dropped_for_another_leaves_nothing(
+    certificate: tuple[Path, Path], owed: int
+) -> None:
+    """Neither a task that waits for ever nor a place."""
+
+    async def drop_some() -> None:
+        limits = LimitSettings(connections=4)
+        listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
+        context = server_context(TlsSettings(cert=str(certificate[0]), key=str(certificate[1])))
+        assert context is not None
+        tls = SecureListener(listeners[1], context)
+        server = make_server(PlainTextResponse("home"), limits, _no_drain, tls)
+        intake, state = server._intake, server.server_state
+        intake.requests.take("127.0.0.2", owed, time.monotonic())
+        serving = asyncio.create_task(server.serve([listeners[0]]))
+        await until(lambda: server.started)
+        at = listeners[1].getsockname()
+        for _ in range(20):
+            strangers = [
+                await asyncio.open_connection(*at, local_addr=(f"127.0.0.{address}", 0))
+                for address in (2, 2, 3, 4)
+            ]
+            await until(lambda: len(intake.crowd) == 4)
+            _, newcomer = await asyncio.open_connection(*at, local_addr=("127.0.0.5", 0))
+            await until(lambda: "127.0.0.5" in intake.crowd._of_group)
+            for writer in [newcomer, *(writer for _, writer in strangers)]:
+                writer.transport.abort()
+            await until(lambda: len(intake.crowd) == 0)
+        await until(lambda: not state.tasks and not state.connections)
+        server.stop(at_once=True)
+        await serving
+
+    asyncio.run(drop_some())
+
+
+async def _no_drain() -> None:
+    pass
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let others go on until it holds."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 def test_both_ports_serve_the_same_and_both_end(
