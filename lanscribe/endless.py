@@ -36,7 +36,7 @@ from lanscribe.rollover import (
     within,
 )
 from lanscribe.speech import SpeechDetector, SpeechMap
-from lanscribe.stitch import Seam
+from lanscribe.stitch import LastWord, Seam
 from lanscribe.transcript import words_of
 
 log = logging.getLogger(__name__)
@@ -280,6 +280,7 @@ class EndlessSession(EngineSession):
         seam = self._seam(start)
         heard_s = start.at_s
         cut: Cut | None = None
+        last_word = LastWord()
 
         def owes() -> bool:
             return feeder.done() or rollover.fed_s - heard_s > UNHEARD_WHEN_OPEN_S
@@ -288,21 +289,31 @@ class EndlessSession(EngineSession):
             token = relative.later(start.at_s)
             heard_s = max(heard_s, token.end_s)
             cut = feeder.result() if feeder.done() else None
-            if cut:
-                token = token if token.text else token.settled_by(cut.certain_s)
-                if token.text and cut.is_uncertain(token):
-                    rollover.withheld()
-                    continue
-            rollover.heard(token)
-            await self._emit(seam.add(token))
+            for certain in self._certain(token, cut, last_word, rollover):
+                rollover.heard(certain)
+                await self._emit(seam.add(certain))
             if self._owed_s(heard_s) >= self._deafness.longest_s:
                 await self._emit(seam.close())
                 raise _DeafError(f"no words over speech at {token.end_s:.1f} s")
+        rollover.withheld(last_word.start_s)
         rest = seam.close()
-        settled_s = min(heard_s, cut.certain_s) if cut else heard_s
+        settled_s = min(heard_s, cut.certain_s, last_word.start_s) if cut else heard_s
         if rest or heard_s > self._heard_s or settled_s > self._settled_s:
             await self._emit([*rest, Token("", heard_s, settled_s=settled_s)])
         return heard_s
+
+    def _certain(
+        self, token: Token, cut: Cut | None, last_word: LastWord, rollover: Rollover
+    ) -> list[Token]:
+        """What is not left to the successor of an engine session of which `token` comes."""
+        if cut is None:
+            return [token]
+        if token.text and cut.is_uncertain(token):
+            rollover.withheld(token.begin_s)
+            return []
+        if not token.text:
+            return [token.settled_by(min(cut.certain_s, last_word.start_s))]
+        return [token] if cut.is_in_pause else last_word.add(token)
 
     async def _not_stalled(
         self, session: EngineSession, owes: Callable[[], bool]

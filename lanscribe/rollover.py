@@ -6,6 +6,7 @@ Decisions only; a position is a time in seconds from the utterance's first sampl
 speech, `SpeechMap` says; what was heard and what is written, the engine's tokens say.
 """
 
+import math
 from dataclasses import dataclass
 
 from lanscribe.config import RolloverSettings
@@ -98,7 +99,8 @@ class Rollover:
         self._heard_s = start.at_s
         self._last_word_s = start.at_s
         self._has_spoken = False
-        self._has_withheld = False
+        self._withheld_s = math.inf
+        """Where the first word begins that was left to the next engine session."""
 
     def cut_by(self, end_s: float) -> Cut | None:
         """The first cut in the audio after what was fed, up to end_s.
@@ -149,16 +151,16 @@ class Rollover:
             self._has_spoken = True
             self._last_word_s = token.end_s
 
-    def withheld(self) -> None:
-        """A word was left to the next engine session, as uncertain."""
-        self._has_withheld = True
+    def withheld(self, start_s: float) -> None:
+        """A word that begins there was left to the next engine session, as uncertain."""
+        self._withheld_s = min(self._withheld_s, start_s)
 
     def after_cut(self, cut: Cut, said_s: float, oldest_s: float) -> Start:
         """Where the successor of a session that ended as planned begins.
 
         said_s: where the last word ended. oldest_s: the oldest audio that there is.
         """
-        is_pause = cut.is_in_pause and not self._has_withheld
+        is_pause = cut.is_in_pause and self._withheld_s == math.inf
         if cut.is_idle and is_pause and self._last_word_s <= cut.at_s - self._settings.idle_s:
             return Start(cut.at_s, is_clean=True, is_quiet=True)
         not_before_s = cut.at_s if cut.is_starved else 0.0
@@ -169,7 +171,8 @@ class Rollover:
         if is_pause and not cut.is_idle:  # one word alone would not be known again
             again_s = max(oldest_s, on_grid(said_s - overlap_s))
         else:
-            again_s = self._again_from(max(said_s, cut.at_s - overlap_s), oldest_s)
+            new_s = min(cut.at_s - overlap_s, self._withheld_s)
+            again_s = self._again_from(max(said_s, new_s), oldest_s)
         return Start(again_s, is_clean=False, not_before_s=not_before_s)
 
     def after_failure(self, known_s: float, oldest_s: float) -> Start:

@@ -5,6 +5,7 @@ it is past the seam; then those that were said already are found by the longest 
 words at about the same time, or by time alone where nothing is equal.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -41,6 +42,29 @@ class _Run:
         if self.length < 2:
             return self.length == 1 and not is_loose and self.distance_s <= SINGLE_TOLERANCE_S
         return self.distance_s <= (LOOSE_TOLERANCE_S if is_loose else RUN_TOLERANCE_S)
+
+
+class LastWord:
+    """Keeps the last word back that an engine session wrote after a cut in speech: perhaps half of
+    one. Its time does not tell: it may be stamped long before the cut."""
+
+    def __init__(self) -> None:
+        self._held: list[Token] = []
+
+    def add(self, token: Token) -> list[Token]:
+        """Take the next token; those that are surely not of the last word."""
+        if not token.text:
+            return [token]
+        if not _begins_word(token.text):
+            self._held.append(token)
+            return []
+        released, self._held = self._held, [token]
+        return released
+
+    @property
+    def start_s(self) -> float:
+        """Where it begins; infinity when there is no such word."""
+        return self._held[0].begin_s if self._held else math.inf
 
 
 class Seam:

@@ -116,7 +116,7 @@ def test_no_cut_is_clean_against_a_word_that_is_said_after_it(late_s: float) -> 
     cut = Cut(5.9, is_in_pause=True)
     word = Token(" word", cut.at_s + late_s)
     assert cut.is_uncertain(word)
-    rollover.withheld()
+    rollover.withheld(word.end_s)
     start = rollover.after_cut(cut, said_s=4.5, oldest_s=0.0)
     assert not start.is_clean
     assert start.at_s < 4.6

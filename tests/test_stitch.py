@@ -1,9 +1,11 @@
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.engines.base import Token
-from lanscribe.stitch import Seam, new_words
+from lanscribe.stitch import LastWord, Seam, new_words
 from lanscribe.transcript import Word
 
 SAID_S = 3 * 0.4
@@ -62,6 +64,16 @@ def test_words_that_are_heard_at_no_other_time_are_the_ones_that_were_said(late_
 def test_what_is_heard_at_its_time_and_once_more_was_said_twice() -> None:
     said = timed("never mind")
     assert joined(said, timed("never mind never mind yes")) == "never mind never mind yes"
+
+
+def test_of_what_is_written_after_a_cut_in_speech_the_last_word_is_kept_back() -> None:
+    last = LastWord()
+    pieces = [" brook", ",", " bu", "t", "."]
+    told = [token.text for piece in pieces for token in last.add(Token(piece, 1.0))]
+    assert told == [" brook", ","]
+    assert last.start_s == 1.0
+    assert last.add(Token("", 2.0)) == [Token("", 2.0)]
+    assert LastWord().start_s == math.inf
 
 
 def test_times_may_jitter_within_a_run() -> None:

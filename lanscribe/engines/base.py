@@ -44,6 +44,11 @@ class Token:
         return replace(self, settled_s=min(self.known_s, most_s))
 
     @property
+    def begin_s(self) -> float:
+        """Where its text began, as far as the engine can tell."""
+        return self.end_s if self.start_s is None else self.start_s
+
+    @property
     def known_s(self) -> float:
         """How far the text is complete once this token has come."""
         return self.end_s if self.settled_s is None else self.settled_s
