@@ -81,7 +81,7 @@ def test_a_client_that_does_not_read_its_pongs_is_let_go(start_server: StartServ
             writer.transport.abort()
 
     asyncio.run(converse())
-    wait_for_log(server, "reads nothing of what it is sent")
+    wait_for_log(server, "read nothing of what it was sent")
     assert server.resident_bytes() < before + 20 * 2**20
 
 
