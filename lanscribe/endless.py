@@ -295,6 +295,10 @@ class EndlessSession(EngineSession):
             if self._owed_s(heard_s) >= self._deafness.longest_s:
                 await self._emit(seam.close())
                 raise _DeafError(f"no words over speech at {token.end_s:.1f} s")
+        if cut:
+            for whole in last_word.whole(cut.at_s - self._settings.overlap_s):
+                rollover.heard(whole)
+                await self._emit(seam.add(whole))
         rollover.withheld(last_word.start_s)
         rest = seam.close()
         settled_s = min(heard_s, cut.certain_s, last_word.start_s) if cut else heard_s

@@ -171,7 +171,7 @@ class Rollover:
         if is_pause and not cut.is_idle:  # one word alone would not be known again
             again_s = max(oldest_s, on_grid(said_s - overlap_s))
         else:
-            new_s = min(cut.at_s - overlap_s, self._withheld_s)
+            new_s = min(cut.at_s - overlap_s, max(self._withheld_s, cut.at_s - 2 * overlap_s))
             again_s = self._again_from(max(said_s, new_s), oldest_s)
         return Start(again_s, is_clean=False, not_before_s=not_before_s)
 

@@ -61,6 +61,13 @@ class LastWord:
         released, self._held = self._held, [token]
         return released
 
+    def whole(self, before_s: float) -> list[Token]:
+        """Give it out after all, if it ended before that: so early it is no half word."""
+        if not self._held or self._held[-1].end_s > before_s:
+            return []
+        released, self._held = self._held, []
+        return released
+
     @property
     def start_s(self) -> float:
         """Where it begins; infinity when there is no such word."""

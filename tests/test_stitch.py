@@ -73,7 +73,9 @@ def test_of_what_is_written_after_a_cut_in_speech_the_last_word_is_kept_back() -
     assert told == [" brook", ","]
     assert last.start_s == 1.0
     assert last.add(Token("", 2.0)) == [Token("", 2.0)]
-    assert LastWord().start_s == math.inf
+    assert last.whole(before_s=0.9) == []
+    assert [token.text for token in last.whole(before_s=1.0)] == [" bu", "t", "."]
+    assert last.start_s == math.inf
 
 
 def test_times_may_jitter_within_a_run() -> None:
