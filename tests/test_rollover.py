@@ -1,8 +1,5 @@
 """When engine sessions make way for each other, by hand; test_endless.py has it all together."""
 
-import itertools
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,8 +18,9 @@ from lanscribe.rollover import (
     Start,
     within,
 )
-from lanscribe.speech import BLOCK_SAMPLES, LevelDetector, Likelihood, SpeechMap, SpeechStream
+from lanscribe.speech import LevelDetector, SpeechMap
 from tests.flawed import FAST
+from tests.scripted import Scripted, likely
 
 SETTINGS = FAST.model_copy(update={"target_s": 60, "limit_s": 90})
 FRAME = sample_count(0.05)
@@ -82,25 +80,12 @@ def test_where_nobody_pauses_it_ends_in_speech_and_the_last_word_is_left_to_the_
     assert first_cut(speech(5.9)) is None
 
 
-class Scripted(SpeechStream):
-    """Says of each block what it was told to."""
-
-    def __init__(self, likelihoods: Sequence[float]) -> None:
-        self._likelihoods = iter(likelihoods)
-        self._pending = 0
-
-    def add(self, samples: Samples) -> list[Likelihood]:
-        self._pending += len(samples)
-        count, self._pending = divmod(self._pending, BLOCK_SAMPLES)
-        return [Likelihood(one, one) for one in itertools.islice(self._likelihoods, count)]
-
-
 def test_a_pause_needs_two_witnesses_at_first_and_the_detector_alone_after_half_a_minute() -> None:
     """Room noise that is a sound by its level, while the detector hears nobody speak."""
     noise = np.random.default_rng(3).normal(0, 0.003, (1000, FRAME)).astype(np.float32)
     noise[2::4] = noise[3::4] = 0
     sound = noise.ravel()
-    speech_map = SpeechMap(Scripted([1.0] * 125 + [0.0] * 2000))
+    speech_map = SpeechMap(Scripted(likely(*[1.0] * 125 + [0.0] * 2000)))
     speech_map.add(sound)
     settings = RolloverSettings(target_s=5, limit_s=100, idle_s=1000)
     cut = Rollover(settings, FROM_THE_START, speech_map).cut_by(50.0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanscribe.audio import Samples, sample_count
+from lanscribe.audio import sample_count
 from lanscribe.level import FRAME_SAMPLES, Floor, Sounds
 from lanscribe.speech import (
     BLOCK_S,
@@ -17,25 +17,13 @@ from lanscribe.speech import (
     LevelDetector,
     Likelihood,
     SpeechMap,
-    SpeechStream,
 )
+from tests.scripted import Scripted
 
 JUDGEMENTS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.29, 0.3, 0.71]), st.sampled_from([0.0, 0.31])), max_size=80
 )
 TIMES = st.floats(-1, 4)
-
-
-class Scripted(SpeechStream):
-    """Says of each block what it was told to."""
-
-    def __init__(self, likelihoods: Sequence[Likelihood]) -> None:
-        self._likelihoods = list(likelihoods)
-        self._samples = 0
-
-    def add(self, samples: Samples) -> list[Likelihood]:
-        before, self._samples = self._samples, self._samples + len(samples)
-        return self._likelihoods[before // BLOCK_SAMPLES : self._samples // BLOCK_SAMPLES]
 
 
 def mapped(judged: Sequence[tuple[float, float]]) -> SpeechMap:

@@ -1,15 +1,14 @@
 """Turns in made sound: a hum for speech, a faint noise for the room."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.audio import Samples, sample_count
-from lanscribe.speech import BLOCK_S, BLOCK_SAMPLES, LevelDetector, Likelihood, SpeechStream
+from lanscribe.speech import BLOCK_S, BLOCK_SAMPLES, LevelDetector, SpeechStream
 from lanscribe.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
+from tests.scripted import Scripted, likely
 
 
 def by_level() -> SpeechStream:
@@ -79,19 +78,6 @@ def test_a_loud_room_is_no_speech_but_speech_in_it_is() -> None:
     assert (began, ended) == pytest.approx((5.7, 7.5), abs=0.05)
 
 
-class Scripted(SpeechStream):
-    """Says of each block what it was told to."""
-
-    def __init__(self, likelihoods: list[float]) -> None:
-        self._likelihoods = iter(likelihoods)
-        self._pending = 0
-
-    def add(self, samples: Samples) -> list[Likelihood]:
-        self._pending += len(samples)
-        count, self._pending = divmod(self._pending, BLOCK_SAMPLES)
-        return [Likelihood(one, 0.0) for one in itertools.islice(self._likelihoods, count)]
-
-
 @pytest.mark.parametrize(
     ("threshold", "likelihood", "turns"),
     [(0.5, 0.49, 0), (0.5, 0.5, 1), (0.9, 0.8, 0), (0.2, 0.3, 1), (0.0, 0.04, 0), (1.0, 0.96, 1)],
@@ -99,13 +85,13 @@ class Scripted(SpeechStream):
 def test_the_threshold_is_how_likely_a_block_is_speech(
     threshold: float, likelihood: float, turns: int
 ) -> None:
-    stream = Scripted([0.0] * 10 + [likelihood] * 20 + [0.0] * 70)
+    stream = Scripted(likely(*[0.0] * 10 + [likelihood] * 20 + [0.0] * 70))
     pieces = Turns(TurnSettings(threshold=threshold), stream, 0).add(room(3))
     assert len(marks(pieces)) == 2 * turns
 
 
 def test_a_turn_lasts_while_speech_is_only_a_little_less_likely() -> None:
-    stream = Scripted([0.6] * 5 + [0.36] * 40 + [0.34] * 40)
+    stream = Scripted(likely(*[0.6] * 5 + [0.36] * 40 + [0.34] * 40))
     assert marks(Turns(TurnSettings(), stream, 0).add(room(3))) == pytest.approx([0, 1.952])
 
 
@@ -116,7 +102,7 @@ def test_releases_at_any_place_lose_and_double_no_sample(
 ) -> None:
     """What is given out begins where the turn is said to begin, and goes on from there."""
     likelihoods = data.draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=200, max_size=200))
-    turns = Turns(TurnSettings(silence_s=0.1), Scripted(likelihoods), 0)
+    turns = Turns(TurnSettings(silence_s=0.1), Scripted(likely(*likelihoods)), 0)
     place = expected = 0
     for size in sizes:
         numbers = np.arange(place, place + size, dtype=np.float32)

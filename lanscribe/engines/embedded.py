@@ -30,9 +30,9 @@ from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.engines.deadlines import DueTime
 from lanscribe.engines.moonshine import Moonshine
 from lanscribe.engines.recognizer import Recognizer
-from lanscribe.engines.vad import VoiceDetector
+from lanscribe.engines.vad import VoiceDetector, load_detector
 from lanscribe.engines.workers import WorkerPool
-from lanscribe.errors import EngineFailed, EngineUnavailable
+from lanscribe.errors import EngineFailed
 from lanscribe.speech import BLOCK_SAMPLES, SpeechDetector
 
 MAX_WAITING_S = 30.0
@@ -70,11 +70,10 @@ class EmbeddedEngine(Engine):
     @classmethod
     def load(cls, settings: EngineSettings, models_dir: Path = model_store.MODELS_DIR) -> Self:
         """Load, warm up and measure, about 2 s. Raises EngineUnavailable."""
-        if fault := model_store.problem(settings.model, models_dir):
-            raise EngineUnavailable(f"{fault}; run: bash setup.sh --model {settings.model}")
+        detector = load_detector(settings, models_dir)
         folder = model_store.model_dir(settings.model, models_dir)
         pool = WorkerPool(settings.threads or usable_cores())
-        engine = cls(settings.model, Moonshine(folder), VoiceDetector(folder), pool)
+        engine = cls(settings.model, Moonshine(folder), detector, pool)
         if settings.sessions:
             engine._capacity = settings.sessions
         else:
