@@ -26,6 +26,7 @@ from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import EngineSession
 from lanscribe.engines.fake import FakeEngine, spoken
 from lanscribe.engines.vllm import VllmEngine, VllmServer
+from lanscribe.speech import LevelDetector
 from tests.vllm.forked import ForkedVllm
 from tests.vllm.sound import melody
 
@@ -94,7 +95,7 @@ class Listener:
 
 async def minutes_of(vllm: ForkedVllm, options: argparse.Namespace) -> dict[str, list[Minute]]:
     """The sessions in turn, minute by minute."""
-    engine = VllmEngine(VllmServer(vllm.http_url, vllm.model, MAX_MODEL_LEN))
+    engine = VllmEngine(VllmServer(vllm.http_url, vllm.model, MAX_MODEL_LEN), LevelDetector())
     length_s = options.session_s
     rollover = RolloverSettings(target_s=length_s, limit_s=length_s, pause_s=10)
     rows = {

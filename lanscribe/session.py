@@ -33,7 +33,7 @@ from lanscribe.events import (
     SpeechStopped,
 )
 from lanscribe.silence import MuteWatch
-from lanscribe.speech import LevelDetector, SpeechDetector
+from lanscribe.speech import SpeechDetector
 from lanscribe.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
 from lanscribe.utterance import UtteranceState
 
@@ -49,17 +49,14 @@ class Session:
 
     models: the names by which the served model may be asked for.
     max_waiting_samples: how much audio may wait for the engine.
-    detector: what finds the speaker's turns; without one they are found by level.
+    detector: what finds the speaker's turns.
     """
 
     def __init__(
-        self,
-        models: Sequence[str],
-        max_waiting_samples: int,
-        detector: SpeechDetector | None = None,
+        self, models: Sequence[str], max_waiting_samples: int, detector: SpeechDetector
     ) -> None:
         self._models = models
-        self._detector = detector or LevelDetector()
+        self._detector = detector
         self._max_waiting_samples = max_waiting_samples
         self._utterances = deque([UtteranceState(number=1, offset_samples=0)])
         self._last_number = 1

@@ -14,6 +14,7 @@ from lanscribe.engines.fake import spoken
 from lanscribe.events import AppendAudio, Cancel, Commit, Done, SelectModel
 from lanscribe.orders import RESTART_SIGNAL
 from lanscribe.session import Session
+from lanscribe.speech import LevelDetector
 from tests.conftest import StartServer
 from tests.support import Event, client
 
@@ -75,7 +76,7 @@ def test_who_can_resume_is_told_that_last_words_follow(
 @pytest.mark.parametrize("seed", range(100))
 def test_what_a_client_has_ended_is_finished_whatever_ends_the_server(seed: int) -> None:
     rng = Random(seed)
-    session = Session([MODEL], 10**9)
+    session = Session([MODEL], 10**9, LevelDetector())
     session.receive(SelectModel(MODEL))
     ended = rng.randint(0, 5)
     for number in range(ended):

@@ -26,13 +26,14 @@ from lanscribe.events import (
     Utterance,
 )
 from lanscribe.session import MAX_UTTERANCES, RECORDING_SAMPLES, Session
+from lanscribe.speech import LevelDetector
 from lanscribe.turns import TurnSettings
 
 START, END = Commit(is_final=False), Commit(is_final=True)
 
 
 def make(max_waiting_samples: int = 1000, with_model: bool = True) -> Session:
-    session = Session(["m"], max_waiting_samples)
+    session = Session(["m"], max_waiting_samples, LevelDetector())
     if with_model:
         session.receive(SelectModel("m"))
     return session

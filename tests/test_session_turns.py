@@ -23,7 +23,7 @@ from lanscribe.events import (
     Utterance,
 )
 from lanscribe.session import MAX_UTTERANCES, Session
-from lanscribe.speech import BLOCK_S
+from lanscribe.speech import BLOCK_S, LevelDetector
 from lanscribe.turns import TurnSettings
 
 END = Commit(is_final=True, needs_audio=True)
@@ -43,7 +43,7 @@ def speech(seconds: float = SPEECH_S) -> AppendAudio:
 
 
 def make(*events: AppendAudio | Commit | DetectTurns) -> tuple[Session, list[ServerEvent]]:
-    session = Session(["m"], max_waiting_samples=sample_count(1000))
+    session = Session(["m"], sample_count(1000), LevelDetector())
     session.receive(SelectModel("m"))
     return session, receive(session, DetectTurns(TurnSettings()), *events)
 

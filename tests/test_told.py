@@ -46,6 +46,7 @@ from lanscribe.events import (
 from lanscribe.session import Session
 from lanscribe.silence import NoSpeech
 from lanscribe.spans import Span
+from lanscribe.speech import LevelDetector
 from lanscribe.turns import TurnSettings
 from tests.contract import contract, document
 
@@ -131,7 +132,7 @@ def test_when_there_is_nothing_to_tell_nothing_is_added(name: str) -> None:
 
 
 def session(*events: ClientEvent) -> Session:
-    one = Session(["m"], sample_count(60))
+    one = Session(["m"], sample_count(60), LevelDetector())
     for event in [SelectModel("m"), *events]:
         one.receive(event)
     return one
@@ -226,7 +227,7 @@ def talked(engine: FakeEngine, pieces: Sequence[Samples]) -> list[dict[str, Any]
         audio = [samples_to_pcm16(piece) for piece in pieces]
         update = '{"type":"session.update","model":"fake-numbers"}'
         peer = Peer([update, commit % "false", *audio, commit % "true"])
-        served = Session(["fake-numbers"], sample_count(300))
+        served = Session(["fake-numbers"], sample_count(300), LevelDetector())
         one = Conversation(VllmDialect(), engine, served, LimitSettings(), ResumeSettings())
         running = asyncio.create_task(one.run())
         async with asyncio.timeout(60):

@@ -33,7 +33,7 @@ from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
 from lanscribe.engines.vad import load_detector
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
-from lanscribe.speech import LevelDetector, SpeechDetector
+from lanscribe.speech import SpeechDetector
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +83,9 @@ class VllmServer:
 class VllmEngine(Engine):
     """The sessions of one vLLM. It connects for each of them, so vLLM may come and go."""
 
-    def __init__(
-        self, server: VllmServer, capacity: int = 0, detector: SpeechDetector | None = None
-    ) -> None:
+    def __init__(self, server: VllmServer, detector: SpeechDetector, capacity: int = 0) -> None:
         self._server = server
-        self._detector = detector or LevelDetector()
+        self._detector = detector
         self._capacity = capacity or server.max_num_seqs or _UNKNOWN_CAPACITY
         self._sessions: set[VllmSession] = set()
 
@@ -97,7 +95,7 @@ class VllmEngine(Engine):
 
         Raises EngineUnavailable.
         """
-        return cls(server, settings.sessions, load_detector(settings))
+        return cls(server, load_detector(settings), settings.sessions)
 
     def describe(self) -> EngineInfo:
         """vLLM's facts. Word times are counted in steps of 80 ms, not aligned."""

@@ -14,6 +14,7 @@ from lanscribe.audio import Samples, duration_s, sample_count
 from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.engines.fake import FakeEngine, spoken
 from lanscribe.engines.vllm import VllmEngine, VllmServer
+from lanscribe.speech import LevelDetector
 from tests.engines.conftest import BECKETT
 from tests.engines.driving import DEADLINE_S, drain, hear, listen, text_of, words_of
 from tests.engines.vllm_standin import KEY, MODEL, standin
@@ -44,7 +45,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     elif request.param == "vllm":
         with standin() as server:
             vllm = VllmServer(server.url, MODEL, max_model_len=3840, api_key=KEY)
-            yield Case(VllmEngine(vllm), spoken(numbers), words, 1.0)
+            yield Case(VllmEngine(vllm, LevelDetector()), spoken(numbers), words, 1.0)
     else:
         engine = request.getfixturevalue("embedded_engine")
         yield Case(engine, request.getfixturevalue("beckett"), BECKETT, 0.8)

@@ -14,6 +14,7 @@ from lanscribe.engines.base import Engine, Token
 from lanscribe.engines.fake import spoken
 from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
+from lanscribe.speech import LevelDetector
 from tests.engines.driving import DEADLINE_S, drain, hear, text_of
 from tests.engines.vllm_standin import DELAY_STEPS, KEY, MODEL, Fault, Standin, standin
 from tests.vllm.server import free_port
@@ -35,7 +36,7 @@ def settings(server: Standin) -> VllmServer:
 
 @pytest.fixture
 def engine(server: Standin) -> Engine:
-    return VllmEngine(settings(server))
+    return VllmEngine(settings(server), LevelDetector())
 
 
 def test_a_words_time_is_where_it_was_spoken(engine: Engine) -> None:
@@ -68,7 +69,7 @@ def test_vllms_own_count_is_kept(engine: Engine) -> None:
 
 
 def test_it_describes_vllm(server: Standin) -> None:
-    info = VllmEngine(settings(server)).describe()
+    info = VllmEngine(settings(server), LevelDetector()).describe()
     assert (info.name, info.model, info.capacity) == ("vllm", MODEL, 4)
     assert info.max_session_s == pytest.approx((3840 - 75) * STEP_S)
     assert not info.word_times
@@ -79,7 +80,7 @@ def test_the_settings_overrule_vllms_capacity(server: Standin) -> None:
     wanted = EngineSettings(name="vllm", sessions=2)
     assert load_engine(wanted, server=settings(server)).describe().capacity == 2
     unknown = replace(settings(server), max_num_seqs=0)
-    assert VllmEngine(unknown).describe().capacity == 4
+    assert VllmEngine(unknown, LevelDetector()).describe().capacity == 4
 
 
 def test_auto_takes_vllm_where_it_is() -> None:
@@ -126,7 +127,7 @@ def test_a_fault_is_told_and_holds_nobody(
 ) -> None:
     server.fault = fault
     if fault == "mute":
-        engine = VllmEngine(replace(settings(server), answer_timeout_s=0.1))
+        engine = VllmEngine(replace(settings(server), answer_timeout_s=0.1), LevelDetector())
     tokens, failure = asyncio.run(broken(engine))
     text = text_of(tokens)  # a cut may lose what is on its way
     assert text == "1 2 3 4 5" or (fault == "cut" and "1 2 3 4 5".startswith(text))
@@ -150,7 +151,7 @@ def test_an_end_that_nobody_asked_for_ends_the_iteration(server: Standin, engine
 
 
 def test_another_model_is_told(server: Standin) -> None:
-    engine = VllmEngine(replace(settings(server), model="other"))
+    engine = VllmEngine(replace(settings(server), model="other"), LevelDetector())
     _, failure = asyncio.run(broken(engine))
     assert "serves another model" in str(failure)
 
@@ -159,7 +160,7 @@ def refusal(server: VllmServer) -> str:
     """Why a session does not start."""
 
     async def scenario() -> str:
-        session = VllmEngine(server).session()
+        session = VllmEngine(server, LevelDetector()).session()
         async with asyncio.timeout(DEADLINE_S):
             with pytest.raises(EngineUnavailable) as caught:
                 await session.start()
@@ -192,7 +193,7 @@ def test_a_vllm_that_never_greets_is_told(server: Standin) -> None:
 
 def test_silence_on_the_line_is_no_fault(server: Standin) -> None:
     """Nothing is owed while the client sends nothing, however long that is."""
-    patient = VllmEngine(replace(settings(server), answer_timeout_s=0.01))
+    patient = VllmEngine(replace(settings(server), answer_timeout_s=0.01), LevelDetector())
 
     async def scenario() -> None:
         session = patient.session()

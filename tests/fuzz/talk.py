@@ -24,6 +24,7 @@ from lanscribe.events import (
     SessionResumed,
 )
 from lanscribe.session import Session
+from lanscribe.speech import LevelDetector
 from tests.contract import Broken, contract, document
 from tests.fuzz.choices import Choices
 
@@ -50,7 +51,7 @@ class Talk(ABC):
     def __init__(self, dialect: Dialect, choices: Choices) -> None:
         self._choices = choices
         self._dialect = dialect
-        self._session = Session(["m"], _WAITING_SAMPLES)
+        self._session = Session(["m"], _WAITING_SAMPLES, LevelDetector())
 
     def run(self) -> None:
         """Take messages in as long as there are bytes, then come to the end."""

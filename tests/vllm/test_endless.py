@@ -18,6 +18,7 @@ from lanscribe.config import RolloverSettings
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.base import Token
 from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
+from lanscribe.speech import LevelDetector
 from tests.conftest import StartServer
 from tests.engines.driving import listen, text_of
 from tests.support import client
@@ -56,7 +57,9 @@ def server_of(vllm: ForkedVllm) -> VllmServer:
 
 def undisturbed(vllm: ForkedVllm, sound: Samples) -> list[str]:
     """What one session of vLLM says: a word for each step of the sound, and for its padding."""
-    tokens = asyncio.run(listen(VllmEngine(server_of(vllm)), sound, sample_count(1.0)))
+    tokens = asyncio.run(
+        listen(VllmEngine(server_of(vllm), LevelDetector()), sound, sample_count(1.0))
+    )
     words = text_of(tokens).split()
     assert len(words) == len(tokens) == round(len(sound) / sample_count(STEP_S)) + PADDING_STEPS
     return words

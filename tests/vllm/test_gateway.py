@@ -18,6 +18,7 @@ import soundfile
 from websockets.exceptions import InvalidStatus
 
 from lanscribe.engines.vllm import VllmEngine, VllmServer
+from lanscribe.speech import LevelDetector
 from tests.clients.program import Program
 from tests.clients.sound import SoundCard
 from tests.conftest import PROJECT_DIR, Server, StartServer
@@ -196,7 +197,9 @@ class Own:
     @property
     def engine(self) -> VllmEngine:
         url = f"http://127.0.0.1:{self.vllm_port}"
-        return VllmEngine(VllmServer(url, "voxtral-tiny", MAX_MODEL_LEN, api_key=self.key))
+        return VllmEngine(
+            VllmServer(url, "voxtral-tiny", MAX_MODEL_LEN, api_key=self.key), LevelDetector()
+        )
 
 
 def children(pid: int) -> list[int]:

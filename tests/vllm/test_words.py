@@ -17,6 +17,7 @@ from lanscribe.config import EngineSettings, RolloverSettings
 from lanscribe.endless import EndlessEngine
 from lanscribe.engines.vad import load_detector
 from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
+from lanscribe.speech import LevelDetector
 from tests.engines.driving import listen, text_of
 from tests.vllm.forked import ForkedVllm
 
@@ -76,7 +77,9 @@ def test_seams_in_quiet_speech_and_in_noise_add_and_bend_no_word(
 ) -> None:
     sound, words = clip("natural", level_db, noise_db)
     engine = engine_of(vllm)
-    bare = text_of(asyncio.run(listen(VllmEngine(server_of(vllm)), sound, SAMPLE_RATE_HZ))).split()
+    bare = text_of(
+        asyncio.run(listen(VllmEngine(server_of(vllm), LevelDetector()), sound, SAMPLE_RATE_HZ))
+    ).split()
     heard = text_of(asyncio.run(listen(EndlessEngine(engine, OFTEN), sound, 1600))).split()
     assert engine.count > 3
     assert heard == bare
