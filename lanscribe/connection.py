@@ -26,6 +26,7 @@ from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError
 from lanscribe.events import (
     Acknowledge,
+    AppendAudio,
     Cancel,
     ClientEvent,
     Delta,
@@ -195,7 +196,7 @@ class Conversation:
             if message is None:
                 self._is_kept = False
                 return None
-            self._take_in(message)
+            await self._take_in(message)
             await self._changes.tell()
             await asyncio.sleep(self._pace.wait_s(len(message), time.monotonic()))
             await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
@@ -204,11 +205,22 @@ class Conversation:
         session = self._session
         return session.has_room if self._lag.is_live else session.has_room_for_recording
 
-    def _take_in(self, message: Message) -> None:
-        """All of a message or nothing of it: a socket may be replaced at any await."""
+    async def _take_in(self, message: Message) -> None:
+        """Take a message in; others have their turn between its pieces of audio.
+
+        A socket may be replaced there: whoever resumes is told how much audio was taken in.
+        """
+        has_audio = False
         try:
             for event in self._dialect.decode(message):
+                if has_audio and isinstance(event, AppendAudio):
+                    await self._changes.tell()
+                    await asyncio.sleep(0)
+                    await self._changes.until(self._has_room)
+                if self._session.is_stopped:
+                    return
                 self._take_in_event(event)
+                has_audio = has_audio or isinstance(event, AppendAudio)
         except ClientError as error:
             self._put(Failure(error))
 

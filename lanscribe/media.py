@@ -185,16 +185,18 @@ def _merged(pieces: Iterator[Piece]) -> Iterator[Piece]:
     None is empty.
     """
     waiting: list[Samples] = []
+    count = 0  # a packet may hold a single sample: the pieces are not counted anew each time
     for piece in pieces:
         is_hole = isinstance(piece, Hole)
-        if not isinstance(piece, Hole):
+        if not isinstance(piece, Hole) and len(piece):
             waiting.append(piece)
-        if duration_s(sum(map(len, waiting))) >= _BLOCK_S or (is_hole and any(map(len, waiting))):
+            count += len(piece)
+        if duration_s(count) >= _BLOCK_S or (is_hole and count):
             yield np.concatenate(waiting)
-            waiting = []
+            waiting, count = [], 0
         if is_hole:
             yield piece
-    if any(map(len, waiting)):
+    if count:
         yield np.concatenate(waiting)
 
 

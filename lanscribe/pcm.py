@@ -3,7 +3,7 @@
 Pure arithmetic; the resampling is libsoxr's, whose output is in step with its input.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from lanscribe.audio import SAMPLE_RATE_HZ, Samples
 
 MIN_RATE_HZ = 4_000
 MAX_RATE_HZ = 192_000
+PIECE_S = 0.25
+"""To resample it, and to look for speech in it, takes two milliseconds."""
 _BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 _BIAS = 33
 """What G.711's mu-law adds to a 14-bit magnitude before it takes the logarithm."""
@@ -40,6 +42,7 @@ class PcmDecoder:
                 f"got a sample rate of {rate_hz:.6g} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ}"
             )
         self._encoding = ENCODINGS[encoding]
+        self._rate_hz = rate_hz
         self._resampler: soxr.ResampleStream | None = None
         if rate_hz != SAMPLE_RATE_HZ:
             self._resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
@@ -52,13 +55,24 @@ class PcmDecoder:
 
         Raises ValueError, and takes nothing in, when they are not whole samples or not numbers.
         """
+        self._check(data)
+        return self._resampled(self._encoding.decode(data))
+
+    def _check(self, data: bytes) -> None:
         size = self._encoding.sample_bytes
         if len(data) % size:
             raise ValueError(
                 f"got {len(data)} bytes, which is not a whole number of {8 * size}-bit samples"
             )
-        samples = self._encoding.decode(data)
-        return self._resampled(samples)
+
+    def pieces(self, data: bytes) -> Iterator[Samples]:
+        """The same in pieces of PIECE_S at most, each decoded when it is asked for.
+
+        For encodings of whole numbers. Raises ValueError, before the first one.
+        """
+        self._check(data)
+        step = max(1, round(PIECE_S * self._rate_hz)) * self._encoding.sample_bytes
+        return (self.feed(data[at : at + step]) for at in range(0, len(data), step))
 
     def flush(self) -> Samples:
         """The samples that are still to come, shape (n,); what is fed next is a new stream."""

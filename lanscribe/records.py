@@ -132,11 +132,16 @@ def _write(record: Record) -> None:
 def read(path: Path) -> Record | None:
     """The record in a file; None when it is none."""
     try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(_MAX_BYTES))
+        with open(path, "rb", opener=_at_once) as file:
+            found = json.loads(file.read(_MAX_BYTES) or b"")
     except (OSError, ValueError, RecursionError):
         return None
     return Record(**found) if _is_record(found) else None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open it without waiting for whoever may write to it: a pipe would keep the lock for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _is_record(found: Any) -> bool:

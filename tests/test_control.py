@@ -169,6 +169,18 @@ def test_a_record_that_is_none_is_thrown_away(folder: Path, text: str) -> None:
     assert not list(folder.iterdir())
 
 
+def test_a_record_that_is_no_file_keeps_nobody_waiting(folder: Path) -> None:
+    """A pipe that nobody writes to, and one that somebody holds open."""
+    for name in ("1.json", "2.json"):
+        os.mkfifo(folder / name)
+    held = os.open(folder / "2.json", os.O_RDWR)
+    try:
+        assert control.main(["status"]) == control.NOT_RUNNING
+    finally:
+        os.close(held)
+    assert not list(folder.iterdir())
+
+
 def test_a_start_mark_is_a_processs_own(stranger: subprocess.Popen[bytes]) -> None:
     assert start_mark(stranger.pid) == start_mark(stranger.pid)
     stranger.kill()

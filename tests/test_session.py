@@ -340,3 +340,17 @@ def test_what_is_finished_is_said_and_no_more_taken() -> None:
     assert len(take_all(session)) == 10
     session.completed()
     assert session.is_over
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", " a", "lost"]), st.floats(0, 100))))
+def test_how_far_was_listened_never_goes_back(heard: list[tuple[str, float]]) -> None:
+    """Also where another engine session takes over, and listens again from before."""
+    session = make()
+    session.receive(START)
+    furthest_s = 0.0
+    for text, end_s in heard:
+        is_lost = text == "lost"
+        token = Token("" if is_lost else text, end_s, end_s / 2, is_lost=is_lost)
+        delta = session.heard(token)
+        furthest_s = max(furthest_s, end_s)
+        assert delta.end_s == (end_s if delta.text else furthest_s)

@@ -1,7 +1,7 @@
 """What every dialect offers: a codec between messages and events, one for each session, with
 no state of its own beyond what the protocol needs, and without input or output."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from lanscribe.events import ClientEvent, Message, ServerEvent
@@ -12,8 +12,11 @@ class Dialect(Protocol):
 
     name: str
 
-    def decode(self, message: Message) -> Sequence[ClientEvent]:
-        """What the client means. Raises ProtocolError for what it should not have sent."""
+    def decode(self, message: Message) -> Iterable[ClientEvent]:
+        """What the client means. Raises ProtocolError for what it should not have sent.
+
+        Audio that takes work to decode is decoded as it is asked for, a piece at a time.
+        """
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """The messages that tell a client of `event`; none if the protocol has no word for it."""

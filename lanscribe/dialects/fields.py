@@ -12,6 +12,11 @@ from lanscribe.events import Message
 Fields = Mapping[str, Any]
 """A JSON object."""
 _MAX_INTEGER = 2**53
+_MAX_PARTS = 1000
+"""In a message, of its arrays and objects. A message of 16 MiB is for audio, which is one of them;
+to parse as many bytes of empty objects takes two seconds, in which nobody else is served."""
+_PART_MARKS = ",[{"
+_SPACE = b" \t\n\r\v\f"
 
 
 def decode_object(message: Message, example: str) -> Fields:
@@ -22,7 +27,7 @@ def decode_object(message: Message, example: str) -> Fields:
             f"got a binary frame; expected a JSON object in a text frame: {example}",
         )
     try:
-        value = json.loads(message)
+        value = parsed(message)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(
             "invalid_json", f"got a text frame that is not JSON: {error}; expected {example}"
@@ -30,6 +35,24 @@ def decode_object(message: Message, example: str) -> Fields:
     if not isinstance(value, dict):
         raise ProtocolError("invalid_event", f"got {kind(value)}; expected {example}")
     return value
+
+
+def parsed(message: str | bytes, most_parts: int = _MAX_PARTS) -> Any:
+    """What a JSON text stands for.
+
+    Raises ProtocolError when it has very many parts, ValueError or RecursionError when it is none.
+    """
+    if isinstance(message, str):
+        count = sum(map(message.count, _PART_MARKS))
+    else:
+        count = sum(map(message.count, _PART_MARKS.encode()))
+    if count > most_parts:
+        raise ProtocolError(
+            "invalid_event",
+            f"got a message of {count} parts, counted by its commas and brackets; expected"
+            f" {most_parts} or fewer",
+        )
+    return json.loads(message)
 
 
 def text(fields: Fields, name: str, default: str | None = None, *, longest: int = 0) -> str:
@@ -83,11 +106,19 @@ def inner(fields: Fields, name: str) -> Fields:
 def base64_bytes(text: str) -> bytes:
     """What base64 stands for; line breaks in it are left out."""
     try:
-        return binascii.a2b_base64("".join(text.split()), strict_mode=True)
+        return _packed_base64(text)
     except ValueError as error:
         raise ProtocolError(
             "invalid_audio", f"the audio is not base64: {error}; expected base64 of raw PCM"
         ) from error
+
+
+def _packed_base64(text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # perhaps for its line breaks; to take them out takes as long again
+        packed = text.encode("ascii").translate(None, _SPACE)
+        return binascii.a2b_base64(packed, strict_mode=True)
 
 
 def pcm16_samples(data: bytes) -> Samples:

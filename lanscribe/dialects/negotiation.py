@@ -6,7 +6,8 @@ audio before it has is not known until then, so it is kept as it came.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, text
@@ -46,7 +47,7 @@ class NegotiatingDialect:
         self._waiting: list[Message] = []
         self._waiting_bytes = 0
 
-    def decode(self, message: Message) -> Sequence[ClientEvent]:
+    def decode(self, message: Message) -> Iterable[ClientEvent]:
         """Decode one frame. Raises ClientError."""
         if self._is_decided:
             return self._speaker.decode(message)
@@ -57,7 +58,10 @@ class NegotiatingDialect:
         self._openai.answer(event)
         kind = event.get("type")
         if kind in _DECIDING:
-            return self._decide(event, message)
+            self._speaker = self._dialect_of(event)
+            events = self._speaker.decode(message)
+            self._is_decided = True
+            return chain(events, self._kept())
         if kind == "input_audio_buffer.append":
             self._check(event, message)
             return self._wait(message, len(message))
@@ -73,18 +77,15 @@ class NegotiatingDialect:
         ((openai,), (vllm,)) = self._openai.encode(event), self._vllm.encode(event)
         return [to_json(json.loads(openai) | json.loads(vllm))]
 
-    def _decide(self, event: Fields, message: str) -> Sequence[ClientEvent]:
-        """Take in the first session.update, then what was kept."""
-        self._speaker = self._dialect_of(event)
-        events = list(self._speaker.decode(message))
-        self._is_decided = True
-        for kept in self._waiting:
-            try:
-                events += self._speaker.decode(kept)
-            except ProtocolError as error:
-                events.append(Reply(tuple(self._speaker.encode(Failure(error)))))
+    def _kept(self) -> Iterator[ClientEvent]:
+        """What was kept until the first session.update."""
+        waiting = self._waiting
         self._forget()
-        return events
+        for kept in waiting:
+            try:
+                yield from self._speaker.decode(kept)
+            except ProtocolError as error:
+                yield Reply(tuple(self._speaker.encode(Failure(error))))
 
     def _dialect_of(self, event: Fields) -> Dialect:
         if event["type"] == "transcription_session.update":

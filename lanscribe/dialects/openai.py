@@ -5,7 +5,7 @@ is an item: committed by the client, or by the server where turn detection is on
 docs/protocol.md describes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lanscribe.audio import Samples
@@ -63,7 +63,7 @@ class OpenAiDialect:
         self._last_event = 0
         self._answered_id: str | None = None
 
-    def decode(self, message: Message) -> Sequence[ClientEvent]:
+    def decode(self, message: Message) -> Iterable[ClientEvent]:
         """Decode one frame. Raises ProtocolError."""
         self._answered_id = None
         event = decode_object(message, _EXAMPLE)
@@ -74,7 +74,8 @@ class OpenAiDialect:
             case "transcription_session.update":
                 return self._update(event, is_beta=True)
             case "input_audio_buffer.append":
-                return self._append(self._decoded(event))
+                pieces = self._decoded(event)
+                return (one for piece in pieces for one in self._append(piece))
             case "input_audio_buffer.commit":
                 rest = self._append(self._decoder.flush())
                 return [*rest, Commit(is_final=True, needs_audio=True)]
@@ -114,10 +115,10 @@ class OpenAiDialect:
             events.append(DetectTurns(settings.turns))
         return events
 
-    def _decoded(self, event: Fields) -> Samples:
+    def _decoded(self, event: Fields) -> Iterator[Samples]:
         data = base64_bytes(text(event, "audio"))
         try:
-            return self._decoder.feed(data)
+            return self._decoder.pieces(data)
         except ValueError as error:
             audio = self._settings.audio
             raise ProtocolError(

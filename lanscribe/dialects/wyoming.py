@@ -5,7 +5,6 @@ bytes of sound. `EventSplitter` cuts a stream into whole events, each of which i
 to `WyomingDialect`. docs/protocol.md describes the events.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 from lanscribe import __version__
 from lanscribe.audio import Samples
 from lanscribe.dialects.extras import extras
+from lanscribe.dialects.fields import parsed
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.events import (
@@ -42,6 +42,8 @@ MAX_CHUNK_S = 60
 _HARMLESS = frozenset({"invalid_json", "invalid_event", "invalid_audio"})
 """Errors about one event, after which the others have their answers. After any other error an
 answer is missing, and a client that knows no error event would wait for it for ever."""
+_MAX_PARTS = 4000
+"""Of an event, beside its sound: the names of a large house, which `transcribe` may hold."""
 _DOMAINS = ("asr", "tts", "handle", "intent", "wake", "mic", "snd")
 
 
@@ -311,7 +313,7 @@ def _parsed(message: Message) -> _Event:
 
 def _json_object(data: bytes | bytearray, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(data)
+        value = parsed(bytes(data), _MAX_PARTS)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(
             "invalid_json", f"{what} of an event is not JSON: {error}; expected an object"

@@ -76,7 +76,7 @@ def test_audio_is_pcm16(message: str | bytes) -> None:
     [
         ("", "invalid_json"),
         ("not json", "invalid_json"),
-        ("[" * 100_000, "invalid_json"),
+        ("[" * 100_000, "invalid_event"),
         ("[1]", "invalid_event"),
         ("null", "invalid_event"),
         ('"text"', "invalid_event"),

@@ -255,7 +255,7 @@ START = {"rate": 16_000, "width": 2, "channels": 1}
         (b"", "invalid_json"),
         (b"GET / HTTP/1.1\r\n", "invalid_json"),
         (b"\xff\xfe\n", "invalid_json"),
-        (b"[" * 50_000 + b"\n", "invalid_json"),
+        (b"[" * 50_000 + b"\n", "invalid_event"),
         (raw([1]), "invalid_event"),
         (raw({}), "invalid_event"),
         (raw({"type": 7}), "invalid_event"),
@@ -390,3 +390,20 @@ def test_too_much_is_refused_before_it_is_there(stream: bytes) -> None:
     with pytest.raises(ProtocolError, match="expected at most") as caught:
         splitter.take()
     assert caught.value.code == "message_too_large"
+
+
+@pytest.mark.parametrize("place", ["first line", "data"])
+def test_an_event_of_many_parts_is_refused(place: str) -> None:
+    """The names of a large house are few enough."""
+    for parts in (3900, 4001, 20_000):
+        names = ["x"] * parts
+        inside = json.dumps({"transcript_names": names}, separators=(",", ":")).encode()
+        if place == "data":
+            message = b'{"type":"transcribe","data_length":%d}\n%s' % (len(inside), inside)
+        else:
+            message = b'{"type":"transcribe","data":%s}\n' % inside
+        if parts < 4000:
+            assert type_of(message) == "transcribe"
+            continue
+        with pytest.raises(ProtocolError, match="parts"):
+            WyomingDialect(INFO).decode(message)
