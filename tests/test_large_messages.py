@@ -18,6 +18,7 @@ from lanscribe.dialects.negotiation import NegotiatingDialect
 from lanscribe.engines.fake import FakeEngine
 from lanscribe.events import AppendAudio, ClientEvent, Message, ServerEvent
 from lanscribe.session import Session
+from lanscribe.speech import LevelDetector
 
 DEADLINE_S = 60
 
@@ -70,7 +71,7 @@ def test_others_have_their_turn_between_pieces_of_audio(
 
     async def talk() -> list[int]:
         engine = FakeEngine()
-        session = Watched(["fake-numbers"], sample_count(30))
+        session = Watched(["fake-numbers"], sample_count(30), LevelDetector())
         session.noted = []
         dialect = NegotiatingDialect(engine.describe(), {"intent": "transcription"})
         one = Conversation(dialect, engine, session, LimitSettings(), ResumeSettings(keep_s=0))

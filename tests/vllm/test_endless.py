@@ -119,7 +119,7 @@ class CountedEngine(VllmEngine):
     """Keeps its sessions."""
 
     def __init__(self, server: VllmServer) -> None:
-        super().__init__(server)
+        super().__init__(server, LevelDetector())
         self.server = server
         self.sessions: list[CountedSession] = []
 
