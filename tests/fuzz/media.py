@@ -61,7 +61,9 @@ def files() -> dict[str, bytes]:
         "repeating": repeating(100),
         "holes": with_holes(samples, [(1.0, 5000.0)]),
     }
-    for kind in soundfile.available_formats():
+    for kind in sorted(
+        set(soundfile.available_formats()) - {"SD2"}
+    ):  # which is two files, one here
         for subtype in SUBTYPES & set(soundfile.available_subtypes(kind)):
             file = io.BytesIO()
             try:
