@@ -110,7 +110,10 @@ def _processes(held: ExitStack) -> Found:
 
 
 def _wait_until_they_listen() -> None:
-    """A server that only just starts has no port yet; soon it has, or has ended."""
+    """A server that only just starts has no port yet; soon it has, or has ended.
+
+    One that starts anew is looked for where it listened before.
+    """
     deadline = time.monotonic() + _LISTEN_DEADLINE_S
     while time.monotonic() < deadline:
         with running() as found:
@@ -194,7 +197,7 @@ def status(port: int | None) -> int:
 
 def _state(record: Record) -> str:
     """What a server says of itself, in one line."""
-    if not record.port:
+    if not record.is_listening:
         return "is starting"
     state = _answer(record)
     return "".join(letter for letter in state if letter.isprintable())

@@ -42,12 +42,17 @@ class Record:
     kind: Kind
     host: str
     port: int
-    """0 while it does not listen yet."""
+    """0 while it is not known."""
+    is_listening: bool = True
+    """Whether the port is its own now: it is not while it starts anew, and may become another's."""
 
     def __str__(self) -> str:
         name = "lanscribe" if self.kind == "gateway" else "vLLM without the gateway"
         where = f" on port {self.port}" if self.port else ""
         return f"{name}{where} (process {self.pid})"
+
+
+_FIELDS = {field.name for field in fields(Record)}
 
 
 @contextmanager
@@ -75,7 +80,11 @@ def begin() -> None:
         is_own = before is not None and before.start_mark == start_mark(before.pid)
         host, port = (before.host, before.port) if before and is_own else ("", 0)
         with suppress(OSError):  # that it is not possible is told once, when it listens
-            _write(Record(os.getpid(), _own_mark(), uuid.uuid4().hex, "gateway", host, port))
+            run = uuid.uuid4().hex
+            record = Record(
+                os.getpid(), _own_mark(), run, "gateway", host, port, is_listening=False
+            )
+            _write(record)
     atexit.register(remove_own)
 
 
@@ -146,7 +155,7 @@ def _at_once(path: str, flags: int) -> int:
 
 def _is_record(found: Any) -> bool:
     """Whether that is what `Record` holds, each field of its type and within its range."""
-    if not isinstance(found, dict) or set(found) != {field.name for field in fields(Record)}:
+    if not isinstance(found, dict) or set(found) | {"is_listening"} != _FIELDS:
         return False
     numbers, texts = ("pid", "port"), ("start_mark", "run", "kind", "host")
     return (
@@ -156,6 +165,7 @@ def _is_record(found: Any) -> bool:
         and 0 <= found["port"] <= 65_535
         and found["kind"] in {"gateway", "direct"}
         and found["start_mark"] != ""
+        and type(found.get("is_listening", True)) is bool  # not in those of older servers
     )
 
 

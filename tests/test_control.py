@@ -16,9 +16,23 @@ import pytest
 
 from lanscribe import control, records
 from lanscribe.records import Record, start_mark
+from tests.conftest import PROJECT_DIR
 from tests.projects import DEADLINE_S, copy_project, lend_venv, run_script, write_script
 
 FAKE = ("--engine", "fake", "--host", "127.0.0.1", "--port", "0")
+STARTS_ANEW_IN_VAIN = """
+import os, signal, sys, time
+from pathlib import Path
+from lanscribe import orders, records
+records.RECORDS_DIR, port = Path(sys.argv[1]), int(sys.argv[2])
+if len(sys.argv) == 3:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {orders.RESTART_SIGNAL})
+    records.write("gateway", "127.0.0.1", port)
+    signal.sigwait({orders.RESTART_SIGNAL})
+    os.execv(sys.executable, [*sys.orig_argv, "anew"])
+records.begin()
+time.sleep(1)
+"""
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
@@ -293,6 +307,36 @@ def test_a_host_that_is_none_does_not_answer(folder: Path, host: str) -> None:
     me = Record(os.getpid(), start_mark(os.getpid()) or "", "1", "gateway", host, 1)
     (folder / "1.json").write_text(json.dumps(asdict(me)))
     assert control.main(["status"]) == 0
+
+
+def test_another_server_on_its_port_is_not_the_one_that_starts_anew(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its port is free meanwhile, and the other one answers there that it is ready."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        Thread(target=answer_ready, args=(listener,), daemon=True).start()
+        command = [sys.executable, "-c", STARTS_ANEW_IN_VAIN, str(folder), str(port)]
+        with subprocess.Popen(command, cwd=PROJECT_DIR) as process:
+            path = folder / f"{process.pid}.json"
+            while not path.exists():
+                assert process.poll() is None
+            assert control.main(["status"]) == 0
+            assert "ready, none with none" in capsys.readouterr().out
+            assert control.main(["restart"]) == 1
+    assert "has not come back" in capsys.readouterr().err
+
+
+def answer_ready(listener: socket.socket) -> None:
+    body = b'{"status": "ok", "engine": "none", "model": "none", "sessions": 0, "capacity": 0}'
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(10_000)
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + body)
 
 
 def test_what_a_server_says_of_itself_steers_no_terminal(

@@ -112,19 +112,29 @@ def _false_repeats(words: list[_Word], settled: int, judge: "_Judge") -> set[int
 def _run(kept: list[_Word], rest: list[_Word]) -> tuple[int, list[list[_Word]]]:
     """The shortest cycle at the end of `kept` that `rest` begins with, and its copies there.
 
-    The last copy may be a part of one, if it is the end of all. No copies: no cycle.
+    The last copy may be a part of one, if it is the end of all; where it holds a whole word, a
+    number at its end may be a part, too ("in 1830, in 18"). No copies: no cycle.
     """
     for period in range(1, min(len(kept), len(rest)) + 1):
         cycle = _keys(kept[-period:])
         copies = []
         for start in range(0, len(rest), period):
             copy = rest[start : start + period]
-            if _keys(copy) != cycle[: len(copy)]:
+            is_end = start + len(copy) == len(rest)
+            if not _is_copy(_keys(copy), cycle, is_end=is_end):
                 break
             copies.append(copy)
         if copies:
             return period, copies
     return 0, []
+
+
+def _is_copy(copy: list[str], cycle: list[str], *, is_end: bool) -> bool:
+    if copy == cycle[: len(copy)]:
+        return True
+    *whole, last = copy
+    is_part = last.isdigit() and cycle[len(whole)].startswith(last)
+    return is_end and is_part and bool(whole) and whole == cycle[: len(whole)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,22 @@ def test_words_that_are_spoken_stay_however_often_and_loops_go() -> None:
         assert len(rows) == len(spoken) + 1, f"seed {seed}"
 
 
+def test_a_number_that_is_only_begun_again_goes_with_the_words_before_it() -> None:
+    """ "In 1830, in 18": the decoder ran out of sound in the middle of its loop."""
+    for seed in SEEDS:
+        chance = random.Random(seed)
+        number = str(chance.randint(100, 99_999))
+        spoken = [*chance.sample(SHORT, chance.randint(1, 4)), number]
+        again = [*spoken[:-1], number[: chance.randint(1, len(number) - 1)]]
+        places = [FRAMES_PER_WORD * index + 6 for index in range(2 * len(spoken))]
+        message = f"seed {seed}: {spoken + again}"
+        units = units_of(spoken + again)
+        looped = looks(places[: len(spoken)] * 2, FRAMES_PER_WORD * len(spoken))
+        assert texts(without_loops([], units, looped)[0]) == spoken, message
+        new = looks(places, 2 * FRAMES_PER_WORD * len(spoken))
+        assert texts(without_loops([], units, new)[0]) == spoken + again, message
+
+
 def test_a_half_word_at_the_edge_is_none_of_the_word_before_until_it_has_its_time() -> None:
     """It looks at new sound, too little for it; where speech has stopped, it is whole."""
     for seed in SEEDS:
