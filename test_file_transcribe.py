@@ -276,7 +276,7 @@ def no_speech(event: Event) -> str:
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     causes = {
-        "zeros": ": each sample is zero: is the microphone muted, or has it no permission?",
+        "zeros": ": each sample is zero: was the microphone muted, or without permission?",
         "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
     return f"no speech was heard{causes.get(str(code), '')}"

@@ -177,7 +177,8 @@ def _restart(record: Record, process: OtherProcess) -> bool:
             _say(f"{now} has restarted: {state}")
             return True
         time.sleep(_LOOK_AGAIN_S)
-    _say(f"{record} has not come back; its terminal or logs/lanscribe.log says why")
+    why = "its terminal or logs/lanscribe.log says why, unless it was stopped meanwhile"
+    _say(f"{record} has not come back; {why}")
     return False
 
 
