@@ -19,9 +19,7 @@ from tests.clients.test_microphone_parts import Paper
 from tests.conftest import Server
 
 FILE_CLIENT = "test_file_transcribe.py"
-ZEROS = (
-    "no speech was heard: each sample is zero: was the microphone muted, or without permission?"
-)
+ZEROS = "no speech was heard: each sample is zero: was the microphone muted, or without permission?"
 QUIET = "no speech was heard: it is never louder than -52 dBFS, and speech is -40 to -15"
 CAUSES = [
     ({"code": "zeros"}, ZEROS),
