@@ -2,8 +2,9 @@
 
 Four live streams talk to a server of their own with the embedded engine. How late its events come
 is measured alone, while another process sends files as fast as the server takes them (eight over
-WebSockets, two uploads), and while that process sends as many bytes a second to a sink: what the
-bytes cost this machine anyway. Rounds take turns; the figures are the medians over them.
+WebSockets, two uploads), and while that process sends the same bytes to a sink, each tenth of a
+second as many as before: what they cost this machine anyway. Rounds take turns; the figures are the
+medians over them.
 
     python -m bench.fairness_files [--rounds 3] [--seconds 30] [--settling-s 1]
 
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import time
 import wave
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -131,10 +133,10 @@ async def _round(
         await _phase(delays, "files", *lasts_s)
         files.terminate()
         assert files.stdout
-        bytes_per_s, heard = map(float, (await files.stdout.readline()).split())
-    async with _process(_self("bytes", sink, str(bytes_per_s)), "begun"):
+        heard, sent = (await files.stdout.readline()).decode().split()
+    async with _process(_self("bytes", sink, sent), "begun"):
         await _phase(delays, "sink", *lasts_s)
-    figures.add(delays, heard)
+    figures.add(delays, float(heard))
 
 
 async def _phase(delays: list[Delays], name: str, settling_s: float, seconds: float) -> None:
@@ -181,28 +183,34 @@ class Files:
     """The process that sends files, to a server; or as many bytes, to a sink."""
 
     def __init__(self) -> None:
-        self._sent_bytes = 0
+        self._began_s = 0.0
+        self._sent_bytes: Counter[int] = Counter()
+        """In each `_CHUNK_S` since then."""
         self._heard_s = 0.0
 
     async def send(self, address: str) -> None:
         """Files over WebSockets and by upload, until the process is told to end."""
         talk = np.resize(read_sound(None), sample_count(FILE_S))
-        work = [self._socket(address, talk) for _ in range(SOCKETS)]
-        work += [self._uploads(address, _wave(talk)) for _ in range(UPLOADS)]
-        began_s = time.monotonic()
-        await _until_told(work)
-        lasted_s = time.monotonic() - began_s
-        print(self._sent_bytes / lasted_s, self._heard_s / lasted_s, flush=True)
-
-    async def _socket(self, address: str, talk: Samples) -> None:
         step = sample_count(_FILE_CHUNK_S)
         chunks = [_append(talk[at : at + step]) for at in range(0, len(talk), step)]
+        work = [self._socket(address, chunks) for _ in range(SOCKETS)]
+        work += [self._uploads(address, _wave(talk)) for _ in range(UPLOADS)]
+        self._began_s = time.monotonic()
+        await _until_told(work)
+        lasted_s = time.monotonic() - self._began_s
+        sent = (self._sent_bytes[at] for at in range(max(self._sent_bytes) + 1))
+        print(self._heard_s / lasted_s, ",".join(map(str, sent)), flush=True)
+
+    def _count_sent(self, count: int) -> None:
+        self._sent_bytes[int((time.monotonic() - self._began_s) / _CHUNK_S)] += count
+
+    async def _socket(self, address: str, chunks: list[str]) -> None:
         async with connect(f"ws://{address}/v1/realtime", max_size=None) as connection:
             listener = asyncio.create_task(self._count(connection))
             await _open(connection)
             for chunk in itertools.cycle(chunks):
                 await connection.send(chunk)
-                self._sent_bytes += len(chunk)
+                self._count_sent(len(chunk))
             await listener
 
     async def _count(self, connection: ClientConnection) -> None:
@@ -215,23 +223,23 @@ class Files:
 
     async def _uploads(self, address: str, data: bytes) -> None:
         while True:
+            self._count_sent(len(data))
             await asyncio.to_thread(_upload, address, data)
-            self._sent_bytes += len(data)
             self._heard_s += FILE_S
 
 
-async def _waste(address: str, bytes_per_s: float) -> None:
-    """So many bytes a second, over as many connections as files come by."""
+async def _waste(address: str, sent: list[int]) -> None:
+    """So many bytes in each `_CHUNK_S`, over as many connections as files come by."""
     host, _, port = address.partition(":")
     count = SOCKETS + UPLOADS
     writers = [(await asyncio.open_connection(host, int(port)))[1] for _ in range(count)]
-    block = bytes(int(bytes_per_s * _CHUNK_S / count) + 1)
+    began_s = time.monotonic()
 
     async def send(writer: asyncio.StreamWriter) -> None:
-        while True:
-            writer.write(block)
+        for number, total in enumerate(itertools.cycle(sent)):
+            writer.write(bytes(total // count))
             await writer.drain()
-            await asyncio.sleep(_CHUNK_S)
+            await asyncio.sleep(began_s + (number + 1) * _CHUNK_S - time.monotonic())
 
     await _until_told([send(writer) for writer in writers])
 
@@ -331,8 +339,8 @@ def main() -> int:
     match options.role:
         case ["files", address]:
             asyncio.run(Files().send(address))
-        case ["bytes", address, rate]:
-            asyncio.run(_waste(address, float(rate)))
+        case ["bytes", address, sent]:
+            asyncio.run(_waste(address, [int(count) for count in sent.split(",")]))
         case ["discard"]:
             asyncio.run(_discard())
         case _:

@@ -3,6 +3,8 @@
 From the moment it is decoded, audio is 16 kHz mono float32 in [-1, 1): `Samples`, shape (n,).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,8 @@ Samples = npt.NDArray[np.float32]
 
 SAMPLE_RATE_HZ = 16_000
 BYTES_PER_PCM16_SAMPLE = 2
+PIECE_S = 0.25
+"""So much sound is dealt with at a time: to look for speech in it takes a millisecond or two."""
 _FULL_SCALE = 32_768.0
 _BLOCK_SAMPLES = SAMPLE_RATE_HZ
 
@@ -23,6 +27,12 @@ def duration_s(sample_count: int) -> float:
 def sample_count(seconds: float) -> int:
     """How many samples last `seconds`, rounded to the nearest."""
     return round(seconds * SAMPLE_RATE_HZ)
+
+
+def in_pieces(samples: Samples) -> Iterator[Samples]:
+    """The samples, shape (n,), in pieces of PIECE_S at most."""
+    step = sample_count(PIECE_S)
+    return (samples[start : start + step] for start in range(0, len(samples), step))
 
 
 def pcm16_to_samples(data: bytes) -> Samples:

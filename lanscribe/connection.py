@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from lanscribe import reasons
-from lanscribe.audio import duration_s
-from lanscribe.changes import Changes
+from lanscribe.audio import duration_s, in_pieces
+from lanscribe.changes import Changes, Line
 from lanscribe.channel import Channel
 from lanscribe.config import LimitSettings, ResumeSettings
 from lanscribe.dialects.base import Dialect
@@ -68,7 +68,9 @@ class Conversation:
         session: Session,
         limits: LimitSettings,
         resume: ResumeSettings,
+        line: Line,
     ) -> None:
+        """line: where recordings, of all connections, wait for their turn."""
         self.session_id = f"sess-{uuid.uuid4().hex}"
         self.resume_token = secrets.token_urlsafe(24)
         """Who has it may take the session over."""
@@ -77,6 +79,7 @@ class Conversation:
         self._session = session
         self._limits = limits
         self._resume = resume
+        self._line = line
         self._outbox = Outbox(resume.messages)
         self._lag = LagMeter(limits.lag_s)
         self._pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
@@ -196,6 +199,7 @@ class Conversation:
             if message is None:
                 self._is_kept = False
                 return None
+            await self._turn()
             await self._take_in(message)
             await self._changes.tell()
             await asyncio.sleep(self._pace.wait_s(len(message), time.monotonic()))
@@ -216,6 +220,7 @@ class Conversation:
                 if has_audio and isinstance(event, AppendAudio):
                     await self._changes.tell()
                     await asyncio.sleep(0)
+                    await self._turn()
                     await self._changes.until(self._has_room)
                 if self._session.is_stopped:
                     return
@@ -223,6 +228,11 @@ class Conversation:
                 has_audio = has_audio or isinstance(event, AppendAudio)
         except ClientError as error:
             self._put(Failure(error))
+
+    async def _turn(self) -> None:
+        """A recording waits for its turn, a speaker does not."""
+        if not self._lag.is_live:
+            await self._line.turn()
 
     def _take_in_event(self, event: ClientEvent) -> None:
         match event:
@@ -340,7 +350,9 @@ class Conversation:
                 return await engine_session.finish()
             block = self._session.take_audio()
             await self._changes.tell()
-            await engine_session.feed(block)
+            for piece in in_pieces(block):
+                await self._turn()
+                await engine_session.feed(piece)
 
     async def _listen(self, engine_session: EngineSession) -> None:
         async for token in engine_session:

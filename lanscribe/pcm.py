@@ -10,12 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import soxr  # type: ignore[import-untyped]
 
-from lanscribe.audio import SAMPLE_RATE_HZ, Samples
+from lanscribe.audio import PIECE_S, SAMPLE_RATE_HZ, Samples
 
 MIN_RATE_HZ = 4_000
 MAX_RATE_HZ = 192_000
-PIECE_S = 0.25
-"""To resample it, and to look for speech in it, takes two milliseconds."""
 _BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 _BIAS = 33
 """What G.711's mu-law adds to a 14-bit magnitude before it takes the logarithm."""

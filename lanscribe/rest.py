@@ -13,8 +13,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lanscribe import openapi, reasons
-from lanscribe.audio import Samples
-from lanscribe.changes import Changes
+from lanscribe.audio import Samples, in_pieces
+from lanscribe.changes import Changes, Line
 from lanscribe.config import LimitSettings
 from lanscribe.engines.base import Engine, EngineSession, Token
 from lanscribe.errors import (
@@ -45,11 +45,16 @@ class Rest:
         limits: LimitSettings,
         ready_engine: Callable[[], Engine],
         slot: Callable[[str], AbstractAsyncContextManager[None]],
+        line: Line,
     ) -> None:
-        """ready_engine raises EngineUnavailable, entering slot(address) LimitError."""
+        """ready_engine raises EngineUnavailable, entering slot(address) LimitError.
+
+        line: where recordings wait for their turn.
+        """
         self._limits = limits
         self._ready_engine = ready_engine
         self._slot = slot
+        self._line = line
         self._places: Slots | None = None
         self._uploads: set[Upload] = set()
         self._is_stopping = False
@@ -174,7 +179,8 @@ class Rest:
                 async with self._slot(exchange.address), opened(wanted.file) as pieces:
                     if wanted.is_streamed:
                         await exchange.begin_events()
-                    hearing = _hear(engine, heard.counted(pieces), tell)
+                    blocks = self._in_line(heard.counted(pieces))
+                    hearing = _hear(engine, blocks, tell)
                     await first_of(hearing, exchange.until_gone())
             finally:
                 exchange.so_far = heard.so_far
@@ -184,6 +190,12 @@ class Rest:
             await exchange.event(heard.done(), is_last=True)
         else:
             await exchange.respond(heard.answer(wanted, engine.describe()))
+
+    async def _in_line(self, blocks: AsyncIterator[Samples]) -> AsyncIterator[Samples]:
+        async for block in blocks:
+            for piece in in_pieces(block):
+                await self._line.turn()
+                yield piece
 
     async def _until_stopped(self) -> None:
         await self._changes.until(lambda: self._is_stopping)

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from lanscribe import reasons
 from lanscribe.audio import sample_count
-from lanscribe.changes import Changes
+from lanscribe.changes import Changes, Line
 from lanscribe.channel import Channel, refuse
 from lanscribe.config import Settings
 from lanscribe.connection import Conversation
@@ -90,7 +90,8 @@ class Gateway:
         self._conversations: dict[str, Conversation] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changes = Changes()
-        self._rest = Rest(settings.limits, self._ready_engine, self._slot)
+        self._line = Line()
+        self._rest = Rest(settings.limits, self._ready_engine, self._slot, self._line)
 
     def engine_loaded(self, engine: Engine) -> None:
         """Begin to serve with `engine`, whose sessions become endless here."""
@@ -214,7 +215,9 @@ class Gateway:
             models = [engine.describe().model]
             waiting = sample_count(settings.limits.waiting_audio_s)
             session = Session(models, waiting, engine.detector())
-            conversation = Conversation(dialect, engine, session, settings.limits, settings.resume)
+            conversation = Conversation(
+                dialect, engine, session, settings.limits, settings.resume, self._line
+            )
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
             self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
         return await self._serve(conversation.attach(channel))

@@ -5,6 +5,7 @@ import base64
 import itertools
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 
 from lanscribe import media
 from lanscribe.audio import Samples, sample_count
+from lanscribe.changes import Line
 from lanscribe.config import LimitSettings, ResumeSettings
 from lanscribe.connection import Conversation
 from lanscribe.dialects.negotiation import NegotiatingDialect
+from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.engines.fake import FakeEngine
 from lanscribe.events import AppendAudio, ClientEvent, Message, ServerEvent
 from lanscribe.session import Session
@@ -74,7 +77,9 @@ def test_others_have_their_turn_between_pieces_of_audio(
         session = Watched(["fake-numbers"], sample_count(30), LevelDetector())
         session.noted = []
         dialect = NegotiatingDialect(engine.describe(), {"intent": "transcription"})
-        one = Conversation(dialect, engine, session, LimitSettings(), ResumeSettings(keep_s=0))
+        one = Conversation(
+            dialect, engine, session, LimitSettings(), ResumeSettings(keep_s=0), Line()
+        )
 
         async def other() -> None:
             while True:
@@ -91,6 +96,81 @@ def test_others_have_their_turn_between_pieces_of_audio(
     noted = asyncio.run(talk())
     assert len(noted) >= 120 * 4, f"seed {seed}"
     assert all(one < later for one, later in itertools.pairwise(noted)), f"seed {seed}"
+
+
+RECORDINGS = 8
+MOST_LIVE_PIECES = 12
+"""Whoever sends so little at once may still be a speaker."""
+
+
+def test_recordings_have_their_turn_one_after_the_other() -> None:
+    """However many they are, a turn of the event loop is hardly longer for those who speak."""
+    seed = random.randrange(2**32)
+    random_ = random.Random(seed)
+    turns: Counter[int] = Counter()
+
+    async def talk() -> None:
+        engine, line = FakeEngine(), Line()
+
+        async def send() -> None:
+            session = Watched(["fake-numbers"], sample_count(30), LevelDetector())
+            session.noted = []
+            sizes = (2 * sample_count(random_.uniform(0.05, 3)) for _ in range(60))
+            update = '{"type":"session.update","model":"fake-numbers"}'
+            peer = Peer([update, *map(bytes, sizes)])
+            limits, resume = LimitSettings(), ResumeSettings(keep_s=0)
+            one = Conversation(VllmDialect(), engine, session, limits, resume, line)
+            running = asyncio.create_task(one.run())
+            await one.attach(peer)
+            await running
+            turns.update(session.noted[MOST_LIVE_PIECES:])
+
+        async def other() -> None:
+            while True:
+                Watched.turns += 1
+                await asyncio.sleep(0)
+
+        others = asyncio.create_task(other())
+        async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+            for _ in range(RECORDINGS):
+                group.create_task(send())
+        others.cancel()
+
+    asyncio.run(talk())
+    assert turns.total() > RECORDINGS * 40, f"seed {seed}"
+    assert max(turns.values()) <= 2, f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_line_moves_by_one_each_turn_of_the_loop_and_in_order(seed: int) -> None:
+    """Also when some leave it, and others come."""
+    random_ = random.Random(seed)
+    came: list[tuple[int, int]] = []
+
+    async def stand(line: Line) -> None:
+        turn = 0
+
+        async def wait(number: int) -> None:
+            await line.turn()
+            came.append((turn, number))
+
+        tasks: list[asyncio.Task[None]] = []
+        while len(tasks) < 40 or not all(task.done() for task in tasks):
+            for _ in range(random_.choice([0, 0, 1, 4]) * (len(tasks) < 40)):
+                tasks.append(asyncio.create_task(wait(len(tasks))))
+            if tasks and random_.random() < 0.2:
+                random_.choice(tasks).cancel()
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def bounded() -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await stand(Line())
+
+    asyncio.run(bounded())
+    turns, numbers = zip(*came, strict=True)
+    assert list(numbers) == sorted(numbers)
+    assert len(set(turns)) == len(turns)
 
 
 class Counted(np.ndarray):

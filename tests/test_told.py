@@ -19,6 +19,7 @@ from wyoming.event import Event
 
 from lanscribe import silence
 from lanscribe.audio import Samples, sample_count, samples_to_pcm16
+from lanscribe.changes import Line
 from lanscribe.config import LimitSettings, ResumeSettings
 from lanscribe.connection import Conversation
 from lanscribe.dialects.base import Dialect
@@ -228,7 +229,7 @@ def talked(engine: FakeEngine, pieces: Sequence[Samples]) -> list[dict[str, Any]
         update = '{"type":"session.update","model":"fake-numbers"}'
         peer = Peer([update, commit % "false", *audio, commit % "true"])
         served = Session(["fake-numbers"], sample_count(300), LevelDetector())
-        one = Conversation(VllmDialect(), engine, served, LimitSettings(), ResumeSettings())
+        one = Conversation(VllmDialect(), engine, served, LimitSettings(), ResumeSettings(), Line())
         running = asyncio.create_task(one.run())
         async with asyncio.timeout(60):
             await one.attach(peer)
