@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ from lanscribe.lag import LagMeter
 from lanscribe.limits import Pace
 from lanscribe.resume import Outbox
 from lanscribe.session import Session
-from lanscribe.tasks import end, first_of
+from lanscribe.tasks import end, first_of, leaves
 
 log = logging.getLogger(__name__)
 
@@ -330,7 +330,7 @@ class Conversation:
         except* _Cancelled:
             pass
         except* EngineError as group:
-            failure = next(error for error in _leaves(group) if isinstance(error, EngineError))
+            failure = next(error for error in leaves(group) if isinstance(error, EngineError))
             log.error("%s: the engine failed: %s", self.session_id, failure)
         finally:
             await engine_session.abort()
@@ -395,11 +395,3 @@ class Conversation:
         if isinstance(event, Done):
             figures = (event.audio_s, event.token_count)
             log.info("%s: utterance done: %.1f s, %d tokens", self.session_id, *figures)
-
-
-def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

@@ -1,7 +1,7 @@
 """Running asyncio tasks together and ending them together."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 
@@ -24,3 +24,12 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()
+
+
+def leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
+    """All errors of a group, those of groups within it too."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
