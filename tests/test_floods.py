@@ -8,6 +8,7 @@ import random
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -144,18 +145,24 @@ def test_who_only_connects_leaves_for_who_asks(start_server: StartServer) -> Non
         asyncio.run(converse())
 
 
+def answers_of(server: Server, requests: bytes, is_whole: Callable[[bytes], bool]) -> bytes:
+    """What comes over one connection for so many requests, sent at once."""
+    with socket.create_connection((server.host, server.port), DEADLINE_S) as one:
+        one.sendall(requests)
+        answers = b""
+        while not is_whole(answers):
+            part = one.recv(65_536)
+            assert part, answers
+            answers += part
+    return answers
+
+
 def test_many_requests_of_one_address_wait_for_each_other(start_server: StartServer) -> None:
     server = start_server("fake")
     count, burst, rate = 240, 200, 50
     ask = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     began_s = time.monotonic()
-    with socket.create_connection((server.host, server.port), DEADLINE_S) as one:
-        one.sendall(ask * count)
-        answers = b""
-        while answers.count(b"HTTP/1.1 200") < count:
-            part = one.recv(65_536)
-            assert part
-            answers += part
+    answers_of(server, ask * count, lambda answers: answers.count(b"HTTP/1.1 200") == count)
     assert time.monotonic() - began_s > (count - burst - 10) / rate
 
 
@@ -169,13 +176,8 @@ def test_an_upload_in_pieces_of_one_byte_is_read_whole(start_server: StartServer
         "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    with socket.create_connection((server.host, server.port), DEADLINE_S) as one:
-        one.sendall(head.encode() + chunks + b"0\r\n\r\n")
-        answer = b""
-        while not answer.endswith(b"}}"):
-            part = one.recv(65_536)
-            assert part, answer
-            answer += part
+    request = head.encode() + chunks + b"0\r\n\r\n"
+    answer = answers_of(server, request, lambda answers: answers.endswith(b"}}"))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["param"] == "file"
 
@@ -186,13 +188,7 @@ def test_the_address_of_a_refused_stranger_waits(start_server: StartServer) -> N
     ask = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     count, at_once, rate = 28, 20, 5
     began_s = time.monotonic()
-    with socket.create_connection((server.host, server.port), DEADLINE_S) as one:
-        one.sendall(ask * count)
-        answers = b""
-        while answers.count(b"HTTP/1.1 401") < count:
-            part = one.recv(65_536)
-            assert part
-            answers += part
+    answers_of(server, ask * count, lambda answers: answers.count(b"HTTP/1.1 401") == count)
     assert time.monotonic() - began_s > (count - at_once - 2) / rate
     assert server.log.count("turned away") <= 11
     assert "Traceback" not in server.log
