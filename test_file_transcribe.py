@@ -596,7 +596,8 @@ class Recording:
             while not is_last:
                 block = self._read(sound, max(1, round(chunk_s * rate_hz)))
                 is_last = len(block) == 0
-                samples = resampler.resample_chunk(block.mean(axis=1), last=is_last)
+                mono = np.clip(block.mean(axis=1, dtype=np.float64), -1, 1).astype(np.float32)
+                samples = resampler.resample_chunk(mono, last=is_last)
                 samples, excess = samples[excess:], max(0, excess - len(samples))
                 if len(samples):
                     pcm16 = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2")

@@ -31,17 +31,14 @@ KINDS = "WAV, FLAC, Ogg, Opus, MP3, AIFF, M4A, MP4, WebM"
 _BLOCK_VALUES = 2**16
 """How many numbers are decoded at once, all channels together; 4 s of 16 kHz mono."""
 _BLOCK_S = 0.5
-_PRINTED_HEADS = (
-    b"\xf0\x7e",
-    b"ID3",
-    b"\xff\xfb",
-    b"\xff\xfa",
-    b"\xff\xf3",
-    b"\xff\xf2",
-    b"\xff\xe3",
-    b"\xff\xe2",
+_HEADS = (
+    *(b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea"),
+    *(b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3"),
 )
-"""MIDI sample dumps and MP3: libsndfile writes to the server's terminal what it thinks of them."""
+"""What libsndfile is asked about: of MP3, MIDI, ALAC and what it cannot tell from them, libraries
+of its write to the server's terminal what they think."""
+_MPEG_TAGS = (b"\x50\0", b"\x55\0")
+"""Of sound in a WAV file, at its usual place: that is for FFmpeg, too."""
 _DEMUXERS = (
     "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
 )
@@ -202,9 +199,10 @@ def _merged(pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 def _opened_by_libsndfile(file: BinaryIO) -> soundfile.SoundFile | None:
     """None when that is for FFmpeg to read."""
-    head = file.read(3)
+    head = file.read(22)
     file.seek(0)
-    if head.startswith(_PRINTED_HEADS):
+    is_mpeg = head[8:16] == b"WAVEfmt " and head.endswith(_MPEG_TAGS)
+    if is_mpeg or not head.startswith(_HEADS):
         return None
     try:
         return soundfile.SoundFile(_Source(file))
@@ -332,7 +330,10 @@ def _said_s(container: InputContainer, stream: AudioStream) -> float:
 
 def _mono(decoder: PcmDecoder, channels: Samples) -> Samples:
     """The mean of channels, shape (channels, n), at 16 kHz."""
-    mean = channels[0] if len(channels) == 1 else channels.mean(axis=0)
+    if len(channels) == 1:
+        return decoder.feed(channels[0].astype("<f4").tobytes())
+    with np.errstate(invalid="ignore"):  # the decoder says what is no number
+        mean = channels.mean(axis=0, dtype=np.float64)
     return decoder.feed(mean.astype("<f4").tobytes())
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+import random
 import resource
 import struct
 import threading
 import tracemalloc
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any, BinaryIO
 
@@ -186,6 +188,26 @@ def test_whatever_is_broken_it_is_sound_or_a_clear_error(
             assert isinstance(piece, Hole) or np.isfinite(piece).all()
     except ClientError as error:
         assert error.code in ("invalid_file", "recording_too_long")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_library_writes_to_the_terminal(
+    seed: int, speech: Samples, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What may be MPEG by its first bytes, but is not; damaged ALAC; samples of any size."""
+    random_ = random.Random(seed)
+    files = [bytes([0xFF, second]) + random_.randbytes(99) for second in range(256)]
+    alac = by_libsndfile(speech[:16_000], "CAF", subtype="ALAC_16")
+    for _ in range(20):
+        at = random_.randrange(len(alac))
+        files.append(alac[:at] + random_.randbytes(8) + alac[at + 8 :])
+    values = random_.choices([3e38, -3e38, 0.1, np.inf, -np.inf, np.nan], k=40)
+    many = np.array(values, np.float32).reshape(-1, random_.choice([1, 2, 4, 8]))
+    files.append(by_libsndfile(many, "WAV", subtype="FLOAT"))
+    for data in files:
+        with suppress(ClientError):
+            decoded(data)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_hour_takes_no_more_memory_than_a_minute() -> None:

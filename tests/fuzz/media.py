@@ -61,9 +61,7 @@ def files() -> dict[str, bytes]:
         "repeating": repeating(100),
         "holes": with_holes(samples, [(1.0, 5000.0)]),
     }
-    for kind in sorted(
-        set(soundfile.available_formats()) - {"SD2"}
-    ):  # which is two files, one here
+    for kind in sorted(set(soundfile.available_formats()) - {"SD2"}):  # which is two files
         for subtype in SUBTYPES & set(soundfile.available_subtypes(kind)):
             file = io.BytesIO()
             try:
