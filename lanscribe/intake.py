@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 TURN_S = 0.001
 """So long all connections together may parse before everything else has its turn."""
+HANDSHAKES_REST = 3.0
+"""After TLS handshakes everything else has the loop alone, for so many times as long as they took:
+each is a signature, a millisecond of work that cannot be cut, and a hundred may come at once."""
 REQUESTS_PER_S = 50
 REQUESTS_AT_ONCE = 200
 """Of one address. A request with a connection of its own costs a millisecond; a page with all its
@@ -41,7 +44,9 @@ class Parser(Protocol):
 class Turns:
     """Connections that have something to parse, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, rest: float = 0.0) -> None:
+        """rest: for how long they all pause after a turn, as a multiple of what that took."""
+        self._rest = rest
         self._waiting: deque[Parser] = deque()
         self._is_going_on = False
 
@@ -54,13 +59,15 @@ class Turns:
 
     def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
-        end_s = loop.time() + TURN_S
+        begin_s = loop.time()
         while self._waiting:
             _take_turn(self._waiting.popleft())
-            if loop.time() >= end_s:
+            if loop.time() >= begin_s + TURN_S:
                 break
         self._is_going_on = bool(self._waiting)
-        if self._is_going_on:
+        if self._is_going_on and self._rest:
+            loop.call_later(self._rest * (loop.time() - begin_s), self._go_on)
+        elif self._is_going_on:
             loop.call_soon(self._go_on)
 
 
@@ -80,6 +87,7 @@ class Intake:
     crowd: Crowd[asyncio.Transport]
     requests: AddressPaces
     turns: Turns = field(default_factory=Turns)
+    handshakes: Turns = field(default_factory=lambda: Turns(HANDSHAKES_REST))
 
     def admit(self, transport: asyncio.Transport, address: str) -> bool:
         """Whether there is room for a new connection; whoever leaves for it, or it, is dropped."""

@@ -23,7 +23,7 @@ from uvicorn.protocols.utils import get_remote_addr
 
 from lanscribe.config import LimitSettings
 from lanscribe.http_protocol import HttpProtocol
-from lanscribe.intake import Intake, make_intake
+from lanscribe.intake import Intake, Turns, make_intake
 from lanscribe.tasks import first_of
 from lanscribe.websocket_protocol import WebSocketProtocol
 
@@ -51,6 +51,76 @@ class SecureListener:
 
     socket: socket.socket
     context: ssl.SSLContext
+
+
+class _HandshakeTurns(asyncio.BufferedProtocol):
+    """Between a connection and its TLS until that is agreed: each of its steps waits for its turn.
+
+    A step is a signature, a millisecond of work; a hundred may come at the same moment.
+    """
+
+    is_spare = True
+
+    def __init__(self, transport: asyncio.Transport, turns: Turns) -> None:
+        self.transport = transport
+        self._turns = turns
+        self._tls: Any = None
+        self._waiting_bytes = 0
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Stand before the protocol of the transport, which is that of TLS by now."""
+        if not self._is_over:
+            self._tls = self.transport.get_protocol()
+            self.transport.set_protocol(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where what comes next is to be written."""
+        buffer: memoryview = self._tls.get_buffer(sizehint)
+        return buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So much has come: read no more until its turn."""
+        self.transport.pause_reading()
+        self._waiting_bytes = nbytes
+        self._turns.ask(self)
+
+    def take_turn(self) -> None:
+        """Go on with the handshake."""
+        count, self._waiting_bytes = self._waiting_bytes, 0
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()  # before TLS, which may pause it
+        self._tls.buffer_updated(count)
+        if self._is_over:
+            self._make_way()
+
+    def end(self) -> None:
+        """The handshake is done, or has failed: let TLS have what is next at once."""
+        self._is_over = True
+        if not self._waiting_bytes:
+            self._make_way()
+
+    def _make_way(self) -> None:
+        if self.transport.get_protocol() is self:
+            self.transport.set_protocol(self._tls)
+
+    def eof_received(self) -> bool | None:
+        """Pass it on."""
+        is_kept_open: bool | None = self._tls.eof_received()
+        return is_kept_open
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self._tls.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self._tls.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on."""
+        self._tls.connection_lost(exc)
 
 
 class _TlsHandshake(asyncio.Protocol):
@@ -105,8 +175,11 @@ class _TlsHandshake(asyncio.Protocol):
         await asyncio.sleep(self._intake.requests.take(address, 1, time.monotonic()))
         if transport.is_closing():
             return  # dropped meanwhile; start_tls would wait for ever
+        loop = asyncio.get_running_loop()
+        steps = _HandshakeTurns(transport, self._intake.handshakes)
+        loop.call_soon(steps.begin)  # start_tls has made TLS the protocol, which has read nothing
         try:
-            secured = await asyncio.get_running_loop().start_tls(
+            secured = await loop.start_tls(
                 transport,
                 self,
                 self._context,
@@ -118,6 +191,7 @@ class _TlsHandshake(asyncio.Protocol):
             log.debug("a TLS handshake failed: %s", error)
             secured = None
         finally:
+            steps.end()
             self._leave()
         if secured is not None and not transport.is_closing():  # of `secured` asyncio never says so
             secured.set_protocol(self._http)

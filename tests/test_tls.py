@@ -1,6 +1,7 @@
 """The same server over TLS, with a certificate made for the tests."""
 
 import asyncio
+import random
 import re
 import socket
 import ssl
@@ -15,6 +16,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from lanscribe import doctor, machine
+from lanscribe import intake as intake_module
 from lanscribe.config import PROJECT_DIR, LimitSettings, TlsSettings
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
@@ -98,6 +100,85 @@ def test_a_handshake_that_is_dropped_for_another_leaves_nothing(
         await serving
 
     asyncio.run(drop_some())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_handshakes_that_come_at_the_same_moment_take_turns(
+    certificate: tuple[Path, Path],
+    trusting: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+) -> None:
+    """However many there are and wherever they are cut: one in each turn of the event loop."""
+    monkeypatch.setattr(intake_module, "TURN_S", 0.0)  # so that none is fast enough for two
+    rng = random.Random(seed)
+    count = rng.randrange(20, 60)
+    turns = [0]
+
+    async def shake_hands() -> None:
+        listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
+        context = server_context(TlsSettings(cert=str(certificate[0]), key=str(certificate[1])))
+        assert context is not None
+        context.sni_callback = lambda *_: turns.append(turns.pop() + 1)  # each hello comes by here
+        tls = SecureListener(listeners[1], context)
+        server = make_server(PlainTextResponse("home"), LimitSettings(), _no_drain, tls)
+        serving = asyncio.create_task(server.serve([listeners[0]]))
+        await until(lambda: server.started)
+        counting_turns = asyncio.create_task(_count_turns(turns))
+        all_are_here = asyncio.Barrier(count)
+        clients = [
+            _ask_over_tls(listeners[1].getsockname(), trusting, all_are_here, rng.random())
+            for _ in range(count)
+        ]
+        async with asyncio.timeout(DEADLINE_S):
+            assert await asyncio.gather(*clients) == count * [b"home"], f"seed {seed}"
+        counting_turns.cancel()
+        server.stop(at_once=True)
+        await serving
+
+    asyncio.run(shake_hands())
+    assert (max(turns), sum(turns)) == (1, count), f"seed {seed}"
+
+
+async def _count_turns(turns: list[int]) -> None:
+    while True:
+        await asyncio.sleep(0)
+        turns.append(0)
+
+
+async def _ask_over_tls(
+    at: tuple[str, int], trusting: ssl.SSLContext, all_are_here: asyncio.Barrier, cut: float
+) -> bytes:
+    """The body of an answer; what is behind a cut of the hello is sent together with all others."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting.wrap_bio(incoming, outgoing, server_hostname=at[0])
+    reader, writer = await asyncio.open_connection(*at)
+
+    async def until_done(act: Callable[[], bytes | None]) -> bytes | None:
+        while True:
+            try:
+                done = act()
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(2**16))
+            else:
+                writer.write(outgoing.read())
+                return done
+
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    hello = outgoing.read()
+    place = int(cut * len(hello))
+    writer.write(hello[:place])
+    await all_are_here.wait()
+    writer.write(hello[place:])
+    await until_done(tls.do_handshake)
+    tls.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"home"):
+        answer += await until_done(lambda: tls.read(2**16)) or b""
+    writer.transport.abort()
+    return answer[-4:]
 
 
 async def _no_drain() -> None:
