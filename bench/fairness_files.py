@@ -180,7 +180,7 @@ def _append(samples: Samples) -> str:
 
 
 class Files:
-    """The process that sends files, to a server; or as many bytes, to a sink."""
+    """The process that sends files to a server, and counts what it sends."""
 
     def __init__(self) -> None:
         self._began_s = 0.0

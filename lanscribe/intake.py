@@ -115,7 +115,25 @@ def _is_spare(transport: asyncio.Transport) -> bool:
     return isinstance(protocol, SSLProtocol) or bool(getattr(protocol, "is_spare", False))
 
 
-class Lingering(asyncio.Protocol):
+class StandIn(asyncio.BaseProtocol):
+    """A protocol in the place of another, which hears of the end and of room for writing."""
+
+    before: Any
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self.before.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self.before.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on."""
+        self.before.connection_lost(exc)
+
+
+class Lingering(StandIn, asyncio.Protocol):
     """A connection that was told its last: what its peer still sends is dropped, for a while.
 
     To close at once, with something unread, resets the connection, and the peer may lose what it
@@ -126,7 +144,7 @@ class Lingering(asyncio.Protocol):
 
     def __init__(self, before: Any, transport: asyncio.Transport, longest_s: float) -> None:
         """before: the protocol that hears of the end, and of room for writing."""
-        self._before = before
+        self.before = before
         self._transport = transport
         transport.set_protocol(self)
         asyncio.get_running_loop().call_later(longest_s, transport.abort)
@@ -140,15 +158,3 @@ class Lingering(asyncio.Protocol):
         self._transport.pause_reading()
         resume: Callable[[], None] = self._transport.resume_reading
         asyncio.get_running_loop().call_later(_BREATH_S, resume)
-
-    def pause_writing(self) -> None:
-        """Pass it on."""
-        self._before.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Pass it on."""
-        self._before.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Pass it on."""
-        self._before.connection_lost(exc)

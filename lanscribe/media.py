@@ -32,9 +32,9 @@ _BLOCK_VALUES = 2**16
 """How many numbers are decoded at once, all channels together; 4 s of 16 kHz mono."""
 _BLOCK_S = 0.5
 _HEADS = (
-    *(b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea"),
-    *(b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3"),
-)
+    b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
+    b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3",
+)  # fmt: skip
 """What libsndfile is asked about: of MP3, MIDI, ALAC and what it cannot tell from them, libraries
 of its write to the server's terminal what they think."""
 _MPEG_TAGS = (b"\x50\0", b"\x55\0")
@@ -330,10 +330,8 @@ def _said_s(container: InputContainer, stream: AudioStream) -> float:
 
 def _mono(decoder: PcmDecoder, channels: Samples) -> Samples:
     """The mean of channels, shape (channels, n), at 16 kHz."""
-    if len(channels) == 1:
-        return decoder.feed(channels[0].astype("<f4").tobytes())
     with np.errstate(invalid="ignore"):  # the decoder says what is no number
-        mean = channels.mean(axis=0, dtype=np.float64)
+        mean = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
     return decoder.feed(mean.astype("<f4").tobytes())
 
 

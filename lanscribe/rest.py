@@ -29,7 +29,7 @@ from lanscribe.http_errors import JsonResponse, error_response
 from lanscribe.limits import LEAVING_S, Slots
 from lanscribe.media import opened
 from lanscribe.rest_form import Heard, Wanted, delta_event
-from lanscribe.tasks import first_of
+from lanscribe.tasks import first_of, leaves
 from lanscribe.uploads import Upload, slowest
 
 log = logging.getLogger(__name__)
@@ -256,8 +256,5 @@ async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> Clien
 
 def _first(group: BaseExceptionGroup) -> BaseException:
     """One error of many: ours rather than another."""
-    ours, others = group.split(LanscribeError)
-    leaf: BaseException = ours or others or group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    return leaf
+    errors = list(leaves(group))
+    return next((error for error in errors if isinstance(error, LanscribeError)), errors[0])

@@ -23,7 +23,7 @@ from uvicorn.protocols.utils import get_remote_addr
 
 from lanscribe.config import LimitSettings
 from lanscribe.http_protocol import HttpProtocol
-from lanscribe.intake import Intake, Turns, make_intake
+from lanscribe.intake import Intake, StandIn, Turns, make_intake
 from lanscribe.tasks import first_of
 from lanscribe.websocket_protocol import WebSocketProtocol
 
@@ -53,7 +53,7 @@ class SecureListener:
     context: ssl.SSLContext
 
 
-class _HandshakeTurns(asyncio.BufferedProtocol):
+class _HandshakeTurns(StandIn, asyncio.BufferedProtocol):
     """Between a connection and its TLS until that is agreed: each of its steps waits for its turn.
 
     A step is a signature, a millisecond of work; a hundred may come at the same moment.
@@ -64,19 +64,18 @@ class _HandshakeTurns(asyncio.BufferedProtocol):
     def __init__(self, transport: asyncio.Transport, turns: Turns) -> None:
         self.transport = transport
         self._turns = turns
-        self._tls: Any = None
         self._waiting_bytes = 0
         self._is_over = False
 
     def begin(self) -> None:
         """Stand before the protocol of the transport, which is that of TLS by now."""
         if not self._is_over:
-            self._tls = self.transport.get_protocol()
+            self.before = self.transport.get_protocol()
             self.transport.set_protocol(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where what comes next is to be written."""
-        buffer: memoryview = self._tls.get_buffer(sizehint)
+        buffer: memoryview = self.before.get_buffer(sizehint)
         return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -91,7 +90,7 @@ class _HandshakeTurns(asyncio.BufferedProtocol):
         if self.transport.is_closing():
             return
         self.transport.resume_reading()  # before TLS, which may pause it
-        self._tls.buffer_updated(count)
+        self.before.buffer_updated(count)
         if self._is_over:
             self._make_way()
 
@@ -103,24 +102,12 @@ class _HandshakeTurns(asyncio.BufferedProtocol):
 
     def _make_way(self) -> None:
         if self.transport.get_protocol() is self:
-            self.transport.set_protocol(self._tls)
+            self.transport.set_protocol(self.before)
 
     def eof_received(self) -> bool | None:
         """Pass it on."""
-        is_kept_open: bool | None = self._tls.eof_received()
+        is_kept_open: bool | None = self.before.eof_received()
         return is_kept_open
-
-    def pause_writing(self) -> None:
-        """Pass it on."""
-        self._tls.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Pass it on."""
-        self._tls.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Pass it on."""
-        self._tls.connection_lost(exc)
 
 
 class _TlsHandshake(asyncio.Protocol):
