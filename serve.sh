@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the server, in the environment that setup.sh made. The flags are the server's own; it
 # takes this process over, so Ctrl-C, signals and the exit status are its own too. From another
-# terminal: stop, restart, status (lanscribe/control.py).
+# terminal: stop, restart, status (lanscribe/admin/control.py).
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -61,7 +61,7 @@ main() {
   fault=$(setup_fault)
   [[ -z $fault ]] || die "lanscribe is not set up in this folder" "${fault##*$'\n'}" "bash setup.sh"
   case ${1-} in
-    stop | restart | status) command=(-m lanscribe.control) ;;
+    stop | restart | status) command=(-m lanscribe.admin.control) ;;
     --direct) shift && command=(-m lanscribe direct) ;;
   esac
   PYTHONPATH="$PROJECT" exec "$PYTHON" -P "${command[@]}" "$@"

@@ -8,7 +8,7 @@ PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 VENV="$PROJECT/.venv"
 NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary files the same again
 PYTHON="" PINS=embedded MODEL=""
-VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # what lanscribe.vllm_setup makes of the NVIDIA card; where its model is
+VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # what lanscribe.vllm.setup makes of the NVIDIA card; where its model is
 TASK=set_up
 DOCTOR_FLAG=""
 CHANGED=no
@@ -185,7 +185,7 @@ configured_model() {
   in_venv -m lanscribe print-env | sed -n 's/^LANSCRIBE_ENGINE_MODEL=//p'
 }
 
-model_store() { in_venv -m lanscribe.engines.model_store --model "$MODEL" "$@" >&2; }
+model_store() { in_venv -m lanscribe.engines.embedded.model_store --model "$MODEL" "$@" >&2; }
 
 put_model_in_place() {
   local configured
@@ -206,12 +206,12 @@ put_model_in_place() {
 
 set_up_voxtral() {
   [[ -z $VOXTRAL ]] || return 0
-  VOXTRAL=$(in_venv -m lanscribe.vllm_setup ${VOXTRAL_DIR:+--model-dir "$VOXTRAL_DIR"}) ||
+  VOXTRAL=$(in_venv -m lanscribe.vllm.setup ${VOXTRAL_DIR:+--model-dir "$VOXTRAL_DIR"}) ||
     die "cannot set up the NVIDIA card" "see above" "bash setup.sh; or without it: bash setup.sh --cpu"
   [[ $VOXTRAL != changed ]] || CHANGED=yes
 }
 
-doctor() { PYTHONPATH="$PROJECT" "$1" -P -m lanscribe.doctor "${@:2}"; }
+doctor() { PYTHONPATH="$PROJECT" "$1" -P -m lanscribe.admin.doctor "${@:2}"; }
 
 # The environment's own Python where it runs, any suitable one otherwise.
 check() {
@@ -225,7 +225,7 @@ set_up() {
   find_python
   take_turn
   venv_is_sound || build_venv
-  [[ -e $PROJECT/config/key ]] || { in_venv -m lanscribe.keys make && CHANGED=yes; } ||
+  [[ -e $PROJECT/config/key ]] || { in_venv -m lanscribe.server.keys make && CHANGED=yes; } ||
     die "cannot make a key" "see the line above" "mend that, then: bash setup.sh"
   put_model_in_place
   set_up_voxtral

@@ -4,9 +4,9 @@
 
 FOLDER holds WAV files and a manifest.tsv (columns file, group, reference); without it the sample
 that comes with the model is used. Every sound is heard live in this process, with and without the
-guard (lanscribe/engines/repeats.py). Doubled: words that follow themselves in the text, though the
-reference has them once. Lost: words of the reference that are heard without the guard and not with
-it; won: the other way round. Exits with 1 when a word is doubled or lost with the guard.
+guard (lanscribe/engines/embedded/repeats.py). Doubled: words that follow themselves in the text,
+though the reference has them once. Lost: words of the reference that are heard without the guard
+and not with it; won: the other way round. Exits with 1 when a word is doubled or lost with the guard.
 """
 
 import argparse
@@ -24,16 +24,16 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.talk import read_sound
-from lanscribe.audio import Samples, duration_s, sample_count
-from lanscribe.engines.alignment import Floats
 from lanscribe.engines.base import Token
-from lanscribe.engines.model_store import MODELS_DIR, model_dir, sample_path
-from lanscribe.engines.moonshine import Moonshine
-from lanscribe.engines.recognizer import Recognizer
-from lanscribe.engines.repeats import without_loops
-from lanscribe.engines.streaming import Unit
-from lanscribe.engines.vad import VoiceDetector
-from lanscribe.transcript import words_of
+from lanscribe.engines.embedded.alignment import Floats
+from lanscribe.engines.embedded.model_store import MODELS_DIR, model_dir, sample_path
+from lanscribe.engines.embedded.moonshine import Moonshine
+from lanscribe.engines.embedded.recognizer import Recognizer
+from lanscribe.engines.embedded.repeats import without_loops
+from lanscribe.engines.embedded.streaming import Unit
+from lanscribe.engines.embedded.vad import VoiceDetector
+from lanscribe.speech.audio import Samples, duration_s, sample_count
+from lanscribe.speech.transcript import words_of
 
 _GROUPS = {"clean", "libri"}
 _BECKETT = "Ever tried ever failed no matter try again fail again fail better"
@@ -41,7 +41,7 @@ _SHORTEST_S = 0.4
 _LONGEST_S = 12.0
 _CYCLE_WORDS = 16
 _FADE_S = 0.005
-_GUARD = "lanscribe.engines.moonshine.without_loops"
+_GUARD = "lanscribe.engines.embedded.moonshine.without_loops"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.speech import Clip, ErrorCount, delays_s, read_clips
-from lanscribe.audio import sample_count
 from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine, Token
-from lanscribe.engines.embedded import EmbeddedEngine, usable_cores
+from lanscribe.engines.embedded.engine import EmbeddedEngine, usable_cores
+from lanscribe.speech.audio import sample_count
 
 _BLOCK_S = 0.08
 _QUICK = slice(None, None, 3)

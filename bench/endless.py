@@ -7,7 +7,7 @@ vllm: a tiny random checkpoint on the CPU, so the times are those of what vLLM d
 One run of one server; half a minute each, in turns, hear: one session of vLLM itself, one endless
 session over it, and a session of vLLM's that is new in each minute. The last tells how quick the
 machine is in that minute. Draws docs/images/endless.png. hours: the endless layer alone, over the
-fake engine. `bash tests/vllm/environment.sh` prints VLLM_PYTHON.
+fake engine. `bash tests/vllm/real/environment.sh` prints VLLM_PYTHON.
 """
 
 import argparse
@@ -20,15 +20,15 @@ import time
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from lanscribe.audio import Samples, duration_s, sample_count
 from lanscribe.config import RolloverSettings
-from lanscribe.endless import EndlessEngine
+from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import EngineSession
 from lanscribe.engines.fake import FakeEngine, spoken
 from lanscribe.engines.vllm import VllmEngine, VllmServer
-from lanscribe.speech import LevelDetector
-from tests.vllm.forked import ForkedVllm
-from tests.vllm.sound import melody
+from lanscribe.speech.audio import Samples, duration_s, sample_count
+from lanscribe.speech.detection import LevelDetector
+from tests.vllm.real.forked import ForkedVllm
+from tests.vllm.real.sound import melody
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs/images/endless.png"
 STEP_S = 0.08
@@ -176,7 +176,7 @@ def vllm(options: argparse.Namespace) -> None:
     """Time and memory against minutes of audio."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = [str(options.python), "-m", "tests.vllm.checkpoint", "--forgetful"]
+        command = [str(options.python), "-m", "tests.vllm.real.checkpoint", "--forgetful"]
         subprocess.run([*command, "--out", str(folder / "tiny")], check=True)
         log = folder / "log"
         with ForkedVllm(options.python, folder / "tiny", log, MAX_MODEL_LEN) as server:

@@ -39,7 +39,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from bench.gateway import APART, PROJECT_DIR
 from bench.load import percentiles
 from bench.talk import PROTOCOLS, read_sound
-from lanscribe.audio import SAMPLE_RATE_HZ, Samples, sample_count, samples_to_pcm16
+from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, sample_count, samples_to_pcm16
 
 STREAMS, SOCKETS, UPLOADS = 4, 8, 2
 MOST_RATIO = 1.1

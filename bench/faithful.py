@@ -31,11 +31,11 @@ import soundfile
 
 from bench.talk import PROTOCOLS, Target, transcribe
 from bench.words import plain_words
-from lanscribe.audio import Samples, duration_s, sample_count
 from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine
-from lanscribe.engines.embedded import EmbeddedEngine, read_wave
-from lanscribe.engines.model_store import sample_path
+from lanscribe.engines.embedded.engine import EmbeddedEngine, read_wave
+from lanscribe.engines.embedded.model_store import sample_path
+from lanscribe.speech.audio import Samples, duration_s, sample_count
 from tests.engines.driving import listen, text_of
 
 GROUPS = {"libri"}

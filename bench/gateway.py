@@ -25,8 +25,8 @@ from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from lanscribe.audio import samples_to_pcm16
 from lanscribe.engines.fake import spoken
+from lanscribe.speech.audio import samples_to_pcm16
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 CHUNK_S = 0.08

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from bench.talk import TROUBLE, Outcome, Refused, Target, add_arguments, read_sound, transcribe
 from bench.talk import target as target_of
-from lanscribe.audio import Samples, duration_s
+from lanscribe.speech.audio import Samples, duration_s
 
 MAX_REQUESTS = 10_000
 MAX_CONCURRENCY = 1_000

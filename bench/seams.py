@@ -21,13 +21,13 @@ import soundfile
 
 from bench.speech import ErrorCount
 from bench.words import plain_words
-from lanscribe.audio import Samples, sample_count
 from lanscribe.config import EngineSettings, RolloverSettings
-from lanscribe.endless import EndlessEngine
+from lanscribe.endless.rollover import GRID_S
+from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
-from lanscribe.engines.embedded import EmbeddedEngine
-from lanscribe.rollover import GRID_S
-from lanscribe.speech import SpeechDetector
+from lanscribe.engines.embedded.engine import EmbeddedEngine
+from lanscribe.speech.audio import Samples, sample_count
+from lanscribe.speech.detection import SpeechDetector
 from tests.engines.driving import listen, text_of
 
 GROUPS = {"clean", "libri"}

@@ -17,9 +17,9 @@ from pocketsphinx import Decoder, get_model_path
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from bench.words import plain_words
-from lanscribe.audio import SAMPLE_RATE_HZ, Samples, samples_to_pcm16
-from lanscribe.engines.embedded import read_wave
-from lanscribe.engines.model_store import sample_path
+from lanscribe.engines.embedded.engine import read_wave
+from lanscribe.engines.embedded.model_store import sample_path
+from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, samples_to_pcm16
 
 _ENGLISH_GROUPS = {"clean", "libri"}
 _FRAMES_PER_S = 100

@@ -18,8 +18,8 @@ import soxr  # type: ignore[import-untyped]
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from lanscribe.audio import SAMPLE_RATE_HZ, Samples, samples_to_pcm16
-from lanscribe.engines.model_store import sample_path
+from lanscribe.engines.embedded.model_store import sample_path
+from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, samples_to_pcm16
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
 TROUBLE = (OSError, WebSocketException, TimeoutError, ValueError)

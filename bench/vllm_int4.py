@@ -7,7 +7,7 @@ in it. The floor is the time to read the weights once at the bandwidth of a copy
 On a GPU the layers are those of the whole model, in a CUDA graph; on a CPU there are fewer, and the
 table says so.
 
-Runs in an environment of vLLM (tests/vllm/environment.sh prints the path of its Python):
+Runs in an environment of vLLM (tests/vllm/real/environment.sh prints the path of its Python):
 
     VLLM_PYTHON -m bench.vllm_int4 [--layers N] [--steps N] [--folder FOLDER]
 """
@@ -32,9 +32,9 @@ from torch.nn import functional
 from vllm.model_executor.layers.linear import LinearBase
 
 from bench.vllm_loader_memory import size_of
-from tests.vllm.checkpoint import make_checkpoint
-from tests.vllm.voxtral import DOWNSAMPLE_FACTOR, REAL, Voxtral
-from tests.vllm.weights import FOUR_BITS, MISTRAL, load
+from tests.vllm.real.checkpoint import make_checkpoint
+from tests.vllm.real.voxtral import DOWNSAMPLE_FACTOR, REAL, Voxtral
+from tests.vllm.real.weights import FOUR_BITS, MISTRAL, load
 
 FORMS: dict[str, dict[str, Any]] = {
     "bf16": {"load_format": "mistral"},

@@ -4,7 +4,7 @@ Makes a checkpoint of random numbers with the real shapes (8.86 GB on the disk),
 process of its own as vLLM's worker does, and prints that process's peak beside the limit. On a
 machine with a GPU the result would lie there, and the rest is what the host needs.
 
-Runs in an environment of vLLM (tests/vllm/environment.sh prints the path of its Python):
+Runs in an environment of vLLM (tests/vllm/real/environment.sh prints the path of its Python):
 
     VLLM_PYTHON -m bench.vllm_loader_memory [--folder FOLDER] [--keep]
 """
@@ -23,9 +23,9 @@ from pathlib import Path
 
 from torch import nn
 
-from tests.vllm.checkpoint import make_checkpoint
-from tests.vllm.voxtral import REAL, parameter_count
-from tests.vllm.weights import FOUR_BITS, MISTRAL, load
+from tests.vllm.real.checkpoint import make_checkpoint
+from tests.vllm.real.voxtral import REAL, parameter_count
+from tests.vllm.real.weights import FOUR_BITS, MISTRAL, load
 
 LIMIT_GB = 3.0
 """Above the result: the host of a 12 GB card may itself have no more than 8 GB."""

@@ -6,7 +6,7 @@ import sys
 if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.argv[1:2] == ["serve"]:  # before all that takes long, so that a stop finds it
-        from lanscribe import orders, records
+        from lanscribe.admin import orders, records
 
         if not orders.begin():
             records.remove_own()
@@ -26,28 +26,21 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from lanscribe import (
-    __version__,
-    config,
-    delay,
-    discovery,
-    doctor,
-    logs,
-    network,
-    plan_report,
-    records,
-    vllm_command,
-    wyoming_server,
-)
-from lanscribe.doorkeeper import configured_key
+from lanscribe import __version__, config
+from lanscribe.admin import doctor, records
+from lanscribe.admin.orders import Orders
 from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ConfigError, LanscribeError
-from lanscribe.orders import Orders
-from lanscribe.server import Gateway
-from lanscribe.tls import server_context
-from lanscribe.transport import SecureListener, bind, make_server
-from lanscribe.vllm_service import VllmService
+from lanscribe.server import discovery, logs, network
+from lanscribe.server import wyoming as wyoming_server
+from lanscribe.server.doorkeeper import configured_key
+from lanscribe.server.gateway import Gateway
+from lanscribe.server.tls import server_context
+from lanscribe.server.transport import SecureListener, bind, make_server
+from lanscribe.vllm import command as vllm_command
+from lanscribe.vllm.service import VllmService
+from lanscribe.voxtral import delay, plan_report
 
 log = logging.getLogger("lanscribe")
 

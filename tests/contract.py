@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jsonschema_rs
 import yaml  # type: ignore[import-untyped]
 
-from lanscribe.events import Message
+from lanscribe.dialects.events import Message
 from tests.conftest import PROJECT_DIR
 
 Sender = Literal["client", "server"]

@@ -6,7 +6,7 @@ there is nothing to import and nothing to load. It takes PORT and DRAIN_S from t
 
 import sys
 
-from lanscribe import orders, records
+from lanscribe.admin import orders, records
 
 if not orders.begin():
     records.remove_own()

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lanscribe.audio import Samples
-from lanscribe.speech import BLOCK_SAMPLES, Likelihood, SpeechStream
+from lanscribe.speech.audio import Samples
+from lanscribe.speech.detection import BLOCK_SAMPLES, Likelihood, SpeechStream
 
 
 class Scripted(SpeechStream):

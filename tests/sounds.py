@@ -10,7 +10,7 @@ import av
 import numpy as np
 import soundfile
 
-from lanscribe.audio import Samples
+from lanscribe.speech.audio import Samples
 
 RATE_HZ = 16_000
 

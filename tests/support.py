@@ -10,7 +10,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from lanscribe.audio import Samples, samples_to_pcm16
+from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.contract import contract, received
 
 DEADLINE_S = 60

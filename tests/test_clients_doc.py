@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lanscribe.engines.model_store import sample_path
+from lanscribe.engines.embedded.model_store import sample_path
 from tests.conftest import DEADLINE_S, PROJECT_DIR, Server
 
 DOCUMENT = (PROJECT_DIR / "docs/clients.md").read_text(encoding="utf-8")

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanscribe.dialects import WEBSOCKET_PATHS
+from lanscribe.dialects.events import Failure
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.errors import CODES, LanscribeError, ProtocolError
-from lanscribe.events import Failure
 from tests.conftest import PROJECT_DIR
 from tests.contract import Broken, contract, document, schema_validator
 from tests.fuzz.talk import channels

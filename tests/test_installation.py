@@ -158,7 +158,7 @@ def test_lock_files_agree_with_each_other_and_with_what_was_asked_for() -> None:
 
 
 def test_the_installation_module_runs_without_any_package() -> None:
-    script = "import sys, lanscribe.doctor; print(*sorted(sys.modules))"
+    script = "import sys, lanscribe.admin.doctor; print(*sorted(sys.modules))"
     done = subprocess.run(
         [
             sys.executable,

@@ -4,7 +4,7 @@ import json
 import struct
 from pathlib import Path
 
-from lanscribe.voxtral_files import WEIGHTS
+from lanscribe.voxtral.files import WEIGHTS
 
 MIB = 1 << 20
 PARAMS = {

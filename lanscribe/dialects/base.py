@@ -4,7 +4,7 @@ no state of its own beyond what the protocol needs, and without input or output.
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from lanscribe.events import ClientEvent, Message, ServerEvent
+from lanscribe.dialects.events import ClientEvent, Message, ServerEvent
 
 
 class Dialect(Protocol):

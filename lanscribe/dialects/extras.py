@@ -6,9 +6,9 @@ In extra fields, which are there only when there is something to say.
 from collections.abc import Iterable
 from typing import Any
 
-from lanscribe.events import Delta, Done
-from lanscribe.silence import NoSpeech
-from lanscribe.spans import Span
+from lanscribe.dialects.events import Delta, Done
+from lanscribe.speech.silence import NoSpeech
+from lanscribe.speech.spans import Span
 
 MUTED = "zeros"
 """The notice that a live client sends nothing but zeros."""

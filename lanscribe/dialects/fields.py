@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lanscribe.audio import Samples, pcm16_to_samples
+from lanscribe.dialects.events import Message
 from lanscribe.errors import ProtocolError
-from lanscribe.events import Message
+from lanscribe.speech.audio import Samples, pcm16_to_samples
 
 Fields = Mapping[str, Any]
 """A JSON object."""

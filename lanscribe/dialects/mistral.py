@@ -8,12 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lanscribe.dialects import fields
-from lanscribe.dialects.extras import extras
-from lanscribe.dialects.fields import Fields
-from lanscribe.dialects.vllm import usage
-from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import LanscribeError, ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
     Commit,
@@ -28,8 +23,13 @@ from lanscribe.events import (
     SessionCreated,
     SpokenWord,
 )
-from lanscribe.json_text import to_json
-from lanscribe.pcm import PcmDecoder
+from lanscribe.dialects.extras import extras
+from lanscribe.dialects.fields import Fields
+from lanscribe.dialects.json_text import to_json
+from lanscribe.dialects.vllm import usage
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import LanscribeError, ProtocolError
+from lanscribe.speech.pcm import PcmDecoder
 
 MAX_APPEND_BYTES = 262_144
 """Of decoded audio in one message."""

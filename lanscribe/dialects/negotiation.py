@@ -10,14 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from lanscribe.dialects.base import Dialect
+from lanscribe.dialects.events import (
+    ClientEvent,
+    Failure,
+    Message,
+    Reply,
+    ServerEvent,
+    SessionCreated,
+)
 from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, text
+from lanscribe.dialects.json_text import to_json
 from lanscribe.dialects.openai import OpenAiDialect
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.dialects.voxmlx import VoxmlxDialect
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LimitError, ProtocolError
-from lanscribe.events import ClientEvent, Failure, Message, Reply, ServerEvent, SessionCreated
-from lanscribe.json_text import to_json
 
 MAX_UNDECIDED_BYTES = 13_000_000
 """So much may come before the first session.update: five minutes of 16 kHz, as base64."""

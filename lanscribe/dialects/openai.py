@@ -8,19 +8,7 @@ docs/protocol.md describes it.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lanscribe.audio import Samples
-from lanscribe.dialects.extras import extras
-from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, inner, text, unknown
-from lanscribe.dialects.openai_settings import (
-    OpenAiSettings,
-    beta_format,
-    format_fields,
-    turn_fields,
-    updated,
-)
-from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import ClientError, LanscribeError, ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
     Cancelled,
@@ -39,7 +27,19 @@ from lanscribe.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from lanscribe.json_text import to_json
+from lanscribe.dialects.extras import extras
+from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, inner, text, unknown
+from lanscribe.dialects.json_text import to_json
+from lanscribe.dialects.openai_settings import (
+    OpenAiSettings,
+    beta_format,
+    format_fields,
+    turn_fields,
+    updated,
+)
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import ClientError, LanscribeError, ProtocolError
+from lanscribe.speech.audio import Samples
 
 _EXAMPLE = 'an object such as {"type":"session.update","session":{"type":"transcription"}}'
 _TRANSCRIPTION = "conversation.item.input_audio_transcription"

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from lanscribe.dialects.fields import Fields, inner, kind
 from lanscribe.errors import ProtocolError
-from lanscribe.pcm import MAX_RATE_HZ, MIN_RATE_HZ, PcmDecoder
-from lanscribe.turns import TurnSettings
+from lanscribe.speech.pcm import MAX_RATE_HZ, MIN_RATE_HZ, PcmDecoder
+from lanscribe.speech.turns import TurnSettings
 
 _T = TypeVar("_T")
 

@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lanscribe.dialects import fields
-from lanscribe.dialects.extras import extras
-from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     Acknowledge,
     AppendAudio,
     ClientEvent,
@@ -29,7 +26,10 @@ from lanscribe.events import (
     SessionResumed,
     SessionStopping,
 )
-from lanscribe.json_text import to_json
+from lanscribe.dialects.extras import extras
+from lanscribe.dialects.json_text import to_json
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import ProtocolError
 
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"

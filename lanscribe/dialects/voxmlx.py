@@ -7,18 +7,7 @@ without saying when an utterance starts; a final commit ends it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lanscribe.dialects.extras import extras
-from lanscribe.dialects.fields import (
-    Fields,
-    base64_bytes,
-    decode_object,
-    flag,
-    pcm16_samples,
-    text,
-    unknown,
-)
-from lanscribe.engines.base import EngineInfo
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
     Cancelled,
@@ -33,7 +22,18 @@ from lanscribe.events import (
     ServerEvent,
     SessionCreated,
 )
-from lanscribe.json_text import to_json
+from lanscribe.dialects.extras import extras
+from lanscribe.dialects.fields import (
+    Fields,
+    base64_bytes,
+    decode_object,
+    flag,
+    pcm16_samples,
+    text,
+    unknown,
+)
+from lanscribe.dialects.json_text import to_json
+from lanscribe.engines.base import EngineInfo
 
 _TIMES = ("start_s", "end_s")
 

@@ -11,12 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lanscribe import __version__
-from lanscribe.audio import Samples
-from lanscribe.dialects.extras import extras
-from lanscribe.dialects.fields import parsed
-from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
     Commit,
@@ -28,8 +23,13 @@ from lanscribe.events import (
     SelectModel,
     ServerEvent,
 )
-from lanscribe.json_text import to_json
-from lanscribe.pcm import PcmDecoder
+from lanscribe.dialects.extras import extras
+from lanscribe.dialects.fields import parsed
+from lanscribe.dialects.json_text import to_json
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import ProtocolError
+from lanscribe.speech.audio import Samples
+from lanscribe.speech.pcm import PcmDecoder
 
 HANG_UP: Message = b""
 """No event: where it stands in the row of messages, the connection is to be closed."""

@@ -11,11 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lanscribe.dialects import fields
-from lanscribe.dialects.fields import Fields
-from lanscribe.dialects.vllm import payload as vllm_payload
-from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
     ClientEvent,
@@ -32,7 +28,11 @@ from lanscribe.events import (
     SessionEnded,
     Utterance,
 )
-from lanscribe.json_text import to_json
+from lanscribe.dialects.fields import Fields
+from lanscribe.dialects.json_text import to_json
+from lanscribe.dialects.vllm import payload as vllm_payload
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import ProtocolError
 
 _LONGEST_ID = 200
 """Characters; an identifier comes back with every answer."""

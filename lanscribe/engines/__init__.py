@@ -7,7 +7,7 @@ from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine
 
 ENGINES = {
-    "embedded": "lanscribe.engines.embedded:EmbeddedEngine",
+    "embedded": "lanscribe.engines.embedded.engine:EmbeddedEngine",
     "vllm": "lanscribe.engines.vllm:VllmEngine",
     "fake": "lanscribe.engines.fake:FakeEngine",
 }

@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from lanscribe.audio import Samples
-from lanscribe.speech import SpeechDetector
+from lanscribe.speech.audio import Samples
+from lanscribe.speech.detection import SpeechDetector
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,19 +21,19 @@ from typing import Any, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from lanscribe.audio import (
+from lanscribe.changes import Changes
+from lanscribe.config import EngineSettings
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.embedded.vad import load_detector
+from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
+from lanscribe.speech.audio import (
     SAMPLE_RATE_HZ,
     Samples,
     duration_s,
     sample_count,
     samples_to_pcm16,
 )
-from lanscribe.changes import Changes
-from lanscribe.config import EngineSettings
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
-from lanscribe.engines.vad import load_detector
-from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
-from lanscribe.speech import SpeechDetector
+from lanscribe.speech.detection import SpeechDetector
 
 log = logging.getLogger(__name__)
 

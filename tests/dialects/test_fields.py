@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lanscribe.audio import PIECE_S, sample_count
 from lanscribe.dialects import WEBSOCKET_PATHS
+from lanscribe.dialects.events import AppendAudio
 from lanscribe.dialects.fields import base64_bytes, decode_object
 from lanscribe.dialects.negotiation import NegotiatingDialect
 from lanscribe.dialects.openai import OpenAiDialect
 from lanscribe.errors import ProtocolError
-from lanscribe.events import AppendAudio
-from lanscribe.pcm import PcmDecoder
+from lanscribe.speech.audio import PIECE_S, sample_count
+from lanscribe.speech.pcm import PcmDecoder
 
 MOST_PARTS = 1000
 SEEDS = range(50)

@@ -10,16 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.dialects.mistral import MAX_APPEND_BYTES, MistralDialect
-from lanscribe.engines.fake import FakeEngine
-from lanscribe.errors import (
-    CODES,
-    EngineFailed,
-    EngineUnavailable,
-    LanscribeError,
-    ProtocolError,
-)
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
     Commit,
@@ -34,6 +25,15 @@ from lanscribe.events import (
     SessionCreated,
     SpokenWord,
     Utterance,
+)
+from lanscribe.dialects.mistral import MAX_APPEND_BYTES, MistralDialect
+from lanscribe.engines.fake import FakeEngine
+from lanscribe.errors import (
+    CODES,
+    EngineFailed,
+    EngineUnavailable,
+    LanscribeError,
+    ProtocolError,
 )
 
 ENGINE = FakeEngine().describe()

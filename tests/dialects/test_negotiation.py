@@ -9,10 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanscribe.dialects.negotiation import MAX_UNDECIDED_BYTES, NegotiatingDialect
-from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import CODES, ClientError, EngineUnavailable, LimitError, ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
     Commit,
@@ -23,6 +20,9 @@ from lanscribe.events import (
     SelectModel,
     SessionCreated,
 )
+from lanscribe.dialects.negotiation import MAX_UNDECIDED_BYTES, NegotiatingDialect
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import CODES, ClientError, EngineUnavailable, LimitError, ProtocolError
 
 INFO = EngineInfo("fake", "served", ("en",), word_times=True, max_session_s=None, capacity=1)
 AUDIO = bytes(2 * 2400)

@@ -7,10 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanscribe.dialects.openai import OpenAiDialect
-from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
     Cancelled,
@@ -32,7 +29,10 @@ from lanscribe.events import (
     SpokenWord,
     Utterance,
 )
-from lanscribe.turns import TurnSettings
+from lanscribe.dialects.openai import OpenAiDialect
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
+from lanscribe.speech.turns import TurnSettings
 from tests.contract import received
 
 INFO = EngineInfo("fake", "served", ("en",), word_times=True, max_session_s=None, capacity=1)

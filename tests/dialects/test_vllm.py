@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.dialects.vllm import VllmDialect
-from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     Acknowledge,
     AppendAudio,
     Commit,
@@ -26,6 +24,8 @@ from lanscribe.events import (
     SpokenWord,
     Utterance,
 )
+from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
 
 DIALECT = VllmDialect()
 PCM = np.array([1, -2, 3], dtype="<i2").tobytes()

@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanscribe.dialects.voxmlx import VoxmlxDialect
-from lanscribe.errors import CODES, ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
     Cancelled,
@@ -22,6 +20,8 @@ from lanscribe.events import (
     SessionCreated,
     Utterance,
 )
+from lanscribe.dialects.voxmlx import VoxmlxDialect
+from lanscribe.errors import CODES, ProtocolError
 
 DIALECT = VoxmlxDialect()
 

@@ -13,17 +13,7 @@ from wyoming.event import Event, async_read_event
 from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 
-from lanscribe.audio import Samples, pcm16_to_samples
-from lanscribe.dialects.wyoming import (
-    HANG_UP,
-    MAX_HEADER_BYTES,
-    EventSplitter,
-    WyomingDialect,
-    type_of,
-)
-from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import CODES, EngineFailed, LimitError, ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
     Commit,
@@ -38,6 +28,16 @@ from lanscribe.events import (
     SessionCreated,
     Utterance,
 )
+from lanscribe.dialects.wyoming import (
+    HANG_UP,
+    MAX_HEADER_BYTES,
+    EventSplitter,
+    WyomingDialect,
+    type_of,
+)
+from lanscribe.engines.base import EngineInfo
+from lanscribe.errors import CODES, EngineFailed, LimitError, ProtocolError
+from lanscribe.speech.audio import Samples, pcm16_to_samples
 
 INFO = EngineInfo("embedded", "moonshine", ("en",), False, None, 4)
 MAX_BYTES = 2**20

@@ -10,17 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.dialects.yap import YapDialect
-from lanscribe.engines.fake import FakeEngine
-from lanscribe.errors import (
-    CODES,
-    EngineFailed,
-    EngineUnavailable,
-    LanscribeError,
-    LimitError,
-    ProtocolError,
-)
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
     Cancelled,
@@ -41,7 +31,17 @@ from lanscribe.events import (
     SpokenWord,
     Utterance,
 )
-from lanscribe.json_text import to_json
+from lanscribe.dialects.json_text import to_json
+from lanscribe.dialects.yap import YapDialect
+from lanscribe.engines.fake import FakeEngine
+from lanscribe.errors import (
+    CODES,
+    EngineFailed,
+    EngineUnavailable,
+    LanscribeError,
+    LimitError,
+    ProtocolError,
+)
 
 PCM = np.array([1, -2, 3], dtype="<i2").tobytes()
 AUDIO = base64.b64encode(PCM).decode()

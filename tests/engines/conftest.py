@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lanscribe.audio import Samples, sample_count
 from lanscribe.config import EngineSettings
-from lanscribe.engines import model_store
-from lanscribe.engines.embedded import EmbeddedEngine, read_wave
-from lanscribe.engines.moonshine import Moonshine
-from lanscribe.engines.vad import VoiceDetector
+from lanscribe.engines.embedded import model_store
+from lanscribe.engines.embedded.engine import EmbeddedEngine, read_wave
+from lanscribe.engines.embedded.moonshine import Moonshine
+from lanscribe.engines.embedded.vad import VoiceDetector
+from lanscribe.speech.audio import Samples, sample_count
 
 BECKETT = ["ever", "tried", "ever", "failed", "no", "matter"]
 BECKETT += ["try", "again", "fail", "again", "fail", "better"]

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from lanscribe.audio import Samples
 from lanscribe.engines.base import Engine, EngineSession, Token
+from lanscribe.speech.audio import Samples
 
 DEADLINE_S = 120
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from lanscribe.audio import Samples, duration_s, sample_count
 from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.engines.fake import FakeEngine, spoken
 from lanscribe.engines.vllm import VllmEngine, VllmServer
-from lanscribe.speech import LevelDetector
+from lanscribe.speech.audio import Samples, duration_s, sample_count
+from lanscribe.speech.detection import LevelDetector
 from tests.engines.conftest import BECKETT
 from tests.engines.driving import DEADLINE_S, drain, hear, listen, text_of, words_of
 from tests.engines.vllm_standin import KEY, MODEL, standin

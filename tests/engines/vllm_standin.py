@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-from lanscribe.audio import pcm16_to_samples
+from lanscribe.speech.audio import pcm16_to_samples
 
 MODEL = "standin"
 KEY = "internal"

@@ -5,7 +5,7 @@ import copy
 import json
 from typing import Any
 
-from lanscribe.events import Message
+from lanscribe.dialects.events import Message
 
 _VALUES: list[Any] = [
     None, True, False, 0, 1, 7, -1, 2**70, 1.5, 1e300, 24_000, "", "m", "AQD+/wMA", "AQ==",

@@ -26,7 +26,7 @@ import soundfile
 
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ClientError
-from lanscribe.media import LONGEST_S, Hole, decode
+from lanscribe.server.media import LONGEST_S, Hole, decode
 from tests.sounds import by_ffmpeg, endless, repeating, with_holes
 
 SLOWEST_S = 120.0

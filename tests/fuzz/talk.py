@@ -8,10 +8,7 @@ from typing import Any
 
 from lanscribe.dialects import WEBSOCKET_PATHS
 from lanscribe.dialects.base import Dialect
-from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
-from lanscribe.engines.base import EngineInfo, Token
-from lanscribe.errors import CODES, ClientError, EngineFailed, ProtocolError
-from lanscribe.events import (
+from lanscribe.dialects.events import (
     Acknowledge,
     ClientEvent,
     Failure,
@@ -23,8 +20,11 @@ from lanscribe.events import (
     SessionEnded,
     SessionResumed,
 )
-from lanscribe.session import Session
-from lanscribe.speech import LevelDetector
+from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
+from lanscribe.engines.base import EngineInfo, Token
+from lanscribe.errors import CODES, ClientError, EngineFailed, ProtocolError
+from lanscribe.session.state import Session
+from lanscribe.speech.detection import LevelDetector
 from tests.contract import Broken, contract, document
 from tests.fuzz.choices import Choices
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from lanscribe.audio import Samples
-from lanscribe.engines import model_store
-from lanscribe.engines.embedded import read_wave
+from lanscribe.engines.embedded import model_store
+from lanscribe.engines.embedded.engine import read_wave
+from lanscribe.speech.audio import Samples
 
 
 @pytest.fixture(scope="session")

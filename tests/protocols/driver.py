@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
 
-from lanscribe.audio import Samples
+from lanscribe.speech.audio import Samples
 from tests.conftest import Server
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from lanscribe.audio import Samples, samples_to_pcm16
+from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.conftest import Server
 from tests.contract import received
 from tests.protocols.driver import Driver, Speaker

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from lanscribe.events import Message
+from lanscribe.dialects.events import Message
 from tests.conftest import Server
 from tests.contract import Sender, contract
 

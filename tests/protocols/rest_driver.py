@@ -2,7 +2,7 @@
 
 A request is an utterance: its file goes up as it is said, and its text comes back as server-sent
 events. What a request cannot show: words before it has ended, and the last words of one that
-never does. tests/test_rest.py has what is told instead.
+never does. tests/server/test_rest.py has what is told instead.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 import h11
 import numpy as np
 
-from lanscribe.audio import Samples, samples_to_pcm16
 from lanscribe.errors import CODES
+from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.conftest import Server
 from tests.protocols.driver import Driver, Speaker
 from tests.sounds import by_libsndfile

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import soxr  # type: ignore[import-untyped]
 
-from lanscribe.audio import Samples, samples_to_pcm16
+from lanscribe.speech.audio import Samples, samples_to_pcm16
 
 
 def spoken_at_24_khz(numbers: Sequence[int]) -> bytes:

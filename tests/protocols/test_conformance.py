@@ -12,13 +12,13 @@ import pytest
 import soundfile
 
 from lanscribe import config
-from lanscribe.audio import Samples
+from lanscribe.dialects.events import Message
+from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
-from lanscribe.engines.model_store import sample_path
 from lanscribe.errors import CODES
-from lanscribe.events import Message
-from lanscribe.server import Gateway
-from lanscribe.transport import bind, make_server
+from lanscribe.server.gateway import Gateway
+from lanscribe.server.transport import bind, make_server
+from lanscribe.speech.audio import Samples
 from tests.conftest import Server, StartServer
 from tests.contract import document
 from tests.protocols.driver import Driver, Speaker

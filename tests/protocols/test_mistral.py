@@ -23,10 +23,10 @@ from mistralai.extra.exceptions import RealtimeTranscriptionWSError
 from mistralai.extra.realtime import RealtimeConnection, UnknownRealtimeEvent
 from mistralai.extra.realtime.connection import RealtimeEvent
 
-from lanscribe.audio import Samples, samples_to_pcm16
-from lanscribe.engines.embedded import read_wave
+from lanscribe.engines.embedded.engine import read_wave
+from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
-from lanscribe.engines.model_store import sample_path
+from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.conftest import Server, StartServer
 from tests.protocols.mistral_driver import MistralDriver, mistral_speaker
 from tests.support import DEADLINE_S, Refused, counting

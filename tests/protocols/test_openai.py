@@ -18,7 +18,7 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from lanscribe.audio import Samples
+from lanscribe.speech.audio import Samples
 from tests.conftest import Server
 from tests.protocols.openai_driver import OpenAiDriver
 from tests.protocols.sound import at_24_khz, spoken_at_24_khz

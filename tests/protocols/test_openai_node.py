@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import PROJECT_DIR, StartServer
 from tests.protocols.sound import spoken_at_24_khz
+from tests.server.test_tls import flags, make_certificate, secure_port
 from tests.support import DEADLINE_S, counting
-from tests.test_tls import flags, make_certificate, secure_port
 
 NODE_DIR = Path(__file__).parent / "node"
 STORE = PROJECT_DIR / ".cache/node"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from lanscribe.audio import samples_to_pcm16
 from lanscribe.engines.fake import spoken
+from lanscribe.speech.audio import samples_to_pcm16
 from tests.conftest import PROJECT_DIR, Server, StartServer
 from tests.cutting import Cut, relay
 from tests.protocols.persistent import Lanscribe, SpeechLog, running

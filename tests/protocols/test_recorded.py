@@ -10,9 +10,9 @@ from mistralai.client import Mistral
 from mistralai.client.models import AudioFormat
 from openai import AsyncOpenAI
 
-from lanscribe.audio import samples_to_pcm16
+from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
-from lanscribe.engines.model_store import sample_path
+from lanscribe.speech.audio import samples_to_pcm16
 from tests.conftest import Server
 from tests.protocols.relay import Relay, recording
 from tests.support import DEADLINE_S, counting

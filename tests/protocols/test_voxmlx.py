@@ -2,8 +2,8 @@
 
 import asyncio
 
-from lanscribe.audio import Samples
 from lanscribe.engines.fake import spoken
+from lanscribe.speech.audio import Samples
 from tests.conftest import Server
 from tests.protocols.voxmlx_driver import VoxmlxDriver
 from tests.support import counting

@@ -23,13 +23,13 @@ from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 
-from lanscribe.audio import Samples, samples_to_pcm16
 from lanscribe.config import Settings
 from lanscribe.engines.base import Engine
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
 from lanscribe.errors import AuthError, EngineFailed
-from lanscribe.server import Gateway
-from lanscribe.wyoming_server import check_peer, serving
+from lanscribe.server.gateway import Gateway
+from lanscribe.server.wyoming import check_peer, serving
+from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.conftest import PROJECT_DIR, Server, StartServer
 from tests.protocols.wyoming_driver import FORMAT, WyomingDriver, WyomingSpeaker, event
 from tests.support import DEADLINE_S, Refused, counting

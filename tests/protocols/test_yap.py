@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from lanscribe.engines.embedded import read_wave
+from lanscribe.engines.embedded.engine import read_wave
+from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
-from lanscribe.engines.model_store import sample_path
 from tests.conftest import Server, StartServer
 from tests.protocols.yap_driver import YapSpeaker, yap_speaker
 from tests.support import DEADLINE_S, Event, Refused, counting

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from lanscribe.audio import Samples
+from lanscribe.speech.audio import Samples
 from tests.conftest import Server
 from tests.protocols.driver import Driver, Speaker
 from tests.support import Client, client

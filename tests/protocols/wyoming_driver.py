@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from lanscribe.audio import Samples, samples_to_pcm16
 from lanscribe.errors import CODES
+from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.conftest import Server
 from tests.protocols.driver import Driver, Speaker
 from tests.support import DEADLINE_S, Refused

@@ -1,0 +1,1 @@
+"""What the owner does beside serving: the doctor, stop and status."""

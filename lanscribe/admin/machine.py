@@ -1,0 +1,297 @@
+"""The facts about this machine and this installation that the doctor judges.
+
+Standard library only, and nothing here decides anything. What needs the installed packages is
+asked of the environment's own Python in a process of its own, so that a broken package, or a
+sound driver that crashes or hangs, is a fact like any other.
+"""
+
+import ctypes.util
+import http.client
+import json
+import os
+import platform
+import shlex
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanscribe.installation import PROJECT_DIR, VLLM_LOCK, venv_dir
+from lanscribe.server import keys
+from lanscribe.voxtral.plan import PROFILES
+from lanscribe.voxtral.verdict import Verdict
+
+COMMAND_TIMEOUT_S = 20
+HEALTH_TIMEOUT_S = 3
+HEALTH_BYTES = 4096
+WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
+NVIDIA_VENDOR = "0x10de"
+DISPLAY_CLASS = "0x03"
+SOUND_PROBE = """
+import json, sounddevice
+names = [device["name"] for device in sounddevice.query_devices() if device["max_input_channels"]]
+print(json.dumps({"version": sounddevice.get_portaudio_version()[1], "microphones": names}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended. status is None when it could not be started or took too long."""
+
+    status: int | None
+    output: str
+    errors: str = ""
+
+    @property
+    def last_words(self) -> str:
+        """The last line it wrote, errors first: where programs say why they failed."""
+        lines = (self.errors.strip() or self.output.strip()).splitlines()
+        return lines[-1].strip() if lines else ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """The key that strangers have to show."""
+
+    place: str
+    is_there: bool
+    is_readable_by_others: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GraphicsFacts:
+    """What there is to compute on besides the CPU."""
+
+    system: str
+    architecture: str
+    nvidia_smi: Outcome | None
+    """What it says of the driver; None when there is no such program."""
+    has_nvidia_card: bool
+    """Whether the PCI bus shows one, driver or no driver; WSL2 shows Windows' driver instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortFacts:
+    """What is on one of the server's ports now."""
+
+    host: str
+    port: int
+    bind_error: str
+    """Why the port cannot be listened on; empty when it can."""
+    health: tuple[int, str] | None = None
+    """HTTP status and body of /health there; None when nothing answered in HTTP."""
+    wyoming: str = ""
+    """What answered Wyoming's describe there; empty when nothing did."""
+
+
+def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
+    """Run a command to its end, within COMMAND_TIMEOUT_S."""
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(None, "", f"no answer within {COMMAND_TIMEOUT_S} s")
+    except OSError as error:
+        return Outcome(None, "", str(error))
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def run_in_venv(
+    arguments: Sequence[str], project: Path = PROJECT_DIR, *, lock: str = "embedded"
+) -> Outcome | None:
+    """Run the Python of the environment for `lock`, or None when there is none to be run."""
+    python = venv_dir(project, lock) / "bin/python"
+    return run([python, "-P", *arguments], project) if os.access(python, os.X_OK) else None
+
+
+def graphics() -> GraphicsFacts:
+    """Look for a GPU."""
+    program = shutil.which("nvidia-smi") or shutil.which(WSL_NVIDIA_SMI)
+    return GraphicsFacts(
+        system=platform.system(),
+        architecture=platform.machine(),
+        nvidia_smi=run([program, "--list-gpus"]) if program else None,
+        has_nvidia_card=has_nvidia_card(Path("/sys/bus/pci/devices"))
+        or Path(WSL_NVIDIA_SMI).exists(),
+    )
+
+
+def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto") -> Verdict | None:
+    """Whether Voxtral runs on the NVIDIA card; None when no driver shows one.
+
+    flags: those of lanscribe.voxtral.gpu. profile: as in vllm.profile; a file of one's
+    own is not judged.
+    """
+    is_known = any(one.name == profile for one in PROFILES)
+    wanted = ("--profile", profile) if is_known else ()
+    question = ["-m", "lanscribe.voxtral.gpu", "--json", *flags, *wanted]
+    outcome = run_in_venv(question, project) or run([sys.executable, "-P", *question], project)
+    try:
+        return Verdict(**json.loads(outcome.output)["verdict"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def has_nvidia_card(devices: Path) -> bool:
+    """Whether one of the PCI devices is a display controller of NVIDIA's."""
+    return any(
+        _first_line(device / "vendor") == NVIDIA_VENDOR
+        and _first_line(device / "class").startswith(DISPLAY_CLASS)
+        for device in devices.glob("*")
+    )
+
+
+def sound(project: Path = PROJECT_DIR) -> Outcome | None:
+    """PortAudio's version and the microphones as JSON, or None before setup."""
+    return run_in_venv(["-c", SOUND_PROBE], project)
+
+
+def has_portaudio_library() -> bool:
+    """Whether the system has PortAudio, asked without the packages."""
+    return ctypes.util.find_library("portaudio") is not None
+
+
+def settings(project: Path = PROJECT_DIR) -> Outcome | None:
+    """The settings as LANSCRIBE_* lines, or what is wrong with them, or None before setup."""
+    return run_in_venv(["-m", "lanscribe", "print-env"], project)
+
+
+def packages(project: Path = PROJECT_DIR) -> Outcome | None:
+    """The faults of the environment, one a line, or None when there is no environment."""
+    return run_in_venv(["-m", "lanscribe.installation", "verify", "embedded"], project)
+
+
+def vllm_packages(project: Path = PROJECT_DIR) -> Outcome | None:
+    """The faults of vLLM's environment, or None when there is no such environment."""
+    question = ["-m", "lanscribe.installation", "verify", VLLM_LOCK]
+    return run_in_venv(question, project, lock=VLLM_LOCK)
+
+
+def model(name: str, project: Path = PROJECT_DIR) -> Outcome | None:
+    """Whether the model is in place and intact, or None before setup."""
+    return run_in_venv(
+        ["-m", "lanscribe.engines.embedded.model_store", "--model", name, "--check"], project
+    )
+
+
+def key(values: Mapping[str, str], project: Path = PROJECT_DIR) -> KeyFacts:
+    """Look for the key where the settings, by variable name, say it is."""
+    if any(line.startswith("# LANSCRIBE_AUTH_KEY is set") for line in values):
+        return KeyFacts("the settings", is_there=True)
+    place = values.get("LANSCRIBE_AUTH_KEY_FILE", "config/key")
+    path = project / place
+    if not path.exists():
+        return KeyFacts(place, is_there=False)
+    return KeyFacts(place, is_there=True, is_readable_by_others=keys.others_can_read(path))
+
+
+def port(host: str, number: int, *, is_secure: bool = False) -> PortFacts:
+    """Look who is on the server's port, or with `is_secure` on the one for TLS."""
+    bind_error = _bind_error(host, number)
+    found = health(host, number, is_secure=is_secure) if bind_error else None
+    return PortFacts(host, number, bind_error, found)
+
+
+def wyoming_port(host: str, number: int) -> PortFacts:
+    """Look who is on the port for Home Assistant."""
+    bind_error = _bind_error(host, number)
+    answer = _wyoming_answer(host, number) if bind_error else ""
+    return PortFacts(host, number, bind_error, wyoming=answer)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Memory of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def free_disk_bytes(project: Path = PROJECT_DIR) -> int:
+    """Free space where the project lies."""
+    return shutil.disk_usage(project).free
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _bind_error(host: str, number: int) -> str:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, number))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def health(host: str, number: int, *, is_secure: bool = False) -> tuple[int, str] | None:
+    """HTTP status and body of /health there; None when nothing answers in HTTP."""
+    connection = _http_connection(_address_here(host), number, is_secure)
+    try:
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        return answer.status, answer.read(HEALTH_BYTES).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _http_connection(address: str, number: int, is_secure: bool) -> http.client.HTTPConnection:
+    if not is_secure:
+        return http.client.HTTPConnection(address, number, timeout=HEALTH_TIMEOUT_S)
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # who answers is judged by what it says
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(address, number, timeout=HEALTH_TIMEOUT_S, context=anybody)
+
+
+def _wyoming_answer(host: str, number: int) -> str:
+    """What a Wyoming server says of itself; "" when there is none."""
+    address = (_address_here(host), number)
+    try:
+        with socket.create_connection(address, HEALTH_TIMEOUT_S) as peer:
+            peer.sendall(b'{"type": "describe"}\n')
+            return peer.recv(HEALTH_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _address_here(host: str) -> str:
+    """Where this machine itself reaches a server that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def parse_environment(lines: str) -> dict[str, str]:
+    """LANSCRIBE_* lines as print-env writes them -> variable -> value."""
+    pairs = (line.partition("=") for line in lines.splitlines())
+    return {name: "".join(shlex.split(value)) for name, _, value in pairs if name}
+
+
+def parse_sound(output: str) -> tuple[str, list[str]]:
+    """PortAudio's version and the microphones' names, out of what `sound` printed."""
+    answer = json.loads(output)
+    return str(answer["version"]).partition(",")[0], [str(name) for name in answer["microphones"]]

@@ -1,0 +1,189 @@
+"""The servers that run from this folder, as they write themselves down in .cache/servers.
+
+Standard library only, and little of it: a server is in the records before it imports anything
+else. A record stays in place as long as its process, also when that starts anew, and is told from
+one of another process that got its number later by when it started. Whoever reads the records in
+order to act on them, or writes one, holds the lock on their folder.
+"""
+
+import atexit
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["gateway", "direct"]
+
+RECORDS_DIR = Path(__file__).resolve().parents[2] / ".cache" / "servers"
+_START_TIME_FIELD = 22
+"""Of /proc/PID/stat, counted from 1 (proc_pid_stat(5))."""
+_MAX_PID = 2**31 - 1
+"""What a pid_t holds."""
+_MAX_BYTES = 10_000
+"""A record is about 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A server as it wrote itself down."""
+
+    pid: int
+    start_mark: str
+    """When the process started: no later process of the same number has it."""
+    run: str
+    """Another one after a restart, which keeps the process."""
+    kind: Kind
+    host: str
+    port: int
+    """0 while it is not known."""
+    is_listening: bool = True
+    """Whether the port is its own now: it is not while it starts anew, and may become another's."""
+
+    def __str__(self) -> str:
+        name = "lanscribe" if self.kind == "gateway" else "vLLM without the gateway"
+        where = f" on port {self.port}" if self.port else ""
+        return f"{name}{where} (process {self.pid})"
+
+
+_FIELDS = {field.name for field in fields(Record)}
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Nobody else reads or changes the records meanwhile; where that is not possible, go on."""
+    descriptor = None
+    with suppress(OSError):
+        RECORDS_DIR.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(RECORDS_DIR, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def begin() -> None:
+    """Write this process down before it knows where it will listen.
+
+    After a restart it knows: it listens where it did before, as far as anybody else can tell.
+    """
+    with locked():
+        before = read(_own_path())
+        is_own = before is not None and before.start_mark == start_mark(before.pid)
+        host, port = (before.host, before.port) if before and is_own else ("", 0)
+        with suppress(OSError):  # that it is not possible is told once, when it listens
+            run = uuid.uuid4().hex
+            record = Record(
+                os.getpid(), _own_mark(), run, "gateway", host, port, is_listening=False
+            )
+            _write(record)
+    atexit.register(remove_own)
+
+
+def write(kind: Kind, host: str, port: int) -> None:
+    """Write this process down; the run that has begun goes on, else this is one."""
+    with locked():
+        before = read(_own_path())
+        is_own = before is not None and before.start_mark == _own_mark()
+        run = before.run if before and is_own and before.kind == kind else uuid.uuid4().hex
+        try:
+            _write(Record(os.getpid(), _own_mark(), run, kind, host, port))
+        except OSError as error:  # which harms nothing else
+            why = f"{_own_path()}: {error.strerror}"
+            sys.stderr.write(f"lanscribe: {why}; serve.sh stop will not find it\n")
+
+
+@contextmanager
+def recorded(kind: Kind, host: str, port: int) -> Iterator[None]:
+    """Keep this process in the records meanwhile."""
+    write(kind, host, port)
+    try:
+        yield
+    finally:
+        remove_own()
+
+
+def remove_own() -> None:
+    """Take this process out of the records."""
+    with locked():
+        remove(_own_path())
+
+
+def remove(path: Path) -> None:
+    """Throw a record away, if that is possible."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _own_path() -> Path:
+    return RECORDS_DIR / f"{os.getpid()}.json"
+
+
+def _own_mark() -> str:
+    return start_mark(os.getpid()) or ""
+
+
+def _write(record: Record) -> None:
+    """Write it whole or not at all. Raises OSError."""
+    temporary = _own_path().with_suffix(".new")
+    temporary.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
+    temporary.replace(_own_path())
+
+
+def read(path: Path) -> Record | None:
+    """The record in a file; None when it is none."""
+    try:
+        with open(path, "rb", opener=_at_once) as file:
+            found = json.loads(file.read(_MAX_BYTES) or b"")
+    except (OSError, ValueError, RecursionError):
+        return None
+    return Record(**found) if _is_record(found) else None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open it without waiting for whoever may write to it: a pipe would keep the lock for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _is_record(found: Any) -> bool:
+    """Whether that is what `Record` holds, each field of its type and within its range."""
+    if not isinstance(found, dict) or set(found) | {"is_listening"} != _FIELDS:
+        return False
+    numbers, texts = ("pid", "port"), ("start_mark", "run", "kind", "host")
+    return (
+        all(type(found[name]) is int for name in numbers)
+        and all(isinstance(found[name], str) and found[name].isprintable() for name in texts)
+        and 0 < found["pid"] <= _MAX_PID
+        and 0 <= found["port"] <= 65_535
+        and found["kind"] in {"gateway", "direct"}
+        and found["start_mark"] != ""
+        and type(found.get("is_listening", True)) is bool  # not in those of older servers
+    )
+
+
+def start_mark(pid: int) -> str | None:
+    """When a process started, in whatever form the system tells it; None when it has ended."""
+    if Path("/proc/self/stat").exists():
+        return _linux_start_mark(pid)
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _linux_start_mark(pid: int) -> str | None:
+    """Ticks since the boot, and which boot."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    state, *values = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if state in "ZX" else f"{values[_START_TIME_FIELD - 4]} {boot}"

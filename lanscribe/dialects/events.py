@@ -1,0 +1,264 @@
+"""The words that dialects and sessions share, whatever the wire protocol.
+
+A dialect decodes messages into client events and encodes server events into messages; a
+session turns the one into the other.
+"""
+
+from dataclasses import dataclass
+
+from lanscribe.errors import LanscribeError
+from lanscribe.speech.audio import Samples
+from lanscribe.speech.silence import NoSpeech
+from lanscribe.speech.spans import Span
+from lanscribe.speech.turns import TurnSettings
+
+Message = str | bytes
+"""One WebSocket message: str for a text frame, bytes for a binary one."""
+MAX_LISTED_WORDS = 10_000
+"""So many with their times, an hour's, are about 600 KB; many clients take 1 MiB in a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectModel:
+    """The client names the model it wants; "" for the one served."""
+
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AppendAudio:
+    """The client sends audio, shape (n,), 16 kHz."""
+
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The client starts an utterance, or with is_final ends the one it is sending.
+
+    tag: the client's own name for the utterance, given back with everything about it.
+    needs_audio: whether ending an utterance without any audio is refused.
+    """
+
+    is_final: bool
+    tag: str = ""
+    needs_audio: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DetectTurns:
+    """The client leaves it to the server where utterances begin and end; None takes that back."""
+
+    settings: TurnSettings | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The client wants no (more) text of an utterance: the one it named `tag`, or the open one."""
+
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The client sends no more: what runs is finished, then the connection is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepForResume:
+    """The client is able to resume, so its session is kept when its socket breaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """The client has the events up to the one with this number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The client said something that the dialect answers by itself, such as a ping."""
+
+    messages: tuple[Message, ...]
+
+
+ClientEvent = (
+    SelectModel
+    | AppendAudio
+    | Commit
+    | DetectTurns
+    | Cancel
+    | Finish
+    | KeepForResume
+    | Acknowledge
+    | Reply
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """Which utterance of a session an event is about."""
+
+    number: int = 1
+    """1, 2, 3, ... in the order of their audio; a cancelled one keeps its number."""
+    tag: str = ""
+    """The client's name for it, if it gave one."""
+    offset_s: float = 0.0
+    """Where its audio begins in the audio of the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word of a whole utterance; seconds from the utterance's first sample."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCreated:
+    """The session exists; the first thing a client hears.
+
+    resume_token, keep_s: with what, and for how long after a break, it may be resumed.
+    """
+
+    session_id: str
+    created_unix_s: int
+    resume_token: str = ""
+    keep_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """The session goes on over another socket; events that the client missed follow.
+
+    received_samples: how much audio of the session was received, in samples.
+    received_commits: how many utterances the client has ended.
+    """
+
+    session_id: str
+    received_samples: int
+    received_commits: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStopping:
+    """The server ends the open utterance, perhaps within a word: what is still to come of it is
+    for the eye, and no client that goes on later keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """Everything the client asked for is done and the connection is about to be closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text to append to the utterance's transcript; "" tells progress only.
+
+    end_s, start_s: seconds from the utterance's first sample; see `Token`.
+    lag_s: how much audio was received and not yet listened to.
+    is_behind: whether the lag of a live client is more than it should be.
+    lost: audio of the utterance that was passed over and not transcribed; the text is "" then.
+    is_muted: whether to tell a live client, once, that nothing but zeros comes from it.
+    """
+
+    text: str
+    end_s: float
+    start_s: float | None = None
+    lag_s: float = 0.0
+    is_behind: bool = False
+    of: Utterance = Utterance()
+    lost: Span | None = None
+    is_muted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The server has begun an utterance, whose first sample is at_s into the session's audio."""
+
+    of: Utterance
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """An utterance has its last sample at_s into the session's audio; Committed follows."""
+
+    of: Utterance
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The client's (or the server's) end of an utterance was taken in.
+
+    previous: the number of the utterance committed before it; 0 for none.
+    """
+
+    of: Utterance
+    previous: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """An utterance was given up on the client's wish; nothing more comes of it."""
+
+    of: Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An utterance is complete."""
+
+    text: str
+    audio_s: float
+    """How much audio the utterance had."""
+    token_count: int
+    """How many tokens with text the engine emitted."""
+    words: tuple[SpokenWord, ...] = ()
+    of: Utterance = Utterance()
+    lost: tuple[Span, ...] = ()
+    """All of the utterance's audio that was not transcribed, in order."""
+    no_speech: NoSpeech | None = None
+    """Why there is no text, where somebody may have expected some."""
+
+    @property
+    def listed_words(self) -> tuple[SpokenWord, ...]:
+        """The words, for one message; none where that would be too large for many clients."""
+        return self.words if len(self.words) <= MAX_LISTED_WORDS else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What an engine that failed leaves: its text so far, and the seconds whose words may lack."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something was refused or broke; the connection ends if the error has a close code."""
+
+    error: LanscribeError
+    lost: Lost | None = None
+    of: Utterance | None = None
+
+
+ServerEvent = (
+    SessionCreated
+    | SessionResumed
+    | SessionStopping
+    | SessionEnded
+    | Delta
+    | SpeechStarted
+    | SpeechStopped
+    | Committed
+    | Cancelled
+    | Done
+    | Failure
+)

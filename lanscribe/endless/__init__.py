@@ -1,0 +1,1 @@
+"""One endless engine session out of limited ones."""

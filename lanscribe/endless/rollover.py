@@ -1,0 +1,266 @@
+"""When one engine session has to make way for the next, and from where the next listens.
+
+Also when nobody speaks and none is needed, and how often one may break.
+
+Decisions only; a position is a time in seconds from the utterance's first sample. Where there is
+speech, `SpeechMap` says; what was heard and what is written, the engine's tokens say.
+"""
+
+import math
+from dataclasses import dataclass
+
+from lanscribe.config import RolloverSettings
+from lanscribe.engines.base import Token
+from lanscribe.speech.detection import SpeechMap
+
+GRID_S = 0.08
+"""Engine sessions start at multiples of a step of Voxtral: a successor hears the same steps."""
+UNCERTAIN_S = 0.6
+"""A word that ends this close to a cut in the middle of speech may be half a word."""
+SPOKEN_IN_PAUSE_S = 0.1
+"""A word that ends this close to a cut in a pause, or after it, is proof of speech there. Voxtral
+stamps a word that ended before the pause 0.18 s before the cut at the latest."""
+TWO_WITNESSES_S = 30.0
+"""For so long after target_s a pause must be one by the level too. In uneven noise the level finds
+none, so after that the detector is believed alone."""
+OWED_S = 2.0
+"""An engine session that has ended owes words for more clear speech than this after its last."""
+MOST_DEAF = 8
+"""An engine that stays deaf is taken for deaf after ever more speech, up to so many times rut_s:
+what is spoken, as on television, may be nothing that it understands."""
+MAX_FAILURES = 3
+"""How often engine sessions may break with no progress between before the client is told."""
+PROGRESS_S = 1.0
+"""Progress is to hear so much further than at the last failure that counted."""
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0)
+"""The waits before one attempt after the other."""
+_EPSILON_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where an engine session begins to listen."""
+
+    at_s: float
+    is_clean: bool
+    """Whether everything before at_s was said and nothing after it: no stitching is needed."""
+    is_quiet: bool = False
+    """Whether nobody speaks there, so that an engine session is needed only at the next sound."""
+    not_before_s: float = 0.0
+    """An engine session is needed only when there is audio after this, or no more will come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where an engine session gets no more audio, and whether that is in a pause."""
+
+    at_s: float
+    is_in_pause: bool
+    is_idle: bool = False
+    """Whether the pause is so long that nobody seems to speak any more."""
+    is_starved: bool = False
+    """Whether there is no more audio for now."""
+
+    @property
+    def certain_s(self) -> float:
+        """Words that end later may be half words, or words where nobody should speak."""
+        return self.at_s - (SPOKEN_IN_PAUSE_S if self.is_in_pause else UNCERTAIN_S)
+
+    def is_uncertain(self, token: Token) -> bool:
+        """Whether the word is left to the next engine session, which hears it whole."""
+        return token.end_s > self.certain_s
+
+
+def within(settings: RolloverSettings, max_session_s: float | None) -> RolloverSettings:
+    """The settings, with lengths that an engine with such a limit can keep."""
+    limit_s = settings.limit_s
+    if max_session_s is not None:
+        limit_s = min(limit_s, 0.9 * max_session_s)
+    idle_s = min(settings.idle_s, limit_s / 2)  # or it would never be long enough
+    update = {
+        "limit_s": limit_s,
+        "target_s": min(settings.target_s, 0.8 * limit_s),
+        "overlap_s": min(settings.overlap_s, limit_s / 6),  # each one has to get further
+        "idle_s": idle_s,
+        "pre_roll_s": min(settings.pre_roll_s, idle_s / 2),  # or it would reach back to words
+    }
+    return settings.model_copy(update=update)
+
+
+class Rollover:
+    """Follows one engine session from where it starts to its end."""
+
+    def __init__(self, settings: RolloverSettings, start: Start, speech: SpeechMap) -> None:
+        self._settings = settings
+        self._start = start
+        self._speech = speech
+        self.fed_s = start.at_s
+        """How far the engine session was given audio."""
+        self._heard_s = start.at_s
+        self._last_word_s = start.at_s
+        self._has_spoken = False
+        self._withheld_s = math.inf
+        """Where the first word begins that was left to the next engine session."""
+
+    def cut_by(self, end_s: float) -> Cut | None:
+        """The first cut in the audio after what was fed, up to end_s.
+
+        At ends of the speech map's blocks only, so that a cut in a pause is one.
+        """
+        cuts = map(self._cut_at, self._speech.ends_within(self.fed_s, end_s))
+        return next(filter(None, cuts), None)
+
+    def _cut_at(self, at_s: float) -> Cut | None:
+        age_s = at_s - self._start.at_s + _EPSILON_S
+        if age_s >= self._settings.target_s and self._is_pause(at_s, age_s):
+            return Cut(at_s, is_in_pause=True)
+        if age_s >= self._settings.limit_s:
+            return Cut(at_s, is_in_pause=False)
+        if min(age_s, self._speech.quiet_s(at_s)) >= self._settings.idle_s - _EPSILON_S:
+            return Cut(at_s, is_in_pause=True, is_idle=True)
+        return None
+
+    def _is_pause(self, at_s: float, age_s: float) -> bool:
+        pause_s = self._settings.pause_s
+        if self._speech.quiet_s(at_s) < pause_s - _EPSILON_S:
+            return False
+        needs_two = age_s < self._settings.target_s + TWO_WITNESSES_S
+        return not needs_two or self._speech.silent_s(at_s) >= pause_s - _EPSILON_S
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the engine session has heard nearly all that it was given."""
+        return self.fed_s - self._heard_s <= self._settings.idle_s / 2
+
+    def confirms(self, cut: Cut) -> bool:
+        """Whether the engine found no word either where nobody speaks, for an idle cut.
+
+        To be asked when `is_close`.
+        """
+        return self._last_word_s <= cut.at_s - self._settings.idle_s
+
+    def starved(self) -> Cut:
+        """No more audio comes for now: the engine is let go, whoever was speaking."""
+        is_in_pause = self._speech.quiet_s(self.fed_s) >= self._settings.pause_s
+        return Cut(self.fed_s, is_in_pause, is_starved=True)
+
+    def heard(self, token: Token) -> None:
+        """The engine session emitted a token."""
+        self._heard_s = max(self._heard_s, token.end_s)
+        if token.text:
+            self._has_spoken = True
+            self._last_word_s = token.end_s
+
+    def withheld(self, start_s: float) -> None:
+        """A word that begins there was left to the next engine session, as uncertain."""
+        self._withheld_s = min(self._withheld_s, start_s)
+
+    def after_cut(self, cut: Cut, said_s: float, oldest_s: float) -> Start:
+        """Where the successor of a session that ended as planned begins.
+
+        said_s: where the last word ended. oldest_s: the oldest audio that there is.
+        """
+        is_pause = cut.is_in_pause and self._withheld_s == math.inf
+        if cut.is_idle and is_pause and self._last_word_s <= cut.at_s - self._settings.idle_s:
+            return Start(cut.at_s, is_clean=True, is_quiet=True)
+        not_before_s = cut.at_s if cut.is_starved else 0.0
+        overlap_s = self._settings.overlap_s
+        at_s = on_grid(cut.at_s - self._settings.pause_s / 2)
+        if is_pause and not cut.is_idle and said_s <= at_s:
+            return Start(at_s, is_clean=True, not_before_s=not_before_s)
+        if is_pause and not cut.is_idle:  # one word alone would not be known again
+            again_s = max(oldest_s, on_grid(said_s - overlap_s))
+        else:
+            new_s = min(cut.at_s - overlap_s, max(self._withheld_s, cut.at_s - 2 * overlap_s))
+            again_s = self._again_from(max(said_s, new_s), oldest_s)
+        return Start(again_s, is_clean=False, not_before_s=not_before_s)
+
+    def after_failure(self, known_s: float, oldest_s: float) -> Start:
+        """Where the successor of a session begins whose text is complete up to known_s.
+
+        Where the session began, if it said nothing and is not much further.
+        """
+        start = self._start
+        is_all_new = start.is_clean or start.at_s >= known_s
+        is_near = known_s <= start.at_s + 2 * self._settings.overlap_s
+        if is_all_new and is_near and not self._has_spoken and start.at_s >= oldest_s:
+            return start
+        return Start(self._again_from(known_s, oldest_s), is_clean=False)
+
+    def _again_from(self, known_s: float, oldest_s: float) -> float:
+        """At the last pause before known_s, or overlap_s before it.
+
+        Not before oldest_s, the oldest audio there is.
+        """
+        earliest_s = max(oldest_s, known_s - 2 * self._settings.overlap_s)
+        pause_s = self._speech.last_pause(earliest_s, known_s, self._settings.pause_s)
+        if pause_s is None:
+            pause_s = known_s - self._settings.overlap_s
+        return max(oldest_s, on_grid(pause_s))
+
+    def passing_over(self, oldest_s: float) -> Start:
+        """Where to go on when another session was deaf to the same: just before where it was."""
+        again_s = on_grid(self._heard_s - self._settings.overlap_s)
+        return Start(max(oldest_s, again_s), is_clean=False)
+
+
+class Deafness:
+    """How often in a row engine sessions wrote nothing over speech, and what follows from it."""
+
+    def __init__(self, rut_s: float) -> None:
+        self._rut_s = rut_s
+        self._count = 0
+
+    @property
+    def longest_s(self) -> float:
+        """An engine session is deaf that writes no word over so much clear speech."""
+        return float(self._rut_s * min(2 ** max(0, self._count - 1), MOST_DEAF))
+
+    def heard(self, token: Token) -> None:
+        """An engine session emitted a token: a word ends it."""
+        if token.text:
+            self._count = 0
+
+    def again(self) -> bool:
+        """One was deaf; whether the next one is to hear the same speech, rather than pass it."""
+        self._count += 1
+        return self._count == 1
+
+
+class Patience:
+    """How long to bear with an engine that breaks or is away. Time is an argument."""
+
+    def __init__(self, retry_s: float) -> None:
+        self._retry_s = retry_s
+        self._heard_s = 0.0
+        self._away_since_s: float | None = None
+        self._failures = 0
+        self._attempts = 0
+
+    def progressed(self) -> None:
+        """An engine session came to its end: what was before is forgiven."""
+        self._away_since_s = None
+        self._failures = self._attempts = 0
+
+    def failed(self, now_s: float, heard_s: float, *, is_away: bool) -> float | None:
+        """How long to wait before the next attempt; None when it was one too many.
+
+        heard_s: how far the audio was heard by now; getting further is progress.
+        is_away: whether the engine cannot be reached, rather than broken at work.
+        """
+        if heard_s > self._heard_s + PROGRESS_S:
+            self._heard_s = heard_s
+            self.progressed()
+        self._attempts += 1
+        if is_away:
+            self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
+            is_too_much = now_s - self._away_since_s >= self._retry_s
+        else:
+            self._failures += 1
+            is_too_much = self._failures > MAX_FAILURES
+        return None if is_too_much else BACKOFF_S[min(self._attempts, len(BACKOFF_S)) - 1]
+
+
+def on_grid(at_s: float) -> float:
+    """The nearest time at which an engine session may begin."""
+    return round(at_s / GRID_S) * GRID_S

@@ -1,0 +1,397 @@
+"""One endless engine session out of limited ones.
+
+A planned rollover, a limit, a rut, a stall and a crash are the same act: the engine session
+ends, the next one listens from a safe place on, and the text is stitched. Whoever iterates
+notices nothing: tokens stay append-only, and their times are those of the whole audio.
+
+While nobody speaks there is no engine session, only tokens that tell how far was listened. There
+is none either while no audio comes.
+
+Audio whose text is not complete is kept, and heard again when an engine session ends without it.
+What is passed over all the same, because no engine session writes anything of it, is told: as a
+token that is lost.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
+from functools import partial
+
+from lanscribe.changes import Changes
+from lanscribe.config import RolloverSettings
+from lanscribe.endless.rollover import (
+    GRID_S,
+    OWED_S,
+    Cut,
+    Deafness,
+    Patience,
+    Rollover,
+    Start,
+    on_grid,
+    within,
+)
+from lanscribe.endless.stitch import LastWord, Seam
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
+from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
+from lanscribe.speech.detection import SpeechDetector, SpeechMap
+from lanscribe.speech.transcript import words_of
+
+log = logging.getLogger(__name__)
+
+MAX_UNHEARD_S = 30.0
+MAX_WAITING_TOKENS = 256
+STEP_SAMPLES = sample_count(GRID_S)
+"""How much audio at least a token of progress is for while there is no engine session."""
+UNHEARD_AT_END_S = 0.01
+"""An engine session that listened this much less far than it was fed has broken off."""
+UNHEARD_WHEN_OPEN_S = 1.0
+"""So much may stay unheard while more audio is awaited: a model's delay, part of a frame."""
+KEPT_S = 60.0
+"""How much audio whose text is complete, and how many words, are kept for a successor."""
+STARVED_S = 10.0
+"""An engine session that gets no audio for so long is let go: others may need its place."""
+_SAME_S = 1e-6
+"""Less lies between two times that differ by their rounding alone."""
+JUDGED_HERE_SAMPLES = sample_count(0.2)
+"""More than this is searched for speech in another thread: a second of audio takes 7 ms."""
+
+
+class EndlessEngine(Engine):
+    """An engine whose sessions have no limit, made of one whose sessions have."""
+
+    def __init__(self, engine: Engine, settings: RolloverSettings) -> None:
+        self._engine = engine
+        self._settings = within(settings, engine.describe().max_session_s)
+
+    def describe(self) -> EngineInfo:
+        """The engine's facts, without its limit."""
+        return replace(self._engine.describe(), max_session_s=None)
+
+    def detector(self) -> SpeechDetector:
+        """The engine's own."""
+        return self._engine.detector()
+
+    def session(self) -> "EndlessSession":
+        """A new endless session."""
+        return EndlessSession(self._engine, self._settings)
+
+    async def close(self) -> None:
+        """Close the engine."""
+        await self._engine.close()
+
+
+class _DeafError(EngineFailed):
+    """The engine session lives and writes no words over speech."""
+
+
+class EndlessSession(EngineSession):
+    """One utterance over as many engine sessions as it takes."""
+
+    def __init__(self, engine: Engine, settings: RolloverSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._may_go_deaf = engine.describe().may_go_deaf
+        self._ring = SampleRing()
+        self._speech = SpeechMap(engine.detector().stream())
+        self._changes = Changes()
+        self._waiting: deque[Token] = deque()
+        self._said: deque[Token] = deque()
+        self._heard_s = 0.0
+        self._settled_s = 0.0
+        self._lost_s = 0.0
+        self._deafness = Deafness(settings.rut_s)
+        self._patience = Patience(settings.retry_s)
+        self._is_finished = False
+        self._is_over = False
+        self._runner: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin; an engine that is away is waited for."""
+        self._runner = asyncio.create_task(self._run())
+
+    async def feed(self, samples: Samples) -> None:
+        """Take audio; waits while 30 s of it are unheard."""
+        if self._is_finished:
+            raise RuntimeError("feed() after finish()")
+        await self._changes.until(
+            lambda: duration_s(self._ring.end) - self._heard_s < MAX_UNHEARD_S or self._is_over
+        )
+        if len(samples) > JUDGED_HERE_SAMPLES:
+            await asyncio.to_thread(self._speech.add, samples)
+        else:
+            self._speech.add(samples)
+        self._ring.append(samples)
+        await self._changes.tell()
+
+    async def finish(self) -> None:
+        """The iteration ends after the last word of the last engine session."""
+        self._speech.finish()
+        self._is_finished = True
+        await self._changes.tell()
+
+    async def abort(self) -> None:
+        """End the engine session of the moment, and the iteration."""
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.wait([self._runner])
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        """Tokens with times of the whole utterance."""
+        assert self._runner is not None, "not started"
+        while True:
+            await self._changes.until(lambda: bool(self._waiting) or self._is_over)
+            if not self._waiting:
+                break
+            token = self._waiting.popleft()
+            await self._changes.tell()
+            yield token
+        if not self._runner.cancelled() and (error := self._runner.exception()):
+            raise error
+
+    async def _run(self) -> None:
+        try:
+            start: Start | None = Start(0.0, is_clean=True)
+            while start is not None:
+                engage = self._rest if start.is_quiet else self._engine_session
+                start = await engage(start)
+        finally:
+            self._is_over = True
+            await self._changes.tell()
+
+    async def _rest(self, start: Start) -> Start | None:
+        """Do without an engine session up to the next speech; None at the end of the audio."""
+        listened_s = start.at_s
+        while True:
+            await self._until_audio_after(sample_count(listened_s) + STEP_SAMPLES - 1)
+            is_end, end_s = self._is_finished, duration_s(self._ring.end)
+            waking_s = self._speech.waking(listened_s, self._speech.end_s)
+            if waking_s is not None:
+                await self._emit([Token("", waking_s)])
+                begin_s = max(0.0, waking_s - self._settings.pre_roll_s)
+                return Start(on_grid(begin_s), is_clean=True)
+            listened_s = end_s if is_end else min(self._speech.end_s, end_s)
+            await self._emit([Token("", listened_s)])
+            if is_end:
+                return None
+
+    async def _engine_session(self, start: Start) -> Start | None:
+        """Run one engine session; where its successor begins, None at the end."""
+        await self._until_audio_after(sample_count(start.not_before_s))
+        if start.is_clean and self._is_at_end(start):
+            await self._emit([Token("", duration_s(self._ring.end))])
+            return None
+        rollover = Rollover(self._settings, start, self._speech)
+        try:
+            cut = await self._converse(rollover, start)
+        except _DeafError as error:
+            log.info("%s", error)
+            return await self._after_deafness(rollover, rollover.passing_over(self._oldest_s))
+        except EngineError as error:
+            await self._wait_after(error)
+            return rollover.after_failure(max(self._said_s, self._settled_s), self._oldest_s)
+        self._patience.progressed()
+        following = rollover.after_cut(cut, self._said_s, self._oldest_s) if cut else None
+        if self._owed_s(rollover.fed_s) <= OWED_S:
+            return following
+        end = Start(rollover.fed_s, is_clean=True, not_before_s=rollover.fed_s)
+        return await self._after_deafness(rollover, following or end)
+
+    def _is_at_end(self, start: Start) -> bool:
+        """Whether a session that was let go for want of audio has left nothing to hear."""
+        end_s = duration_s(self._ring.end)
+        return self._is_finished and 0 < end_s <= start.not_before_s
+
+    def _owed_s(self, heard_s: float) -> float:
+        """How much clear speech was heard since the last word, or since what is lost."""
+        if not self._may_go_deaf:
+            return 0.0
+        return self._speech.clear_speech_s(max(self._said_s, self._lost_s), heard_s)
+
+    async def _after_deafness(self, rollover: Rollover, otherwise: Start) -> Start:
+        """The speech that has no words is heard again; what was heard again is told as lost."""
+        if self._deafness.again():
+            return await self._told(rollover.after_failure(self._said_s, self._oldest_s))
+        return await self._told(otherwise)
+
+    async def _told(self, start: Start) -> Start:
+        """Tell of the speech that nobody has written down and that is not heard again."""
+        lost_s = self._speech.first_clear_speech(self._said_s, start.at_s)
+        if lost_s is not None and max(lost_s, self._lost_s) < start.at_s:
+            lost_s, self._lost_s = max(lost_s, self._lost_s), start.at_s
+            log.warning("%.1f to %.1f s were passed over: no words", lost_s, start.at_s)
+            await self._emit([Token("", start.at_s, lost_s, is_lost=True)])
+        return start
+
+    async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
+        """Let one engine session hear and speak, up to a cut or (None) the end of the audio."""
+        session = self._engine.session()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await session.start()
+                feeder = tasks.create_task(self._feed(session, rollover, start))
+                heard_s = await self._listen(session, rollover, start, feeder)
+                fed_s = rollover.fed_s
+                if not feeder.done() or fed_s - heard_s > UNHEARD_AT_END_S:
+                    raise EngineFailed(f"the engine ended by itself at {heard_s:.1f} s")
+        except BaseExceptionGroup as group:
+            raise _only_engine_error(group) from group
+        finally:
+            await session.abort()
+        return feeder.result()
+
+    async def _feed(self, session: EngineSession, rollover: Rollover, start: Start) -> Cut | None:
+        position = sample_count(start.at_s)
+        while True:
+            await self._changes.until_at_most(STARVED_S, partial(self._has_after, position))
+            piece = self._ring.read(position)
+            cut = rollover.cut_by(duration_s(position + len(piece)))
+            if cut:
+                piece = piece[: sample_count(cut.at_s) - position]
+            elif not len(piece) and not self._is_finished:
+                cut = rollover.starved()
+            position += len(piece)
+            rollover.fed_s = duration_s(position)
+            if len(piece):
+                await session.feed(piece)
+            if cut and cut.is_idle:
+                await self._changes.until(lambda: rollover.is_close)
+                cut = cut if rollover.confirms(cut) else None
+            if cut or (self._is_finished and position == self._ring.end):
+                await session.finish()
+                return cut
+
+    def _has_after(self, position: int) -> bool:
+        return self._ring.end > position or self._is_finished
+
+    async def _until_audio_after(self, position: int) -> None:
+        await self._changes.until(lambda: self._has_after(position))
+
+    async def _listen(
+        self,
+        session: EngineSession,
+        rollover: Rollover,
+        start: Start,
+        feeder: "asyncio.Task[Cut | None]",
+    ) -> float:
+        """Emit what the engine session says, with times of the whole; how far it listened."""
+        seam = self._seam(start)
+        heard_s = start.at_s
+        cut: Cut | None = None
+        last_word = LastWord()
+
+        def owes() -> bool:
+            return feeder.done() or rollover.fed_s - heard_s > UNHEARD_WHEN_OPEN_S
+
+        async for relative in self._not_stalled(session, owes):
+            token = relative.later(start.at_s)
+            heard_s = max(heard_s, token.end_s)
+            cut = feeder.result() if feeder.done() else None
+            for certain in self._certain(token, cut, last_word, rollover):
+                rollover.heard(certain)
+                await self._emit(seam.add(certain))
+            if self._owed_s(heard_s) >= self._deafness.longest_s:
+                await self._emit(seam.close())
+                raise _DeafError(f"no words over speech at {token.end_s:.1f} s")
+        if cut:
+            for whole in last_word.whole(cut.at_s - self._settings.overlap_s):
+                rollover.heard(whole)
+                await self._emit(seam.add(whole))
+        rollover.withheld(last_word.start_s)
+        rest = seam.close()
+        settled_s = min(heard_s, cut.certain_s, last_word.start_s) if cut else heard_s
+        if rest or heard_s > self._heard_s or settled_s > self._settled_s:
+            await self._emit([*rest, Token("", heard_s, settled_s=settled_s)])
+        return heard_s
+
+    def _certain(
+        self, token: Token, cut: Cut | None, last_word: LastWord, rollover: Rollover
+    ) -> list[Token]:
+        """What is not left to the successor of an engine session of which `token` comes."""
+        if cut is None:
+            return [token]
+        if token.text and cut.is_uncertain(token):
+            rollover.withheld(token.begin_s)
+            return []
+        if not token.text:
+            return [token.settled_by(min(cut.certain_s, last_word.start_s))]
+        return [token] if cut.is_in_pause else last_word.add(token)
+
+    async def _not_stalled(
+        self, session: EngineSession, owes: Callable[[], bool]
+    ) -> AsyncIterator[Token]:
+        """The engine session's tokens. Raises EngineFailed when it owes some and none comes."""
+        tokens = aiter(session)
+        while True:
+            following = asyncio.ensure_future(anext(tokens, None))
+            try:
+                while not (await asyncio.wait([following], timeout=self._settings.stall_s))[0]:
+                    if owes():
+                        raise EngineFailed(f"the engine says nothing at {self._heard_s:.1f} s")
+            finally:
+                following.cancel()
+            token = following.result()
+            if token is None:
+                return
+            yield token
+
+    def _seam(self, start: Start) -> Seam:
+        said = [] if start.is_clean else words_of(self._said)
+        begin_s = start.at_s + _SAME_S
+        heard_again = [word for word in said if word.end_s > begin_s]
+        return Seam(heard_again, needs_space=bool(self._said))
+
+    async def _emit(self, tokens: Iterable[Token]) -> None:
+        for token in tokens:
+            if len(self._waiting) >= MAX_WAITING_TOKENS:
+                await self._changes.tell()
+                await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
+            self._heard_s = max(self._heard_s, token.end_s)
+            self._settled_s = max(self._settled_s, token.known_s)
+            self._deafness.heard(token)
+            in_order = token.after(self._said_s)
+            if token.text:
+                self._said.append(in_order)
+            self._waiting.append(in_order)
+            self._forget()
+        await self._changes.tell()
+
+    def _forget(self) -> None:
+        before_s = max(0.0, min(self._settled_s, self._heard_s) - KEPT_S)
+        self._ring.forget(sample_count(before_s))
+        self._speech.forget(before_s)
+        while self._said and self._said[0].end_s < before_s and len(self._said) > 1:
+            self._said.popleft()
+
+    async def _wait_after(self, error: EngineError) -> None:
+        """Wait a little before the next attempt. Raises an EngineError when it is one too many."""
+        is_away = isinstance(error, EngineUnavailable)
+        now_s = asyncio.get_running_loop().time()
+        backoff_s = self._patience.failed(now_s, self._heard_s, is_away=is_away)
+        if backoff_s is None:
+            kind = EngineUnavailable if is_away else EngineFailed
+            received_s = duration_s(self._ring.end)
+            raise kind(
+                f"{error.public_message}; heard up to {self._heard_s:.1f} s of the"
+                f" {received_s:.1f} s received"
+            ) from error
+        log.warning("the engine is taken up again at %.1f s: %s", self._heard_s, error)
+        await asyncio.sleep(backoff_s)
+
+    @property
+    def _said_s(self) -> float:
+        return self._said[-1].end_s if self._said else 0.0
+
+    @property
+    def _oldest_s(self) -> float:
+        return duration_s(self._ring.oldest)
+
+
+def _only_engine_error(group: BaseExceptionGroup) -> BaseException:
+    """The engine's error in the group, or the group itself when there is something else."""
+    matching, other = group.split(EngineError)
+    if other is not None or matching is None:
+        return group
+    return matching.exceptions[0]

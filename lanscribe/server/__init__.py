@@ -1,0 +1,1 @@
+"""Everything that listens, and who may come in."""

@@ -1,0 +1,115 @@
+"""How many may be connected, who has to leave for whom, and how fast an address may ask.
+
+Decisions without clock, socket or network.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from ipaddress import ip_network
+from math import inf
+from typing import Generic, TypeVar
+
+from lanscribe.server.limits import (
+    LEAST_OF_AN_ADDRESS,
+    TokenBucket,
+    address_group,
+    is_in,
+    is_loopback,
+)
+
+LONGEST_WAIT_S = 5.0
+"""Who asks from the address of a flood waits no longer for its turn once the flood is over: half of
+what a connection may take to send its request."""
+_MOST_ADDRESSES = 1024
+"""Of those who asked last; whoever comes back after so many others begins anew."""
+
+_Member = TypeVar("_Member")
+
+
+class Crowd(Generic[_Member]):
+    """Everybody who is connected: so many in all, half of them at most of one address.
+
+    When there is no room, whoever has nothing under way leaves for an address that has less.
+    Programs on this machine, which may serve many people, may have all of the room.
+    """
+
+    def __init__(self, most: int, is_spare: Callable[[_Member], bool]) -> None:
+        """is_spare: whether a member has nothing under way, and so may be dropped for another."""
+        self._most = most
+        self._is_spare = is_spare
+        self._groups: dict[_Member, str] = {}
+        self._of_group: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def enter(self, member: _Member, address: str) -> _Member | None:
+        """Let `member` in; who has to leave: None, or `member` itself, or the one dropped for it.
+
+        Whoever has to leave is counted no more.
+        """
+        group = address_group(address)
+        share = max(LEAST_OF_AN_ADDRESS, self._most // 2)
+        if self._of_group[group] >= share and not is_loopback(address):
+            return member
+        leaver = self._one_to_leave(group) if len(self._groups) >= self._most else None
+        if len(self._groups) >= self._most:
+            if leaver is None:
+                return member
+            self.leave(leaver)
+        self._groups[member] = group
+        self._of_group[group] += 1
+        return leaver
+
+    def leave(self, member: _Member) -> None:
+        """Count one no more; does nothing for one who is not there."""
+        group = self._groups.pop(member, None)
+        if group is not None:
+            self._of_group[group] -= 1
+            self._of_group += Counter()  # forgets the addresses that have none left
+
+    def _one_to_leave(self, group: str) -> _Member | None:
+        """Of the address that has most, and more than `group`, the oldest that may be dropped."""
+        spare = [one for one in self._groups if self._is_spare(one)]
+        if not spare:
+            return None
+        oldest = max(spare, key=lambda one: self._of_group[self._groups[one]])
+        has_more = self._of_group[self._groups[oldest]] > self._of_group[group]
+        return oldest if has_more else None
+
+
+class AddressPaces:
+    """How fast one address may ask, over all its connections; beyond it, it is heard later."""
+
+    def __init__(
+        self,
+        rate_per_s: float,
+        burst: float,
+        proxies: Iterable[str] = (),
+        *,
+        longest_wait_s: float = inf,
+    ) -> None:
+        """proxies: addresses and networks that speak for many, and are not paced."""
+        self._proxies = [ip_network(proxy, strict=False) for proxy in proxies]
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._longest_wait_s = longest_wait_s
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, address: str, amount: float, now_s: float) -> float:
+        """Count `amount`; how many seconds to wait before the next, 0 for who keeps the pace."""
+        if self._proxies and is_in(address, self._proxies):
+            return 0.0
+        group = address_group(address)
+        bucket = self._buckets.pop(group, None) or self._new_bucket()
+        self._buckets[group] = bucket
+        if len(self._buckets) > _MOST_ADDRESSES:
+            self._buckets.popitem(last=False)
+        return bucket.take(amount, now_s)
+
+    def _new_bucket(self) -> TokenBucket:
+        longest_wait_s = self._longest_wait_s
+        return TokenBucket(self._rate_per_s, self._burst, longest_wait_s=longest_wait_s)

@@ -1,0 +1,151 @@
+"""Tells the network by multicast DNS where this server is (RFC 6762 and 6763)."""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import zeroconf
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+from lanscribe import __version__
+from lanscribe.server import network
+from lanscribe.tasks import end
+
+log = logging.getLogger(__name__)
+
+FindAddresses = Callable[[], Sequence[str]]
+"""What `announced_addresses` finds at the moment."""
+LOOK_EVERY_S = 30.0
+"""How often to look whether the machine still has its addresses: a router may give it others."""
+_LEAVING_S = 2.0
+"""How long taking leave of the network may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Something that this machine serves."""
+
+    kind: str
+    """A DNS-SD service type, such as _wyoming._tcp."""
+    port: int
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+def services(http_port: int, wyoming_port: int | None) -> list[Service]:
+    """What there is to announce: the app looks for the first, Home Assistant for the second."""
+    ours = {"path": "/v1/realtime", "version": __version__}
+    found = [Service("_lanscribe._tcp", http_port, ours)]
+    if wyoming_port is not None:
+        found.append(Service("_wyoming._tcp", wyoming_port))
+    return found
+
+
+def announced_addresses(host: str) -> list[str]:
+    """Under which addresses a server that listens on `host` is to be found."""
+    if host not in {"0.0.0.0", "::"}:
+        return [address for address in [host] if _is_address(address)]
+    return [address for address in network.lan_addresses() if _is_address(address)]
+
+
+@asynccontextmanager
+async def announced(
+    offered: Sequence[Service],
+    find_addresses: FindAddresses,
+    ready: asyncio.Event,
+    *,
+    look_every_s: float = LOOK_EVERY_S,
+) -> AsyncIterator[None]:
+    """Announce services from the moment `ready` is set until this ends.
+
+    It goes on in the background, under the addresses that the machine has at the time. A network
+    that does not take it is one warning, and is tried again.
+    """
+    announcing = asyncio.create_task(_announce(offered, find_addresses, ready, look_every_s))
+    try:
+        yield
+    finally:
+        await end(announcing)
+
+
+def are_the_same(announced: Sequence[str], found: Sequence[str]) -> bool:
+    """Whether what is announced is still true; the order of addresses tells nobody anything."""
+    return set(announced) == set(found)
+
+
+async def _announce(
+    offered: Sequence[Service],
+    find_addresses: FindAddresses,
+    ready: asyncio.Event,
+    look_every_s: float,
+) -> None:
+    await ready.wait()
+    last_trouble = ""
+    while True:
+        addresses = find_addresses()
+        try:
+            async with _registered(offered, addresses):
+                last_trouble = ""
+                await _until_changed(addresses, find_addresses, look_every_s)
+            log.info("the addresses of this machine have changed")
+        except (OSError, zeroconf.Error, RuntimeError) as error:  # the last: an address is gone
+            trouble = str(error) if not addresses else f"{type(error).__name__}: {error}"
+            if trouble != last_trouble:
+                log.warning("not announced: %s; clients need a URL", trouble)
+            last_trouble = trouble
+            await asyncio.sleep(look_every_s)
+
+
+async def _until_changed(
+    announced: Sequence[str], find_addresses: FindAddresses, look_every_s: float
+) -> None:
+    """Return when the machine has other addresses than those announced."""
+    while True:
+        await asyncio.sleep(look_every_s)
+        if not are_the_same(announced, find_addresses()):
+            return
+
+
+@asynccontextmanager
+async def _registered(offered: Sequence[Service], addresses: Sequence[str]) -> AsyncIterator[None]:
+    """Announce services, and take leave of the network at the end."""
+    if not addresses:
+        raise OSError("this machine has no address on a network")
+    responder = AsyncZeroconf(interfaces=list(addresses))
+    try:
+        await asyncio.gather(*(_register(responder, _info(one, addresses)) for one in offered))
+        yield
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING_S):
+                await responder.async_close()
+
+
+async def _register(responder: AsyncZeroconf, info: AsyncServiceInfo) -> None:
+    """Announce it, under another name if this one is taken."""
+    await (await responder.async_register_service(info, allow_name_change=True))
+    addresses = ", ".join(info.parsed_addresses())
+    log.info("announced %s at %s, port %s", info.name, addresses, info.port)
+
+
+def _info(service: Service, addresses: Sequence[str]) -> AsyncServiceInfo:
+    label = socket.gethostname().partition(".")[0]
+    kind = f"{service.kind}.local."
+    return AsyncServiceInfo(
+        kind,
+        f"lanscribe-{label}.{kind}",
+        port=service.port,
+        parsed_addresses=list(addresses),
+        properties=dict(service.properties),
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

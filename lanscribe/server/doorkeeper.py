@@ -1,0 +1,208 @@
+"""Who may come in, asked before anything else sees a request."""
+
+import logging
+import time
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from lanscribe.config import PROJECT_DIR, AuthSettings
+from lanscribe.errors import AuthError, ConfigError, GuessError
+from lanscribe.server import keys
+from lanscribe.server.crowd import AddressPaces
+from lanscribe.server.guesses import Guesses
+from lanscribe.server.http_errors import error_response
+from lanscribe.server.limits import (
+    check_host,
+    check_origin,
+    check_peer_is_home,
+    chosen_subprotocol,
+    client_address,
+    has_key,
+    offered_keys,
+)
+
+log = logging.getLogger(__name__)
+
+TOLD_ON_THE_SOCKET = frozenset({"/ws", "/api/asr-streaming", "/v1/audio/transcriptions/realtime"})
+"""WebSockets that are accepted in order to be refused in the words of their own protocol."""
+_KEYLESS_PATHS = frozenset({"/health", "/healthz"})
+"""What watches over the server has no key; in key mode these ask what they do in lan mode."""
+_MARKS_OF_A_PROXY = frozenset({"forwarded", "x-real-ip"})
+"""What proxies send instead of X-Forwarded-For, and what is not believed of anybody."""
+_REFUSAL = "refusal"
+_WARNINGS_PER_S = 0.1
+_WARNINGS_AT_ONCE = 10
+"""About one address; a log that is full of them says nothing of what was before."""
+_MOST_KEYS = 4
+"""That are looked at in one request: a client that tries several ways of showing it has two."""
+
+
+def configured_key(auth: AuthSettings) -> str | None:
+    """The key; None when there is none and none is needed.
+
+    Raises ConfigError when there is none in key mode, or one that will not do.
+    """
+    if key := auth.key.get_secret_value():
+        keys.check(key, "auth.key")
+        return key
+    if auth.mode == "open":
+        return None
+    path = PROJECT_DIR / auth.key_file
+    key_in_file = keys.read(path)
+    if key_in_file is None and auth.mode == "key":
+        raise ConfigError(
+            f'auth.mode: got "key", but there is no key in {path}; bash setup.sh makes config/key,'
+            " or set LANSCRIBE_AUTH_KEY"
+        )
+    return key_in_file
+
+
+def refusal_of(scope: Scope) -> AuthError | None:
+    """Why the sender of a request that was let through must be refused all the same."""
+    refusal = scope.get("state", {}).get(_REFUSAL)
+    return refusal if isinstance(refusal, AuthError) else None
+
+
+class Doorkeeper:
+    """Turns away who may not come in, before anything else sees the request.
+
+    What it lets through has the client's own address, also behind a proxy. A WebSocket at one of
+    `told_on_the_socket` is let through in any case: its endpoint asks `refusal_of`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        auth: AuthSettings,
+        told_on_the_socket: AbstractSet[str] = TOLD_ON_THE_SOCKET,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raises ConfigError as `configured_key` does. clock: seconds, from any moment."""
+        self._app = app
+        self._auth = auth
+        self._key = configured_key(auth)
+        self._told_on_the_socket = told_on_the_socket
+        self._clock = clock
+        self._guesses = Guesses()
+        self._warnings = AddressPaces(_WARNINGS_PER_S, _WARNINGS_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request, or answer 401, 403 or 429 with the reason."""
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            is_guesser = isinstance(refusal, GuessError)
+            log.log(self._level(scope), "turned away: %s", refusal)
+            is_websocket = scope["type"] == "websocket"
+            is_told = is_websocket and scope["path"] in self._told_on_the_socket
+            if is_guesser or not is_told:
+                await _refuse(refusal, scope, receive, send)
+                return
+            scope["state"] = {**scope.get("state", {}), _REFUSAL: refusal}
+        await self._app(scope, receive, _choosing_subprotocol(scope, send))
+
+    def _level(self, scope: Scope) -> int:
+        """Of a line about a refusal: only some of an address are warnings."""
+        peer = (scope.get("client") or ("", 0))[0]
+        is_rare = self._warnings.take(peer, 0, self._clock()) == 0
+        if is_rare:
+            self._warnings.take(peer, 1, self._clock())
+        return logging.WARNING if is_rare else logging.DEBUG
+
+    def _refusal(self, scope: Scope) -> AuthError | None:
+        """Why the sender may not come in; puts its address into the scope."""
+        request = HTTPConnection(scope)
+        peer, port = request.client or ("", 0)
+        forwarded_for = request.headers.getlist("x-forwarded-for")
+        if not forwarded_for and not _MARKS_OF_A_PROXY.isdisjoint(request.headers):
+            forwarded_for = [""]  # one that does not say for whom
+        address = client_address(peer, forwarded_for, self._auth.proxies)
+        try:
+            self._check(request, address, peer)
+        except AuthError as error:
+            return error
+        scope["client"] = (address or peer, port)
+        return None
+
+    def _check(self, request: HTTPConnection, address: str | None, peer: str) -> None:
+        if self._auth.mode == "open":
+            return
+        refusal: AuthError | None = None
+        if self._auth.mode == "lan" or request.scope["path"] in _KEYLESS_PATHS:
+            refusal = self._foreign(request, address)
+            if refusal is None:
+                return
+        subprotocols = request.scope.get("subprotocols", [])
+        offered = offered_keys(request.headers, request.query_params, subprotocols)
+        if offered:
+            self._check_key(offered, address or peer, refusal)
+        else:
+            raise refusal or _unauthorized("got no key")
+
+    def _check_key(self, offered: list[str], address: str, foreign: AuthError | None) -> None:
+        """Admit who shows the key, and has not guessed too often; `foreign`: why it needs one."""
+        now_s = self._clock()
+        if (pause_s := self._guesses.pause_s(address, now_s)) > 0:
+            raise GuessError(pause_s)
+        shown = list(dict.fromkeys(offered))[:_MOST_KEYS]
+        if has_key(shown, self._key):
+            self._guesses.right(address, now_s)
+            return
+        if (pause_s := self._guesses.wrong(address, len(shown), now_s)) > 0:
+            log.warning(
+                "%.200r has shown too many wrong keys: for %.0f s none is looked at",
+                address,
+                pause_s,
+            )
+        without = f", and without it {foreign}" if foreign else ""
+        raise _unauthorized(f"got a wrong key{without}") from foreign
+
+    def _foreign(self, request: HTTPConnection, address: str | None) -> AuthError | None:
+        """Why the sender does not count as of the home network."""
+        try:
+            self._check_is_home(request, address)
+        except AuthError as error:
+            return error
+        return None
+
+    def _check_is_home(self, request: HTTPConnection, address: str | None) -> None:
+        if address is None:
+            raise AuthError(
+                "not_allowed",
+                f"got the headers of a proxy from {request.client and request.client.host}; if it"
+                " is yours, add it to auth.proxies, and let it send X-Forwarded-For",
+            )
+        host = request.headers.get("host")
+        check_peer_is_home(address)
+        check_host(host, self._auth.hostnames)
+        for origin in request.headers.getlist("origin"):
+            check_origin(origin, host)
+
+
+def _unauthorized(why: str) -> AuthError:
+    how = "the key goes into 'Authorization: Bearer KEY', or ?api_key=KEY"
+    return AuthError("unauthorized", f"{why}; {how}")
+
+
+async def _refuse(error: AuthError, scope: Scope, receive: Receive, send: Send) -> None:
+    response = error_response(error)
+    if scope["type"] == "websocket":
+        await receive()
+        await WebSocket(scope, receive, send).send_denial_response(response)
+    else:
+        await response(scope, receive, send)
+
+
+def _choosing_subprotocol(scope: Scope, send: Send) -> Send:
+    """`send`, which answers one of the subprotocols offered when the endpoint chooses none."""
+    chosen = chosen_subprotocol(scope.get("subprotocols", []))
+
+    async def send_with_subprotocol(message: Message) -> None:
+        if message["type"] == "websocket.accept" and chosen and not message.get("subprotocol"):
+            message = {**message, "subprotocol": chosen}
+        await send(message)
+
+    return send_with_subprotocol

@@ -1,0 +1,204 @@
+"""One HTTP request and its answer, within bounds.
+
+The request is a form with a file: so large, on the disk, and never idle. The answer is a
+response, or server-sent events, or an error that is told at once.
+"""
+
+import asyncio
+import errno
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from lanscribe.config import LimitSettings
+from lanscribe.dialects.json_text import to_json
+from lanscribe.errors import LanscribeError, LimitError, ProtocolError
+from lanscribe.server.http_errors import error_content, error_response
+from lanscribe.server.limits import Pace
+from lanscribe.server.uploads import Upload
+
+_MAX_FIELDS = 64
+_MAX_FIELD_BYTES = 2**16
+"""The largest field that is no file; a prompt may be long."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Exchange:
+    """One request, and what is answered to it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: LimitSettings) -> None:
+        self.upload = Upload(time.monotonic())
+        """What has come of its body."""
+        self._scope = scope
+        self._headers = Headers(scope=scope)
+        self._receive = receive
+        self._send = send
+        self._limits = limits
+        self._is_read = False
+        self._is_streaming = False
+        self.so_far: dict[str, Any] = {}
+        """What an error is to tell of the work done before it."""
+
+    @property
+    def address(self) -> str:
+        """Who sends the request."""
+        client: tuple[str, int] | None = self._scope.get("client")
+        return client[0] if client else "unknown"
+
+    @asynccontextmanager
+    async def form(self) -> AsyncIterator[FormData]:
+        """The form, whose files exist as long as the context does.
+
+        Raises ProtocolError, LimitError or LanscribeError when it cannot be taken in,
+        ClientDisconnect when the client leaves before its end.
+        """
+        self._check_head()
+        form = await self._parsed()
+        self.upload.is_whole = True
+        try:
+            yield form
+        finally:
+            await form.close()
+
+    async def until_gone(self) -> None:
+        """Wait, once the form was read, until the client leaves. Raises ClientDisconnect."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        raise ClientDisconnect
+
+    async def respond(self, response: Response) -> None:
+        """Answer with `response`."""
+        await response(self._scope, self._receive, self._send)
+
+    async def begin_events(self) -> None:
+        """Answer with server-sent events, which follow."""
+        self._is_streaming = True
+        head = [(b"content-type", b"text/event-stream; charset=utf-8")]
+        head += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    async def event(self, event: dict[str, Any], *, is_last: bool = False) -> None:
+        """Send one. Raises ClientDisconnect when the client reads nothing for too long."""
+        data = f"data: {to_json(event)}\n\n".encode()
+        try:
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                await self._send(
+                    {"type": "http.response.body", "body": data, "more_body": not is_last}
+                )
+        except TimeoutError as error:
+            raise ClientDisconnect from error
+
+    async def refuse(self, error: LanscribeError) -> None:
+        """Tell the error, at once; then let the client send what it still wants to.
+
+        Some clients read an answer only when they have sent everything.
+        """
+        if self._is_streaming:
+            with suppress(ClientDisconnect):
+                content = error_content(error, self.so_far)
+                await self.event({"type": "error"} | content, is_last=True)
+            return
+        response = error_response(error, so_far=self.so_far)
+        if not self._is_read:
+            response.headers["Connection"] = "close"
+        head = {"status": response.status_code, "headers": response.raw_headers}
+        await self._send({"type": "http.response.start"} | head)
+        body = {"type": "http.response.body", "body": response.body, "more_body": True}
+        await self._send(body)
+        await self._discard()
+        await self._send({"type": "http.response.body"})
+
+    async def _discard(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                while not self._is_read:
+                    message = await self._receive()
+                    self._is_read = not message.get("more_body", False)
+
+    def _check_head(self) -> None:
+        kind = self._headers.get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != "multipart/form-data":
+            raise ProtocolError(
+                "invalid_request",
+                f"got the Content-Type {kind[:100]!r}; send a form as multipart/form-data, with the"
+                " sound in its field file",
+            )
+        length = self._headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._limits.upload_bytes:
+            raise self._too_large(f"{int(length)} bytes")
+
+    async def _parsed(self) -> FormData:
+        parser = MultiPartParser(
+            _without_charset(self._headers["content-type"]),
+            self._chunks(),
+            max_files=1,
+            max_fields=_MAX_FIELDS,
+            max_part_size=_MAX_FIELD_BYTES,
+        )
+        try:
+            return await parser.parse()
+        except MultiPartException as error:
+            raise ProtocolError(
+                "invalid_request", f"the form cannot be read: {error.message}"
+            ) from error
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise LanscribeError(
+                "storage_full",
+                f"the server has no room for the upload: {error.strerror}; free some space in its"
+                " folder for temporary files, or set TMPDIR to a larger one",
+            ) from error
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        limits, upload = self._limits, self.upload
+        pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
+        while not self._is_read:
+            message = await self._next_part()
+            if message["type"] == "http.disconnect":
+                self._is_read = True
+                raise ClientDisconnect
+            self._is_read = not message.get("more_body", False)
+            upload.received_bytes += len(message["body"])
+            if upload.received_bytes > limits.upload_bytes:
+                raise self._too_large(f"more than {limits.upload_bytes} bytes")
+            yield message["body"]
+            await asyncio.sleep(pace.wait_s(len(message["body"]), time.monotonic()))
+
+    async def _next_part(self) -> Message:
+        longest_s = min(self._limits.idle_timeout_s, self._limits.send_timeout_s)
+        try:
+            async with asyncio.timeout(longest_s):
+                return await self._receive()
+        except TimeoutError as error:
+            raise LimitError(
+                "idle_timeout", f"nothing more of the upload came for {longest_s:g} s"
+            ) from error
+
+    def _too_large(self, got: str) -> LimitError:
+        return LimitError(
+            "upload_too_large",
+            f"got {got}; this server takes uploads of up to {self._limits.upload_bytes}"
+            " (limits.upload_bytes); send FLAC or Opus instead of WAV, or a part at a time",
+        )
+
+
+def _without_charset(content_type: str) -> Headers:
+    """The head of a form whose names and values are UTF-8, whatever it says (RFC 7578, 5.1.2).
+
+    Among the codecs of Python are some that raise what no parser awaits, take seconds, or make
+    what is no Unicode text.
+    """
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"").decode("latin-1")
+    if not boundary:
+        return Headers({"content-type": "multipart/form-data"})
+    quoted = boundary.replace("\\", "\\\\").replace('"', '\\"')
+    return Headers({"content-type": f'multipart/form-data; boundary="{quoted}"'})

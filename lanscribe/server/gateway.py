@@ -1,0 +1,320 @@
+"""The gateway over HTTP and WebSocket: health, files, and /v1/realtime."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from lanscribe import reasons
+from lanscribe.changes import Changes, Line
+from lanscribe.config import Settings
+from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
+from lanscribe.dialects.base import Dialect
+from lanscribe.dialects.events import Message
+from lanscribe.endless.session import EndlessEngine
+from lanscribe.engines.base import Engine, EngineInfo
+from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
+from lanscribe.server.doorkeeper import Doorkeeper, refusal_of
+from lanscribe.server.http_errors import error_response
+from lanscribe.server.limits import LEAVING_S, Slots
+from lanscribe.server.rest import Rest
+from lanscribe.session.channel import Channel, refuse
+from lanscribe.session.conversation import Conversation
+from lanscribe.session.state import Session
+from lanscribe.speech.audio import sample_count
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_MAX_DIGITS = 15
+"""Of an event's number, whose whole is below 2^53."""
+_NO_CLOSE = {1005, 1006}
+"""What uvicorn says when a connection ends without a close frame that has a code."""
+
+
+class WebSocketChannel:
+    """A Starlette WebSocket as a `Channel`."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> Message | None:
+        """The next frame's text or bytes; None when the peer has closed.
+
+        Raises ConnectionError when it is gone without having closed.
+        """
+        event = await self._websocket.receive()
+        if event["type"] == "websocket.disconnect":
+            if event.get("code") in _NO_CLOSE:
+                raise ConnectionError("the connection broke")
+            return None
+        text: str | None = event.get("text")
+        return text if text is not None else bytes(event["bytes"])
+
+    async def send(self, message: Message) -> None:
+        """Send a frame. Raises ConnectionError when the peer is gone or closing."""
+        try:
+            if isinstance(message, str):
+                await self._websocket.send_text(message)
+            else:
+                await self._websocket.send_bytes(message)
+        except (WebSocketDisconnect, RuntimeError) as error:
+            raise ConnectionError(str(error)) from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame."""
+        try:
+            await self._websocket.close(code, reason)
+        except (WebSocketDisconnect, RuntimeError) as error:
+            raise ConnectionError(str(error)) from error
+
+
+class Gateway:
+    """What all connections share: the engine, the slots, and who is connected."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._engine: Engine | None = None
+        self._loading: str | None = "the engine is loading"
+        self._slots = Slots(0)
+        self._conversations: dict[str, Conversation] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._changes = Changes()
+        self._line = Line()
+        self._rest = Rest(settings.limits, self._ready_engine, self._slot, self._line)
+
+    def engine_loaded(self, engine: Engine) -> None:
+        """Begin to serve with `engine`, whose sessions become endless here."""
+        self._engine = EndlessEngine(engine, self._settings.rollover)
+        per_address = self._settings.limits.sessions_per_address
+        self._slots = Slots(engine.describe().capacity, per_address)
+        self._loading = None
+
+    def set_loading(self, reason: str | None) -> None:
+        """Say why the engine does not serve at the moment, or (None) that it does again.
+
+        Sessions that are open go on: they wait for the engine themselves.
+        """
+        self._loading = reason
+
+    @property
+    def info(self) -> EngineInfo | None:
+        """What the engine says of itself; None until the first one is loaded."""
+        return self._engine.describe() if self._engine else None
+
+    async def drain(self, *, is_restart: bool = False) -> None:
+        """Let running sessions have their last words, within limits.stop_timeout_s.
+
+        is_restart: those that may be resumed have none, their clients go on with the next server.
+        """
+        for conversation in list(self._conversations.values()):
+            if is_restart:
+                await conversation.restart(reasons.restarting())
+            else:
+                await conversation.stop(reasons.stopping())
+        timeout_s = self._settings.limits.stop_timeout_s
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._rest.drain(timeout_s))
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=timeout_s)
+
+    def app(self) -> ASGIApp:
+        """The ASGI application."""
+        routes = [
+            Route("/", self._greet),
+            Route("/health", self._health),
+            Route("/healthz", self._health),  # Yap's name for it
+            *self._rest.routes(),
+            *(
+                WebSocketRoute(path, partial(self._talk, make))
+                for path, make in WEBSOCKET_PATHS.items()
+            ),
+            WebSocketRoute("/{path:path}", _refuse_websocket),
+        ]
+        web = Starlette(
+            routes=routes, exception_handlers={HTTPException: _refuse_request, Exception: _fail}
+        )
+        return Doorkeeper(web, self._settings.auth)
+
+    async def _greet(self, _request: Request) -> Response:
+        return PlainTextResponse(
+            "lanscribe: live speech to text.\n"
+            "WebSocket: /v1/realtime   models: /v1/models   health: /health\n"
+            "files: /v1/audio/transcriptions   all about HTTP: /docs\n"
+        )
+
+    async def _health(self, _request: Request) -> Response:
+        if self._engine is None or self._loading:
+            reason = self._loading
+            return JSONResponse({"status": "loading", "server": "lanscribe", "reason": reason}, 503)
+        info = self._engine.describe()
+        return JSONResponse(
+            {
+                "status": "ok",
+                "server": "lanscribe",
+                "engine": info.name,
+                "model": info.model,
+                "sessions": self._slots.taken,
+                "capacity": self._slots.capacity,
+            }
+        )
+
+    async def _talk(self, make: MakeDialect, websocket: WebSocket) -> None:
+        """Serve one WebSocket, whatever its protocol."""
+        await websocket.accept()
+        query = websocket.query_params
+        channel, dialect = WebSocketChannel(websocket), make(self.info, query)
+        peer = websocket.client.host if websocket.client else "unknown"
+        if refusal := refusal_of(websocket.scope):
+            return await self._part(channel, dialect, refusal)
+        resume = (query["resume"], query.get("seen", "")) if "resume" in query else None
+        return await self.converse(channel, dialect, peer, resume=resume)
+
+    async def converse(
+        self,
+        channel: Channel,
+        dialect: Dialect,
+        peer: str,
+        *,
+        resume: tuple[str, str] | None = None,
+    ) -> None:
+        """Serve a client over any transport, then close it.
+
+        resume: the token of the session to go on with, and the last event seen, in digits.
+        """
+        reason: LanscribeError | None
+        try:
+            if resume is not None:
+                reason = await self._resume(channel, *resume)
+            else:
+                reason = await self._begin(peer, channel, dialect)
+        except LanscribeError as error:
+            reason = error
+        except Exception:
+            log.exception("a connection ended by a defect of the server")
+            reason = reasons.defect()
+        await self._part(channel, dialect, reason)
+
+    async def _begin(self, peer: str, channel: Channel, dialect: Dialect) -> LanscribeError | None:
+        """Serve a new session; why it ended, None when there is nothing left to say."""
+        engine = self._ready_engine()
+        settings = self._settings
+        await self._let_the_last_one_out(peer)
+        with ExitStack() as slot:
+            slot.enter_context(self._slots.take(peer))
+            models = [engine.describe().model]
+            waiting = sample_count(settings.limits.waiting_audio_s)
+            session = Session(models, waiting, engine.detector())
+            conversation = Conversation(
+                dialect, engine, session, settings.limits, settings.resume, self._line
+            )
+            log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
+            self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
+        return await self._serve(conversation.attach(channel))
+
+    async def _resume(self, channel: Channel, token: str, seen: str) -> LanscribeError | None:
+        """Go on with a session over a new socket; raises ClientError when it is not there."""
+        conversation = self._conversations.get(token)
+        is_number = seen.isdecimal() and len(seen) <= _MAX_DIGITS
+        if conversation is None or not is_number:
+            raise ClientError(
+                "resume_failed",
+                "got a resume token of no running session, or no number of the last event seen;"
+                " begin a new session",
+            )
+        log.info("%s: resumed", conversation.session_id)
+        return await self._serve(conversation.reattach(channel, int(seen)))
+
+    async def _host(self, conversation: Conversation, slot: ExitStack) -> None:
+        """Run a session to its end, whichever sockets it has."""
+        token = conversation.resume_token
+        self._conversations[token] = conversation
+        try:
+            with slot:
+                await conversation.run()
+        except Exception:
+            log.exception("%s: ended by a defect of the server", conversation.session_id)
+        finally:
+            del self._conversations[token]
+            log.info("%s: ended", conversation.session_id)
+            await self._changes.tell()
+
+    async def _let_the_last_one_out(self, peer: str) -> None:
+        """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
+        await self._changes.until_at_most(LEAVING_S, lambda: self._slots.has_room(peer))
+
+    @asynccontextmanager
+    async def _slot(self, address: str) -> AsyncIterator[None]:
+        """Hold a slot. Raises LimitError when there is none for this address."""
+        await self._let_the_last_one_out(address)
+        try:
+            with self._slots.take(address):
+                yield
+        finally:
+            await self._changes.tell()
+
+    async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
+        """Await it as a task that the end of the server waits for."""
+        return await self._keep(asyncio.create_task(serving))
+
+    def _keep(self, task: asyncio.Task[_T]) -> asyncio.Task[_T]:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _part(
+        self, channel: Channel, dialect: Dialect, reason: LanscribeError | None
+    ) -> None:
+        """Close the socket of a conversation that is over, or goes on elsewhere."""
+        if reason is not None:
+            log.info("closed: %s", reason)
+            await refuse(channel, dialect, reason, self._settings.limits)
+        else:
+            with suppress(ConnectionError):
+                await channel.close(1000, "")
+
+    def _load(self) -> tuple[int, int]:
+        return self._slots.taken, self._slots.capacity
+
+    def _ready_engine(self) -> Engine:
+        if self._engine is None or self._loading:
+            raise EngineUnavailable(f"{self._loading}; try again in a few seconds")
+        return self._engine
+
+
+async def _refuse_websocket(websocket: WebSocket) -> None:
+    """Answer a WebSocket where there is none."""
+    path, paths = websocket.scope["path"], ", ".join(WEBSOCKET_PATHS)
+    message = f"got a WebSocket at {path[:200]!r}; expected one of {paths}"
+    await websocket.receive()
+    await websocket.send_denial_response(error_response(ProtocolError("not_found", message)))
+
+
+async def _refuse_request(request: Request, error: Exception) -> Response:
+    """The answer to a request for what is not there."""
+    assert isinstance(error, HTTPException)
+    path, headers = request.scope["path"], error.headers or {}
+    code, hint = "not_found", "GET / names what there is"
+    if path in WEBSOCKET_PATHS:
+        hint = "this is a WebSocket; connect with ws:// or wss://"
+    if error.status_code == 405:
+        code, hint = "method_not_allowed", f"expected {headers.get('Allow')}"
+    message = f"got {request.method} {path[:200]!r}; {hint}"
+    response = error_response(ProtocolError(code, message))
+    response.headers.update(headers)
+    return response
+
+
+async def _fail(_request: Request, _error: Exception) -> Response:
+    """The answer to a request that met a defect; who raised it is logged by uvicorn."""
+    return error_response(reasons.defect())

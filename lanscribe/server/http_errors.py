@@ -1,0 +1,78 @@
+"""Errors over HTTP: one shape, OpenAI's, whoever refuses and whatever was asked for."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from lanscribe.dialects.json_text import to_json
+from lanscribe.errors import LanscribeError, ProtocolError
+
+_RETRY_AFTER_S = 5
+_STATUS = {
+    "unauthorized": 401,
+    "not_allowed": 403,
+    "not_found": 404,
+    "model_not_found": 404,
+    "method_not_allowed": 405,
+    "idle_timeout": 408,
+    "upload_too_slow": 408,
+    "upload_too_large": 413,
+    "recording_too_long": 413,
+    "session_too_long": 413,
+    "too_many_guesses": 429,
+    "processing_error": 500,
+    "internal": 500,
+    "engine_unavailable": 503,
+    "server_busy": 503,
+    "server_stopping": 503,
+    "storage_full": 507,
+}
+"""The HTTP status of an error; 400 for those that are not here."""
+
+
+class JsonResponse(Response):
+    """An answer in JSON, whatever strings of a client's it holds."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return to_json(content).encode()
+
+
+class FieldError(ProtocolError):
+    """A field of the form has a wrong value, or is missing."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__("invalid_request", f"{name}: {message}")
+        self.field = name
+
+
+def error_response(
+    error: LanscribeError, status: int = 0, so_far: Mapping[str, Any] | None = None
+) -> Response:
+    """The answer to a request that failed.
+
+    status: another one than that of the error's code. so_far: what was done of it, in fields.
+    """
+    status = status or _STATUS.get(error.code, 400)
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503 or error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s or _RETRY_AFTER_S))
+    return JsonResponse(error_content(error, so_far), status, headers)
+
+
+def error_content(error: LanscribeError, so_far: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """An error in OpenAI's shape, with what was done of the request before it."""
+    is_ours = _STATUS.get(error.code, 400) >= 500
+    details = {
+        "message": error.public_message,
+        "type": "server_error" if is_ours else "invalid_request_error",
+        "param": error.field if isinstance(error, FieldError) else None,
+        "code": error.code,
+    }
+    return {"error": details | dict(so_far or {})}

@@ -1,0 +1,83 @@
+"""The key that strangers have to show: its file. Standard library only.
+
+    python -m lanscribe.server.keys make
+
+makes config/key for setup.sh, unless it is there.
+"""
+
+import argparse
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from lanscribe.errors import ConfigError
+from lanscribe.installation import PROJECT_DIR
+
+KEY_FILE = PROJECT_DIR / "config" / "key"
+_KEY_BYTES = 32
+LEAST_LETTERS = 12
+"""At 64 different letters that is 72 bits, more than anybody guesses over a network."""
+_FILE_MODE = 0o600
+
+
+def make(path: Path = KEY_FILE) -> bool:
+    """Write a new key that only the owner can read; False when there is one already."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(_KEY_BYTES) + "\n")
+    return True
+
+
+def read(path: Path) -> str | None:
+    """The key in a file; None when there is no file. Raises ConfigError when it is no key."""
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path}: the key cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        key = ""
+    check(key, str(path))
+    return key
+
+
+def check(key: str, place: str) -> None:
+    """Raise ConfigError when a key could not be sent in a header and a subprotocol, or is short."""
+    if not key or not all("!" <= letter <= "~" and letter not in ',"' for letter in key):
+        raise ConfigError(
+            f"{place}: no key: it should be one line of ASCII letters and digits; remove it, then:"
+            " bash setup.sh"
+        )
+    if len(key) < LEAST_LETTERS:
+        raise ConfigError(
+            f"{place}: got a key of {len(key)} letters; expected at least {LEAST_LETTERS}, so that"
+            " it cannot be guessed"
+        )
+
+
+def others_can_read(path: Path) -> bool:
+    """Whether the file's mode lets anybody but its owner read or change it."""
+    return bool(path.stat().st_mode & 0o077)
+
+
+def main() -> int:
+    """Make the key; what was done goes to stderr."""
+    parser = argparse.ArgumentParser(prog="lanscribe.server.keys")
+    parser.add_argument("action", choices=("make",))
+    parser.parse_args()
+    try:
+        if make():
+            sys.stderr.write("setup: made a key for those outside the home network: config/key\n")
+    except OSError as error:
+        sys.stderr.write(f"setup: {KEY_FILE}: {error.strerror}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+"""OpenAI's REST interface: models, and transcripts of files, whole or as they are heard."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lanscribe import reasons
+from lanscribe.changes import Changes, Line
+from lanscribe.config import LimitSettings
+from lanscribe.engines.base import Engine, EngineSession, Token
+from lanscribe.errors import (
+    ClientError,
+    EngineUnavailable,
+    LanscribeError,
+    LimitError,
+    ProtocolError,
+)
+from lanscribe.server import openapi
+from lanscribe.server.exchange import Exchange
+from lanscribe.server.http_errors import JsonResponse, error_response
+from lanscribe.server.limits import LEAVING_S, Slots
+from lanscribe.server.media import opened
+from lanscribe.server.rest_form import Heard, Wanted, delta_event
+from lanscribe.server.uploads import Upload, slowest
+from lanscribe.speech.audio import Samples, in_pieces
+from lanscribe.tasks import first_of, leaves
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[Token], Awaitable[None]]
+
+
+class Rest:
+    """The routes, over one engine."""
+
+    def __init__(
+        self,
+        limits: LimitSettings,
+        ready_engine: Callable[[], Engine],
+        slot: Callable[[str], AbstractAsyncContextManager[None]],
+        line: Line,
+    ) -> None:
+        """ready_engine raises EngineUnavailable, entering slot(address) LimitError.
+
+        line: where recordings wait for their turn.
+        """
+        self._limits = limits
+        self._ready_engine = ready_engine
+        self._slot = slot
+        self._line = line
+        self._places: Slots | None = None
+        self._uploads: set[Upload] = set()
+        self._is_stopping = False
+        self._changes = Changes()
+        self._started_unix_s = int(time.time())
+
+    def routes(self) -> list[Route]:
+        """Where what is answered."""
+        return [
+            Route("/v1/models", self._list_models),
+            Route("/v1/models/{model:path}", self._show_model),
+            Route("/v1/audio/transcriptions", _application(self._answer), methods=["POST"]),
+            Route("/openapi.json", self._describe),
+            Route("/docs", self._document),
+        ]
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let the files under way be finished, for so long, then tell the others."""
+        await self._changes.until_at_most(timeout_s, lambda: not self._uploads)
+        self._is_stopping = True
+        await self._changes.tell()
+        close_s = self._limits.close_timeout_s
+        await self._changes.until_at_most(close_s, lambda: not self._uploads)
+
+    async def _list_models(self, _request: Request) -> Response:
+        try:
+            return JsonResponse({"object": "list", "data": [self._model()]})
+        except EngineUnavailable as error:
+            return error_response(error)
+
+    async def _show_model(self, request: Request) -> Response:
+        try:
+            model = self._model()
+        except EngineUnavailable as error:
+            return error_response(error)
+        name = request.path_params["model"]
+        if name != model["id"]:
+            message = f"got {name[:200]!r}; this server serves {model['id']!r}"
+            return error_response(ProtocolError("model_not_found", message))
+        return JsonResponse(model)
+
+    def _model(self) -> dict[str, Any]:
+        info = self._ready_engine().describe()
+        return {
+            "id": info.model,
+            "object": "model",
+            "created": self._started_unix_s,
+            "owned_by": "lanscribe",
+            "languages": list(info.languages),
+        }
+
+    async def _describe(self, _request: Request) -> Response:
+        return JsonResponse(openapi.description())
+
+    async def _document(self, _request: Request) -> Response:
+        return HTMLResponse(openapi.page(openapi.description()))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request for a transcript, whatever happens."""
+        exchange = Exchange(scope, receive, send, self._limits)
+        try:
+            await self._serve(exchange)
+        except ClientDisconnect:
+            log.info("a client left before its file was transcribed")
+        except LanscribeError as error:
+            log.info("a file is not transcribed: %s", error)
+            await exchange.refuse(error)
+        except Exception:
+            log.exception("a request ended by a defect of the server")
+            await exchange.refuse(reasons.defect())
+
+    async def _serve(self, exchange: Exchange) -> None:
+        engine = self._ready_engine()
+        if self._places is None:
+            capacity = engine.describe().capacity
+            self._places = Slots(capacity, self._limits.sessions_per_address)
+        address, upload = exchange.address, exchange.upload
+        await self._make_room(self._places, address)
+        try:
+            with self._places.take(address):
+                self._uploads.add(upload)
+                await first_of(
+                    self._transcribe(exchange, engine),
+                    self._until_stopped(),
+                    self._until_displaced(upload),
+                    self._until_too_long(),
+                )
+        finally:
+            self._uploads.discard(upload)
+            await self._changes.tell()
+
+    async def _make_room(self, places: Slots, address: str) -> None:
+        """Wait a moment for a place; when there is none, the slowest upload has to give way."""
+        await self._changes.until_at_most(LEAVING_S, lambda: places.has_room(address))
+        displaced = slowest(self._uploads, time.monotonic())
+        if displaced and not places.has_room(address) and not places.has_its_share(address):
+            displaced.is_displaced = True
+            await self._changes.tell()
+            await self._changes.until_at_most(LEAVING_S, lambda: places.has_room(address))
+
+    async def _until_displaced(self, upload: Upload) -> None:
+        await self._changes.until(lambda: upload.is_displaced)
+        raise LimitError(
+            "upload_too_slow",
+            f"another upload waited for the place of this one, of which {upload.received_bytes}"
+            " bytes had come; try again later, or send FLAC or Opus instead of WAV",
+        )
+
+    async def _transcribe(self, exchange: Exchange, engine: Engine) -> None:
+        """Take in a form, and answer it."""
+        async with self._slot(exchange.address):
+            pass  # who is to be turned away need not upload first
+        async with exchange.form() as form:
+            wanted, heard = Wanted.of(form), Heard()
+
+            async def tell(token: Token) -> None:
+                heard.hear(token)
+                if token.text and wanted.is_streamed:
+                    await exchange.event(delta_event(token.text))
+
+            try:
+                async with self._slot(exchange.address), opened(wanted.file) as pieces:
+                    if wanted.is_streamed:
+                        await exchange.begin_events()
+                    blocks = self._in_line(heard.counted(pieces))
+                    hearing = _hear(engine, blocks, tell)
+                    await first_of(hearing, exchange.until_gone())
+            finally:
+                exchange.so_far = heard.so_far
+        log.info("a file of %.1f s was transcribed", heard.audio_s)
+        if wanted.is_streamed:
+            await exchange.event(delta_event("", finish_reason="stop"))
+            await exchange.event(heard.done(), is_last=True)
+        else:
+            await exchange.respond(heard.answer(wanted, engine.describe()))
+
+    async def _in_line(self, blocks: AsyncIterator[Samples]) -> AsyncIterator[Samples]:
+        async for block in blocks:
+            for piece in in_pieces(block):
+                await self._line.turn()
+                yield piece
+
+    async def _until_stopped(self) -> None:
+        await self._changes.until(lambda: self._is_stopping)
+        raise reasons.stopping()
+
+    async def _until_too_long(self) -> None:
+        if not (longest_s := self._limits.session_s):
+            await asyncio.Event().wait()
+        await asyncio.sleep(longest_s)
+        raise LimitError(
+            "session_too_long",
+            f"the file, with its upload, took longer than {longest_s:g} s (limits.session_s);"
+            " send a part at a time",
+        )
+
+
+def _application(function: Callable[[Scope, Receive, Send], Awaitable[None]]) -> ASGIApp:
+    """The function as an object: Starlette takes a bare one for an endpoint."""
+
+    class Application:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await function(scope, receive, send)
+
+    return Application()
+
+
+async def _hear(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> None:
+    """Let an engine session hear the blocks, and tell what it says.
+
+    When the blocks end with an error, it is raised once all before it was told.
+    """
+    session = engine.session()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            await session.start()
+            feeding = tasks.create_task(_feed(session, blocks))
+            async for token in session:
+                await tell(token)
+        if (error := feeding.result()) is not None:
+            raise error
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    finally:
+        await session.abort()
+
+
+async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> ClientError | None:
+    """Feed the blocks; the error that ended them, None for their end."""
+    error: ClientError | None = None
+    try:
+        async for block in blocks:
+            await session.feed(block)
+    except ClientError as caught:
+        error = caught
+    await session.finish()
+    return error
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    """One error of many: ours rather than another."""
+    errors = list(leaves(group))
+    return next((error for error in errors if isinstance(error, LanscribeError)), errors[0])

@@ -1,0 +1,226 @@
+"""What a client asks for when it uploads a file, and the answers to that, as values."""
+
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal, get_args
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import PlainTextResponse, Response
+
+from lanscribe.dialects.extras import lost_field, no_speech_field
+from lanscribe.engines.base import EngineInfo, Token
+from lanscribe.server.http_errors import FieldError, JsonResponse
+from lanscribe.server.media import Hole, Piece
+from lanscribe.speech.audio import Samples, duration_s
+from lanscribe.speech.silence import Listener, NoSpeech
+from lanscribe.speech.spans import Span, Spans
+from lanscribe.speech.timeline import Timeline
+from lanscribe.speech.transcript import Transcript, srt, verbose, vtt
+
+LOST_HEADER = "Lanscribe-Lost"
+NO_SPEECH_HEADER = "Lanscribe-No-Speech"
+Format = Literal["json", "text", "srt", "vtt", "verbose_json"]
+_PROMPT_TOKEN_S = 0.08
+"""One token of a prompt stands for so much sound, as with vLLM."""
+_OF_WHISPER = {
+    "seek": 0,
+    "tokens": [],
+    "temperature": 0.0,
+    "avg_logprob": 0.0,
+    "compression_ratio": 1.0,
+    "no_speech_prob": 0.0,
+}
+"""What typed clients insist on finding in a segment, and no engine here can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a form asks for."""
+
+    file: BinaryIO
+    format: Format
+    language: str
+    granularities: frozenset[str]
+    is_streamed: bool
+
+    @classmethod
+    def of(cls, form: FormData) -> "Wanted":
+        """Read the form. Raises ProtocolError naming the field and what is allowed in it.
+
+        model and prompt are whatever they are: one model is served, and takes no prompt.
+        """
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise FieldError("file", "there is none; send the sound as a file with a file name")
+        _check_temperature(_text(form, "temperature", "0"))
+        wanted = _text(form, "response_format", "json")
+        is_streamed = _boolean(form, "stream")
+        allowed = ("json", "text") if is_streamed else get_args(Format)
+        names = [*form.getlist("timestamp_granularities[]")]
+        names += form.getlist("timestamp_granularities")
+        for name in names:
+            _one_of("timestamp_granularities[]", name, ("word", "segment"))
+        return cls(
+            file.file,
+            _one_of("response_format", wanted, allowed),
+            _text(form, "language", ""),
+            frozenset(map(str, names)) or frozenset({"segment"}),
+            is_streamed,
+        )
+
+
+@dataclass(slots=True)
+class Heard:
+    """What became of a file."""
+
+    transcript: Transcript = field(default_factory=Transcript)
+    lost: Spans = field(default_factory=Spans)
+    sound: Listener = field(default_factory=Listener)
+    timeline: Timeline = field(default_factory=Timeline)
+
+    @property
+    def audio_s(self) -> float:
+        """How long the file is, its holes included."""
+        return round(duration_s(self.sound.samples) + self.timeline.skipped_s, 3)
+
+    async def counted(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[Samples]:
+        """The sound of a file, while its pieces are counted."""
+        async for piece in pieces:
+            if isinstance(piece, Hole):
+                self._skip(piece)
+            else:
+                self.sound.add(piece)
+                yield piece
+
+    def _skip(self, hole: Hole) -> None:
+        start_s = self.audio_s
+        self.timeline.skip(duration_s(self.sound.samples), hole.skipped_s)
+        self.lost.add(Span(start_s - hole.paused_s, self.audio_s))
+
+    def hear(self, token: Token) -> None:
+        """Take in what the engine emits."""
+        placed = self.timeline.placed(token)
+        if placed.text:
+            self.transcript.append(placed)
+        elif placed.is_lost and placed.start_s is not None:
+            self.lost.add(Span(placed.start_s, placed.end_s))
+
+    @property
+    def no_speech(self) -> NoSpeech | None:
+        """Why there is no text, if there is none and its audio was listened to."""
+        return None if self.lost or self.transcript.text.strip() else self.sound.no_speech()
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What OpenAI does not tell: what was not transcribed, why nothing was heard."""
+        return lost_field(self.lost) | no_speech_field(self.no_speech)
+
+    @property
+    def so_far(self) -> dict[str, Any]:
+        """What an error that ended it too soon tells of it."""
+        if not self.sound.samples:
+            return {}
+        return {"text": self.transcript.text, "duration": self.audio_s, **lost_field(self.lost)}
+
+    def answer(self, wanted: Wanted, info: EngineInfo) -> Response:
+        """The transcript in the format that was asked for."""
+        words, headers = self.transcript.words, self._headers
+        match wanted.format:
+            case "text":
+                return PlainTextResponse(self.transcript.text + "\n", headers=headers)
+            case "srt":
+                return Response(srt(words), 200, headers, "application/x-subrip; charset=utf-8")
+            case "vtt":
+                return Response(vtt(words), 200, headers, "text/vtt; charset=utf-8")
+            case "json":
+                content = {"text": self.transcript.text, "usage": self._usage}
+                return JsonResponse(content | self._told)
+        details = verbose(words, self.audio_s)
+        segments = [segment | _OF_WHISPER for segment in details.pop("segments")]
+        if "segment" in wanted.granularities:
+            details["segments"] = segments
+        if "word" not in wanted.granularities:
+            del details["words"]
+        language = _language(wanted.language, info.languages)
+        head = {"task": "transcribe", "language": language}
+        return JsonResponse(head | details | {"usage": self._usage} | self._told)
+
+    def done(self) -> dict[str, Any]:
+        """The last event of a stream; the tokens by OpenAI's names, and by vLLM's."""
+        input_tokens = math.ceil(self.audio_s / _PROMPT_TOKEN_S)
+        output_tokens = self.transcript.token_count
+        return {
+            "type": "transcript.text.done",
+            "text": self.transcript.text,
+            "usage": {
+                "type": "tokens",
+                "input_tokens": input_tokens,
+                "output_tokens": output_tokens,
+                "total_tokens": input_tokens + output_tokens,
+                "prompt_tokens": input_tokens,
+                "completion_tokens": output_tokens,
+            },
+            **self._told,
+        }
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        """The same as _told, where the body has no place for it."""
+        headers = {}
+        if self.lost:
+            spans = ("-".join(f"{time_s:.3f}" for time_s in span.rounded) for span in self.lost)
+            headers[LOST_HEADER] = ", ".join(spans)
+        if no_speech := self.no_speech:
+            level = f"; level_dbfs={no_speech.level_dbfs}" if no_speech.level_dbfs else ""
+            headers[NO_SPEECH_HEADER] = no_speech.cause + level
+        return headers
+
+    @property
+    def _usage(self) -> dict[str, Any]:
+        return {"type": "duration", "seconds": self.audio_s}
+
+
+def delta_event(text: str, *, finish_reason: str | None = None) -> dict[str, Any]:
+    """A piece of a stream as OpenAI tells it, and in `choices` as vLLM does for its clients.
+
+    finish_reason: not None in the last one, which has no text.
+    """
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
+    return {"type": "transcript.text.delta", "delta": text, "choices": [choice]}
+
+
+def _text(form: FormData, name: str, default: str) -> str:
+    value = form.get(name, default)
+    if not isinstance(value, str):
+        raise FieldError(name, "got a file; expected text")
+    return value.strip() or default
+
+
+def _boolean(form: FormData, name: str) -> bool:
+    text = _text(form, name, "false").lower()
+    return _one_of(name, text, ("true", "false", "1", "0")) in {"true", "1"}
+
+
+def _check_temperature(text: str) -> None:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise FieldError("temperature", f"got {text[:100]!r}; expected a number from 0 to 1")
+
+
+def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed:
+        got = repr(value)[:100] if isinstance(value, str) else "a file"
+        raise FieldError(name, f"got {got}; expected one of {', '.join(allowed)}")
+    return value
+
+
+def _language(asked: str, known: tuple[str, ...]) -> str:
+    """The one asked for if the engine knows it, else its only one; "und" when nobody knows."""
+    primary = asked.lower().partition("-")[0]
+    if primary in known:
+        return primary
+    return known[0] if len(known) == 1 else "und"

@@ -1,0 +1,332 @@
+"""uvicorn, with the bounds it lacks: on TLS handshakes, on connections, on its shutdown.
+
+Its two protocols, with the bounds of theirs, are http_protocol.py and websocket_protocol.py.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+import struct
+import sys
+import time
+from asyncio.trsock import TransportSocket
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.utils import get_remote_addr
+
+from lanscribe.config import LimitSettings
+from lanscribe.server.http_protocol import HttpProtocol
+from lanscribe.server.intake import Intake, StandIn, Turns, make_intake
+from lanscribe.server.websocket_protocol import WebSocketProtocol
+from lanscribe.tasks import first_of
+
+log = logging.getLogger(__name__)
+
+_GRACEFUL_SHUTDOWN_S = 1
+_UNREAD_BYTES = 2**17
+"""What the system holds for a client that does not read; half an hour of text fits in."""
+ACCEPTED_IN_A_TURN = 8
+"""Connections; asyncio would accept as many as wait, before it does anything else."""
+_WAITING_CONNECTIONS = 128
+"""What the system holds until they are accepted."""
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""A peer that vanished while nothing was under way to it is noticed after a minute; the second is
+macOS's name of the first. Not WebSocket pings: a pong would wait behind the audio that flow control
+holds back, and a sender slowed down would look dead."""
+_TCP_INFO = struct.Struct("=24x I 28x I")
+"""Of Linux's struct tcp_info: tcpi_unacked in packets, tcpi_last_ack_recv in ms ago."""
+_TICKS_PER_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SecureListener:
+    """Where to serve over TLS, and with which certificate."""
+
+    socket: socket.socket
+    context: ssl.SSLContext
+
+
+class _HandshakeTurns(StandIn, asyncio.BufferedProtocol):
+    """Between a connection and its TLS until that is agreed: each of its steps waits for its turn.
+
+    A step is a signature, a millisecond of work; a hundred may come at the same moment.
+    """
+
+    is_spare = True
+
+    def __init__(self, transport: asyncio.Transport, turns: Turns) -> None:
+        self.transport = transport
+        self._turns = turns
+        self._waiting_bytes = 0
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Stand before the protocol of the transport, which is that of TLS by now."""
+        if not self._is_over:
+            self.before = self.transport.get_protocol()
+            self.transport.set_protocol(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where what comes next is to be written."""
+        buffer: memoryview = self.before.get_buffer(sizehint)
+        return buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So much has come: read no more until its turn."""
+        self.transport.pause_reading()
+        self._waiting_bytes = nbytes
+        self._turns.ask(self)
+
+    def take_turn(self) -> None:
+        """Go on with the handshake."""
+        count, self._waiting_bytes = self._waiting_bytes, 0
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()  # before TLS, which may pause it
+        self.before.buffer_updated(count)
+        if self._is_over:
+            self._make_way()
+
+    def end(self) -> None:
+        """The handshake is done, or has failed: let TLS have what is next at once."""
+        self._is_over = True
+        if not self._waiting_bytes:
+            self._make_way()
+
+    def _make_way(self) -> None:
+        if self.transport.get_protocol() is self:
+            self.transport.set_protocol(self.before)
+
+    def eof_received(self) -> bool | None:
+        """Pass it on."""
+        is_kept_open: bool | None = self.before.eof_received()
+        return is_kept_open
+
+
+class _TlsHandshake(asyncio.Protocol):
+    """A connection until its TLS handshake is done: counted and bounded like any other.
+
+    asyncio's own TLS listener says nothing of a connection before that.
+    """
+
+    is_spare = True
+
+    def __init__(
+        self, context: ssl.SSLContext, intake: Intake, http: HttpProtocol, tasks: set[Any]
+    ) -> None:
+        self._context = context
+        self._intake = intake
+        self._http = http
+        self._tasks = tasks
+        self._early_data = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        peer = get_remote_addr(transport)
+        address = peer[0] if peer else ""
+        self._http.connections.add(self)  # type: ignore[arg-type]
+        transport.pause_reading()
+        if not self._intake.admit(transport, address):
+            return
+        task = asyncio.get_running_loop().create_task(self._shake_hands(transport, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what comes together with the handshake's end, before HTTP takes over."""
+        self._early_data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self._http.connections.discard(self)
+        assert self._transport is not None
+        self._intake.crowd.leave(self._transport)
+
+    def shutdown(self) -> None:
+        """Give the connection up, as uvicorn asks of its own."""
+        assert self._transport is not None
+        self._transport.abort()
+
+    async def _shake_hands(self, transport: asyncio.Transport, address: str) -> None:
+        limits = self._intake.limits
+        await asyncio.sleep(self._intake.requests.take(address, 1, time.monotonic()))
+        if transport.is_closing():
+            return  # dropped meanwhile; start_tls would wait for ever
+        loop = asyncio.get_running_loop()
+        steps = _HandshakeTurns(transport, self._intake.handshakes)
+        loop.call_soon(steps.begin)  # start_tls has made TLS the protocol, which has read nothing
+        try:
+            secured = await loop.start_tls(
+                transport,
+                self,
+                self._context,
+                server_side=True,
+                ssl_handshake_timeout=limits.handshake_timeout_s,
+                ssl_shutdown_timeout=limits.close_timeout_s,
+            )
+        except OSError as error:
+            log.debug("a TLS handshake failed: %s", error)
+            secured = None
+        finally:
+            steps.end()
+            self._leave()
+        if secured is not None and not transport.is_closing():  # of `secured` asyncio never says so
+            secured.set_protocol(self._http)
+            self._http.connection_made(secured)
+            if self._early_data:
+                self._http.data_received(self._early_data)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with a drain before its shutdown, and signals left to the program."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        intake: Intake,
+        drain: Callable[[], Coroutine[Any, Any, None]],
+        tls: SecureListener | None,
+    ) -> None:
+        super().__init__(config)
+        self._intake = intake
+        self._drain = drain
+        self._tls = tls
+        self._is_in_a_hurry = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on `sockets`, and beside them over TLS."""
+        await super().startup(sockets)
+        if self._tls:
+            server = await asyncio.get_running_loop().create_server(
+                self._secure_protocol, sock=self._tls.socket, backlog=ACCEPTED_IN_A_TURN
+            )
+            self.servers.append(server)
+        for listener in [*(sockets or ()), *([self._tls.socket] if self._tls else ())]:
+            let_more_wait(listener)
+
+    def _secure_protocol(self) -> _TlsHandshake:
+        assert self._tls is not None
+        http = HttpProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            intake=self._intake,
+        )
+        return _TlsHandshake(self._tls.context, self._intake, http, self.server_state.tasks)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Once in a while: whether to stop."""
+        if counter % _TICKS_PER_S == 0:
+            self._drop_who_vanished()
+        return await super().on_tick(counter)
+
+    def _drop_who_vanished(self) -> None:
+        for connection in list(self.server_state.connections):
+            transport: Any = getattr(connection, "transport", None)
+            peer = transport.get_extra_info("socket") if transport else None
+            if peer is None or peer.fileno() < 0:
+                continue  # it is only just coming, or gone
+            if has_vanished(peer, self._intake.limits.vanished_s):
+                log.info("a client has vanished: it acknowledges nothing any more")
+                transport.abort()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, let running sessions end, then close what is left."""
+        for server in self.servers:
+            server.close()
+        await first_of(self._drain(), self._until_in_a_hurry())
+        await super().shutdown(sockets)
+
+    async def _until_in_a_hurry(self) -> None:
+        await self._is_in_a_hurry.wait()
+
+    def stop(self, *, at_once: bool) -> None:
+        """End `serve`; at_once: without a drain."""
+        self.should_exit = True
+        if at_once:
+            self.force_exit = True
+            self._is_in_a_hurry.set()
+
+
+def make_server(
+    app: ASGIApp,
+    limits: LimitSettings,
+    drain: Callable[[], Coroutine[Any, Any, None]],
+    tls: SecureListener | None = None,
+    *,
+    proxies: Iterable[str] = (),
+) -> Server:
+    """A server for `app`, to be served on sockets of `bind`, and over TLS on that of `tls`.
+
+    proxies: whose requests are not paced, because they are those of many.
+    """
+    intake = make_intake(limits, proxies)
+    config = uvicorn.Config(
+        app,
+        http=partial(HttpProtocol, intake=intake),  # type: ignore[arg-type]
+        ws=partial(WebSocketProtocol, intake=intake),  # type: ignore[arg-type]
+        backlog=ACCEPTED_IN_A_TURN,
+        ws_max_size=limits.message_bytes,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN_S,
+    )
+    return Server(config, intake, drain, tls)
+
+
+def has_vanished(peer: TransportSocket, longest_s: float) -> bool:
+    """Whether it has acknowledged nothing for so long, though it was sent something.
+
+    TCP goes on for a quarter of an hour. Its TCP_USER_TIMEOUT would also end the connection to who
+    only does not read for a while. Only Linux tells; elsewhere nobody has vanished.
+    """
+    if sys.platform != "linux":
+        return False
+    info = peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    unacknowledged, silent_ms = _TCP_INFO.unpack(info)
+    return bool(unacknowledged) and silent_ms > 1000 * longest_s
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A TCP socket that listens there. Raises OSError when the address is taken or not ours."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        listener.bind(address)
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def let_more_wait(listener: socket.socket) -> None:
+    """Let the system hold more connections than are accepted in a turn, once it is served."""
+    listener.listen(_WAITING_CONNECTIONS)

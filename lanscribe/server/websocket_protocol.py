@@ -1,0 +1,315 @@
+"""uvicorn's WebSocket over websockets, with the bounds it lacks: on frames, on reading, on closing.
+
+Both parse all that was received at once: a quarter of a megabyte may hold forty thousand frames
+that carry nothing. Here so many frames are parsed in a turn of the loop, and no further message
+before the last one is taken. Whole messages are paced by whoever takes them, all else here.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Generator
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import BINARY, CTRL_OPCODES, TEXT, CloseCode, Frame
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
+from websockets.typing import StatusLike
+
+from lanscribe import reasons
+from lanscribe.errors import ProtocolError
+from lanscribe.server.http_errors import error_response
+from lanscribe.server.intake import REFUSALS, Intake, Lingering
+from lanscribe.server.limits import MESSAGES_AT_ONCE_S, TokenBucket
+
+log = logging.getLogger(__name__)
+
+_FRAMES_IN_A_TURN = 16
+_LITTLE_BYTES = 64
+"""A piece of a message that is smaller carries next to nothing."""
+_PRICE_OF_NOTHING = 20
+"""In messages. So an empty frame may come fifty times a second, and five hundred times at once; a
+client has no reason to ping more often than once a second."""
+_NO_HANDSHAKE = "got a request that is no WebSocket handshake; expected that of RFC 6455"
+_CLOSING_BYTES = 2**16
+"""The largest frame of a peer that was told goodbye."""
+
+
+class _Reader(StreamReader):
+    """Parsed until the turn is over: `at_eof` is asked between two frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 0
+        """So many frames may still be parsed in this turn."""
+
+    def at_eof(self) -> Generator[None, None, bool]:
+        while self.left <= 0:
+            yield
+        return (yield from super().at_eof())
+
+
+class _Metered(ServerProtocol):
+    """WebSocket's own rules, frame by frame; refusals have the shape of all others."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.reader: _Reader = _Reader()
+        self.parser = self.parse()
+        next(self.parser)
+        self.price = 0
+        """Of the frames since the pace was last asked, in messages."""
+
+    @property
+    def has_unparsed(self) -> bool:
+        """Whether something is left when a turn is over."""
+        return self.reader.left <= 0 and bool(self.reader.buffer)
+
+    def parse_on(self) -> None:
+        """Parse to the end of the handshake, or of the next message, or so many frames."""
+        self.reader.left = 0 if self.state is State.CONNECTING else _FRAMES_IN_A_TURN
+        next(self.parser)
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take in a frame, and count it."""
+        super().recv_frame(frame)
+        self.reader.left -= 1
+        self.price += _price(frame)
+        if frame.fin and frame.opcode not in CTRL_OPCODES:
+            self.reader.left = 0
+
+    def reject(self, status: StatusLike, text: str) -> Response:
+        """The answer to a handshake that breaks the rules, or meets a defect."""
+        is_ours = status == HTTPStatus.INTERNAL_SERVER_ERROR
+        error = reasons.defect() if is_ours else ProtocolError("invalid_request", text.strip())
+        refusal, response = error_response(error, int(status)), super().reject(status, "")
+        response.body = bytes(refusal.body)
+        for name, value in refusal.headers.items():
+            response.headers.pop(name, None)
+            response.headers[name] = value
+        return response
+
+
+def _price(frame: Frame) -> int:
+    """What a frame counts here; nothing for a whole message, which is paced by who takes it."""
+    is_whole = frame.fin and frame.opcode in {TEXT, BINARY}
+    if frame.opcode in CTRL_OPCODES or not frame.data:
+        return _PRICE_OF_NOTHING
+    if is_whole:
+        return 0
+    return 1 if frame.fin or len(frame.data) >= _LITTLE_BYTES else _PRICE_OF_NOTHING
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """WebSocket, where closing ends in a bounded time whatever the peer does."""
+
+    conn: _Metered
+
+    def __init__(self, *args: Any, intake: Intake, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        limits = intake.limits
+        self._intake = intake
+        self._limits = limits
+        self.conn = _Metered(max_size=limits.message_bytes, logger=self.logger)
+        self.close_timeout = limits.close_timeout_s
+        burst = MESSAGES_AT_ONCE_S * limits.messages_per_s
+        self._pace = TokenBucket(limits.messages_per_s, burst)
+        self._message = bytearray()
+        self._has_asked = False
+        self._unread_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether nothing is under way any more."""
+        return self.close_sent
+
+    def data_received(self, data: bytes) -> None:
+        """Have a turn for it."""
+        self.conn.reader.feed_data(data)
+        if self._has_asked:
+            self._hold()
+        self._ask()
+
+    def _ask(self) -> None:
+        """Have a turn for what was received, and for reading on."""
+        if not self._has_asked:
+            self._has_asked = True
+            self._intake.turns.ask(self)
+
+    def take_turn(self) -> None:
+        """Parse to the end of the next message, or so many frames."""
+        self._has_asked = False
+        if self.disconnected or self.transport.is_closing():
+            return
+        if self.transport.get_protocol() is not self or self._must_wait:
+            return
+        self.conn.parse_on()
+        if self.conn.parser_exc is not None:
+            self.handle_parser_exception()
+            return
+        self.handle_events()
+        if not self.handshake_initiated:
+            self._refuse_head()
+        elif self.close_sent and len(self.conn.reader.buffer) > _CLOSING_BYTES:
+            self._linger()
+        else:
+            self._go_on()
+
+    def _refuse_head(self) -> None:
+        """Answer a head that websockets does not take; of some it says why, uvicorn of none."""
+        answer = b"".join(self.conn.data_to_send())
+        if not answer:
+            answer = self.conn.reject(HTTPStatus.BAD_REQUEST, _NO_HANDSHAKE).serialize()
+        self.transport.write(answer)
+        self.transport.close()
+
+    @property
+    def _must_wait(self) -> bool:
+        """Whether somebody asks for a turn later: who answers, who takes a message, who reads."""
+        if self.handshake_initiated and self.conn.state is State.CONNECTING:
+            self._hold()
+            return True
+        has_message = not self.close_sent and not self.queue.empty()
+        if has_message or not self.writable.is_set():
+            self._hold()
+            return True
+        return False
+
+    def _go_on(self) -> None:
+        """Read on, or parse on, when the pace allows."""
+        price, self.conn.price = self.conn.price, 0
+        wait_s = self._pace.take(price, time.monotonic()) if price else 0.0
+        if wait_s > 0:
+            self._hold()
+            self._has_asked = True
+            self.loop.call_later(wait_s, self._intake.turns.ask, self)
+        elif self._must_wait:
+            pass
+        elif self.conn.has_unparsed:
+            self._hold()
+            self._ask()
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def _hold(self) -> None:
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    async def receive(self) -> Any:
+        """The next ASGI message."""
+        message = await self.queue.get()
+        if self._has_asked or self.conn.reader.buffer or self._must_wait:
+            self._ask()
+        else:
+            self._release()
+        return message
+
+    async def send(self, message: Any) -> None:
+        """Send an ASGI message; after the last one only little is listened to."""
+        await super().send(message)
+        kind = message["type"]
+        if kind == "websocket.close":
+            self.conn.max_message_size = _CLOSING_BYTES
+            self._message.clear()
+        if message.get("status") in REFUSALS or message.get("code") == CloseCode.POLICY_VIOLATION:
+            self._intake.refused(self.client[0] if self.client else "")
+        if kind == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True  # by a refusal; uvicorn would take it for a defect
+        if kind != "websocket.send":
+            self._ask()
+
+    def handle_text(self, event: Frame) -> None:
+        """A message of text begins."""
+        self.curr_msg_data_type = "text"
+        self._take_in(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        """A message of bytes begins."""
+        self.curr_msg_data_type = "bytes"
+        self._take_in(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        """A message goes on."""
+        self._take_in(event)
+
+    def _take_in(self, event: Frame) -> None:
+        """Join the pieces at once: a million of them would take a hundred bytes each."""
+        if self.close_sent:
+            return
+        if event.fin and not self._message:
+            self.frames = [bytes(event.data)]
+            self.send_receive_event_to_app()
+            return
+        self._message += event.data
+        if event.fin:
+            self.frames = [bytes(self._message)]
+            self._message = bytearray()
+            self.send_receive_event_to_app()
+
+    def handle_parser_exception(self) -> None:
+        """Say why, then let the peer finish what it is sending, so that it can read that."""
+        assert self.conn.close_sent is not None
+        close = self.conn.close_sent
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}
+        )
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self._linger()
+
+    def _linger(self) -> None:
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+        self.conn.reader.discard()
+        Lingering(self, self.transport, self.close_timeout)
+
+    def pause_writing(self) -> None:
+        """The peer reads less than it is sent: so it is not read either, and let go in the end."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """The peer has read again."""
+        super().resume_writing()
+        self._forget_reader()
+        self._ask()
+
+    def _await_reader(self) -> None:
+        """Bound the wait; a session, if it has something to say, says first that it waited."""
+        unread_bytes = self.transport.get_write_buffer_size()
+        wait_s = self._limits.send_timeout_s + self._limits.close_timeout_s
+        self._unread_timer = self.loop.call_later(wait_s, self._let_go, unread_bytes)
+
+    def _let_go(self, unread_bytes: int) -> None:
+        if self.transport.get_write_buffer_size() < unread_bytes:
+            self._await_reader()
+        else:
+            log.info("a client read nothing of what it was sent, and is let go")
+            self.transport.abort()
+
+    def _forget_reader(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """A peer that does not read would keep a closed transport, and its buffer, for ever."""
+        super().on_task_complete(task)
+        self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._forget_reader()
+        self._intake.crowd.leave(self.transport)
+        super().connection_lost(exc)

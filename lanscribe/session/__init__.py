@@ -1,0 +1,1 @@
+"""One client: its utterances, and the socket that it may lose and find again."""

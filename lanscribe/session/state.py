@@ -1,0 +1,364 @@
+"""One client session as a state machine without input or output of its own.
+
+A session is a row of utterances. Audio goes to the last of them, the open one; a commit
+starts the open utterance, a final commit ends it and opens the next. Only the first is
+transcribed; the others keep their audio until it is done, so nothing that a client sends
+early is lost. While the server is to detect turns, an utterance is a turn of the speaker, and
+what lies between two of them is given to none. Whoever drives a session calls `receive` for what
+the client says, pulls audio for the engine with `take_audio`, and reports what the engine does.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lanscribe.dialects.events import (
+    AppendAudio,
+    Cancel,
+    Cancelled,
+    ClientEvent,
+    Commit,
+    Committed,
+    Delta,
+    DetectTurns,
+    Failure,
+    Finish,
+    Lost,
+    SelectModel,
+    ServerEvent,
+    SpeechStarted,
+    SpeechStopped,
+)
+from lanscribe.engines.base import Token
+from lanscribe.errors import LanscribeError, LimitError, ProtocolError
+from lanscribe.session.utterance import UtteranceState
+from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
+from lanscribe.speech.detection import SpeechDetector
+from lanscribe.speech.silence import MuteWatch
+from lanscribe.speech.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
+
+MAX_UTTERANCES = 64
+"""How many utterances may wait; a commit beyond it is refused."""
+RECORDING_SAMPLES = sample_count(30)
+"""So much of a recording may wait. It can wait with its sender as well, and decoding minutes of it
+at once would keep others waiting. More of a live voice may, while the engine is away."""
+
+
+class Session:
+    """What one client has asked for and what it is still owed.
+
+    models: the names by which the served model may be asked for.
+    max_waiting_samples: how much audio may wait for the engine.
+    detector: what finds the speaker's turns.
+    """
+
+    def __init__(
+        self, models: Sequence[str], max_waiting_samples: int, detector: SpeechDetector
+    ) -> None:
+        self._models = models
+        self._detector = detector
+        self._max_waiting_samples = max_waiting_samples
+        self._utterances = deque([UtteranceState(number=1, offset_samples=0)])
+        self._last_number = 1
+        self._last_committed = 0
+        self._has_model = False
+        self._is_stopped = False
+        self._turns: Turns | None = None
+        self._mute_watch = MuteWatch()
+        self.received_samples = 0
+        """How much audio was taken in."""
+        self.received_commits = 0
+        """How many utterances the client has ended."""
+
+    def receive(self, event: ClientEvent) -> list[ServerEvent]:
+        """Take in what the client says; what to answer at once.
+
+        Raises ClientError; the session goes on after it.
+        """
+        match event:
+            case SelectModel():
+                self._select_model(event.model)
+            case AppendAudio():
+                return self._append(event.samples)
+            case Commit():
+                return self._commit(event)
+            case DetectTurns():
+                return self._detect_turns(event.settings)
+            case Cancel():
+                return self._cancel(event.tag)
+            case Finish():
+                self.stop()
+        return []
+
+    def stop(self, *, is_cut: bool = False) -> None:
+        """Take no more from the client: end what it has started, forget what it has not.
+
+        is_cut: the moment is not of the client's choice; it may be in the middle of a word.
+        """
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        if self._turns is not None:
+            self._release(self._turns)
+        self._utterances[-1].is_ended = True
+        self._utterances[-1].is_cut = is_cut
+        if not self._utterances[-1].is_committed:
+            self._utterances.pop()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more is taken from the client."""
+        return self._is_stopped
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next message should be read now, rather than left with the sender.
+
+        Also true when nothing is being transcribed: waiting would then be for ever, and
+        `receive` refuses what is too much.
+        """
+        if not self.is_busy:
+            return True
+        has_row = self._turns is None or len(self._utterances) < MAX_UTTERANCES
+        return has_row and self._waiting_samples < self._max_waiting_samples
+
+    @property
+    def has_room_for_recording(self) -> bool:
+        """The same for a sender that is faster than speech."""
+        return self.has_room and not (self.is_busy and self._waiting_samples >= RECORDING_SAMPLES)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an utterance is started and not done."""
+        return bool(self._utterances) and self._utterances[0].is_committed
+
+    @property
+    def is_waiting_for_client(self) -> bool:
+        """Whether all that is left to do is the client's: to start, to send, or to end."""
+        return not self.is_busy or not (self.is_ended or self.has_audio)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session was stopped and the client has everything it was owed."""
+        return self._is_stopped and not self._utterances
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether the utterance being transcribed has audio for the engine."""
+        return len(self._utterances[0].waiting) > 0
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the client has ended the utterance being transcribed."""
+        return self._utterances[0].is_ended
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether not the client has ended the utterance being transcribed, but a stop."""
+        return self._utterances[0].is_cut
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the client wants no more of the utterance being transcribed."""
+        return self._utterances[0].is_cancelled
+
+    @property
+    def heard_s(self) -> float:
+        """How far the engine has listened, in the audio of the session."""
+        head = self._utterances[0]
+        return duration_s(head.offset_samples) + head.heard_s
+
+    def take_audio(self) -> Samples:
+        """The next audio for the engine, shape (n,), n up to one second; (0,) if there is none."""
+        head = self._utterances[0]
+        block = head.waiting.take()
+        head.taken_samples += len(block)
+        return block
+
+    def heard(self, token: Token) -> Delta:
+        """The engine emitted a token of the utterance being transcribed."""
+        head = self._utterances[0]
+        lost = head.hear(token)
+        start_s = None if lost else token.start_s
+        end_s = token.end_s if token.text else head.heard_s  # a successor listens again
+        return Delta(token.text, end_s, start_s, lost=lost, of=head.name)
+
+    def progress(self) -> Delta:
+        """How far the engine is, without a word."""
+        head = self._utterances[0]
+        return Delta("", head.heard_s, of=head.name)
+
+    def completed(self) -> list[ServerEvent]:
+        """The engine has emitted the last token of the utterance being transcribed."""
+        head = self._utterances.popleft()
+        if head.is_cancelled:
+            return []
+        return [head.done()]
+
+    def failed(self, error: LanscribeError) -> list[ServerEvent]:
+        """The engine broke on the utterance being transcribed.
+
+        Audio it was not yet given stays, and is transcribed at the client's next commit; an
+        utterance that the client had ended is given up.
+        """
+        head = self._utterances.popleft()
+        if head.is_cancelled:
+            return []
+        if not head.is_ended:
+            self._utterances.appendleft(self._successor(head))
+            end_s = duration_s(head.taken_samples)
+        else:
+            end_s = duration_s(head.taken_samples + len(head.waiting))
+        lost = Lost(head.transcript.text, min(head.settled_s, end_s), end_s)
+        return [Failure(error, lost, head.name)]
+
+    def _successor(self, broken: UtteranceState) -> UtteranceState:
+        """An utterance of the audio that a broken one was not yet given."""
+        self._last_number += 1
+        offset_samples = broken.offset_samples + broken.taken_samples
+        return UtteranceState(
+            self._last_number, offset_samples, waiting=broken.waiting, sound=broken.sound
+        )
+
+    @property
+    def _waiting_samples(self) -> int:
+        return sum(len(utterance.waiting) for utterance in self._utterances)
+
+    def _select_model(self, model: str) -> None:
+        if model and model not in self._models:
+            served = ", ".join(self._models)
+            raise ProtocolError(
+                "model_not_found",
+                f"got the model {model[:200]!r}; this server has: {served}. Send session.update"
+                " with that name, or read it from GET /v1/models",
+            )
+        self._has_model = True
+
+    def _append(self, samples: Samples) -> list[ServerEvent]:
+        if not self.is_busy and self._waiting_samples >= self._max_waiting_samples:
+            raise LimitError(
+                "audio_buffer_full",
+                f"{duration_s(self._waiting_samples):.0f} s of audio wait for a commit and this"
+                " append was refused; send input_audio_buffer.commit first, then append",
+            )
+        self.received_samples += len(samples)
+        told: list[ServerEvent] = []
+        if self._mute_watch.add(samples) and self.is_busy and not self.is_cancelled:
+            told.append(replace(self.progress(), is_muted=True))
+        if self._turns is not None:
+            return told + self._follow(self._turns.add(samples))
+        self._utterances[-1].append(samples)
+        return told
+
+    def _require_model(self) -> None:
+        if not self._has_model:
+            raise ProtocolError(
+                "model_not_validated",
+                "got a commit before a model was chosen; send session.update with a model first",
+            )
+
+    def _commit(self, commit: Commit) -> list[ServerEvent]:
+        self._require_model()
+        if commit.is_final and len(self._utterances) >= MAX_UTTERANCES:
+            raise LimitError(
+                "too_many_utterances",
+                f"{MAX_UTTERANCES} utterances wait and this commit was refused; wait for their"
+                " transcription.done",
+            )
+        one = self._utterances[-1]
+        told: list[ServerEvent] = []
+        if commit.is_final and self._turns is not None:
+            told = self._release(self._turns)
+        if commit.is_final and commit.needs_audio and self.received_samples == one.offset_samples:
+            raise ProtocolError(
+                "input_audio_buffer_commit_empty",
+                "got a commit of an empty buffer; expected audio before it; append some first",
+            )
+        one.is_committed = True
+        one.tag = commit.tag or one.tag
+        return [*told, self._end(one)] if commit.is_final else []
+
+    def _end(self, one: UtteranceState) -> Committed:
+        """End the open utterance and open the next."""
+        one.is_committed = one.is_ended = True
+        self.received_commits += 1
+        self._open_next()
+        previous, self._last_committed = self._last_committed, one.number
+        return Committed(one.name, previous)
+
+    def _detect_turns(self, settings: TurnSettings | None) -> list[ServerEvent]:
+        """Detect turns from here on, or (None) leave it to the client's commits.
+
+        What the open utterance has is not lost: what was started goes on, other audio is searched.
+        """
+        self._require_model()
+        one = self._utterances[-1]
+        is_speaking = one.is_committed
+        if self._turns is not None:
+            self._release(self._turns)
+            self._turns = None
+        if settings is None:
+            return []
+        one.is_turn = True
+        blocks = []
+        while not is_speaking and len(one.waiting):
+            blocks.append(one.waiting.take())
+        start = self.received_samples - sum(len(block) for block in blocks)
+        self._turns = turns = Turns(
+            settings, self._detector.stream(), start, is_speaking=is_speaking
+        )
+        return [event for block in blocks for event in self._follow(turns.add(block))]
+
+    def _follow(self, pieces: Sequence[TurnPiece]) -> list[ServerEvent]:
+        """Make utterances of the turns that were detected."""
+        told: list[ServerEvent] = []
+        for piece in pieces:
+            one = self._utterances[-1]
+            match piece:
+                case TurnBegan():
+                    one.offset_samples, one.is_turn = piece.at, True
+                    told.append(SpeechStarted(one.name, duration_s(piece.at)))
+                case TurnEnded():
+                    told.append(SpeechStopped(one.name, duration_s(piece.at)))
+                    told.append(self._end(one))
+                case _:
+                    one.append(piece)
+                    one.is_committed = True
+        return told
+
+    def _release(self, turns: Turns) -> list[ServerEvent]:
+        """Give the open utterance what was held back, and end the turn, if it was one."""
+        one = self._utterances[-1]
+        was_speaking = turns.is_speaking
+        rest = turns.release()
+        one.append(rest)
+        if was_speaking:
+            return [SpeechStopped(one.name, duration_s(self.received_samples))]
+        one.offset_samples = self.received_samples - len(rest)
+        return []
+
+    def _cancel(self, tag: str | None) -> list[ServerEvent]:
+        """Give up an utterance; none if there is none of that name."""
+        one = self._find(tag)
+        if one is None:
+            return []
+        is_open = one is self._utterances[-1]
+        if is_open and self._turns is not None:
+            self._turns.release()
+        one.is_cancelled = one.is_ended = True
+        one.waiting = SampleRing()
+        if one is not self._utterances[0] or not one.is_committed:
+            self._utterances.remove(one)
+        if is_open:
+            self._open_next()
+        return [Cancelled(one.name)]
+
+    def _find(self, tag: str | None) -> UtteranceState | None:
+        if tag is None:
+            return self._utterances[-1]
+        found = (one for one in self._utterances if one.tag == tag and not one.is_cancelled)
+        return next(found, None)
+
+    def _open_next(self) -> None:
+        self._last_number += 1
+        self._utterances.append(UtteranceState(self._last_number, self.received_samples))

@@ -1,0 +1,73 @@
+"""One utterance of a session, as it grows."""
+
+from dataclasses import dataclass, field
+
+from lanscribe.dialects.events import Done, SpokenWord, Utterance
+from lanscribe.engines.base import Token
+from lanscribe.speech.audio import SampleRing, Samples, duration_s
+from lanscribe.speech.silence import Listener, NoSpeech
+from lanscribe.speech.spans import Span, Spans
+from lanscribe.speech.transcript import Transcript
+
+
+@dataclass(slots=True, eq=False)
+class UtteranceState:
+    """One utterance of a session: its audio, its text, and how far both have come."""
+
+    number: int
+    offset_samples: int
+    tag: str = ""
+    waiting: SampleRing = field(default_factory=SampleRing)
+    transcript: Transcript = field(default_factory=Transcript)
+    sound: Listener = field(default_factory=Listener)
+    lost: Spans = field(default_factory=Spans)
+    taken_samples: int = 0
+    heard_s: float = 0.0
+    settled_s: float = 0.0
+    is_committed: bool = False
+    is_ended: bool = False
+    is_cut: bool = False
+    is_cancelled: bool = False
+    is_turn: bool = False
+    """Whether the server has found where it begins."""
+
+    def append(self, samples: Samples) -> None:
+        """Add audio for the engine, shape (n,)."""
+        self.waiting.append(samples)
+        self.sound.add(samples)
+
+    @property
+    def no_speech(self) -> NoSpeech | None:
+        """Why nothing was said; None where that needs no reason, or has another one."""
+        is_clear = self.is_turn or self.lost or self.transcript.text.strip()
+        return None if is_clear else self.sound.no_speech()
+
+    @property
+    def name(self) -> Utterance:
+        """What events call it."""
+        return Utterance(self.number, self.tag, duration_s(self.offset_samples))
+
+    def hear(self, token: Token) -> Span | None:
+        """Take in what the engine emitted; the audio that it says it passed over, if so."""
+        self.heard_s = max(self.heard_s, token.end_s)
+        self.settled_s = max(self.settled_s, token.known_s)
+        if token.text:
+            self.transcript.append(token)
+        if not token.is_lost:
+            return None
+        lost = Span(token.end_s if token.start_s is None else token.start_s, token.end_s)
+        self.lost.add(lost)
+        return lost
+
+    def done(self) -> Done:
+        """That it is complete."""
+        words = self.transcript.words
+        return Done(
+            text=self.transcript.text,
+            audio_s=duration_s(self.taken_samples),
+            token_count=self.transcript.token_count,
+            words=tuple(SpokenWord(one.text.strip(), one.start_s, one.end_s) for one in words),
+            lost=tuple(self.lost),
+            no_speech=self.no_speech,
+            of=self.name,
+        )

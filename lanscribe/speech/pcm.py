@@ -1,0 +1,136 @@
+"""Streams of PCM in any encoding and rate that a protocol allows, as 16 kHz samples.
+
+Pure arithmetic; the resampling is libsoxr's, whose output is in step with its input.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import soxr  # type: ignore[import-untyped]
+
+from lanscribe.speech.audio import PIECE_S, SAMPLE_RATE_HZ, Samples
+
+MIN_RATE_HZ = 4_000
+MAX_RATE_HZ = 192_000
+_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
+_BIAS = 33
+"""What G.711's mu-law adds to a 14-bit magnitude before it takes the logarithm."""
+
+
+class _Encoding(NamedTuple):
+    sample_bytes: int
+    decode: Callable[[bytes], Samples]
+
+
+class PcmDecoder:
+    """One stream of sound, mono, little-endian: bytes in, samples at 16 kHz out.
+
+    Raises ValueError when the encoding is not one of ENCODINGS or the rate is out of range.
+    """
+
+    def __init__(self, encoding: str, rate_hz: int) -> None:
+        if encoding not in ENCODINGS:
+            raise ValueError(
+                f"got the encoding {encoding[:100]!r}; expected one of {', '.join(ENCODINGS)}"
+            )
+        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+            raise ValueError(
+                f"got a sample rate of {rate_hz:.6g} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ}"
+            )
+        self._encoding = ENCODINGS[encoding]
+        self._rate_hz = rate_hz
+        self._resampler: soxr.ResampleStream | None = None
+        if rate_hz != SAMPLE_RATE_HZ:
+            self._resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+
+    def feed(self, data: bytes) -> Samples:
+        """Decode the next bytes, to shape (n,).
+
+        A resampler holds some of them back for the next call: up to 115 ms at 8 kHz, 37 ms at
+        24 kHz and above.
+
+        Raises ValueError, and takes nothing in, when they are not whole samples or not numbers.
+        """
+        self._check(data)
+        return self._resampled(self._encoding.decode(data))
+
+    def _check(self, data: bytes) -> None:
+        size = self._encoding.sample_bytes
+        if len(data) % size:
+            raise ValueError(
+                f"got {len(data)} bytes, which is not a whole number of {8 * size}-bit samples"
+            )
+
+    def pieces(self, data: bytes) -> Iterator[Samples]:
+        """The same in pieces of PIECE_S at most, each decoded when it is asked for.
+
+        For encodings of whole numbers. Raises ValueError, before the first one.
+        """
+        self._check(data)
+        step = max(1, round(PIECE_S * self._rate_hz)) * self._encoding.sample_bytes
+        return (self.feed(data[at : at + step]) for at in range(0, len(data), step))
+
+    def flush(self) -> Samples:
+        """The samples that are still to come, shape (n,); what is fed next is a new stream."""
+        if self._resampler is None:
+            return np.empty(0, dtype=np.float32)
+        rest = self._resampled(np.empty(0, dtype=np.float32), is_last=True)
+        self._resampler.clear()
+        return rest
+
+    def _resampled(self, samples: Samples, *, is_last: bool = False) -> Samples:
+        if self._resampler is None:
+            return samples
+        resampled: Samples = self._resampler.resample_chunk(samples, last=is_last)
+        return resampled
+
+
+def _integers(data: bytes, kind: str) -> Samples:
+    full_scale = np.float32(-float(np.iinfo(kind).min))
+    return _bounded(np.frombuffer(data, dtype=kind).astype(np.float32) / full_scale)
+
+
+def _floats(data: bytes, kind: str) -> Samples:
+    samples = np.frombuffer(data, dtype=kind).astype(np.float32)
+    if not np.isfinite(samples).all():
+        raise ValueError("got samples that are infinite or not numbers")
+    return _bounded(samples)
+
+
+def _bounded(samples: Samples) -> Samples:
+    return np.clip(samples, np.float32(-1), _BELOW_ONE)
+
+
+@cache
+def _mulaw_table() -> Samples:
+    """What each of the 256 codes stands for (ITU-T G.711, table 2)."""
+    code = ~np.arange(256, dtype=np.uint8)
+    segment, step = (code >> 4) & 7, (code & 15).astype(np.int32)
+    magnitude = ((2 * step + _BIAS) << segment) - _BIAS
+    return (np.where(code & 0x80, -magnitude, magnitude) / 8192).astype(np.float32)
+
+
+@cache
+def _alaw_table() -> Samples:
+    """What each of the 256 codes stands for (ITU-T G.711, table 1)."""
+    code = np.arange(256, dtype=np.uint8) ^ 0x55
+    segment, step = (code >> 4) & 7, (code & 15).astype(np.int32)
+    magnitude = np.where(segment, (2 * step + 33) << np.maximum(segment, 1) - 1, 2 * step + 1)
+    return (np.where(code & 0x80, magnitude, -magnitude) / 4096).astype(np.float32)
+
+
+def _looked_up(data: bytes, table: Samples) -> Samples:
+    return table[np.frombuffer(data, dtype=np.uint8)]
+
+
+ENCODINGS: Mapping[str, _Encoding] = {
+    "pcm_s16le": _Encoding(2, lambda data: _integers(data, "<i2")),
+    "pcm_s32le": _Encoding(4, lambda data: _integers(data, "<i4")),
+    "pcm_f16le": _Encoding(2, lambda data: _floats(data, "<f2")),
+    "pcm_f32le": _Encoding(4, lambda data: _floats(data, "<f4")),
+    "pcm_mulaw": _Encoding(1, lambda data: _looked_up(data, _mulaw_table())),
+    "pcm_alaw": _Encoding(1, lambda data: _looked_up(data, _alaw_table())),
+}
+"""The encodings that a `PcmDecoder` takes."""

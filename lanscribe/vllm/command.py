@@ -1,0 +1,222 @@
+"""How this project starts vLLM: the command line and the environment, out of the settings."""
+
+import logging
+import re
+import secrets
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lanscribe.admin import machine
+from lanscribe.config import PROJECT_DIR, LogSettings, Settings, VllmSettings
+from lanscribe.errors import ConfigError, EngineUnavailable
+from lanscribe.installation import VLLM_LOCK, stamp_fault
+from lanscribe.vllm.process import Launch, Watch
+from lanscribe.voxtral import delay, gpu
+from lanscribe.voxtral import files as voxtral_files
+from lanscribe.voxtral.plan import PROFILES
+from lanscribe.voxtral.verdict import Verdict
+
+log = logging.getLogger(__name__)
+
+PROFILES_DIR = PROJECT_DIR / "config" / "vllm"
+SERVER = ("-P", "-m", "vllm.entrypoints.openai.api_server")
+KEY_VARIABLE = "VLLM_API_KEY"
+CARDS_VARIABLE = "CUDA_VISIBLE_DEVICES"
+_DEFAULTS = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+}
+"""Nothing is fetched, nobody is told, and cards have the numbers that nvidia-smi gives them."""
+_ON_WSL = {"VLLM_WSL2_ENABLE_PIN_MEMORY": "1"}
+"""Without it vLLM 0.32 and 0.33 end with "UVA is not available" there."""
+_NO_CARD = f"there is no NVIDIA card, or no driver for it, or {CARDS_VARIABLE} hides it"
+
+
+def is_at_hand(vllm: VllmSettings) -> bool:
+    """Whether there is a vLLM to use: elsewhere, or installed here with a card free to run it.
+
+    Says why not where it was set up.
+    """
+    if vllm.url:
+        return True
+    if stamp_fault(VLLM_LOCK):
+        return False
+    why = _model_fault(vllm) or _card_fault(vllm)
+    if why:
+        log.warning("Voxtral cannot be served now: %s; the CPU engine serves, in English only", why)
+    return not why
+
+
+def launch(settings: Settings, environ: Mapping[str, str]) -> Launch:
+    """vLLM for the gateway: on this machine only, with a key that nobody else knows.
+
+    Raises ConfigError or EngineUnavailable when it is clear that it cannot run.
+    """
+    vllm = settings.vllm
+    key = secrets.token_hex(32)
+    own, variables = start(vllm, flags(vllm), environ)
+    return Launch(
+        command=[*own, "--host", "127.0.0.1", "--port", str(vllm.port), *flags(vllm)],
+        environment={**variables, KEY_VARIABLE: key},
+        folder=PROJECT_DIR,
+        watch=watch(vllm, key),
+        log_file=_log_file(settings.log),
+        log_bytes=settings.log.file_bytes,
+        stop_timeout_s=vllm.stop_timeout_s,
+    )
+
+
+def watch(vllm: VllmSettings, api_key: str) -> Watch:
+    """Where vLLM answers, or will."""
+    url = vllm.url.rstrip("/") or f"http://127.0.0.1:{vllm.port}"
+    return Watch(url, api_key, start_timeout_s=vllm.start_timeout_s)
+
+
+def start(
+    vllm: VllmSettings, further: Sequence[str], environ: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """vLLM with the profile and the model, and its environment, for the card that is here now.
+
+    further: the flags that will follow. Raises ConfigError or EngineUnavailable.
+    """
+    python = PROJECT_DIR / vllm.python
+    if not python.exists():
+        raise EngineUnavailable(
+            f"{python} is not there; bash setup.sh installs vLLM for a card that can run it"
+        )
+    verdict = card(vllm)
+    profile = profile_path(vllm, verdict)
+    model = ["--config", str(profile), "--model", str(model_dir(vllm))]
+    command = [str(python), *SERVER, *model, *_share(profile, verdict, further)]
+    device = _device(verdict, further)
+    return command, environment(environ, device, is_wsl=gpu.is_here_wsl())
+
+
+def direct(
+    settings: Settings, more: Sequence[str], environ: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """vLLM for the whole network, without the gateway; `more` are flags that overrule."""
+    server = settings.server
+    further = [*flags(settings.vllm), *more]
+    own, variables = start(settings.vllm, further, environ)
+    return [*own, "--host", server.host, "--port", str(server.port), *further], variables
+
+
+def environment(
+    environ: Mapping[str, str], device: str = "", *, is_wsl: bool = False
+) -> dict[str, str]:
+    """vLLM's environment: this one, without what is lanscribe's, and with one card to see."""
+    passed = {name: value for name, value in environ.items() if not _is_ours(name)}
+    added = {**_DEFAULTS, **(_ON_WSL if is_wsl else {})}
+    return {**added, **passed, **({CARDS_VARIABLE: device} if device else {})}
+
+
+def card(vllm: VllmSettings) -> Verdict | None:
+    """What the NVIDIA card is good for at this moment, with the profile that is set."""
+    return machine.card_verdict(PROJECT_DIR, "--to-start", profile=vllm.profile)
+
+
+def profile_path(vllm: VllmSettings, verdict: Verdict | None) -> Path:
+    """The file of the profile; the one for this card when it is auto.
+
+    Raises ConfigError when there is no such file, EngineUnavailable when there is no such card.
+    """
+    name = vllm.profile
+    if name == "auto":
+        if verdict is None or not verdict.profile:
+            why = verdict.result if verdict else _NO_CARD
+            raise EngineUnavailable(f"vLLM cannot run here: {why}; --engine embedded can")
+        name = verdict.profile
+    path = path_of(name) if "/" not in name else PROJECT_DIR / name
+    if not path.is_file():
+        known = ", ".join(sorted(one.stem for one in PROFILES_DIR.glob("*.yaml")))
+        raise ConfigError(f"vllm.profile: got {name!r}; expected auto, {known} or a file's path")
+    return path
+
+
+def model_dir(vllm: VllmSettings) -> Path:
+    """The model's folder, with the delay that is wanted. Raises ConfigError."""
+    try:
+        return delay.folder_for(PROJECT_DIR / vllm.model_dir, vllm.delay_ms)
+    except delay.DelayError as error:
+        raise ConfigError(f"vllm.model_dir or vllm.delay_ms: {error}") from error
+
+
+def flags(vllm: VllmSettings) -> list[str]:
+    """What the settings add to the profile. Raises ConfigError when it cannot be parsed."""
+    try:
+        return shlex.split(vllm.arguments)
+    except ValueError as error:
+        raise ConfigError(f"vllm.arguments: got {vllm.arguments!r}: {error}") from error
+
+
+def max_num_seqs(command: Sequence[str]) -> int:
+    """How many sessions a vLLM that is started so takes at once; 0 when nothing says it."""
+    profile = Path(command[command.index("--config") + 1])
+    return max_num_seqs_in(profile.read_text(encoding="utf-8"), shlex.join(command))
+
+
+def max_num_seqs_in(profile: str, arguments: str) -> int:
+    """The same, out of a profile's text and the flags that overrule it."""
+    return int(last_word("max-num-seqs", profile, arguments) or 0)
+
+
+def last_word(option: str, profile: str, arguments: str) -> str:
+    """The number that counts in the end; empty when there is none."""
+    lines = [line.partition("#")[0] for line in profile.splitlines()]
+    name = option.replace("-", "[-_]")
+    pattern = rf"(?:^|\s)(?:--)?{name}[:=\s]\s*(\d[\d.]*)"
+    found = re.findall(pattern, "\n".join([*lines, arguments]))
+    return str(found[-1]) if found else ""
+
+
+def _share(profile: Path, verdict: Verdict | None, further: Sequence[str]) -> list[str]:
+    """How much of its memory this card is to give, where the profile's sizes are as planned."""
+    if verdict is None or not verdict.gpu_memory_utilization:
+        return []
+    sizes = {path_of(one.name): one.sizes for one in PROFILES}.get(profile, {})
+    text, arguments = profile.read_text(encoding="utf-8"), shlex.join(further)
+    if not sizes or any(
+        last_word(name, text, arguments) != str(value) for name, value in sizes.items()
+    ):
+        return []
+    log.info("vLLM gets %s of the card's memory", verdict.gpu_memory_utilization)
+    return ["--gpu-memory-utilization", str(verdict.gpu_memory_utilization)]
+
+
+def path_of(profile: str) -> Path:
+    """The file of a profile of this project."""
+    return PROFILES_DIR / f"{profile}.yaml"
+
+
+def _device(verdict: Verdict | None, further: Sequence[str]) -> str:
+    """The card for vLLM, where there is a choice and it is not to use several."""
+    if verdict is None or any("parallel" in flag for flag in further):
+        return ""
+    return verdict.device
+
+
+def _model_fault(vllm: VllmSettings) -> str | None:
+    folder = PROJECT_DIR / vllm.model_dir
+    if folder == voxtral_files.MODEL_DIR:
+        return voxtral_files.fault()
+    why = voxtral_files.copy_fault(folder)
+    return f"vllm.model_dir: {folder}: {why}" if why else None
+
+
+def _card_fault(vllm: VllmSettings) -> str | None:
+    verdict = card(vllm)
+    if verdict is None:
+        return _NO_CARD
+    return None if verdict.will_run else f"{verdict.result}; {verdict.remedy}".rstrip("; ")
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("LANSCRIBE_") or name == "PYTHONPATH"
+
+
+def _log_file(settings: LogSettings) -> Path | None:
+    return (PROJECT_DIR / settings.file).with_name("vllm.log") if settings.file else None

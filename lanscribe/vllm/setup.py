@@ -1,0 +1,202 @@
+"""Sets up vLLM where there is an NVIDIA card for it: `python -m lanscribe.vllm.setup`.
+
+setup.sh runs it in .venv. The card is judged before anything is fetched for it. Then come
+.venv-vllm with the packages of requirements/vllm.txt, lanscribe's plugin in it, and the model; what
+is there and whole stays. For people it talks to stderr; setup.sh gets one word on stdout:
+
+    none        there is no NVIDIA card with a driver
+    unusable    there is one, but it cannot run Voxtral
+    ready       everything was in place
+    changed     everything is in place now
+
+Exit status 0, or 1 when something that is needed could not be done.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from pathlib import Path
+
+from lanscribe.installation import PROJECT_DIR, VLLM_LOCK, venv_dir
+from lanscribe.voxtral import files as voxtral_files
+from lanscribe.voxtral import gpu
+
+VENV = venv_dir(lock=VLLM_LOCK)
+PLUGINS = "vllm.general_plugins"
+"""The entry points by which vLLM finds what is added to it."""
+PROOF = """
+import sys, torch, vllm
+sys.exit(None if torch.cuda.is_available() else "torch finds no card that it can use")
+"""
+
+
+class SetupFailed(Exception):
+    """Something could not be done; the message is one line for the user."""
+
+
+def set_up(model_dir: Path | None = None) -> str:
+    """Do what is missing; one of the words above. Raises SetupFailed."""
+    host = gpu.read_host(model_is_here=model_dir is not None)
+    verdict = gpu.verdict_on(gpu.read_cards(), host)
+    if verdict is None or not verdict.profile:
+        if model_dir is not None:
+            _say("no NVIDIA card can run Voxtral here, so --model-dir is not used")
+        return "unusable" if verdict else "none"
+    if model_dir is not None and (why := voxtral_files.copy_fault(model_dir)):
+        raise SetupFailed(f"the model in {model_dir} cannot be used: {why}")
+    if fault := packages_fault():
+        _say(verdict.result)
+        make_environment(fault)
+    has_changed = [bool(fault), ensure_plugin(), ensure_model(model_dir)]
+    _say("vLLM and Voxtral, for the NVIDIA card, are in place")
+    return "changed" if any(has_changed) else "ready"
+
+
+def packages_fault() -> str:
+    """What is wrong with .venv-vllm, in one line; empty when it is whole."""
+    if not VENV.exists():
+        return "it is not here yet"
+    done = _run(["-P", "-m", "lanscribe.installation", "verify", VLLM_LOCK], capture=True)
+    if done is None:
+        return "its Python does not run"
+    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    return (lines or ["its Python fails"])[-1] if done.returncode else ""
+
+
+def make_environment(fault: str) -> None:
+    """Make .venv-vllm, anew if need be. Raises SetupFailed."""
+    _say(f"making .venv-vllm: {fault}")
+    shutil.rmtree(VENV, ignore_errors=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", str(VENV)], stdout=sys.stderr, check=False
+    ).returncode
+    if made != 0:
+        raise SetupFailed("python -m venv failed, with the words above")
+    _say("installing requirements/vllm.txt (several GB, unless pip has them already)")
+    lock = str(PROJECT_DIR / "requirements" / f"{VLLM_LOCK}.txt")
+    _pip(["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", lock])
+    _prove()
+    _run(["-P", "-m", "lanscribe.installation", "write", VLLM_LOCK])
+    if fault := packages_fault():
+        raise SetupFailed(f".venv-vllm is not as it should be: {fault}")
+
+
+def ensure_plugin() -> bool:
+    """Let vLLM find lanscribe's plugin, in this folder; whether that was needed.
+
+    Raises SetupFailed.
+    """
+    if _announced_plugins() == _own_plugins():
+        return False
+    _say("telling vLLM of lanscribe's plugin")
+    _pip(["--no-deps", "--no-index", "--no-build-isolation", "--editable", str(PROJECT_DIR)])
+    if _announced_plugins() != _own_plugins():
+        raise SetupFailed("pip has installed lanscribe into .venv-vllm without its plugin")
+    return True
+
+
+def ensure_model(model_dir: Path | None = None) -> bool:
+    """Put Voxtral's files in place; whether that was needed. Raises SetupFailed."""
+    if model_dir is not None:
+        try:
+            return voxtral_files.adopt(model_dir)
+        except voxtral_files.FilesError as error:
+            raise SetupFailed(str(error)) from error
+    if voxtral_files.fault() is None:
+        return False
+    done = _run(["-P", "-m", "lanscribe.voxtral.files"])
+    if done is None or done.returncode != 0:
+        raise SetupFailed("the model is not in place; see the line above")
+    return True
+
+
+def _prove() -> None:
+    _say("loading vLLM once, to see that it works here (half a minute)")
+    done = _run(["-P", "-c", PROOF], capture=True)
+    if done is None or done.returncode != 0:
+        words = (done.stderr.strip().splitlines() if done else []) or ["no words"]
+        raise SetupFailed(f"vLLM does not work on this machine: {words[-1]}")
+
+
+def _own_plugins() -> dict[str, str]:
+    """What pyproject.toml announces to vLLM: name -> module:function."""
+    text = (PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8")
+    points = tomllib.loads(text)["project"].get("entry-points", {})
+    return dict(points.get(PLUGINS, {}))
+
+
+def _announced_plugins() -> dict[str, str]:
+    """The same, as it was installed into .venv-vllm; empty when it was not."""
+    pattern = "lib/python3*/site-packages/lanscribe-*.dist-info/entry_points.txt"
+    parser = ConfigParser()
+    try:
+        parser.read([str(path) for path in VENV.glob(pattern)], encoding="utf-8")
+        return dict(parser[PLUGINS])
+    except (ValueError, KeyError, ConfigParserError):
+        return {}
+
+
+def _pip(arguments: Sequence[str]) -> None:
+    loudness = ["--progress-bar", "on"] if sys.stderr.isatty() else ["--quiet"]
+    command = ["-P", "-m", "pip", "install", *loudness, "--disable-pip-version-check"]
+    # pip unpacks into TMPDIR, and /tmp is often memory and smaller than vLLM
+    temporary = PROJECT_DIR / ".cache" / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        done = _run([*command, "--no-input", *arguments], TMPDIR=str(temporary))
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if done is None or done.returncode != 0:
+        raise SetupFailed("pip says above why it fails: most often no network, or no space")
+
+
+def _run(
+    arguments: Sequence[str], *, capture: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str] | None:
+    """Run .venv-vllm's Python; None when it cannot be started. What it says goes to stderr."""
+    python = VENV / "bin/python"
+    try:
+        return subprocess.run(
+            [str(python), *arguments],
+            env={**os.environ, "PYTHONPATH": str(PROJECT_DIR), "PIP_USER": "0", **environment},
+            stdout=subprocess.PIPE if capture else sys.stderr,
+            stderr=subprocess.PIPE if capture else None,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError:
+        return None
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"setup: {text}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lanscribe.vllm.setup")
+    parser.add_argument("--model-dir", type=Path, metavar="DIR", help="the model is in DIR already")
+    options = parser.parse_args(arguments)
+    try:
+        state = set_up(options.model_dir)
+    except SetupFailed as error:
+        _say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    sys.stdout.write(f"{state}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
+    sys.exit(main())

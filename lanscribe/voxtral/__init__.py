@@ -1,0 +1,1 @@
+"""The Voxtral model and the NVIDIA card that it needs."""

@@ -1,0 +1,303 @@
+"""Puts Voxtral's files in place: `python -m lanscribe.voxtral.files [--model-dir DIR] [--check]`.
+
+Of the repository on the model hub only the four files that vLLM reads are fetched; the same
+weights lie there in another format once more. manifest.json is written last: without it there is
+no model. A copy that is on the machine already is linked, not copied. The standard library is
+enough for everything but the download, so that looking takes no time.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lanscribe.installation import PROJECT_DIR
+from lanscribe.voxtral.digests import has_digest, sha256_digest
+
+REPOSITORY = "mistralai/Voxtral-Mini-4B-Realtime-2602"
+WEIGHTS = "consolidated.safetensors"
+FILES = ("config.json", "params.json", "tekken.json", WEIGHTS)
+"""In the order of fetching: what fails soon, fails first."""
+MANIFEST = "manifest.json"
+SPARE_BYTES = 1_000_000_000
+"""Left free on the disk, for logs and updates."""
+APPROXIMATE_BYTES = 9_200_000_000
+_AGAIN = "run again: bash setup.sh"
+_OWN_COPY = "bash setup.sh --model-dir DIR uses a copy that is in the folder DIR"
+_LONGEST_HEADER_BYTES = 100_000_000
+"""The limit of the safetensors format itself."""
+
+
+def model_dir(project: Path = PROJECT_DIR) -> Path:
+    """Where the files are, or will be."""
+    return project / "models" / "voxtral-mini-4b-realtime"
+
+
+MODEL_DIR = model_dir()
+
+
+class FilesError(Exception):
+    """The files could not be put in place; the message is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is in the folder, and where it came from."""
+
+    repository: str
+    commit: str
+    """Of the repository; empty for a copy that was here already."""
+    source: str
+    """The folder that the files are links into; empty for a download."""
+    files: Mapping[str, tuple[int, str]]
+    """Name -> size in bytes, digest (sha256:HEX or git:HEX)."""
+
+
+def fault(folder: Path = MODEL_DIR, *, thorough: bool = False) -> str | None:
+    """What is wrong with the files, in one line; None when they are whole.
+
+    Looks at the sizes only, unless `thorough`, which reads everything (about 20 s).
+    """
+    try:
+        manifest = _read_manifest(folder)
+    except FileNotFoundError:
+        return f"the Voxtral model is not in {folder}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{folder / MANIFEST} cannot be used: {error}"
+    if set(manifest.files) != set(FILES):
+        return f"{folder / MANIFEST} is of another version"
+    return next(_file_faults(folder, manifest, thorough=thorough), None)
+
+
+def install(folder: Path = MODEL_DIR) -> bool:
+    """Fetch what is missing; False when everything was there. Raises FilesError.
+
+    A copy that was in use stays in use: a disk that is not mounted is no reason to download it.
+    """
+    if fault(folder) is None:
+        return False
+    if source := _recorded_source(folder):
+        return adopt(source, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise FilesError(f"cannot write to {folder}: {error.strerror}; {_AGAIN}") from error
+    _fetch(folder)
+    return True
+
+
+def adopt(source: Path, folder: Path = MODEL_DIR) -> bool:
+    """Use the files in `source`, by links; False when they are in use. Raises FilesError."""
+    source = source.resolve()
+    if fault(folder) is None:
+        in_use = _recorded_source(folder)
+        if (in_use or folder).resolve() == source:
+            return False
+        if in_use is None:
+            raise FilesError(
+                f"a whole copy is in {folder} already; to use {source}, first: rm -r {folder}"
+            )
+    if why := copy_fault(source):
+        raise FilesError(
+            f"the copy in {source} cannot be used: {why}; mend that and run again, "
+            f"or download the model: rm -rf {folder} && bash setup.sh"
+        )
+    _say(f"reading the files in {source}")
+    try:
+        files = {name: (_size_bytes(source / name), sha256_digest(source / name)) for name in FILES}
+        _link(source, folder)
+        is_elsewhere = source != folder.resolve()
+        _write_manifest(
+            folder, Manifest(REPOSITORY, "", str(source) if is_elsewhere else "", files)
+        )
+    except OSError as error:
+        raise FilesError(f"cannot link {source} into {folder}: {error}; {_AGAIN}") from error
+    return True
+
+
+def copy_fault(folder: Path) -> str | None:
+    """Why the files in a folder cannot be Voxtral's, or not whole; None when they may be."""
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        return f"it has no {', '.join(missing)}"
+    try:
+        return _settings_fault(folder) or _weights_fault(folder / WEIGHTS)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"it cannot be read: {error}"
+
+
+def _settings_fault(folder: Path) -> str | None:
+    """Why the small files are not those that lanscribe knows; None when they are."""
+    try:
+        params = json.loads((folder / "params.json").read_text(encoding="utf-8"))
+        if why := params_fault(params):
+            return f"params.json {why}"
+        if "audio" not in json.loads((folder / "tekken.json").read_text(encoding="utf-8")):
+            return "tekken.json has no settings for audio"
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return f"it cannot be read: {error}"
+    return None
+
+
+def params_fault(params: Any) -> str | None:
+    """Why these are not the dimensions of Voxtral Realtime; None when they are."""
+    expected = {"dim": 3072, "n_layers": 26, "n_heads": 32, "vocab_size": 131_072}
+    for key, value in expected.items():
+        if params.get(key) != value:
+            return f"has {key} = {params.get(key)}, not the {value} of {REPOSITORY}"
+    if "multimodal" not in params:
+        return "describes no part that hears"
+    return None
+
+
+def _fetch(folder: Path) -> None:
+    try:
+        from lanscribe.voxtral import hub_download as hub  # noqa: PLC0415  needs huggingface_hub
+    except ModuleNotFoundError as error:
+        raise FilesError(f"the package {error.name} is not installed; {_AGAIN}") from error
+    try:
+        listing = hub.list_files(REPOSITORY, FILES)
+        _require_space(hub.bytes_to_fetch(listing, folder), folder)
+        for file in listing.files:
+            if file.name == WEIGHTS and (why := _settings_fault(folder)):
+                raise FilesError(
+                    f"{REPOSITORY} is not what it was, in its commit {listing.commit}: {why}; "
+                    f"update lanscribe, then {_AGAIN}, or: {_OWN_COPY}"
+                )
+            hub.fetch(listing, file, folder, _say)
+    except hub.HubError as error:
+        raise FilesError(
+            f"{error}; then {_AGAIN} (it continues where it was), or: {_OWN_COPY}"
+        ) from error
+    files = {file.name: (file.size_bytes, file.digest) for file in listing.files}
+    _write_manifest(folder, Manifest(listing.repository, listing.commit, "", files))
+
+
+def _require_space(to_fetch_bytes: int, folder: Path) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if to_fetch_bytes and free_bytes < to_fetch_bytes + SPARE_BYTES:
+        raise FilesError(
+            f"not enough space for the model: {free_bytes / 1e9:.1f} GB are free in {folder}, "
+            f"{(to_fetch_bytes + SPARE_BYTES) / 1e9:.1f} GB are needed; free some, then {_AGAIN}, "
+            f"or: {_OWN_COPY}"
+        )
+
+
+def _recorded_source(folder: Path) -> Path | None:
+    """The folder that the links lead into, of an installation that need not be whole."""
+    try:
+        source = _read_manifest(folder).source
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Path(source) if source else None
+
+
+def _link(source: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    _remove_partials(folder)
+    if source == folder.resolve():
+        return
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(source / name)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    files = {name: (int(size), str(digest)) for name, (size, digest) in found["files"].items()}
+    return Manifest(found["repository"], found["commit"], found["source"], files)
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Say that everything is there, in one step; what was only half fetched is of no more use."""
+    content = {
+        "repository": manifest.repository,
+        "commit": manifest.commit,
+        "source": manifest.source,
+        "files": manifest.files,
+    }
+    temporary = folder / f".{MANIFEST}.new"
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(folder / MANIFEST)
+    _remove_partials(folder)
+
+
+def _remove_partials(folder: Path) -> None:
+    for partial in folder.glob(".*.partial"):
+        partial.unlink()
+
+
+def _file_faults(folder: Path, manifest: Manifest, *, thorough: bool) -> Iterator[str]:
+    for name, (size_bytes, digest) in manifest.files.items():
+        actual_bytes = _size_bytes(folder / name)
+        if actual_bytes < 0:
+            yield f"{folder / name} is missing"
+        elif actual_bytes != size_bytes:
+            yield f"{folder / name} is damaged: {actual_bytes} bytes, not {size_bytes}"
+        elif thorough and not has_digest(folder / name, digest):
+            yield f"{folder / name} is damaged: its hash is not {digest}"
+
+
+def _weights_fault(path: Path) -> str | None:
+    """Whether the file is as long as the table of tensors at its beginning says."""
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        if not 0 < header_bytes < _LONGEST_HEADER_BYTES:
+            return f"{path.name} is not in the safetensors format"
+        header = json.loads(file.read(header_bytes))
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    expected_bytes = 8 + header_bytes + max(ends, default=0)
+    actual_bytes = path.stat().st_size
+    if actual_bytes != expected_bytes:
+        return f"{path.name} has {actual_bytes} bytes, not {expected_bytes}: it is not whole"
+    return None
+
+
+def _size_bytes(path: Path) -> int:
+    """-1 when there is no such file."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"voxtral: {text}\n")
+
+
+def _check(folder: Path) -> int:
+    why = fault(folder, thorough=True)
+    _say(f"{why}; {_AGAIN}" if why else f"every file in {folder} is whole")
+    return 1 if why else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lanscribe.voxtral.files", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--model-dir", type=Path, metavar="DIR", help="use the copy in DIR")
+    parser.add_argument("--check", action="store_true", help="change nothing, read everything")
+    options = parser.parse_args(arguments)
+    if options.check:
+        return _check(MODEL_DIR)
+    try:
+        is_new = adopt(options.model_dir) if options.model_dir else install()
+    except FilesError as error:
+        _say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        _say(f"interrupted; to continue where it was, {_AGAIN}")
+        return 130
+    _say(f"the model is in {MODEL_DIR}" + ("" if is_new else "; nothing to do"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

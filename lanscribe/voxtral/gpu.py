@@ -1,0 +1,251 @@
+"""The NVIDIA card of this machine, and whether Voxtral will run on it.
+
+    python -m lanscribe.voxtral.gpu [--json] [--model-here] [--to-start] [--profile NAME]
+
+Exit status 0 when Voxtral can run now, 1 when there is a card but it cannot, 3 when there is none.
+The facts come from NVIDIA's management library (nvidia-ml-py), or from nvidia-smi where that
+package is not installed yet; lanscribe.voxtral.verdict judges them. For programs, --json prints
+
+    {"card": null | {...}, "host": {...},
+     "verdict": null | {"profile", "will_run", "result", "remedy",
+                        "gpu_memory_utilization", "device"}}
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import ModuleType
+
+from lanscribe import installation
+from lanscribe.installation import PROJECT_DIR, VLLM_LOCK
+from lanscribe.voxtral import files as voxtral_files
+from lanscribe.voxtral.plan import PROFILES
+from lanscribe.voxtral.verdict import Card, Host, Process, Verdict, best, judge, visible
+
+PACKAGES_BYTES = 18_000_000_000
+"""Estimated: .venv-vllm 9 GB; the packages, once in pip's cache and once while it installs."""
+NOT_USABLE = 1
+NO_CARD = 3
+_WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
+_SMI_FIELDS = "name,uuid,memory.total,memory.free,compute_cap,driver_version"
+_SMI_TIMEOUT_S = 20
+_VLLM_TITLE = "VLLM::"
+"""`set_process_title` in vLLM's system_utils.py; the core's is VLLM::EngineCore."""
+_MIB = 1 << 20
+
+
+def read_cards() -> list[Card]:
+    """The cards that CUDA shows here; none when there is no driver, or it does not work."""
+    return visible(_all_cards(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _all_cards() -> list[Card]:
+    try:
+        import pynvml  # noqa: PLC0415  not installed before setup
+    except ModuleNotFoundError:
+        return parse_smi(_nvidia_smi())
+    try:
+        pynvml.nvmlInit()
+        return [_card(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return parse_smi(_nvidia_smi())
+
+
+def parse_smi(output: str) -> list[Card]:
+    """Cards out of what nvidia-smi prints for _SMI_FIELDS as csv,noheader,nounits."""
+    cards = []
+    for line in output.splitlines():
+        with suppress(ValueError):
+            name, uuid, total, free, capability, driver = (cell.strip() for cell in line.split(","))
+            major, minor = capability.split(".")
+            numbers = (int(major), int(minor))
+            cards.append(Card(name, uuid, int(total), int(free), numbers, driver))
+    return cards
+
+
+def read_host(*, model_is_here: bool = False, project: Path = PROJECT_DIR) -> Host:
+    """This machine, as far as Voxtral depends on it."""
+    needed_bytes = 0 if installation.read_stamp(project, VLLM_LOCK) else PACKAGES_BYTES
+    if not model_is_here and voxtral_files.fault() is not None:
+        needed_bytes += voxtral_files.APPROXIMATE_BYTES
+    return Host(
+        system=platform.system(),
+        architecture=platform.machine(),
+        glibc=_glibc(),
+        is_wsl=is_here_wsl(),
+        available_ram_bytes=available_ram_bytes(_text(Path("/proc/meminfo"))),
+        free_disk_bytes=shutil.disk_usage(project).free,
+        needed_disk_bytes=needed_bytes,
+        is_vllm_running=is_vllm_running(Path("/proc"), project),
+    )
+
+
+def is_here_wsl() -> bool:
+    """Whether this machine is Windows' Linux."""
+    return is_wsl(_text(Path("/proc/version")))
+
+
+def is_wsl(proc_version: str) -> bool:
+    """Whether this is Windows' Linux, by /proc/version."""
+    return "microsoft" in proc_version.lower()
+
+
+def available_ram_bytes(meminfo: str) -> int | None:
+    """Memory that programs can get without swapping, by /proc/meminfo."""
+    for line in meminfo.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def is_vllm_running(proc: Path, project: Path) -> bool:
+    """Whether the process that holds vLLM's model runs from this folder, by its title.
+
+    WSL2 does not tell who uses the card, so the processes are asked.
+    """
+    return any(
+        _text(path).startswith(_VLLM_TITLE) and _folder_of(path.parent) == project
+        for path in proc.glob("[0-9]*/cmdline")
+    )
+
+
+def _folder_of(process: Path) -> Path | None:
+    """Where a process runs; None when it has ended or is somebody else's."""
+    try:
+        return (process / "cwd").readlink()
+    except OSError:
+        return None
+
+
+def verdict_on(cards: Sequence[Card], host: Host, profile: str = "") -> Verdict | None:
+    """What the best card is good for; None without any."""
+    card = best(cards, host, profile)
+    if card is None:
+        return None
+    verdict = judge(card, host, profile)
+    return replace(verdict, device=card.uuid) if len(cards) > 1 else verdict
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Report to stdout; the exit status is the verdict."""
+    options = _parser().parse_args(arguments)
+    host = read_host(model_is_here=options.model_here)
+    if options.to_start:
+        host = replace(host, needed_disk_bytes=0)
+    cards = read_cards()
+    verdict = verdict_on(cards, host, options.profile)
+    if options.json:
+        sys.stdout.write(_as_json(best(cards, host, options.profile), host, verdict) + "\n")
+    elif verdict is not None:
+        sys.stdout.write(f"{verdict.result}\n")
+        if verdict.remedy:
+            sys.stdout.write(f"-> {verdict.remedy}\n")
+    if verdict is None:
+        return NO_CARD
+    return 0 if verdict.will_run else NOT_USABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lanscribe.voxtral.gpu")
+    parser.add_argument("--json", action="store_true", help="print for programs")
+    parser.add_argument("--model-here", action="store_true", help="the model needs no more space")
+    parser.add_argument("--to-start", action="store_true", help="nothing is to be installed")
+    names = [profile.name for profile in PROFILES]
+    parser.add_argument("--profile", choices=names, default="", help="not that of the card's size")
+    return parser
+
+
+def _card(nvml: ModuleType, number: int) -> Card:
+    handle = nvml.nvmlDeviceGetHandleByIndex(number)
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return Card(
+        name=nvml.nvmlDeviceGetName(handle),
+        uuid=nvml.nvmlDeviceGetUUID(handle),
+        total_mib=memory.total // _MIB,
+        free_mib=memory.free // _MIB,
+        capability=(major, minor),
+        driver=nvml.nvmlSystemGetDriverVersion(),
+        cuda=_cuda(nvml),
+        processes=_processes(nvml, handle),
+    )
+
+
+def _cuda(nvml: ModuleType) -> tuple[int, int] | None:
+    try:
+        version = nvml.nvmlSystemGetCudaDriverVersion_v2()
+    except nvml.NVMLError:
+        return None
+    return version // 1000, version % 1000 // 10
+
+
+def _processes(nvml: ModuleType, handle: object) -> tuple[Process, ...]:
+    """Who uses the card, as far as the driver tells."""
+    found: dict[int, Process] = {}
+    for ask in (
+        nvml.nvmlDeviceGetComputeRunningProcesses,
+        nvml.nvmlDeviceGetGraphicsRunningProcesses,
+    ):
+        with suppress(nvml.NVMLError):
+            for entry in ask(handle):
+                used_mib = None if entry.usedGpuMemory is None else entry.usedGpuMemory // _MIB
+                found[entry.pid] = Process(entry.pid, _process_name(nvml, entry.pid), used_mib)
+    return tuple(found.values())
+
+
+def _process_name(nvml: ModuleType, pid: int) -> str:
+    try:
+        path: str = nvml.nvmlSystemGetProcessName(pid)
+    except nvml.NVMLError:
+        return "a program"
+    name = Path(path.split(" ", maxsplit=1)[0]).name
+    return name if name.isprintable() and name else "a program"
+
+
+def _nvidia_smi() -> str:
+    """What nvidia-smi says; empty when there is none or it fails."""
+    program = shutil.which("nvidia-smi") or shutil.which(_WSL_NVIDIA_SMI)
+    if program is None:
+        return ""
+    command = [program, f"--query-gpu={_SMI_FIELDS}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SMI_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _glibc() -> tuple[int, int] | None:
+    name, version = platform.libc_ver()
+    try:
+        major, minor = version.split(".")[:2]
+        return (int(major), int(minor)) if name == "glibc" else None
+    except ValueError:
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+
+
+def _as_json(card: Card | None, host: Host, verdict: Verdict | None) -> str:
+    values = {"card": card, "host": host, "verdict": verdict}
+    report = {name: None if value is None else asdict(value) for name, value in values.items()}
+    return json.dumps(report, indent=2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""Fetches single files of a repository on the model hub, so that no byte is fetched twice.
+
+huggingface_hub says where the hub is (HF_ENDPOINT), who asks (HF_TOKEN, `hf auth login`) and what
+an answer means. The streaming is done here, because that library (2.4) gives each download a name
+of its own and deletes what it has when it is interrupted: 8.9 GB would start again from zero.
+"""
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx2
+from huggingface_hub import HfApi, get_token, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, tqdm
+
+from lanscribe.voxtral.digests import has_digest
+
+CHUNK_BYTES = 1 << 20
+TIMEOUT_S = 30.0
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Before each further attempt, after one that brought nothing new; then it is given up."""
+DOWNLOADS = 2
+"""Of one file, from its beginning, when what came is not what the hub announces."""
+RANGE_IS_OUTSIDE = 416
+LONG_TO_READ_BYTES = 500_000_000
+
+Say = Callable[[str], None]
+
+
+class HubError(Exception):
+    """A file could not be had; the message says what failed, why, and what may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file as the hub describes it."""
+
+    name: str
+    size_bytes: int
+    digest: str
+    """As in lanscribe.voxtral.digests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Files of one commit of a repository."""
+
+    repository: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+
+
+def list_files(repository: str, names: Sequence[str]) -> Listing:
+    """Ask the hub for these files of the newest commit, in this order. Raises HubError."""
+    with _explained(f"ask for the files of {repository}", repository):
+        info = HfApi().model_info(repository, files_metadata=True, timeout=TIMEOUT_S)
+        siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
+        if missing := [name for name in names if name not in siblings]:
+            raise HubError(f"{repository} has no {', '.join(missing)} on {_hub()}")
+        files = tuple(_remote_file(siblings[name]) for name in names)
+        return Listing(repository, info.sha or "", files)
+
+
+def fetch(listing: Listing, file: RemoteFile, folder: Path, say: Say) -> None:
+    """Put one file into the folder, continuing an interrupted download. Raises HubError."""
+    path = folder / file.name
+    with _explained(f"fetch {file.name}", listing.repository):
+        if _size_bytes(path) == file.size_bytes and _is_announced(file, path, say):
+            return
+        partial = partial_path(folder, file)
+        for _ in range(DOWNLOADS):
+            if _download(listing, file, partial, say):
+                partial.replace(path)
+                return
+            partial.unlink()
+    raise HubError(
+        f"{file.name} is not what {_hub()} announces ({file.size_bytes} bytes, {file.digest}), "
+        f"downloaded {DOWNLOADS} times; something on the way changes it, or the hub is at fault: "
+        "try later, or another network"
+    )
+
+
+def partial_path(folder: Path, file: RemoteFile) -> Path:
+    """Where a file grows. The name holds the digest: another version starts anew."""
+    return folder / f".{file.name}.{file.digest.partition(':')[2][:16]}.partial"
+
+
+def bytes_to_fetch(listing: Listing, folder: Path) -> int:
+    """What is still to come."""
+    return sum(_bytes_missing(file, folder) for file in listing.files)
+
+
+def _remote_file(sibling: RepoSibling) -> RemoteFile:
+    if sibling.lfs is not None:
+        return RemoteFile(sibling.rfilename, sibling.lfs.size, f"sha256:{sibling.lfs.sha256}")
+    if sibling.size is None or sibling.blob_id is None:
+        raise TypeError(f"no size or no hash for {sibling.rfilename}")
+    return RemoteFile(sibling.rfilename, sibling.size, f"git:{sibling.blob_id}")
+
+
+def _download(listing: Listing, file: RemoteFile, partial: Path, say: Say) -> bool:
+    """Complete `partial`; whether it then is the file that was announced."""
+    url = hf_hub_url(
+        listing.repository, file.name, revision=listing.commit, endpoint=HfApi().endpoint
+    )
+    with partial.open("ab") as out:
+        _lock(out, file.name)
+        if out.tell() > file.size_bytes:
+            out.truncate(0)
+        beginning = f", continued at {_amount(out.tell())}" if out.tell() else ""
+        say(f"fetching {file.name}, {_amount(file.size_bytes)}{beginning}")
+        with tqdm(
+            total=file.size_bytes,
+            initial=out.tell(),
+            unit="B",
+            unit_scale=True,
+            desc=file.name,
+            disable=None,  # only on a terminal
+        ) as bar:
+            _stream_to_the_end(url, file.size_bytes, out, bar)
+        out.flush()
+        os.fsync(out.fileno())
+    return _size_bytes(partial) == file.size_bytes and _is_announced(file, partial, say)
+
+
+def _is_announced(file: RemoteFile, path: Path, say: Say) -> bool:
+    """Whether a file of the right size has the right content."""
+    if file.size_bytes >= LONG_TO_READ_BYTES:
+        say(f"checking {file.name}")
+    return has_digest(path, file.digest)
+
+
+def _stream_to_the_end(url: str, size_bytes: int, out: BinaryIO, bar: tqdm) -> None:
+    """Take up the stream again after every cut, until the file is as long as it should be.
+
+    Gives up when len(PAUSES_S) + 1 attempts in a row bring nothing new, or when the server says
+    that there is no more.
+    """
+    most_bytes = out.tell()
+    pauses_s = iter(PAUSES_S)
+    while out.tell() < size_bytes:
+        try:
+            if _stream(url, out, bar, limit_bytes=size_bytes):
+                return
+        except (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError):
+            if out.tell() > most_bytes:
+                most_bytes, pauses_s = out.tell(), iter(PAUSES_S)
+                continue
+            pause_s = next(pauses_s, None)
+            if pause_s is None:
+                raise
+            time.sleep(pause_s)
+
+
+def _stream(url: str, out: BinaryIO, bar: tqdm, *, limit_bytes: int) -> bool:
+    """Append what the server has beyond the end of `out`; whether it came to its own end.
+
+    An answer is read only to one chunk over limit_bytes, so that a wrong one cannot fill the disk.
+    """
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    if start := out.tell():
+        headers["Range"] = f"bytes={start}-"
+    with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_S) as response:
+        if response.status_code == RANGE_IS_OUTSIDE:
+            return True
+        hf_raise_for_status(response)
+        if start and response.status_code != httpx2.codes.PARTIAL_CONTENT:
+            out.truncate(0)  # the server sends all of it again
+            bar.update(-start)
+        for chunk in response.iter_bytes(CHUNK_BYTES):
+            out.write(chunk)
+            bar.update(len(chunk))
+            if out.tell() > limit_bytes:
+                break
+    return True
+
+
+def _lock(out: BinaryIO, name: str) -> None:
+    try:
+        fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise HubError(f"another process is fetching {name}; wait until it has ended") from None
+
+
+def _bytes_missing(file: RemoteFile, folder: Path) -> int:
+    if _size_bytes(folder / file.name) == file.size_bytes:
+        return 0
+    return max(file.size_bytes - max(_size_bytes(partial_path(folder, file)), 0), 0)
+
+
+def _size_bytes(path: Path) -> int:
+    """-1 when there is no such file."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _amount(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
+
+
+def _hub() -> str:
+    return HfApi().endpoint
+
+
+@contextmanager
+def _explained(what: str, repository: str) -> Iterator[None]:
+    """Turn what goes wrong inside into a HubError of one line."""
+    try:
+        yield
+    except OfflineModeIsEnabled:
+        raise HubError(f"cannot {what}: HF_HUB_OFFLINE forbids the network; unset it") from None
+    except HfHubHTTPError as error:
+        why = _refusal(error.response.status_code, repository)
+        raise HubError(f"cannot {what}: {why}") from error
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        why = str(error) or type(error).__name__
+        raise HubError(f"cannot {what}: {_hub()}: {why}; check the network") from error
+    except OSError as error:
+        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise HubError(f"cannot {what}: {why}; make room, or the folder writable") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise HubError(
+            f"cannot {what}: the answer of {_hub()} cannot be understood ({error}); a login page "
+            "of the network may be in the way, or HF_ENDPOINT wrong"
+        ) from error
+
+
+def _refusal(status: int, repository: str) -> str:
+    """Why the hub refuses, by the status of HTTP."""
+    page = f"{_hub()}/{repository}"
+    if status == httpx2.codes.UNAUTHORIZED and get_token():
+        return f"{_hub()} does not accept the token (401); set HF_TOKEN to a valid one, or unset it"
+    if status == httpx2.codes.UNAUTHORIZED:
+        return f"{_hub()} wants to know who asks (401); set HF_TOKEN to a token of your account"
+    if status == httpx2.codes.FORBIDDEN:
+        return f"access is denied (403); accept the terms at {page}, then set HF_TOKEN"
+    if status == httpx2.codes.NOT_FOUND:
+        return f"there is no {page} (404); check HF_ENDPOINT"
+    return f"{_hub()} answers with the status {status}; try again later"

@@ -1,0 +1,178 @@
+import asyncio
+import gc
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from zeroconf import IPVersion, ServiceStateChange, Zeroconf
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+from lanscribe.server import network
+from lanscribe.server.discovery import (
+    Service,
+    announced,
+    announced_addresses,
+    are_the_same,
+    services,
+)
+from tests.conftest import StartServer
+from tests.support import DEADLINE_S
+
+LOOPBACK = "127.0.0.1"
+Changes = asyncio.Queue[tuple[str, ServiceStateChange]]
+
+
+@asynccontextmanager
+async def browser(kind: str) -> AsyncIterator[tuple[AsyncZeroconf, Changes]]:
+    """What comes and goes of a service type on the loopback interface."""
+    changes: Changes = asyncio.Queue()
+
+    def note(
+        zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+    ) -> None:
+        changes.put_nowait((name, state_change))
+
+    async with AsyncZeroconf(interfaces=[LOOPBACK]) as seeker:
+        search = AsyncServiceBrowser(seeker.zeroconf, kind, handlers=[note])
+        yield seeker, changes
+        await search.async_cancel()
+
+
+async def found(kind: str, port: int, seeker: AsyncZeroconf, changes: Changes) -> AsyncServiceInfo:
+    """The service with that port, which no other server of this machine has."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            name, state = await changes.get()
+            if state is ServiceStateChange.Removed:
+                continue
+            info = AsyncServiceInfo(kind, name)
+            if await info.async_request(seeker.zeroconf, 3000) and info.port == port:
+                return info
+
+
+async def removed(name: str, changes: Changes) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while await changes.get() != (name, ServiceStateChange.Removed):
+            pass
+
+
+def test_a_server_is_found_until_it_stops(start_server: StartServer) -> None:
+    server = start_server("fake", LANSCRIBE_DISCOVERY_ENABLED="true")
+    ports = {
+        "_wyoming._tcp.local.": server.wyoming_port,
+        "_lanscribe._tcp.local.": server.port,
+    }
+
+    async def look() -> None:
+        async with (
+            browser("_wyoming._tcp.local.") as homes,
+            browser("_lanscribe._tcp.local.") as apps,
+        ):
+            searches = dict(zip(ports, (homes, apps), strict=True))
+            infos = {kind: await found(kind, port, *searches[kind]) for kind, port in ports.items()}
+            for info in infos.values():
+                assert info.parsed_addresses(IPVersion.V4Only) == [LOOPBACK]
+            app = infos["_lanscribe._tcp.local."].decoded_properties
+            assert app["path"] == "/v1/realtime"
+            assert await asyncio.to_thread(server.stop) == 0
+            for kind, info in infos.items():
+                await removed(info.name, searches[kind][1])
+
+    asyncio.run(look())
+    assert "Traceback" not in server.log
+
+
+def test_nothing_is_announced_before_the_server_is_ready(caplog: pytest.LogCaptureFixture) -> None:
+    """Without an address, for then even the beginning of it is a warning."""
+
+    async def end_early() -> None:
+        nothing = asyncio.Event()
+        async with announced([Service("_wyoming._tcp", 1)], list, nothing):
+            await asyncio.sleep(0)
+
+    asyncio.run(end_early())
+    assert not caplog.records
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("addresses", [[], ["203.0.113.9"]], ids=["none", "not ours"])
+def test_without_a_network_there_is_one_warning(
+    caplog: pytest.LogCaptureFixture, addresses: list[str]
+) -> None:
+    looks = 0
+
+    async def announce() -> None:
+        ready, looked_often = asyncio.Event(), asyncio.Event()
+        ready.set()
+
+        def find_addresses() -> list[str]:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                looked_often.set()
+            return addresses
+
+        offered = [Service("_wyoming._tcp", 1)]
+        async with announced(offered, find_addresses, ready, look_every_s=0):
+            await asyncio.wait_for(looked_often.wait(), DEADLINE_S)
+
+    asyncio.run(announce())
+    gc.collect()  # zeroconf leaves a socket behind when it cannot have another
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert record.getMessage().startswith("not announced: ")
+
+
+def test_an_address_that_comes_and_one_that_changes_are_announced() -> None:
+    kind, others = "_lanscribe-test._tcp.local.", "127.0.0.2"
+    addresses: list[str] = []
+
+    async def move() -> None:
+        ready = asyncio.Event()
+        ready.set()
+        offered = [Service("_lanscribe-test._tcp", 8000)]
+        async with (
+            browser(kind) as (seeker, changes),
+            announced(offered, lambda: list(addresses), ready, look_every_s=0.01),
+        ):
+            addresses.append(LOOPBACK)
+            info = await found(kind, 8000, seeker, changes)
+            assert info.parsed_addresses(IPVersion.V4Only) == [LOOPBACK]
+            addresses[:] = [others]
+            await removed(info.name, changes)
+            info = await found(kind, 8000, seeker, changes)
+            assert info.parsed_addresses(IPVersion.V4Only) == [others]
+
+    asyncio.run(move())
+
+
+@pytest.mark.parametrize(
+    ("found", "is_same"),
+    [
+        (["192.168.1.7", "10.0.0.2"], True),
+        (["10.0.0.2", "192.168.1.7"], True),
+        (["192.168.1.7"], False),
+        (["192.168.1.8", "10.0.0.2"], False),
+        ([], False),
+    ],
+)
+def test_what_counts_as_a_change(found: list[str], is_same: bool) -> None:
+    assert are_the_same(["192.168.1.7", "10.0.0.2"], found) is is_same
+
+
+def test_what_is_announced() -> None:
+    assert [(one.kind, one.port) for one in services(8000, 10300)] == [
+        ("_lanscribe._tcp", 8000),
+        ("_wyoming._tcp", 10300),
+    ]
+    assert [one.kind for one in services(8000, None)] == ["_lanscribe._tcp"]
+
+
+def test_addresses_are_those_that_others_reach() -> None:
+    assert announced_addresses("192.168.1.7") == ["192.168.1.7"]
+    assert announced_addresses("box.local") == []
+    everywhere = announced_addresses("0.0.0.0")
+    assert everywhere == [one for one in network.lan_addresses() if not one.endswith(".local")]
+    for address in everywhere:
+        socket.inet_aton(address)

@@ -1,0 +1,313 @@
+import tracemalloc
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanscribe.errors import AuthError, LimitError
+from lanscribe.server.limits import (
+    Pace,
+    Slots,
+    TokenBucket,
+    address_group,
+    check_host,
+    check_origin,
+    check_peer_is_home,
+    chosen_subprotocol,
+    client_address,
+    has_key,
+    offered_keys,
+)
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.31.0.1",
+        "192.168.1.2",
+        "169.254.9.9",
+        "::1",
+        "fd00::1",
+        "fe80::1%eth0",
+        "::ffff:192.168.1.2",
+    ],
+)
+def test_the_home_network_may_come_in(peer: str) -> None:
+    check_peer_is_home(peer)
+
+
+@pytest.mark.parametrize(
+    "peer", ["8.8.8.8", "172.32.0.1", "100.64.0.1", "2001:db8::1", "::ffff:8.8.8.8", "", "x"]
+)
+def test_nobody_else_may(peer: str) -> None:
+    with pytest.raises(AuthError) as caught:
+        check_peer_is_home(peer)
+    assert caught.value.code == "not_allowed"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1:8000", "192.168.1.2", "[::1]:8000", "[fe80::1%25eth0]", "localhost:8000"),
+        *("box.local", "Box:1", "LOCALHOST"),
+    ],
+)
+def test_a_host_that_is_ours(host: str) -> None:
+    check_host(host, ["box"])
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(None, "", "evil.example", "evil.example:8000", "local", "box.local.evil.example", "[x"),
+        *(
+            "evil.example@127.0.0.1",
+            "127.0.0.1@evil.example",
+            "127.0.0.1/evil.example",
+            "localhost#",
+        ),
+        *(
+            "127.0.0.1.nip.io",
+            "127.0.0.1.",
+            "2130706433",
+            "0x7f.1",
+            "localhost:port",
+            "localhost:1:2",
+        ),
+        *("localhost, evil.example", "localhost evil", "evil\u3002local", "[evil]", "localhost\n"),
+    ],
+)
+def test_a_host_pointed_here_from_outside(host: str | None) -> None:
+    with pytest.raises(AuthError, match="hostnames"):
+        check_host(host, ["box"])
+
+
+@pytest.mark.parametrize("origin", [None, "http://box.local:8000", "https://box.local:8000"])
+def test_an_origin_that_is_ours(origin: str | None) -> None:
+    check_origin(origin, "box.local:8000")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(
+            "https://evil.example",
+            "http://box.local:9000",
+            "http://box.local",
+            "null",
+            "",
+            "http://[x",
+        ),
+        *(
+            "http://box.local.:8000",
+            "http://evil@box.local:8000",
+            "http://box.local:8000@evil.example",
+        ),
+        *("http://box.local:8000/evil", "moz-extension://box.local:8000", "//box.local:8000"),
+        "http://box.local:8000 https://evil.example",
+    ],
+)
+def test_a_page_from_elsewhere(origin: str) -> None:
+    with pytest.raises(AuthError, match="Origin"):
+        check_origin(origin, "box.local:8000")
+
+
+@given(st.text(), st.text())
+def test_no_header_raises_anything_else(host: str, origin: str) -> None:
+    for check in (partial(check_host, host, []), partial(check_origin, origin, host)):
+        try:
+            check()
+        except AuthError as error:
+            assert error.code == "not_allowed"
+
+
+def test_slots_are_given_back_also_after_an_error() -> None:
+    slots = Slots(1)
+    with pytest.raises(ZeroDivisionError), slots.take():
+        raise ZeroDivisionError
+    with slots.take(), pytest.raises(LimitError) as caught, slots.take():
+        pass
+    assert caught.value.code == "server_busy"
+    assert slots.taken == 0
+
+
+def test_one_address_leaves_half_of_the_slots_to_others() -> None:
+    slots = Slots(8)
+    with ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(slots.take("192.168.1.5"))
+        with pytest.raises(LimitError, match=r"192\.168\.1\.5") as caught:
+            held.enter_context(slots.take("::ffff:192.168.1.5"))
+        assert caught.value.code == "server_busy"
+        held.enter_context(slots.take("192.168.1.6"))
+    for _ in range(5):
+        with slots.take("192.168.1.5"):
+            pass
+
+
+def test_addresses_that_have_gone_take_no_memory() -> None:
+    slots = Slots(8)
+    tracemalloc.start()
+    try:
+        for number in range(2000):
+            with slots.take(f"10.0.{number // 250}.{number % 250}"):
+                pass
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 20_000
+
+
+@pytest.mark.parametrize(("capacity", "per_address", "most"), [(2, 0, 2), (3, 0, 2), (9, 1, 1)])
+def test_how_many_slots_one_address_has(capacity: int, per_address: int, most: int) -> None:
+    slots = Slots(capacity, per_address)
+    with ExitStack() as held:
+        for _ in range(most):
+            held.enter_context(slots.take("10.0.0.1"))
+        with pytest.raises(LimitError):
+            held.enter_context(slots.take("10.0.0.1"))
+
+
+def test_programs_on_this_machine_share_all_slots() -> None:
+    slots = Slots(8)
+    with ExitStack() as held:
+        for address in ["127.0.0.1", "::1"] * 4:
+            held.enter_context(slots.take(address))
+        with pytest.raises(LimitError, match="8 sessions run"):
+            held.enter_context(slots.take("::1"))
+
+
+@pytest.mark.parametrize(
+    ("address", "group"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("fd00::1:2:3:4:5", "fd00:0:0:1::/64"),
+        ("fe80::9%eth0", "fe80::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_what_counts_as_one_client(address: str, group: str) -> None:
+    assert address_group(address) == group
+
+
+def test_a_bucket_lets_a_burst_through_and_then_the_rate() -> None:
+    bucket = TokenBucket(10, burst=5)
+    assert [bucket.take(1, now_s=100) for _ in range(5)] == [0] * 5
+    assert bucket.take(1, now_s=100) == pytest.approx(0.1)
+    assert bucket.take(1, now_s=100.1) == pytest.approx(0.1)
+    assert bucket.take(5, now_s=1000) == 0
+    assert bucket.take(20, now_s=1000) == pytest.approx(2)
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 50)), min_size=1))
+def test_who_waits_as_told_never_exceeds_the_rate(steps: list[tuple[float, int]]) -> None:
+    bucket, now_s, total = TokenBucket(10, burst=20), 0.0, 0
+    for pause_s, amount in steps:
+        now_s += pause_s
+        total += amount
+        now_s += bucket.take(amount, now_s)
+        assert total <= 20 + 10 * now_s + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "subprotocols"),
+    [
+        ({"authorization": "Bearer KEY"}, {}, []),
+        ({"authorization": "bearer  KEY "}, {}, []),
+        ({"authorization": "Token KEY"}, {}, []),
+        ({"x-api-key": "KEY"}, {}, []),
+        ({}, {"api_key": "KEY"}, []),
+        ({}, {}, ["realtime", "openai-insecure-api-key.KEY"]),
+        ({}, {}, ["token", "KEY"]),
+        ({"authorization": "Bearer not-needed"}, {"api_key": "KEY"}, []),
+    ],
+)
+def test_the_forms_of_a_key(
+    headers: dict[str, str], query: dict[str, str], subprotocols: list[str]
+) -> None:
+    assert has_key(offered_keys(headers, query, subprotocols), "KEY")
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "subprotocols"),
+    [
+        ({}, {}, []),
+        ({"authorization": "KEY"}, {}, []),
+        ({"authorization": "Basic KEY"}, {}, []),
+        ({"authorization": "Bearer"}, {"api_key": ""}, ["token"]),
+        ({"authorization": "Bearer KEYS"}, {"api_key": "KE"}, ["realtime", "KEY"]),
+    ],
+)
+def test_what_is_no_key(
+    headers: dict[str, str], query: dict[str, str], subprotocols: list[str]
+) -> None:
+    assert not has_key(offered_keys(headers, query, subprotocols), "KEY")
+
+
+def test_who_shows_nothing_has_shown_no_wrong_key() -> None:
+    assert offered_keys({}, {}, []) == []
+    assert offered_keys({"authorization": "Bearer", "x-api-key": ""}, {"api_key": ""}, []) == []
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_without_a_key_none_fits(key: str | None) -> None:
+    assert not has_key(["", "x", "None"], key)
+
+
+@given(st.text(), st.text(min_size=1))
+def test_only_the_key_is_the_key(offered: str, key: str) -> None:
+    assert has_key([offered], key) == (offered == key)
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ([], None),
+        (["chat"], None),
+        (["realtime", "openai-insecure-api-key.KEY"], "realtime"),
+        (["openai-insecure-api-key.KEY", "realtime"], "realtime"),
+        (["token", "KEY"], "token"),
+        (["openai-insecure-api-key.KEY"], None),
+    ],
+)
+def test_a_key_is_never_answered_as_a_subprotocol(offered: list[str], chosen: str | None) -> None:
+    assert chosen_subprotocol(offered) == chosen
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "client"),
+    [
+        ("10.0.0.2", [], "10.0.0.2"),
+        ("10.0.0.9", ["8.8.8.8"], None),
+        ("10.0.0.2", ["8.8.8.8"], "8.8.8.8"),
+        ("10.0.0.2", ["127.0.0.1, 8.8.8.8"], "8.8.8.8"),
+        ("10.0.0.2", ["127.0.0.1", "8.8.8.8"], "8.8.8.8"),
+        ("::ffff:10.0.0.2", ["8.8.8.8, 172.16.3.4"], "8.8.8.8"),
+        ("172.16.9.9", ["10.0.0.2"], "10.0.0.2"),
+        ("10.0.0.2", ["8.8.8.8, nonsense"], "nonsense"),
+    ],
+)
+def test_whom_a_proxy_speaks_for(peer: str, forwarded_for: list[str], client: str | None) -> None:
+    assert client_address(peer, forwarded_for, ["10.0.0.2", "172.16.0.0/16"]) == client
+
+
+def test_a_pace_bounds_messages_and_bytes() -> None:
+    pace = Pace(messages_per_s=10, bytes_per_s=1000, message_bytes=5000)
+    assert pace.wait_s(5000, now_s=0.0) == 0.0
+    assert pace.wait_s(500, now_s=0.0) == pytest.approx(0.5)
+    many = Pace(messages_per_s=10, bytes_per_s=1000, message_bytes=5000)
+    assert [many.wait_s(1, now_s=0.0) for _ in range(100)] == [0.0] * 100
+    assert many.wait_s(1, now_s=0.0) == pytest.approx(0.1)
+
+
+def test_room_is_what_take_goes_by() -> None:
+    slots = Slots(4, per_address=1)
+    assert slots.has_room("192.168.1.2")
+    with slots.take("192.168.1.2"):
+        assert not slots.has_room("192.168.1.2")
+        assert slots.has_room("192.168.1.3")

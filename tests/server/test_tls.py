@@ -1,0 +1,387 @@
+"""The same server over TLS, with a certificate made for the tests."""
+
+import asyncio
+import random
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import pytest
+from starlette.responses import PlainTextResponse
+
+from lanscribe.admin import doctor, machine
+from lanscribe.config import PROJECT_DIR, LimitSettings, TlsSettings
+from lanscribe.engines.fake import spoken
+from lanscribe.errors import ConfigError
+from lanscribe.server import intake as intake_module
+from lanscribe.server.intake import REQUESTS_AT_ONCE
+from lanscribe.server.tls import server_context
+from lanscribe.server.transport import SecureListener, bind, make_server
+from tests.conftest import Server, StartServer
+from tests.support import DEADLINE_S, client, counting
+
+MODEL = "fake-numbers"
+
+
+def make_certificate(folder: Path, *flags: str) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "2", *flags]
+    command += ["-subj", "/CN=lanscribe", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("certificate"), "-nodes")
+
+
+@pytest.fixture
+def trusting(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    """A client's context that trusts this certificate alone."""
+    return ssl.create_default_context(cafile=str(certificate[0]))
+
+
+def flags(certificate: tuple[Path, Path]) -> list[str]:
+    cert, key = certificate
+    return ["--tls-cert", str(cert), "--tls-key", str(key), "--tls-port", "0"]
+
+
+def secure_port(server: Server) -> int:
+    match = re.search(r"wss://127\.0\.0\.1:(\d+)/v1/realtime", "\n".join(server.banner))
+    assert match, server.banner
+    return int(match[1])
+
+
+def secure_url(server: Server) -> str:
+    return f"wss://127.0.0.1:{secure_port(server)}/v1/realtime"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is no address elsewhere")
+@pytest.mark.parametrize("owed", [0, REQUESTS_AT_ONCE + 20], ids=["in its handshake", "before it"])
+def test_a_handshake_that_is_dropped_for_another_leaves_nothing(
+    certificate: tuple[Path, Path], owed: int
+) -> None:
+    """Neither a task that waits for ever nor a place."""
+
+    async def drop_some() -> None:
+        limits = LimitSettings(connections=4)
+        listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
+        context = server_context(TlsSettings(cert=str(certificate[0]), key=str(certificate[1])))
+        assert context is not None
+        tls = SecureListener(listeners[1], context)
+        server = make_server(PlainTextResponse("home"), limits, _no_drain, tls)
+        intake, state = server._intake, server.server_state
+        intake.requests.take("127.0.0.2", owed, time.monotonic())
+        serving = asyncio.create_task(server.serve([listeners[0]]))
+        await until(lambda: server.started)
+        at = listeners[1].getsockname()
+        for _ in range(20):
+            strangers = [
+                await asyncio.open_connection(*at, local_addr=(f"127.0.0.{address}", 0))
+                for address in (2, 2, 3, 4)
+            ]
+            await until(lambda: len(intake.crowd) == 4)
+            _, newcomer = await asyncio.open_connection(*at, local_addr=("127.0.0.5", 0))
+            await until(lambda: "127.0.0.5" in intake.crowd._of_group)
+            for writer in [newcomer, *(writer for _, writer in strangers)]:
+                writer.transport.abort()
+            await until(lambda: len(intake.crowd) == 0)
+        await until(lambda: not state.tasks and not state.connections)
+        server.stop(at_once=True)
+        await serving
+
+    asyncio.run(drop_some())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_handshakes_that_come_at_the_same_moment_take_turns(
+    certificate: tuple[Path, Path],
+    trusting: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+) -> None:
+    """However many there are and wherever they are cut: one in each turn of the event loop."""
+    monkeypatch.setattr(intake_module, "TURN_S", 0.0)  # so that none is fast enough for two
+    rng = random.Random(seed)
+    count = rng.randrange(20, 60)
+    turns = [0]
+
+    async def shake_hands() -> None:
+        listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
+        context = server_context(TlsSettings(cert=str(certificate[0]), key=str(certificate[1])))
+        assert context is not None
+        context.sni_callback = lambda *_: turns.append(turns.pop() + 1)  # each hello comes by here
+        tls = SecureListener(listeners[1], context)
+        server = make_server(PlainTextResponse("home"), LimitSettings(), _no_drain, tls)
+        serving = asyncio.create_task(server.serve([listeners[0]]))
+        await until(lambda: server.started)
+        counting_turns = asyncio.create_task(_count_turns(turns))
+        all_are_here = asyncio.Barrier(count)
+        clients = [
+            _ask_over_tls(listeners[1].getsockname(), trusting, all_are_here, rng.random())
+            for _ in range(count)
+        ]
+        async with asyncio.timeout(DEADLINE_S):
+            assert await asyncio.gather(*clients) == count * [b"home"], f"seed {seed}"
+        counting_turns.cancel()
+        server.stop(at_once=True)
+        await serving
+
+    asyncio.run(shake_hands())
+    assert (max(turns), sum(turns)) == (1, count), f"seed {seed}"
+
+
+async def _count_turns(turns: list[int]) -> None:
+    while True:
+        await asyncio.sleep(0)
+        turns.append(0)
+
+
+async def _ask_over_tls(
+    at: tuple[str, int], trusting: ssl.SSLContext, all_are_here: asyncio.Barrier, cut: float
+) -> bytes:
+    """The body of an answer; what is behind a cut of the hello is sent together with all others."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting.wrap_bio(incoming, outgoing, server_hostname=at[0])
+    reader, writer = await asyncio.open_connection(*at)
+
+    async def until_done(act: Callable[[], bytes | None]) -> bytes | None:
+        while True:
+            try:
+                done = act()
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(2**16))
+            else:
+                writer.write(outgoing.read())
+                return done
+
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    hello = outgoing.read()
+    place = int(cut * len(hello))
+    writer.write(hello[:place])
+    await all_are_here.wait()
+    writer.write(hello[place:])
+    await until_done(tls.do_handshake)
+    tls.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"home"):
+        answer += await until_done(lambda: tls.read(2**16)) or b""
+    writer.transport.abort()
+    return answer[-4:]
+
+
+async def _no_drain() -> None:
+    pass
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let others go on until it holds."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+def test_both_ports_serve_the_same_and_both_end(
+    start_server: StartServer, certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    server = start_server("fake", *flags(certificate), "--sessions", "2")
+    numbers = range(1, 2000)
+
+    async def converse() -> None:
+        async with (
+            client(server.url, MODEL) as plain,
+            client(secure_url(server), MODEL, ssl=trusting) as secure,
+        ):
+            samples = spoken(numbers)
+            texts = await asyncio.gather(plain.transcribe(samples), secure.transcribe(samples))
+            assert [text["text"] for text in texts] == [counting(numbers)] * 2
+
+    asyncio.run(converse())
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
+def test_the_doctor_knows_the_server_on_all_its_ports(
+    start_server: StartServer, certificate: tuple[Path, Path]
+) -> None:
+    server = start_server("fake", *flags(certificate))
+    facts = machine.port(server.host, secure_port(server), is_secure=True)
+    assert doctor.judge_tls(facts).result.endswith("lanscribe is running there")
+    facts = machine.wyoming_port(server.host, server.wyoming_port)
+    assert doctor.judge_wyoming(facts).result.endswith("lanscribe is running there")
+    facts = machine.wyoming_port(server.host, server.port)
+    assert doctor.judge_wyoming(facts).status == "warn"
+
+
+def test_who_does_not_speak_tls_harms_nobody(
+    start_server: StartServer, certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    server = start_server("fake", *flags(certificate))
+
+    async def converse() -> None:
+        for words in (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01", b""):
+            reader, writer = await asyncio.open_connection("127.0.0.1", secure_port(server))
+            writer.write(words)
+            writer.write_eof()
+            try:
+                answer = await asyncio.wait_for(reader.read(), DEADLINE_S)
+            except ConnectionError:
+                answer = b""
+            assert b"HTTP" not in answer
+            writer.close()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            async with client(secure_url(server), ssl=ssl.create_default_context()):
+                pass
+        async with client(secure_url(server), MODEL, ssl=trusting) as one:
+            assert (await one.transcribe(spoken([5])))["text"] == "5"
+
+    asyncio.run(converse())
+    server.stop()
+    assert "Traceback" not in server.log
+
+
+def test_a_request_that_comes_with_the_handshakes_end_is_answered(
+    start_server: StartServer, certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    server = start_server("fake", *flags(certificate))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    address = ("127.0.0.1", secure_port(server))
+    with socket.create_connection(address, timeout=DEADLINE_S) as raw:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65_536))
+        tls.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        raw.sendall(outgoing.read())  # the handshake's end and the request
+        answer = b""
+        while b'"status":"ok"' not in answer:
+            data = raw.recv(65_536)
+            assert data, answer
+            incoming.write(data)
+            with suppress(ssl.SSLWantReadError):
+                while record := tls.read(65_536):
+                    answer += record
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("is_shaken", [False, True], ids=["the handshake", "the request"])
+def test_who_stalls_is_given_up(
+    start_server: StartServer,
+    certificate: tuple[Path, Path],
+    trusting: ssl.SSLContext,
+    is_shaken: bool,
+) -> None:
+    server = start_server("fake", *flags(certificate), LANSCRIBE_LIMITS_HANDSHAKE_TIMEOUT_S="0.4")
+
+    async def converse() -> None:
+        context = trusting if is_shaken else None
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", secure_port(server), ssl=context
+        )
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), DEADLINE_S)
+        writer.close()
+        async with client(secure_url(server), MODEL, ssl=trusting) as one:
+            assert (await one.transcribe(spoken([5])))["text"] == "5"
+
+    asyncio.run(converse())
+
+
+def test_connections_count_before_their_handshake_and_on_both_ports(
+    start_server: StartServer, certificate: tuple[Path, Path]
+) -> None:
+    bounds = {
+        "LANSCRIBE_LIMITS_CONNECTIONS": "10",
+        "LANSCRIBE_LIMITS_HANDSHAKE_TIMEOUT_S": "120",
+    }
+    server = start_server("fake", *flags(certificate), **bounds)
+
+    async def converse() -> None:
+        async with AsyncExitStack() as opened:
+            streams = []
+            for number in range(20):
+                port = secure_port(server) if number % 2 else server.port
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                opened.callback(writer.close)
+                streams.append(reader)
+            gone = [asyncio.create_task(reader.read()) for reader in streams]
+            while sum(task.done() for task in gone) < 10:
+                async with asyncio.timeout(DEADLINE_S):
+                    await asyncio.wait(
+                        [task for task in gone if not task.done()],
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+            assert sum(task.done() for task in gone) == 10
+            for task in gone:
+                task.cancel()
+            await asyncio.gather(*gone, return_exceptions=True)
+
+    asyncio.run(converse())
+    assert server.stop() == 0
+
+
+def test_without_tls_there_is_no_context() -> None:
+    assert server_context(TlsSettings()) is None
+
+
+def test_files_that_will_not_do_are_named(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    cert, key = map(str, certificate)
+    locked_cert, locked_key = map(str, make_certificate(tmp_path, "-passout", "pass:secret"))
+    for settings, words in [
+        (TlsSettings(cert=cert), "tls.key: is empty"),
+        (TlsSettings(key=key), "tls.cert: is empty"),
+        (TlsSettings(cert="none.pem", key=key), "tls.cert: none.pem cannot be read: No such"),
+        (TlsSettings(cert=cert, key=str(tmp_path)), "cannot be read: Is a directory"),
+        (TlsSettings(cert=key, key=cert), "both have to be PEM"),
+        (TlsSettings(cert=cert, key=locked_key), "passphrase"),
+        (TlsSettings(cert=locked_cert, key=key), "KEY_VALUES_MISMATCH"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            server_context(settings)
+        assert words in caught.value.public_message
+        assert "\n" not in caught.value.public_message
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+def test_bad_files_end_the_program_with_one_line(command: str, tmp_path: Path) -> None:
+    arguments = ["--tls-cert", str(tmp_path / "none"), "--tls-key", "x", "--port", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lanscribe", command, *arguments],
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "tls.cert" in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(certificate: tuple[Path, Path]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = str(taken.getsockname()[1])
+        arguments = ["--host", "127.0.0.1", "--port", "0", *flags(certificate)[:-1], number]
+        done = subprocess.run(
+            [sys.executable, "-m", "lanscribe", "serve", *arguments],
+            cwd=PROJECT_DIR,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"127.0.0.1:{number}" in done.stderr
+    assert "--tls-port" in done.stderr

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanscribe.speech.audio import (
+    SampleRing,
+    duration_s,
+    pcm16_to_samples,
+    sample_count,
+    samples_to_pcm16,
+)
+
+
+def test_pcm16_is_scaled_to_one() -> None:
+    samples = pcm16_to_samples(np.array([-32768, 0, 16384], dtype="<i2").tobytes())
+    assert samples.tolist() == [-1.0, 0.0, 0.5]
+    assert samples.dtype == np.float32
+
+
+@given(st.binary(min_size=2, max_size=200).filter(lambda data: len(data) % 2 == 0))
+def test_pcm16_survives_the_way_there_and_back(data: bytes) -> None:
+    assert samples_to_pcm16(pcm16_to_samples(data)) == data
+
+
+def test_loud_samples_are_clipped_not_wrapped() -> None:
+    loud = np.array([1.5, -1.5], dtype=np.float32)
+    assert np.frombuffer(samples_to_pcm16(loud), dtype="<i2").tolist() == [32767, -32768]
+
+
+@pytest.mark.parametrize(("data", "message"), [(b"", "no audio"), (b"abc", "3 bytes")])
+def test_bad_pcm16_says_what_it_got(data: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pcm16_to_samples(data)
+
+
+def test_seconds_and_samples_are_each_others_inverse() -> None:
+    assert sample_count(0.08) == 1280
+    assert duration_s(sample_count(12.34)) == pytest.approx(12.34)
+
+
+@given(st.lists(st.one_of(st.integers(1, 40_000), st.just(0)), max_size=30))
+def test_a_buffer_gives_back_what_it_got_in_order(steps: list[int]) -> None:
+    """A positive step appends that many samples; 0 takes a block."""
+    buffer, sent, taken = SampleRing(), 0, []
+    for step in steps:
+        if step:
+            buffer.append(np.arange(sent, sent + step, dtype=np.float32))
+            sent += step
+        else:
+            taken.append(buffer.take())
+        assert len(buffer) == sent - sum(len(block) for block in taken)
+    while len(buffer):
+        taken.append(buffer.take())
+    assert len(buffer.take()) == 0
+    assert np.array_equal(np.concatenate([*taken, np.empty(0)]), np.arange(sent))
+
+
+def test_many_small_appends_share_blocks() -> None:
+    buffer = SampleRing()
+    for _ in range(10_000):
+        buffer.append(np.zeros(1, dtype=np.float32))
+    assert len(buffer.take()) == 10_000
+
+
+def test_a_ring_reads_by_absolute_index_until_it_forgets() -> None:
+    ring = SampleRing()
+    ring.append(np.arange(40_000, dtype=np.float32))
+    ring.forget(20_000)
+    assert ring.read(20_000)[0] == 20_000
+    assert ring.read(39_999).tolist() == [39_999]
+    assert len(ring.read(40_000)) == 0
+    assert len(ring) == 20_000
+    for index in (19_999, 40_001):
+        with pytest.raises(IndexError):
+            ring.read(index)

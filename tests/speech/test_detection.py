@@ -1,0 +1,152 @@
+"""Where there is speech, asked by position; every answer against a plain look at all blocks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lanscribe.speech.audio import sample_count
+from lanscribe.speech.detection import (
+    BLOCK_S,
+    BLOCK_SAMPLES,
+    CLEAR_SPEECH,
+    MAYBE_SPEECH,
+    LevelDetector,
+    Likelihood,
+    SpeechMap,
+)
+from lanscribe.speech.level import FRAME_SAMPLES, Floor, Sounds
+from tests.scripted import Scripted
+
+JUDGEMENTS = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.29, 0.3, 0.71]), st.sampled_from([0.0, 0.31])), max_size=80
+)
+TIMES = st.floats(-1, 4)
+
+
+def mapped(judged: Sequence[tuple[float, float]]) -> SpeechMap:
+    """A map of silent blocks that were judged so."""
+    speech = SpeechMap(Scripted([Likelihood(raw, boosted) for raw, boosted in judged]))
+    speech.add(np.zeros(len(judged) * BLOCK_SAMPLES, dtype=np.float32))
+    return speech
+
+
+def whole_blocks(at_s: float, count: int) -> int:
+    """How many of the judged blocks end up to there."""
+    return min(max(int(np.floor((at_s + 1e-6) / BLOCK_S)), 0), count)
+
+
+@settings(deadline=None)
+@given(JUDGEMENTS, TIMES)
+def test_quiet_is_how_long_nobody_spoke(judged: list[tuple[float, float]], at_s: float) -> None:
+    count = whole_blocks(at_s, len(judged))
+    speech_ends = [index + 1 for index in range(count) if max(judged[index]) >= MAYBE_SPEECH]
+    end = int(np.floor((at_s + 1e-6) / BLOCK_S))
+    expected = (end - max(speech_ends, default=0)) * BLOCK_S
+    assert mapped(judged).quiet_s(at_s) == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(JUDGEMENTS, TIMES, TIMES)
+def test_clear_speech_is_counted_between(
+    judged: list[tuple[float, float]], start_s: float, end_s: float
+) -> None:
+    first, last = (whole_blocks(at_s, len(judged)) for at_s in (start_s, end_s))
+    clear = [index for index in range(first, last) if judged[index][0] >= CLEAR_SPEECH]
+    speech = mapped(judged)
+    assert speech.clear_speech_s(start_s, end_s) == pytest.approx(len(clear) * BLOCK_S)
+    expected = clear[0] * BLOCK_S if clear else None
+    found = speech.first_clear_speech(start_s, end_s)
+    assert found == (expected if expected is None else pytest.approx(expected))
+
+
+@settings(deadline=None)
+@given(JUDGEMENTS, TIMES, TIMES, st.floats(0.04, 1))
+def test_the_last_pause_is_the_last_stretch_without_speech(
+    judged: list[tuple[float, float]], start_s: float, end_s: float, length_s: float
+) -> None:
+    found = mapped(judged).last_pause(start_s, end_s, length_s)
+    is_speech = [max(one) >= MAYBE_SPEECH for one in judged]
+    pauses = [
+        stop * BLOCK_S
+        for stop in range(1, len(judged) + 1)
+        if stop * BLOCK_S <= end_s + 1e-6
+        and stop * BLOCK_S - length_s >= max(start_s, 0) - 1e-6
+        and not any(is_speech[max(0, int(np.floor(stop - length_s / BLOCK_S + 1e-6))) : stop])
+    ]
+    assert found == (pytest.approx(pauses[-1] - length_s / 2) if pauses else None)
+
+
+@settings(deadline=None)
+@given(JUDGEMENTS, st.lists(st.integers(1, 3000), min_size=1, max_size=30), st.floats(0, 3))
+def test_the_answers_are_the_same_whatever_the_chunks_and_what_is_forgotten(
+    judged: list[tuple[float, float]], sizes: list[int], forgotten_s: float
+) -> None:
+    at_once, in_chunks = mapped(judged), mapped([])
+    in_chunks = SpeechMap(Scripted([Likelihood(raw, boosted) for raw, boosted in judged]))
+    total, start = len(judged) * BLOCK_SAMPLES, 0
+    for size in [*sizes, total]:
+        in_chunks.add(np.zeros(min(size, total - start), dtype=np.float32))
+        start = min(start + size, total)
+    in_chunks.forget(forgotten_s)
+    assert in_chunks.end_s == at_once.end_s
+    for at_s in np.arange(min(forgotten_s, at_once.end_s), at_once.end_s + 1, 0.05):
+        assert in_chunks.quiet_s(at_s) == at_once.quiet_s(at_s)
+        assert in_chunks.silent_s(at_s) == at_once.silent_s(at_s)
+        assert in_chunks.clear_speech_s(forgotten_s, at_s) == pytest.approx(
+            at_once.clear_speech_s(forgotten_s, at_s)
+        )
+
+
+def test_what_is_no_whole_block_at_the_end_is_judged_as_if_silence_followed() -> None:
+    speech = SpeechMap(LevelDetector().stream())
+    speech.add(np.concatenate([np.zeros(BLOCK_SAMPLES), np.full(100, 0.3)]).astype(np.float32))
+    assert speech.end_s == BLOCK_S
+    assert speech.waking(0.0, 1.0) is None
+    speech.finish()
+    assert speech.end_s == 2 * BLOCK_S
+    assert speech.waking(0.0, 1.0) == BLOCK_S
+    speech.finish()
+    assert speech.end_s == 2 * BLOCK_S
+
+
+@pytest.mark.parametrize(("silent_s", "wakes"), [(9.0, False), (10.5, True)])
+def test_a_sound_that_is_no_speech_wakes_only_after_ten_seconds_without_any(
+    silent_s: float, wakes: bool
+) -> None:
+    """The second witness: it finds words that the detector misses, and every click of a key."""
+    knock = np.full(sample_count(0.2), 0.01, dtype=np.float32)
+    sound = np.concatenate([knock, np.zeros(sample_count(silent_s), np.float32), knock])
+    speech = SpeechMap(Scripted([Likelihood(0.0, 0.0)] * (len(sound) // BLOCK_SAMPLES)))
+    speech.add(sound)
+    waking_s = speech.waking(1.0, 100.0)
+    assert (waking_s is not None) is wakes
+    assert waking_s is None or waking_s == pytest.approx(0.2 + silent_s + 0.1, abs=0.1)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=200), st.integers(1, 30))
+def test_the_floor_is_the_quietest_of_the_last_levels(values: list[float], count: int) -> None:
+    floor = Floor(count)
+    for index, value in enumerate(values):
+        assert floor.after(value) == min(values[max(0, index + 1 - count) : index + 1])
+
+
+@pytest.mark.parametrize("level", [0.0, 0.0005, 0.01, 0.1])
+def test_steady_noise_is_no_sound_at_any_level_and_a_click_is_none(level: float) -> None:
+    sounds = Sounds()
+    noise = np.random.default_rng(1).normal(0, level, 400 * FRAME_SAMPLES).astype(np.float32)
+    noise[200 * FRAME_SAMPLES] = 0.9
+    sounds.add(noise)
+    assert sounds.end_s == 0.0
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.0005, 0.01])
+def test_what_stands_out_of_the_noise_is_a_sound_up_to_its_end(floor: float) -> None:
+    sounds = Sounds()
+    noise = np.random.default_rng(1).normal(0, floor, 400 * FRAME_SAMPLES).astype(np.float32)
+    noise[100 * FRAME_SAMPLES : 110 * FRAME_SAMPLES] += max(3 * floor, 0.001)
+    sounds.add(noise)
+    assert sounds.end_s == pytest.approx(110 * 0.05)

@@ -1,0 +1,125 @@
+"""Every encoding against a reference: numpy's arithmetic, libsndfile's G.711, libsoxr at once."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+import soxr  # type: ignore[import-untyped]
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lanscribe.speech.audio import Samples
+from lanscribe.speech.pcm import ENCODINGS, PcmDecoder
+
+TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)).astype(np.float32)
+
+
+def as_s16(samples: Samples) -> bytes:
+    return np.rint(samples * 32_767).astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "samples"),
+    [
+        ("pcm_s16le", np.array([-32768, -1, 0, 32767], "<i2"), [-1, -1 / 32768, 0, 32767 / 32768]),
+        ("pcm_s32le", np.array([-(2**31), 0, 2**30], "<i4"), [-1, 0, 0.5]),
+        ("pcm_f16le", np.array([-1.5, -0.25, 0.5], "<f2"), [-1, -0.25, 0.5]),
+        ("pcm_f32le", np.array([-7, -0.25, 0.125], "<f4"), [-1, -0.25, 0.125]),
+    ],
+)
+def test_linear_encodings(encoding: str, data: Samples, samples: list[float]) -> None:
+    decoded = PcmDecoder(encoding, 16_000).feed(data.tobytes())
+    assert decoded.dtype == np.float32
+    assert decoded.tolist() == np.array(samples, dtype=np.float32).tolist()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "loud"),
+    [
+        ("pcm_s32le", np.array([2**31 - 1], "<i4")),
+        ("pcm_f16le", np.array([8], "<f2")),
+        ("pcm_f32le", np.array([1], "<f4")),
+    ],
+)
+def test_samples_stay_below_one(encoding: str, loud: Samples) -> None:
+    assert 0.999 < PcmDecoder(encoding, 16_000).feed(loud.tobytes())[0] < 1
+
+
+@pytest.mark.parametrize(("encoding", "subtype"), [("pcm_mulaw", "ULAW"), ("pcm_alaw", "ALAW")])
+def test_every_code_of_g711(encoding: str, subtype: str) -> None:
+    codes = bytes(range(256))
+    raw = io.BytesIO(codes)
+    reference, _ = soundfile.read(
+        raw, format="RAW", subtype=subtype, samplerate=16_000, channels=1, dtype="float32"
+    )
+    assert PcmDecoder(encoding, 16_000).feed(codes).tolist() == reference.tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 5_000), min_size=1, max_size=20), st.sampled_from([8, 24, 44.1, 48]))
+def test_chunks_of_any_size_make_the_sound_that_one_makes(sizes: list[int], khz: float) -> None:
+    rate_hz = round(1000 * khz)
+    whole = as_s16(TONE)
+    decoder = PcmDecoder("pcm_s16le", rate_hz)
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(decoder.feed(whole[start : start + 2 * size]))
+        start += 2 * size
+    parts += [decoder.feed(whole[start:]), decoder.flush()]
+    at_once = soxr.resample(np.frombuffer(whole, "<i2") / np.float32(32_768), rate_hz, 16_000)
+    joined = np.concatenate(parts)
+    assert abs(len(joined) - len(whole) / 2 * 16_000 / rate_hz) <= 1
+    assert np.abs(joined[: len(at_once)] - at_once[: len(joined)]).max() < 1e-4
+
+
+def test_after_a_flush_it_is_as_new() -> None:
+    decoder = PcmDecoder("pcm_s16le", 24_000)
+    sounds = [
+        np.concatenate([decoder.feed(as_s16(TONE)), decoder.flush()]).tolist() for _ in range(2)
+    ]
+    assert sounds[0] == sounds[1]
+    assert len(sounds[0]) == 16_000
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("pcm_s16le", b"a"),
+        ("pcm_f32le", b"abcdef"),
+        ("pcm_f32le", np.array([np.nan], "<f4").tobytes()),
+        ("pcm_f16le", np.array([np.inf], "<f2").tobytes()),
+    ],
+)
+def test_what_is_no_sound_is_refused(encoding: str, data: bytes) -> None:
+    decoder = PcmDecoder(encoding, 16_000)
+    with pytest.raises(ValueError, match=r"^got "):
+        decoder.feed(data)
+    assert len(decoder.feed(b"")) == 0
+
+
+@pytest.mark.parametrize("rate_hz", [4_000, 192_000])
+def test_the_rates_that_are_promised_are_taken(rate_hz: int) -> None:
+    decoder = PcmDecoder("pcm_s16le", rate_hz)
+    second = [decoder.feed(bytes(2 * rate_hz)), decoder.flush()]
+    assert sum(map(len, second)) == pytest.approx(16_000, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "rate_hz"),
+    [("mp3", 16_000), ("pcm_s16le", 0), ("pcm_s16le", 3_999), ("pcm_s16le", 192_001)],
+)
+def test_what_it_cannot_decode_is_refused(encoding: str, rate_hz: int) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        PcmDecoder(encoding, rate_hz)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(list(ENCODINGS)), st.binary())
+def test_bytes_are_sound_or_refused(encoding: str, data: bytes) -> None:
+    try:
+        samples = PcmDecoder(encoding, 16_000).feed(data)
+    except ValueError:
+        return
+    assert samples.shape == (len(data) // ENCODINGS[encoding].sample_bytes,)
+    assert ((samples >= -1) & (samples < 1)).all()
