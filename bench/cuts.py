@@ -6,7 +6,8 @@ FOLDER holds WAV files and a manifest.tsv (columns file, group, reference); with
 that comes with the model is used. Every sound is heard live in this process, with and without the
 guard (lanscribe/engines/embedded/repeats.py). Doubled: words that follow themselves in the text,
 though the reference has them once. Lost: words of the reference that are heard without the guard
-and not with it; won: the other way round. Exits with 1 when a word is doubled or lost with the guard.
+and not with it; won: the other way round. Exits with 1 when a word is doubled or lost with the
+guard.
 """
 
 import argparse
@@ -24,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.talk import read_sound
-from lanscribe.engines.base import Token
 from lanscribe.engines.embedded.alignment import Floats
 from lanscribe.engines.embedded.model_store import MODELS_DIR, model_dir, sample_path
 from lanscribe.engines.embedded.moonshine import Moonshine
@@ -33,7 +33,7 @@ from lanscribe.engines.embedded.repeats import without_loops
 from lanscribe.engines.embedded.streaming import Unit
 from lanscribe.engines.embedded.vad import VoiceDetector
 from lanscribe.speech.audio import Samples, duration_s, sample_count
-from lanscribe.speech.transcript import words_of
+from lanscribe.speech.transcript import Token, words_of
 
 _GROUPS = {"clean", "libri"}
 _BECKETT = "Ever tried ever failed no matter try again fail again fail better"

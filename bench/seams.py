@@ -24,10 +24,11 @@ from bench.words import plain_words
 from lanscribe.config import EngineSettings, RolloverSettings
 from lanscribe.endless.rollover import GRID_S
 from lanscribe.endless.session import EndlessEngine
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.engines.embedded.engine import EmbeddedEngine
 from lanscribe.speech.audio import Samples, sample_count
 from lanscribe.speech.detection import SpeechDetector
+from lanscribe.speech.transcript import Token
 from tests.engines.driving import listen, text_of
 
 GROUPS = {"clean", "libri"}

@@ -14,13 +14,12 @@ import numpy as np
 
 from bench.speech import Clip, matches, read_clips
 from bench.words import plain_words
-from lanscribe.engines.base import Token
 from lanscribe.engines.embedded.model_store import model_dir
 from lanscribe.engines.embedded.moonshine import Moonshine
 from lanscribe.engines.embedded.recognizer import Recognizer
 from lanscribe.engines.embedded.vad import VoiceDetector
 from lanscribe.speech.audio import sample_count
-from lanscribe.speech.transcript import words_of
+from lanscribe.speech.transcript import Token, words_of
 
 _STEPS_S = {"live": 0.08, "file": 10.0}
 HEAD = f"{'':18}  words   median     90 %     99 %    worst   cpu s"

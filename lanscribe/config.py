@@ -19,13 +19,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from lanscribe import PROJECT_DIR
 from lanscribe.errors import ConfigError
 
 HIDDEN_KEY = "# LANSCRIBE_AUTH_KEY is set and not shown"
 """What stands for the key where settings are printed."""
 _LISTS = {"hostnames", "proxies"}
 """The settings, all in [auth], that are lists."""
-PROJECT_DIR = Path(__file__).resolve().parent.parent
 DEFAULT_FILES = (PROJECT_DIR / "config/lanscribe.toml", PROJECT_DIR / "config/local.toml")
 ENV_PREFIX = "LANSCRIBE_"
 CLIENT_VARIABLES = frozenset({"LANSCRIBE_URL", "LANSCRIBE_API_KEY"})

@@ -15,20 +15,39 @@ import csv
 import hashlib
 import importlib
 import json
+import os
 import re
+import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
+from lanscribe import PROJECT_DIR
+
 STAMP_NAME = "lanscribe-setup.json"
 LOCKS = ("embedded", "dev")
 """Lock files in requirements/ by name; each contains the pins of those before it."""
 VLLM_LOCK = "vllm"
+COMMAND_TIMEOUT_S = 20
 COMPILED = ("numpy", "onnxruntime", "onnx", "soundfile", "soxr", "pydantic_core")
 """Modules with machine code: what fails first on a machine that they were not built for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended. status is None when it could not be started or took too long."""
+
+    status: int | None
+    output: str
+    errors: str = ""
+
+    @property
+    def last_words(self) -> str:
+        """The last line it wrote, errors first: where programs say why they failed."""
+        lines = (self.errors.strip() or self.output.strip()).splitlines()
+        return lines[-1].strip() if lines else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,35 @@ class Pin:
 def venv_dir(project: Path = PROJECT_DIR, lock: str = "embedded") -> Path:
     """Where setup.sh puts the environment with the packages of `lock`."""
     return project / (".venv-vllm" if lock == VLLM_LOCK else ".venv")
+
+
+def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
+    """Run a command to its end, within COMMAND_TIMEOUT_S."""
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(None, "", f"no answer within {COMMAND_TIMEOUT_S} s")
+    except OSError as error:
+        return Outcome(None, "", str(error))
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def run_in_venv(
+    arguments: Sequence[str], project: Path = PROJECT_DIR, *, lock: str = "embedded"
+) -> Outcome | None:
+    """Run the Python of the environment for `lock`, or None when there is none to be run."""
+    python = venv_dir(project, lock) / "bin/python"
+    return run([python, "-P", *arguments], project) if os.access(python, os.X_OK) else None
 
 
 def lock_path(lock: str, project: Path = PROJECT_DIR) -> Path:

@@ -8,10 +8,11 @@ import numpy as np
 
 from lanscribe.config import RolloverSettings
 from lanscribe.endless.session import EndlessEngine
-from lanscribe.engines.base import Engine, EngineInfo, Token
+from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
 from lanscribe.errors import EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import Samples
+from lanscribe.speech.transcript import Token
 
 FAST = RolloverSettings(
     target_s=4, limit_s=6, pause_s=0.4, overlap_s=2, rut_s=4, stall_s=60, retry_s=300

@@ -8,136 +8,115 @@ import pytest
 from tests.conftest import PROJECT_DIR
 
 PACKAGE = PROJECT_DIR / "lanscribe"
-PURE = [
-    "audio.py",
-    "crowd.py",
-    "errors.py",
-    "events.py",
-    "framing.py",
-    "json_text.py",
-    "gpu_verdict.py",
-    "guesses.py",
-    "lag.py",
-    "level.py",
-    "limits.py",
-    "pcm.py",
-    "plan.py",
-    "restarts.py",
-    "reasons.py",
-    "resume.py",
-    "rollover.py",
-    "session.py",
-    "silence.py",
-    "spans.py",
-    "speech.py",
-    "stitch.py",
-    "timeline.py",
-    "transcript.py",
-    "turns.py",
-    "utterance.py",
-    "vllm_log.py",
-    "voxtral_memory.py",
-    "dialects/base.py",
-    "dialects/fields.py",
-    "dialects/mistral.py",
-    "dialects/negotiation.py",
-    "dialects/openai.py",
-    "dialects/openai_settings.py",
-    "dialects/vllm.py",
-    "dialects/voxmlx.py",
-    "dialects/wyoming.py",
-    "dialects/yap.py",
-    "engines/alignment.py",
-    "engines/deadlines.py",
-    "engines/streaming.py",
+FOLDERS = [
+    "admin",
+    "server",
+    "session",
+    "endless",
+    "dialects",
+    "vllm",
+    "engines",
+    "voxtral",
+    "speech",
 ]
+"""The rooms from the top of the house down; a module imports from its own room or lower ones."""
+BASEMENT = {"__init__", "config", "errors", "installation", "tasks"}
+"""Modules below every room; `__main__` is above them all."""
+PURE_FOLDERS = {"dialects", "speech"}
+PURE = {
+    "endless/rollover.py",
+    "endless/stitch.py",
+    "engines/embedded/alignment.py",
+    "engines/embedded/deadlines.py",
+    "engines/embedded/repeats.py",
+    "engines/embedded/streaming.py",
+    "errors.py",
+    "server/access.py",
+    "server/crowd.py",
+    "server/framing.py",
+    "server/guesses.py",
+    "server/slots.py",
+    "server/uploads.py",
+    "session/lag.py",
+    "session/outbox.py",
+    "session/pace.py",
+    "session/state.py",
+    "session/utterance.py",
+    "vllm/log.py",
+    "vllm/restarts.py",
+    "voxtral/memory.py",
+    "voxtral/plan.py",
+    "voxtral/verdict.py",
+}
 """Modules of decisions: no clock, no socket, no thread, no event loop."""
 IMPURE = {"asyncio", "socket", "threading", "time", "websockets", "starlette", "uvicorn"}
-
-LEVELS = [
-    {"__main__"},
-    {"wyoming_server"},
-    {"server", "transport", "doctor"},
-    {"doorkeeper", "rest", "http_protocol", "websocket_protocol"},
-    {"rest_form", "openapi"},
-    {"exchange"},
-    {"http_errors"},
-    {"vllm_service"},
-    {"control", "vllm_command", "vllm_setup"},
-    {"machine", "gpu"},
-    {"gpu_verdict", "plan_report", "voxtral_files"},
-    {"plan"},
-    {"tls"},
-    {"keys"},
-    {"hub_download", "installation"},
-    {"channel", "connection", "discovery", "intake", "logs", "network", "vllm_process"},
-    {"session", "endless", "media", "crowd", "guesses", "uploads"},
-    {"dialects", "limits", "resume", "utterance"},
-    {"events"},
-    {"timeline", "transcript", "rollover", "stitch", "turns", "silence"},
-    {"engines", "vllm_plugin"},
-    {"speech"},
-    {"level"},
-    {
-        "config",
-        "audio",
-        "changes",
-        "json_text",
-        "lag",
-        "orders",
-        "reasons",
-        "records",
-        "pcm",
-        "tasks",
-        "delay",
-        "guard",
-        "restarts",
-        "spans",
-        "vllm_log",
-        "voxtral_memory",
-    },
-    {"errors", "digests", "framing", "__init__"},
-]
-"""From the top of the house down; a module imports from its own level or lower ones."""
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 
-def imports(path: Path) -> set[str]:
-    """The modules that a file imports, in full."""
+def imports(module: Path) -> set[str]:
+    """What a file imports, in full; of a package, the modules that are taken out of it."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "lanscribe":
-            names |= {f"lanscribe.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
+            names |= {_imported(node.module or "", alias.name) for alias in node.names}
     return names
 
 
-def level(room: str) -> int:
-    (number,) = [index for index, rooms in enumerate(LEVELS) if room in rooms]
-    return number
+def _imported(source: str, name: str) -> str:
+    path = PACKAGE.parent / source.replace(".", "/") / name
+    return f"{source}.{name}" if path.is_dir() or path.with_suffix(".py").exists() else source
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_decisions_know_no_clock_and_no_wire(name: str) -> None:
-    roots = {module.partition(".")[0] for module in imports(PACKAGE / name)}
-    assert not roots & IMPURE
+def floor(parts: tuple[str, ...]) -> int:
+    """How far below the top a module is, by its path in the package or its dotted name."""
+    room = parts[0].removesuffix(".py")
+    if room in FOLDERS:
+        return FOLDERS.index(room)
+    return len(FOLDERS) if room in BASEMENT else {"__main__": -1}[room]
 
 
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
-)
-def test_imports_point_down(path: Path) -> None:
-    room = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    for module in imports(path):
-        parts = module.split(".")
-        if parts[0] == "lanscribe" and len(parts) > 1 and parts[1] != "__version__":
-            assert level(parts[1]) >= level(room), f"{path.name} imports {module}"
+def own_imports(module: Path) -> set[tuple[str, ...]]:
+    """The modules of the package that a module imports, as the parts of their names."""
+    names = [name.split(".") for name in imports(module)]
+    return {tuple(parts[1:]) or ("__init__",) for parts in names if parts[0] == "lanscribe"}
 
 
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
-)
-def test_files_stay_readable(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 400
+def is_pure(module: Path) -> bool:
+    return module.parts[0] in PURE_FOLDERS or module.as_posix() in PURE
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if is_pure(module)], ids=str)
+def test_decisions_know_no_clock_and_no_wire(module: Path) -> None:
+    assert not {name.partition(".")[0] for name in imports(module)} & IMPURE
+
+
+def test_the_modules_of_decisions_are_there() -> None:
+    assert set(map(Path, PURE)) <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_point_down(module: Path) -> None:
+    for parts in own_imports(module):
+        assert floor(parts) >= floor(module.parts), f"{module} imports {'.'.join(parts)}"
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    graph = {_name(module): own_imports(module) for module in MODULES}
+    for start, imported in graph.items():
+        reached, todo = set(), set(imported)
+        while todo:
+            reached.add(other := todo.pop())
+            todo |= graph.get(other, set()) - reached
+        assert start not in reached, f"{'.'.join(start)} imports what imports it"
+
+
+def _name(module: Path) -> tuple[str, ...]:
+    parts = module.with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_files_stay_readable(module: Path) -> None:
+    assert len((PACKAGE / module).read_text(encoding="utf-8").splitlines()) < 400

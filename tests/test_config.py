@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lanscribe import config
-from lanscribe.config import PROJECT_DIR, Settings, environment_lines, load
+from lanscribe import PROJECT_DIR, config
+from lanscribe.config import Settings, environment_lines, load
 from lanscribe.errors import ConfigError
 
 

@@ -25,11 +25,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from lanscribe import PROJECT_DIR
 from lanscribe.admin import machine
-from lanscribe.admin.machine import GraphicsFacts, KeyFacts, Outcome, PortFacts
-from lanscribe.installation import PROJECT_DIR
+from lanscribe.admin.machine import GraphicsFacts, KeyFacts, PortFacts
+from lanscribe.installation import Outcome
 from lanscribe.server import network
 from lanscribe.voxtral import files as voxtral_files
+from lanscribe.voxtral import gpu
 from lanscribe.voxtral.files import model_dir
 from lanscribe.voxtral.verdict import LEAST_DRIVER, Verdict
 
@@ -279,11 +281,11 @@ class Examination:
     @cached_property
     def verdict(self) -> Verdict | None:
         """What the NVIDIA card is good for; without one the settings need not be read."""
-        verdict = machine.card_verdict(self.project)
+        verdict = gpu.card_verdict(self.project)
         profile = self.values.get("LANSCRIBE_VLLM_PROFILE", "auto") if verdict else "auto"
         if profile == "auto":
             return verdict
-        return machine.card_verdict(self.project, profile=profile)
+        return gpu.card_verdict(self.project, profile=profile)
 
     @cached_property
     def key(self) -> KeyFacts:

@@ -14,18 +14,14 @@ import shlex
 import shutil
 import socket
 import ssl
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanscribe.installation import PROJECT_DIR, VLLM_LOCK, venv_dir
+from lanscribe import PROJECT_DIR
+from lanscribe.installation import VLLM_LOCK, Outcome, run, run_in_venv
 from lanscribe.server import keys
-from lanscribe.voxtral.plan import PROFILES
-from lanscribe.voxtral.verdict import Verdict
 
-COMMAND_TIMEOUT_S = 20
 HEALTH_TIMEOUT_S = 3
 HEALTH_BYTES = 4096
 WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
@@ -36,21 +32,6 @@ import json, sounddevice
 names = [device["name"] for device in sounddevice.query_devices() if device["max_input_channels"]]
 print(json.dumps({"version": sounddevice.get_portaudio_version()[1], "microphones": names}))
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a command ended. status is None when it could not be started or took too long."""
-
-    status: int | None
-    output: str
-    errors: str = ""
-
-    @property
-    def last_words(self) -> str:
-        """The last line it wrote, errors first: where programs say why they failed."""
-        lines = (self.errors.strip() or self.output.strip()).splitlines()
-        return lines[-1].strip() if lines else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,35 +69,6 @@ class PortFacts:
     """What answered Wyoming's describe there; empty when nothing did."""
 
 
-def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
-    """Run a command to its end, within COMMAND_TIMEOUT_S."""
-    environment = {**os.environ, "PYTHONPATH": str(project)}
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Outcome(None, "", f"no answer within {COMMAND_TIMEOUT_S} s")
-    except OSError as error:
-        return Outcome(None, "", str(error))
-    return Outcome(done.returncode, done.stdout, done.stderr)
-
-
-def run_in_venv(
-    arguments: Sequence[str], project: Path = PROJECT_DIR, *, lock: str = "embedded"
-) -> Outcome | None:
-    """Run the Python of the environment for `lock`, or None when there is none to be run."""
-    python = venv_dir(project, lock) / "bin/python"
-    return run([python, "-P", *arguments], project) if os.access(python, os.X_OK) else None
-
-
 def graphics() -> GraphicsFacts:
     """Look for a GPU."""
     program = shutil.which("nvidia-smi") or shutil.which(WSL_NVIDIA_SMI)
@@ -127,22 +79,6 @@ def graphics() -> GraphicsFacts:
         has_nvidia_card=has_nvidia_card(Path("/sys/bus/pci/devices"))
         or Path(WSL_NVIDIA_SMI).exists(),
     )
-
-
-def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto") -> Verdict | None:
-    """Whether Voxtral runs on the NVIDIA card; None when no driver shows one.
-
-    flags: those of lanscribe.voxtral.gpu. profile: as in vllm.profile; a file of one's
-    own is not judged.
-    """
-    is_known = any(one.name == profile for one in PROFILES)
-    wanted = ("--profile", profile) if is_known else ()
-    question = ["-m", "lanscribe.voxtral.gpu", "--json", *flags, *wanted]
-    outcome = run_in_venv(question, project) or run([sys.executable, "-P", *question], project)
-    try:
-        return Verdict(**json.loads(outcome.output)["verdict"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def has_nvidia_card(devices: Path) -> bool:

@@ -19,9 +19,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from lanscribe import PROJECT_DIR
+
 Kind = Literal["gateway", "direct"]
 
-RECORDS_DIR = Path(__file__).resolve().parents[2] / ".cache" / "servers"
+RECORDS_DIR = PROJECT_DIR / ".cache" / "servers"
 _START_TIME_FIELD = 22
 """Of /proc/PID/stat, counted from 1 (proc_pid_stat(5))."""
 _MAX_PID = 2**31 - 1

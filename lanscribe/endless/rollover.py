@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 
 from lanscribe.config import RolloverSettings
-from lanscribe.engines.base import Token
 from lanscribe.speech.detection import SpeechMap
+from lanscribe.speech.transcript import Token
 
 GRID_S = 0.08
 """Engine sessions start at multiples of a step of Voxtral: a successor hears the same steps."""

@@ -19,7 +19,6 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from lanscribe.changes import Changes
 from lanscribe.config import RolloverSettings
 from lanscribe.endless.rollover import (
     GRID_S,
@@ -33,11 +32,12 @@ from lanscribe.endless.rollover import (
     within,
 )
 from lanscribe.endless.stitch import LastWord, Seam
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector, SpeechMap
-from lanscribe.speech.transcript import words_of
+from lanscribe.speech.transcript import Token, words_of
+from lanscribe.tasks import Changes
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lanscribe.engines.base import Token
-from lanscribe.speech.transcript import Word, is_unspaced, words_of
+from lanscribe.speech.transcript import Token, Word, is_unspaced, words_of
 
 RUN_TOLERANCE_S = 0.6
 """How far apart the same word may be timed by two engine sessions, in a run of several."""

@@ -8,56 +8,11 @@ emitted is never taken back.
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.detection import SpeechDetector
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A piece of text to append, with its place in the audio.
-
-    text: what to append, its leading space included; "" tells progress only.
-    end_s: seconds from the first sample fed. Of a word, where it ended; of a token without
-    text, how far the engine has listened.
-    start_s: of text, where it began; None when the engine cannot tell, and for no text.
-    is_lost: the audio from start_s to end_s was passed over and not transcribed; text is "".
-    settled_s: of a token without text, how far the text is complete: no word that ends before it
-    will come any more. An engine listens further than it has written. None: as far as end_s.
-    """
-
-    text: str
-    end_s: float
-    start_s: float | None = None
-    is_lost: bool = False
-    settled_s: float | None = None
-
-    def later(self, by_s: float) -> "Token":
-        """The token in audio that has so much before it."""
-        start_s = None if self.start_s is None else self.start_s + by_s
-        settled_s = None if self.settled_s is None else self.settled_s + by_s
-        return replace(self, end_s=self.end_s + by_s, start_s=start_s, settled_s=settled_s)
-
-    def settled_by(self, most_s: float) -> "Token":
-        """The token, its text complete no further than `most_s`."""
-        return replace(self, settled_s=min(self.known_s, most_s))
-
-    @property
-    def begin_s(self) -> float:
-        """Where its text began, as far as the engine can tell."""
-        return self.end_s if self.start_s is None else self.start_s
-
-    @property
-    def known_s(self) -> float:
-        """How far the text is complete once this token has come."""
-        return self.end_s if self.settled_s is None else self.settled_s
-
-    def after(self, said_s: float) -> "Token":
-        """The token, no part of it before `said_s`, where the last word ended."""
-        end_s = max(self.end_s, said_s)
-        start_s = None if self.start_s is None else min(max(self.start_s, said_s), end_s)
-        return replace(self, end_s=end_s, start_s=start_s)
+from lanscribe.speech.transcript import Token
 
 
 @dataclass(frozen=True, slots=True)

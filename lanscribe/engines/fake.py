@@ -12,9 +12,10 @@ from typing import Self
 import numpy as np
 
 from lanscribe.config import EngineSettings
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import LevelDetector, SpeechDetector
+from lanscribe.speech.transcript import Token
 
 FRAME_SAMPLES = sample_count(0.08)
 _LEVEL = np.float32(1 / 32_768)

@@ -21,9 +21,8 @@ from typing import Any, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from lanscribe.changes import Changes
 from lanscribe.config import EngineSettings
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.engines.embedded.vad import load_detector
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import (
@@ -34,6 +33,8 @@ from lanscribe.speech.audio import (
     samples_to_pcm16,
 )
 from lanscribe.speech.detection import SpeechDetector
+from lanscribe.speech.transcript import Token
+from lanscribe.tasks import Changes
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,9 @@ from ipaddress import ip_network
 from math import inf
 from typing import Generic, TypeVar
 
-from lanscribe.server.limits import (
-    LEAST_OF_AN_ADDRESS,
-    TokenBucket,
-    address_group,
-    is_in,
-    is_loopback,
-)
+from lanscribe.server.access import address_group, is_in, is_loopback
+from lanscribe.server.slots import LEAST_OF_AN_ADDRESS
+from lanscribe.session.pace import TokenBucket
 
 LONGEST_WAIT_S = 5.0
 """Who asks from the address of a flood waits no longer for its turn once the flood is over: half of

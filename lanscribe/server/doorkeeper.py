@@ -9,13 +9,11 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from lanscribe.config import PROJECT_DIR, AuthSettings
+from lanscribe import PROJECT_DIR
+from lanscribe.config import AuthSettings
 from lanscribe.errors import AuthError, ConfigError, GuessError
 from lanscribe.server import keys
-from lanscribe.server.crowd import AddressPaces
-from lanscribe.server.guesses import Guesses
-from lanscribe.server.http_errors import error_response
-from lanscribe.server.limits import (
+from lanscribe.server.access import (
     check_host,
     check_origin,
     check_peer_is_home,
@@ -24,6 +22,9 @@ from lanscribe.server.limits import (
     has_key,
     offered_keys,
 )
+from lanscribe.server.crowd import AddressPaces
+from lanscribe.server.guesses import Guesses
+from lanscribe.server.http_errors import error_response
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from lanscribe.config import LimitSettings
 from lanscribe.dialects.json_text import to_json
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.server.http_errors import error_content, error_response
-from lanscribe.server.limits import Pace
 from lanscribe.server.uploads import Upload
+from lanscribe.session.pace import Pace
 
 _MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 2**16

@@ -15,8 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from lanscribe import reasons
-from lanscribe.changes import Changes, Line
+from lanscribe import errors
 from lanscribe.config import Settings
 from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
 from lanscribe.dialects.base import Dialect
@@ -26,12 +25,13 @@ from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
 from lanscribe.server.doorkeeper import Doorkeeper, refusal_of
 from lanscribe.server.http_errors import error_response
-from lanscribe.server.limits import LEAVING_S, Slots
 from lanscribe.server.rest import Rest
+from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.session.channel import Channel, refuse
 from lanscribe.session.conversation import Conversation
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import sample_count
+from lanscribe.tasks import Changes, Line
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +119,9 @@ class Gateway:
         """
         for conversation in list(self._conversations.values()):
             if is_restart:
-                await conversation.restart(reasons.restarting())
+                await conversation.restart(errors.restarting())
             else:
-                await conversation.stop(reasons.stopping())
+                await conversation.stop(errors.stopping())
         timeout_s = self._settings.limits.stop_timeout_s
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._rest.drain(timeout_s))
@@ -202,7 +202,7 @@ class Gateway:
             reason = error
         except Exception:
             log.exception("a connection ended by a defect of the server")
-            reason = reasons.defect()
+            reason = errors.defect()
         await self._part(channel, dialect, reason)
 
     async def _begin(self, peer: str, channel: Channel, dialect: Dialect) -> LanscribeError | None:
@@ -317,4 +317,4 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
 
 async def _fail(_request: Request, _error: Exception) -> Response:
     """The answer to a request that met a defect; who raised it is logged by uvicorn."""
-    return error_response(reasons.defect())
+    return error_response(errors.defect())

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from lanscribe.server.limits import address_group
+from lanscribe.server.access import address_group
 
 FREE_GUESSES = 5
 """A key typed wrong, or an old one in an app that tries again, is no attack."""

@@ -16,7 +16,7 @@ from lanscribe.errors import ProtocolError
 from lanscribe.server.framing import MAX_HEAD_BYTES, asks_for_websocket, head_fault
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.intake import REFUSALS, Intake, Lingering
-from lanscribe.server.limits import MESSAGES_AT_ONCE_S, TokenBucket
+from lanscribe.session.pace import MESSAGES_AT_ONCE_S, TokenBucket
 
 _EVENTS_IN_A_TURN = 8
 _NO_REQUEST = (

@@ -11,8 +11,8 @@ import secrets
 import sys
 from pathlib import Path
 
+from lanscribe import PROJECT_DIR
 from lanscribe.errors import ConfigError
-from lanscribe.installation import PROJECT_DIR
 
 KEY_FILE = PROJECT_DIR / "config" / "key"
 _KEY_BYTES = 32

@@ -7,7 +7,8 @@ import logging
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from lanscribe.config import PROJECT_DIR, LogSettings
+from lanscribe import PROJECT_DIR
+from lanscribe.config import LogSettings
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 _KEPT_FILES = 3

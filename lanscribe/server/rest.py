@@ -12,10 +12,9 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lanscribe import reasons
-from lanscribe.changes import Changes, Line
+from lanscribe import errors
 from lanscribe.config import LimitSettings
-from lanscribe.engines.base import Engine, EngineSession, Token
+from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.errors import (
     ClientError,
     EngineUnavailable,
@@ -26,12 +25,13 @@ from lanscribe.errors import (
 from lanscribe.server import openapi
 from lanscribe.server.exchange import Exchange
 from lanscribe.server.http_errors import JsonResponse, error_response
-from lanscribe.server.limits import LEAVING_S, Slots
 from lanscribe.server.media import opened
 from lanscribe.server.rest_form import Heard, Wanted, delta_event
+from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.server.uploads import Upload, slowest
 from lanscribe.speech.audio import Samples, in_pieces
-from lanscribe.tasks import first_of, leaves
+from lanscribe.speech.transcript import Token
+from lanscribe.tasks import Changes, Line, first_of, leaves
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Rest:
             await exchange.refuse(error)
         except Exception:
             log.exception("a request ended by a defect of the server")
-            await exchange.refuse(reasons.defect())
+            await exchange.refuse(errors.defect())
 
     async def _serve(self, exchange: Exchange) -> None:
         engine = self._ready_engine()
@@ -200,7 +200,7 @@ class Rest:
 
     async def _until_stopped(self) -> None:
         await self._changes.until(lambda: self._is_stopping)
-        raise reasons.stopping()
+        raise errors.stopping()
 
     async def _until_too_long(self) -> None:
         if not (longest_s := self._limits.session_s):

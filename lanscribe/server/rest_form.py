@@ -9,14 +9,14 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import PlainTextResponse, Response
 
 from lanscribe.dialects.extras import lost_field, no_speech_field
-from lanscribe.engines.base import EngineInfo, Token
+from lanscribe.engines.base import EngineInfo
 from lanscribe.server.http_errors import FieldError, JsonResponse
 from lanscribe.server.media import Hole, Piece
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.silence import Listener, NoSpeech
 from lanscribe.speech.spans import Span, Spans
 from lanscribe.speech.timeline import Timeline
-from lanscribe.speech.transcript import Transcript, srt, verbose, vtt
+from lanscribe.speech.transcript import Token, Transcript, srt, verbose, vtt
 
 LOST_HEADER = "Lanscribe-Lost"
 NO_SPEECH_HEADER = "Lanscribe-No-Speech"

@@ -2,7 +2,8 @@
 
 import ssl
 
-from lanscribe.config import PROJECT_DIR, TlsSettings
+from lanscribe import PROJECT_DIR
+from lanscribe.config import TlsSettings
 from lanscribe.errors import ConfigError
 
 

@@ -20,11 +20,11 @@ from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 from websockets.typing import StatusLike
 
-from lanscribe import reasons
+from lanscribe import errors
 from lanscribe.errors import ProtocolError
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.intake import REFUSALS, Intake, Lingering
-from lanscribe.server.limits import MESSAGES_AT_ONCE_S, TokenBucket
+from lanscribe.session.pace import MESSAGES_AT_ONCE_S, TokenBucket
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class _Metered(ServerProtocol):
     def reject(self, status: StatusLike, text: str) -> Response:
         """The answer to a handshake that breaks the rules, or meets a defect."""
         is_ours = status == HTTPStatus.INTERNAL_SERVER_ERROR
-        error = reasons.defect() if is_ours else ProtocolError("invalid_request", text.strip())
+        error = errors.defect() if is_ours else ProtocolError("invalid_request", text.strip())
         refusal, response = error_response(error, int(status)), super().reject(status, "")
         response.body = bytes(refusal.body)
         for name, value in refusal.headers.items():

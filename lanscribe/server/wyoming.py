@@ -16,9 +16,9 @@ from lanscribe.config import LimitSettings, Settings
 from lanscribe.dialects.events import Failure, Message, Reply
 from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
 from lanscribe.errors import AuthError, LanscribeError, LimitError, ProtocolError
+from lanscribe.server.access import check_peer_is_home, is_loopback
 from lanscribe.server.crowd import LONGEST_WAIT_S, AddressPaces, Crowd
 from lanscribe.server.gateway import Gateway
-from lanscribe.server.limits import check_peer_is_home, is_loopback
 from lanscribe.server.transport import ACCEPTED_IN_A_TURN, bind, let_more_wait
 from lanscribe.session.channel import refuse
 from lanscribe.tasks import end

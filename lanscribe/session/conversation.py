@@ -16,8 +16,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from lanscribe import reasons
-from lanscribe.changes import Changes, Line
+from lanscribe import errors
 from lanscribe.config import LimitSettings, ResumeSettings
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.events import (
@@ -40,13 +39,13 @@ from lanscribe.dialects.events import (
 )
 from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError
-from lanscribe.server.limits import Pace
 from lanscribe.session.channel import Channel
 from lanscribe.session.lag import LagMeter
 from lanscribe.session.outbox import Outbox
+from lanscribe.session.pace import Pace
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import duration_s, in_pieces
-from lanscribe.tasks import end, first_of, leaves
+from lanscribe.tasks import Changes, Line, end, first_of, leaves
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ class Conversation:
         """Transcribe until everything is said, or the client has left for good."""
         keep_s = self._resume.keep_s
         self._put(SessionCreated(self.session_id, int(time.time()), self.resume_token, keep_s))
-        defect: LanscribeError | None = reasons.defect()
+        defect: LanscribeError | None = errors.defect()
         try:
             await first_of(self._transcribe(), self._until_abandoned(), self._until_too_long())
             defect = None
@@ -159,7 +158,7 @@ class Conversation:
         try:
             await asyncio.wait({reader, writer, stopper}, return_when=asyncio.FIRST_COMPLETED)
             if number != self._sockets:
-                return reasons.resumed_elsewhere()
+                return errors.resumed_elsewhere()
             if reader.done() and not self._session.is_stopped:
                 if (reason := reader.result()) is None:
                     return None
@@ -194,7 +193,7 @@ class Conversation:
                     message = await channel.receive()
             except TimeoutError:
                 if self._session.is_waiting_for_client:
-                    return reasons.idle(self._limits.idle_timeout_s)
+                    return errors.idle(self._limits.idle_timeout_s)
                 continue
             if message is None:
                 self._is_kept = False
@@ -267,7 +266,7 @@ class Conversation:
                     async with asyncio.timeout(self._limits.send_timeout_s):
                         await channel.send(message)
                 except TimeoutError:
-                    return reasons.too_slow(self._limits.send_timeout_s)
+                    return errors.too_slow(self._limits.send_timeout_s)
                 position += 1
 
     async def _until_stopped_or_replaced(self, number: int) -> None:
@@ -293,7 +292,7 @@ class Conversation:
         longest_s = self._limits.session_s
         if longest_s:
             await asyncio.sleep(longest_s)
-            await self.stop(reasons.too_long(longest_s))
+            await self.stop(errors.too_long(longest_s))
         await asyncio.Event().wait()
 
     @property

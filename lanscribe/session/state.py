@@ -29,12 +29,12 @@ from lanscribe.dialects.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from lanscribe.engines.base import Token
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.session.utterance import UtteranceState
 from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.silence import MuteWatch
+from lanscribe.speech.transcript import Token
 from lanscribe.speech.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
 
 MAX_UTTERANCES = 64

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 
 from lanscribe.dialects.events import Done, SpokenWord, Utterance
-from lanscribe.engines.base import Token
 from lanscribe.speech.audio import SampleRing, Samples, duration_s
 from lanscribe.speech.silence import Listener, NoSpeech
 from lanscribe.speech.spans import Span, Spans
-from lanscribe.speech.transcript import Transcript
+from lanscribe.speech.transcript import Token, Transcript
 
 
 @dataclass(slots=True, eq=False)

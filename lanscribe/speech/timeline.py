@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from dataclasses import replace
 
-from lanscribe.engines.base import Token
+from lanscribe.speech.transcript import Token
 
 
 class Timeline:

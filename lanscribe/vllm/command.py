@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lanscribe.admin import machine
-from lanscribe.config import PROJECT_DIR, LogSettings, Settings, VllmSettings
+from lanscribe import PROJECT_DIR
+from lanscribe.config import LogSettings, Settings, VllmSettings
 from lanscribe.errors import ConfigError, EngineUnavailable
 from lanscribe.installation import VLLM_LOCK, stamp_fault
 from lanscribe.vllm.process import Launch, Watch
@@ -116,7 +116,7 @@ def environment(
 
 def card(vllm: VllmSettings) -> Verdict | None:
     """What the NVIDIA card is good for at this moment, with the profile that is set."""
-    return machine.card_verdict(PROJECT_DIR, "--to-start", profile=vllm.profile)
+    return gpu.card_verdict(PROJECT_DIR, "--to-start", profile=vllm.profile)
 
 
 def profile_path(vllm: VllmSettings, verdict: Verdict | None) -> Path:

@@ -24,7 +24,8 @@ from configparser import ConfigParser
 from configparser import Error as ConfigParserError
 from pathlib import Path
 
-from lanscribe.installation import PROJECT_DIR, VLLM_LOCK, venv_dir
+from lanscribe import PROJECT_DIR
+from lanscribe.installation import VLLM_LOCK, venv_dir
 from lanscribe.voxtral import files as voxtral_files
 from lanscribe.voxtral import gpu
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lanscribe.installation import PROJECT_DIR
+from lanscribe import PROJECT_DIR
 from lanscribe.voxtral.digests import has_digest, sha256_digest
 
 REPOSITORY = "mistralai/Voxtral-Mini-4B-Realtime-2602"

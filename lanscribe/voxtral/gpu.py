@@ -24,8 +24,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
-from lanscribe import installation
-from lanscribe.installation import PROJECT_DIR, VLLM_LOCK
+from lanscribe import PROJECT_DIR, installation
+from lanscribe.installation import VLLM_LOCK, run, run_in_venv
 from lanscribe.voxtral import files as voxtral_files
 from lanscribe.voxtral.plan import PROFILES
 from lanscribe.voxtral.verdict import Card, Host, Process, Verdict, best, judge, visible
@@ -132,6 +132,22 @@ def verdict_on(cards: Sequence[Card], host: Host, profile: str = "") -> Verdict 
         return None
     verdict = judge(card, host, profile)
     return replace(verdict, device=card.uuid) if len(cards) > 1 else verdict
+
+
+def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto") -> Verdict | None:
+    """Whether Voxtral runs on the NVIDIA card; None when no driver shows one.
+
+    flags: those of lanscribe.voxtral.gpu. profile: as in vllm.profile; a file of one's
+    own is not judged.
+    """
+    is_known = any(one.name == profile for one in PROFILES)
+    wanted = ("--profile", profile) if is_known else ()
+    question = ["-m", "lanscribe.voxtral.gpu", "--json", *flags, *wanted]
+    outcome = run_in_venv(question, project) or run([sys.executable, "-P", *question], project)
+    try:
+        return Verdict(**json.loads(outcome.output)["verdict"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

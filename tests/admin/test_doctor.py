@@ -25,8 +25,9 @@ from lanscribe.admin.doctor import (
     judge_wyoming,
     table,
 )
-from lanscribe.admin.machine import GraphicsFacts, KeyFacts, Outcome, PortFacts
+from lanscribe.admin.machine import GraphicsFacts, KeyFacts, PortFacts
 from lanscribe.config import HIDDEN_KEY
+from lanscribe.installation import Outcome
 from lanscribe.voxtral.verdict import Verdict
 
 SMI_WORKS = Outcome(0, "GPU 0: NVIDIA GeForce RTX 3060 (UUID: GPU-5d8c2a6e)\n")

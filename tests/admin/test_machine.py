@@ -7,7 +7,9 @@ from socket import socket
 
 import pytest
 
+from lanscribe import installation
 from lanscribe.admin import machine
+from lanscribe.voxtral import gpu
 from tests.nvml import RTX_3060, put_large_disk, put_nvml
 from tests.projects import copy_project, write_script
 
@@ -38,19 +40,19 @@ def hang_up_on_one(listener: socket) -> None:
 
 def test_a_command_that_fails_is_a_fact(tmp_path: Path) -> None:
     script = write_script(tmp_path / "fails", "echo out; echo one >&2; echo two >&2; exit 3")
-    outcome = machine.run([script])
+    outcome = installation.run([script])
     assert (outcome.status, outcome.output, outcome.last_words) == (3, "out\n", "two")
 
 
 def test_a_command_that_is_not_there_is_a_fact(tmp_path: Path) -> None:
-    outcome = machine.run([tmp_path / "none"])
+    outcome = installation.run([tmp_path / "none"])
     assert outcome.status is None
     assert "No such file" in outcome.last_words
 
 
 def test_a_command_that_hangs_is_a_fact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "COMMAND_TIMEOUT_S", 0.2)
-    outcome = machine.run([sys.executable, "-c", "import signal; signal.pause()"])
+    monkeypatch.setattr(installation, "COMMAND_TIMEOUT_S", 0.2)
+    outcome = installation.run([sys.executable, "-c", "import signal; signal.pause()"])
     assert outcome.status is None
     assert "no answer" in outcome.last_words
 
@@ -63,7 +65,7 @@ def test_without_an_environment_nothing_is_asked(tmp_path: Path) -> None:
 def test_the_card_is_judged_before_anything_is_installed(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "a b" / "lanscribe")
     put_nvml(project, RTX_3060 | {"driver": "535.183.01"})
-    verdict = machine.card_verdict(project)
+    verdict = gpu.card_verdict(project)
     assert verdict is not None
     assert (verdict.profile, "RTX 3060" in verdict.result) == ("", True)
 
@@ -72,7 +74,7 @@ def test_the_card_is_judged_for_the_profile_that_is_set(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "lanscribe")
     put_nvml(project, RTX_3060)
     put_large_disk(project)
-    verdict = machine.card_verdict(project, profile="bf16-24gb")
+    verdict = gpu.card_verdict(project, profile="bf16-24gb")
     assert verdict is not None
     assert (verdict.profile, verdict.will_run) == ("bf16-24gb", False)
 
@@ -80,13 +82,13 @@ def test_the_card_is_judged_for_the_profile_that_is_set(tmp_path: Path) -> None:
 def test_without_a_card_there_is_no_verdict(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "lanscribe")
     put_nvml(project)
-    assert machine.card_verdict(project) is None
+    assert gpu.card_verdict(project) is None
 
 
 def test_a_driver_that_crashes_is_no_card(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "lanscribe")
     (project / "pynvml.py").write_text("import os\nos.abort()\n")
-    assert machine.card_verdict(project) is None
+    assert gpu.card_verdict(project) is None
 
 
 @pytest.mark.parametrize(

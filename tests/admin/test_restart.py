@@ -10,11 +10,11 @@ import pytest
 
 from lanscribe.admin.orders import RESTART_SIGNAL
 from lanscribe.dialects.events import AppendAudio, Cancel, Commit, Done, SelectModel
-from lanscribe.engines.base import Token
 from lanscribe.engines.fake import spoken
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.detection import LevelDetector
+from lanscribe.speech.transcript import Token
 from tests.conftest import StartServer
 from tests.support import Event, client
 

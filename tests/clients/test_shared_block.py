@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import stream_microphone
 import test_file_transcribe
-from lanscribe.engines.base import Token
 from lanscribe.speech import transcript
+from lanscribe.speech.transcript import Token
 from tests.conftest import PROJECT_DIR
 
 CLIENTS = [PROJECT_DIR / "stream_microphone.py", PROJECT_DIR / "test_file_transcribe.py"]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from lanscribe.endless import session as endless
 from lanscribe.endless.session import EndlessEngine
-from lanscribe.engines.base import Token
 from lanscribe.engines.fake import FRAME_SAMPLES, FakeSession, spoken
 from lanscribe.errors import EngineUnavailable
 from lanscribe.speech.audio import Samples, duration_s, sample_count
+from lanscribe.speech.transcript import Token
 from tests.flawed import (
     FAST,
     Away,

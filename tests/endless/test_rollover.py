@@ -16,9 +16,9 @@ from lanscribe.endless.rollover import (
     Start,
     within,
 )
-from lanscribe.engines.base import Token
 from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import LevelDetector, SpeechMap
+from lanscribe.speech.transcript import Token
 from tests.flawed import FAST
 from tests.scripted import Scripted, likely
 

@@ -14,10 +14,11 @@ from lanscribe.config import RolloverSettings
 from lanscribe.endless.rollover import OWED_S
 from lanscribe.endless.session import EndlessEngine, EndlessSession
 from lanscribe.endless.stitch import SETTLED_PAST_S
-from lanscribe.engines.base import EngineInfo, EngineSession, Token
+from lanscribe.engines.base import EngineInfo, EngineSession
 from lanscribe.engines.fake import FRAME_SAMPLES, FakeEngine, FakeSession, spoken
 from lanscribe.errors import EngineError, EngineUnavailable
 from lanscribe.speech.audio import Samples, duration_s
+from lanscribe.speech.transcript import Token
 from tests.flawed import (
     FAST,
     Away,

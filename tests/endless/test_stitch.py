@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.endless.stitch import LastWord, Seam, new_words
-from lanscribe.engines.base import Token
-from lanscribe.speech.transcript import Word
+from lanscribe.speech.transcript import Token, Word
 
 SAID_S = 3 * 0.4
 """Where the last word of timed("a b c") ends."""

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from lanscribe.engines.base import Engine, EngineSession, Token
+from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.speech.audio import Samples
+from lanscribe.speech.transcript import Token
 
 DEADLINE_S = 120
 

@@ -9,12 +9,13 @@ import pytest
 
 from lanscribe.config import EngineSettings
 from lanscribe.engines import chosen, load_engine
-from lanscribe.engines.base import Engine, Token
+from lanscribe.engines.base import Engine
 from lanscribe.engines.fake import spoken
 from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import sample_count
 from lanscribe.speech.detection import LevelDetector
+from lanscribe.speech.transcript import Token
 from tests.engines.driving import DEADLINE_S, drain, hear, text_of
 from tests.engines.vllm_standin import DELAY_STEPS, KEY, MODEL, Fault, Standin, standin
 from tests.vllm.real.server import free_port

@@ -21,10 +21,11 @@ from lanscribe.dialects.events import (
     SessionResumed,
 )
 from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
-from lanscribe.engines.base import EngineInfo, Token
+from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import CODES, ClientError, EngineFailed, ProtocolError
 from lanscribe.session.state import Session
 from lanscribe.speech.detection import LevelDetector
+from lanscribe.speech.transcript import Token
 from tests.contract import Broken, contract, document
 from tests.fuzz.choices import Choices
 

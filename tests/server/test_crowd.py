@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
+from lanscribe.server.access import address_group
 from lanscribe.server.crowd import AddressPaces, Crowd
-from lanscribe.server.limits import address_group
 
 ADDRESSES = ["10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "fd00::1", "fd00::2", "fd00:0:0:1::1"]
 MOST = 8

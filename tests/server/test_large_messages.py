@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from lanscribe.changes import Line
 from lanscribe.config import LimitSettings, ResumeSettings
 from lanscribe.dialects.events import AppendAudio, ClientEvent, Message, ServerEvent
 from lanscribe.dialects.negotiation import NegotiatingDialect
@@ -22,6 +21,7 @@ from lanscribe.session.conversation import Conversation
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import Samples, sample_count
 from lanscribe.speech.detection import LevelDetector
+from lanscribe.tasks import Line
 
 DEADLINE_S = 60
 

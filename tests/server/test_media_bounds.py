@@ -9,7 +9,6 @@ import av
 import numpy as np
 import pytest
 
-from lanscribe.engines.base import Token
 from lanscribe.engines.fake import FakeEngine, spoken
 from lanscribe.errors import ClientError
 from lanscribe.server.media import (
@@ -26,6 +25,7 @@ from lanscribe.server.rest_form import Heard
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.spans import Span
 from lanscribe.speech.timeline import Timeline
+from lanscribe.speech.transcript import Token
 from tests.sounds import by_ffmpeg, by_libsndfile, endless, repeating, with_holes
 
 FRAME_S = 0.08

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from starlette.responses import PlainTextResponse
 
+from lanscribe import PROJECT_DIR
 from lanscribe.admin import doctor, machine
-from lanscribe.config import PROJECT_DIR, LimitSettings, TlsSettings
+from lanscribe.config import LimitSettings, TlsSettings
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
 from lanscribe.server import intake as intake_module

@@ -17,7 +17,6 @@ from pydantic import TypeAdapter
 from wyoming.asr import Transcript, TranscriptChunk
 from wyoming.event import Event
 
-from lanscribe.changes import Line
 from lanscribe.config import LimitSettings, ResumeSettings
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.events import (
@@ -39,7 +38,6 @@ from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.dialects.voxmlx import VoxmlxDialect
 from lanscribe.dialects.wyoming import WyomingDialect
 from lanscribe.dialects.yap import YapDialect
-from lanscribe.engines.base import Token
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
 from lanscribe.session.conversation import Conversation
 from lanscribe.session.state import Session
@@ -48,7 +46,9 @@ from lanscribe.speech.audio import Samples, sample_count, samples_to_pcm16
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.silence import NoSpeech
 from lanscribe.speech.spans import Span
+from lanscribe.speech.transcript import Token
 from lanscribe.speech.turns import TurnSettings
+from lanscribe.tasks import Line
 from tests.contract import contract, document
 
 INFO = FakeEngine().describe()

@@ -18,11 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
-from lanscribe.changes import Changes
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ClientError
 from lanscribe.session.outbox import Outbox
 from lanscribe.speech.audio import Samples
+from lanscribe.tasks import Changes
 from tests.conftest import Server, StartServer
 from tests.contract import contract
 from tests.cutting import Cut, relay

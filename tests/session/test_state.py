@@ -22,11 +22,11 @@ from lanscribe.dialects.events import (
     SpokenWord,
     Utterance,
 )
-from lanscribe.engines.base import Token
 from lanscribe.errors import EngineFailed, LimitError, ProtocolError
 from lanscribe.session.state import MAX_UTTERANCES, RECORDING_SAMPLES, Session
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.detection import LevelDetector
+from lanscribe.speech.transcript import Token
 from lanscribe.speech.turns import TurnSettings
 
 START, END = Commit(is_final=False), Commit(is_final=True)

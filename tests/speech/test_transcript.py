@@ -8,12 +8,12 @@ import webvtt
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lanscribe.engines.base import Token
 from lanscribe.speech.transcript import (
     LINE_WIDTH,
     PAUSE_S,
     SEGMENT_S,
     Segment,
+    Token,
     Transcript,
     Word,
     segments,

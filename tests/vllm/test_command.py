@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lanscribe.config import PROJECT_DIR, Settings, VllmSettings
+from lanscribe import PROJECT_DIR
+from lanscribe.config import Settings, VllmSettings
 from lanscribe.errors import ConfigError, EngineUnavailable
 from lanscribe.vllm import command as vllm_command
 from lanscribe.vllm.command import environment, max_num_seqs, max_num_seqs_in

@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 
 from lanscribe.config import EngineSettings
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession, Token
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.engines.embedded import model_store
 from lanscribe.engines.embedded.deadlines import DueTime
 from lanscribe.engines.embedded.moonshine import Moonshine
@@ -34,6 +34,7 @@ from lanscribe.speech.audio import (
     sample_count,
 )
 from lanscribe.speech.detection import BLOCK_SAMPLES, SpeechDetector
+from lanscribe.speech.transcript import Token
 
 MAX_WAITING_S = 30.0
 """feed() waits while so much audio is unprocessed."""

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanscribe.config import PROJECT_DIR
+from lanscribe import PROJECT_DIR
 
 MODELS_DIR = PROJECT_DIR / "models"
 CONVERTER_VERSION = 2

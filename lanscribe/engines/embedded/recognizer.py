@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lanscribe.engines.base import Token
 from lanscribe.engines.embedded.alignment import Alignment
 from lanscribe.engines.embedded.moonshine import Features, Hypothesis, Moonshine
 from lanscribe.engines.embedded.streaming import Agreement, Edge, Policy, Segmenter, Unit
 from lanscribe.engines.embedded.vad import VoiceDetector
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.detection import BLOCK_SAMPLES
+from lanscribe.speech.transcript import Token
 
 _PROGRESS_S = 0.3
 """The least sound between two tokens that tell progress only."""

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from lanscribe.config import EngineSettings
-from lanscribe.engines.base import Token
 from lanscribe.engines.embedded import model_store
 from lanscribe.engines.embedded.engine import EmbeddedEngine
 from lanscribe.engines.embedded.recognizer import Recognizer
 from lanscribe.engines.embedded.vad import VoiceDetector
 from lanscribe.errors import EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import Samples, duration_s, sample_count
+from lanscribe.speech.transcript import Token
 from lanscribe.speech.transcript import words_of as timed_words
 from tests.conftest import PROJECT_DIR
 from tests.engines.conftest import BECKETT

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from lanscribe.engines.base import Token
 from lanscribe.engines.embedded.moonshine import Moonshine
 from lanscribe.engines.embedded.recognizer import Recognizer
 from lanscribe.engines.embedded.repeats import Floats, stuck_tokens, without_loops
 from lanscribe.engines.embedded.streaming import Unit
 from lanscribe.engines.embedded.vad import VoiceDetector
 from lanscribe.speech.audio import Samples, duration_s, sample_count
-from lanscribe.speech.transcript import words_of
+from lanscribe.speech.transcript import Token, words_of
 from tests.engines.conftest import BECKETT
 
 FRAMES_PER_WORD = 12

@@ -16,10 +16,10 @@ import pytest
 
 from lanscribe.config import RolloverSettings
 from lanscribe.endless.session import EndlessEngine
-from lanscribe.engines.base import Token
 from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, sample_count
 from lanscribe.speech.detection import LevelDetector
+from lanscribe.speech.transcript import Token
 from tests.conftest import StartServer
 from tests.engines.driving import listen, text_of
 from tests.support import client

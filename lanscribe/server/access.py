@@ -1,18 +1,13 @@
-"""Who may come in, how many and how fast: decisions without clock, socket or network."""
+"""Who may come in: decisions without clock, socket or network."""
 
 import hmac
 import ipaddress
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from math import inf
+from collections.abc import Iterable, Mapping, Sequence
 
-from lanscribe.errors import AuthError, LimitError
+from lanscribe.errors import AuthError
 
 _OPENAI_KEY_PREFIX = "openai-insecure-api-key."
-LEAST_OF_AN_ADDRESS = 2
-"""Of whatever is shared: one address has so much in any case."""
 _IPV6_PREFIX_BITS = 64
 """What one home is given: a machine in it takes as many addresses as it likes (RFC 8981)."""
 
@@ -137,97 +132,6 @@ def address_group(address: str) -> str:
     if parsed is None or parsed.version == 4:
         return str(parsed or address)
     return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX_BITS), strict=False))
-
-
-MESSAGES_AT_ONCE_S = 10
-
-
-LEAVING_S = 0.5
-"""How long who comes may wait for the slot of one who has just left."""
-
-
-class Slots:
-    """Counts running sessions against what the machine holds, and what one client may have."""
-
-    def __init__(self, capacity: int, per_address: int = 0) -> None:
-        """per_address: how many sessions one address may have; 0 is half of them, at least 2."""
-        self.capacity = capacity
-        self.taken = 0
-        self._per_address = per_address or max(LEAST_OF_AN_ADDRESS, capacity // 2)
-        self._of_address: Counter[str] = Counter()
-
-    def has_room(self, address: str) -> bool:
-        """Whether `take` would succeed."""
-        return self.taken < self.capacity and not self.has_its_share(address)
-
-    def has_its_share(self, address: str) -> bool:
-        """Whether an address has as many as one may have."""
-        count = self._of_address[address_group(address)]
-        return not is_loopback(address) and count >= self._per_address
-
-    @contextmanager
-    def take(self, address: str = "127.0.0.1") -> Iterator[None]:
-        """Hold a slot. Raises LimitError when none is free, or none for this address.
-
-        Programs on this machine, which may serve many people, share all slots.
-        """
-        if self.taken >= self.capacity:
-            raise LimitError(
-                "server_busy",
-                f"{self.taken} sessions run, as many as this machine holds in real time; try again"
-                " later",
-            )
-        group = address_group(address)
-        if self.has_its_share(address):
-            raise LimitError(
-                "server_busy",
-                f"{self._of_address[group]} sessions of {address} run, as many as one address may"
-                " have (limits.sessions_per_address); end one of them",
-            )
-        self.taken += 1
-        self._of_address[group] += 1
-        try:
-            yield
-        finally:
-            self.taken -= 1
-            self._of_address[group] -= 1
-            self._of_address += Counter()  # forgets the addresses that have none left
-
-
-class TokenBucket:
-    """Bounds a rate: so much a second, and so much at once after a quiet time."""
-
-    def __init__(self, rate_per_s: float, burst: float, *, longest_wait_s: float = inf) -> None:
-        """longest_wait_s: what is owed beyond so many seconds is forgiven."""
-        self._rate_per_s = rate_per_s
-        self._burst = burst
-        self._least = -rate_per_s * longest_wait_s
-        self._balance = burst
-        self._then_s: float | None = None
-
-    def take(self, amount: float, now_s: float) -> float:
-        """Take `amount`; how many seconds to wait before the next, 0 while there is enough left.
-
-        An amount above the burst is a debt like any other, up to the longest wait.
-        """
-        then_s = now_s if self._then_s is None else self._then_s
-        self._then_s = now_s
-        earned = (now_s - then_s) * self._rate_per_s
-        balance = min(self._burst, self._balance + earned) - amount
-        self._balance = max(self._least, balance)
-        return max(0.0, -self._balance / self._rate_per_s)
-
-
-class Pace:
-    """How fast one client may send: beyond it, it is read later, and TCP slows it down."""
-
-    def __init__(self, messages_per_s: float, bytes_per_s: float, message_bytes: int) -> None:
-        self._messages = TokenBucket(messages_per_s, burst=MESSAGES_AT_ONCE_S * messages_per_s)
-        self._bytes = TokenBucket(bytes_per_s, burst=max(bytes_per_s, message_bytes))
-
-    def wait_s(self, length: int, now_s: float) -> float:
-        """How long to wait after a message of that length; 0 for who keeps the pace."""
-        return max(self._messages.take(1, now_s), self._bytes.take(length, now_s))
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

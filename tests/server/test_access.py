@@ -1,16 +1,11 @@
-import tracemalloc
-from contextlib import ExitStack
 from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.errors import AuthError, LimitError
-from lanscribe.server.limits import (
-    Pace,
-    Slots,
-    TokenBucket,
+from lanscribe.errors import AuthError
+from lanscribe.server.access import (
     address_group,
     check_host,
     check_origin,
@@ -125,62 +120,6 @@ def test_no_header_raises_anything_else(host: str, origin: str) -> None:
             assert error.code == "not_allowed"
 
 
-def test_slots_are_given_back_also_after_an_error() -> None:
-    slots = Slots(1)
-    with pytest.raises(ZeroDivisionError), slots.take():
-        raise ZeroDivisionError
-    with slots.take(), pytest.raises(LimitError) as caught, slots.take():
-        pass
-    assert caught.value.code == "server_busy"
-    assert slots.taken == 0
-
-
-def test_one_address_leaves_half_of_the_slots_to_others() -> None:
-    slots = Slots(8)
-    with ExitStack() as held:
-        for _ in range(4):
-            held.enter_context(slots.take("192.168.1.5"))
-        with pytest.raises(LimitError, match=r"192\.168\.1\.5") as caught:
-            held.enter_context(slots.take("::ffff:192.168.1.5"))
-        assert caught.value.code == "server_busy"
-        held.enter_context(slots.take("192.168.1.6"))
-    for _ in range(5):
-        with slots.take("192.168.1.5"):
-            pass
-
-
-def test_addresses_that_have_gone_take_no_memory() -> None:
-    slots = Slots(8)
-    tracemalloc.start()
-    try:
-        for number in range(2000):
-            with slots.take(f"10.0.{number // 250}.{number % 250}"):
-                pass
-        kept_bytes, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert kept_bytes < 20_000
-
-
-@pytest.mark.parametrize(("capacity", "per_address", "most"), [(2, 0, 2), (3, 0, 2), (9, 1, 1)])
-def test_how_many_slots_one_address_has(capacity: int, per_address: int, most: int) -> None:
-    slots = Slots(capacity, per_address)
-    with ExitStack() as held:
-        for _ in range(most):
-            held.enter_context(slots.take("10.0.0.1"))
-        with pytest.raises(LimitError):
-            held.enter_context(slots.take("10.0.0.1"))
-
-
-def test_programs_on_this_machine_share_all_slots() -> None:
-    slots = Slots(8)
-    with ExitStack() as held:
-        for address in ["127.0.0.1", "::1"] * 4:
-            held.enter_context(slots.take(address))
-        with pytest.raises(LimitError, match="8 sessions run"):
-            held.enter_context(slots.take("::1"))
-
-
 @pytest.mark.parametrize(
     ("address", "group"),
     [
@@ -193,25 +132,6 @@ def test_programs_on_this_machine_share_all_slots() -> None:
 )
 def test_what_counts_as_one_client(address: str, group: str) -> None:
     assert address_group(address) == group
-
-
-def test_a_bucket_lets_a_burst_through_and_then_the_rate() -> None:
-    bucket = TokenBucket(10, burst=5)
-    assert [bucket.take(1, now_s=100) for _ in range(5)] == [0] * 5
-    assert bucket.take(1, now_s=100) == pytest.approx(0.1)
-    assert bucket.take(1, now_s=100.1) == pytest.approx(0.1)
-    assert bucket.take(5, now_s=1000) == 0
-    assert bucket.take(20, now_s=1000) == pytest.approx(2)
-
-
-@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 50)), min_size=1))
-def test_who_waits_as_told_never_exceeds_the_rate(steps: list[tuple[float, int]]) -> None:
-    bucket, now_s, total = TokenBucket(10, burst=20), 0.0, 0
-    for pause_s, amount in steps:
-        now_s += pause_s
-        total += amount
-        now_s += bucket.take(amount, now_s)
-        assert total <= 20 + 10 * now_s + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -294,20 +214,3 @@ def test_a_key_is_never_answered_as_a_subprotocol(offered: list[str], chosen: st
 )
 def test_whom_a_proxy_speaks_for(peer: str, forwarded_for: list[str], client: str | None) -> None:
     assert client_address(peer, forwarded_for, ["10.0.0.2", "172.16.0.0/16"]) == client
-
-
-def test_a_pace_bounds_messages_and_bytes() -> None:
-    pace = Pace(messages_per_s=10, bytes_per_s=1000, message_bytes=5000)
-    assert pace.wait_s(5000, now_s=0.0) == 0.0
-    assert pace.wait_s(500, now_s=0.0) == pytest.approx(0.5)
-    many = Pace(messages_per_s=10, bytes_per_s=1000, message_bytes=5000)
-    assert [many.wait_s(1, now_s=0.0) for _ in range(100)] == [0.0] * 100
-    assert many.wait_s(1, now_s=0.0) == pytest.approx(0.1)
-
-
-def test_room_is_what_take_goes_by() -> None:
-    slots = Slots(4, per_address=1)
-    assert slots.has_room("192.168.1.2")
-    with slots.take("192.168.1.2"):
-        assert not slots.has_room("192.168.1.2")
-        assert slots.has_room("192.168.1.3")
