@@ -8,7 +8,7 @@ PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 VENV="$PROJECT/.venv"
 NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary files the same again
 PYTHON="" PINS=embedded MODEL=""
-VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # what lanscribe.vllm.setup makes of the NVIDIA card; where its model is
+VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # what vllm-setup makes of the NVIDIA card; where its model is
 TASK=set_up
 DOCTOR_FLAG=""
 CHANGED=no
@@ -149,7 +149,7 @@ in_venv() { PYTHONPATH="$PROJECT" PIP_USER=0 "$VENV/bin/python" -P "$@"; }
 venv_is_sound() {
   local fault
   [[ -d $VENV ]] || return 1
-  if fault=$(in_venv -m lanscribe.installation verify "$PINS" 2>&1); then return 0; fi
+  if fault=$(in_venv -m lanscribe installation verify "$PINS" 2>&1); then return 0; fi
   say "making .venv anew: ${fault##*$'\n'}"
   return 1
 }
@@ -165,7 +165,7 @@ build_venv() {
   "$PYTHON" -c "$QUIETLY venv; venv.main()" "$VENV" >&2 || die "cannot make a Python environment" \
     "$PYTHON cannot make one; it says why above" "mend that, then: bash setup.sh"
   install_packages
-  in_venv -m lanscribe.installation write "$PINS"
+  in_venv -m lanscribe installation write "$PINS"
   CHANGED=yes
   venv_is_sound || die "the packages do not work on this machine" "see the line above" \
     "bash setup.sh --check"
@@ -185,17 +185,17 @@ configured_model() {
   in_venv -m lanscribe print-env | sed -n 's/^LANSCRIBE_ENGINE_MODEL=//p'
 }
 
-model_store() { in_venv -m lanscribe.engines.embedded.model_store --model "$MODEL" "$@" >&2; }
+model() { in_venv -m lanscribe models "$1" "$MODEL" >&2; }
 
 put_model_in_place() {
   local configured
   configured=$(configured_model) || die "the settings cannot be read" "see the line above" \
     "correct the value it names, then: bash setup.sh"
   MODEL=${MODEL:-$configured}
-  if ! model_store --check 2>/dev/null; then
+  if ! model check 2>/dev/null; then
     require_space
     say "putting the model $MODEL in place (about 65 MB, unless pip has it already)"
-    model_store || die "cannot put the model $MODEL in place" "see the lines above" \
+    model install || die "cannot put the model $MODEL in place" "see the lines above" \
       "mend that, then: bash setup.sh (what is done is not done again)"
     CHANGED=yes
   fi
@@ -206,12 +206,12 @@ put_model_in_place() {
 
 set_up_voxtral() {
   [[ -z $VOXTRAL ]] || return 0
-  VOXTRAL=$(in_venv -m lanscribe.vllm.setup ${VOXTRAL_DIR:+--model-dir "$VOXTRAL_DIR"}) ||
+  VOXTRAL=$(in_venv -m lanscribe vllm-setup ${VOXTRAL_DIR:+--model-dir "$VOXTRAL_DIR"}) ||
     die "cannot set up the NVIDIA card" "see above" "bash setup.sh; or without it: bash setup.sh --cpu"
   [[ $VOXTRAL != changed ]] || CHANGED=yes
 }
 
-doctor() { PYTHONPATH="$PROJECT" "$1" -P -m lanscribe.admin.doctor "${@:2}"; }
+doctor() { PYTHONPATH="$PROJECT" "$1" -P -m lanscribe doctor "${@:2}"; }
 
 # The environment's own Python where it runs, any suitable one otherwise.
 check() {
@@ -225,7 +225,7 @@ set_up() {
   find_python
   take_turn
   venv_is_sound || build_venv
-  [[ -e $PROJECT/config/key ]] || { in_venv -m lanscribe.server.keys make && CHANGED=yes; } ||
+  [[ -e $PROJECT/config/key ]] || { in_venv -m lanscribe key make && CHANGED=yes; } ||
     die "cannot make a key" "see the line above" "mend that, then: bash setup.sh"
   put_model_in_place
   set_up_voxtral

@@ -5,9 +5,9 @@ Standard library only. setup.sh writes the stamp last, so a run that was cut sho
 lists of files, and imports what was compiled. serve.sh asks for the stamp alone. vLLM has an
 environment of its own, because it pins what lanscribe pins otherwise.
 
-    python -m lanscribe.installation write embedded|dev|vllm
-    python -m lanscribe.installation verify embedded|dev|vllm
-    python -m lanscribe.installation quick embedded|vllm
+    python -m lanscribe installation write embedded|dev|vllm
+    python -m lanscribe installation verify embedded|dev|vllm
+    python -m lanscribe installation quick embedded|vllm
 """
 
 import argparse
@@ -216,19 +216,26 @@ def verify(lock: str, project: Path = PROJECT_DIR) -> Iterator[str]:
     yield from faults or (() if lock == VLLM_LOCK else import_faults())
 
 
-def main() -> int:
-    """Write or judge the stamp; faults go to stdout, one a line."""
-    parser = argparse.ArgumentParser(prog="lanscribe.installation")
+def say(speaker: str, text: str) -> None:
+    """Tell the person at the terminal, on stderr, in the name of one part of the program."""
+    sys.stderr.write(f"{speaker}: {text}\n")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What to do with which environment."""
     parser.add_argument("action", choices=("write", "verify", "quick"))
     parser.add_argument("lock", choices=(*LOCKS, VLLM_LOCK))
-    arguments = parser.parse_args()
-    if arguments.action == "write":
-        write_stamp(arguments.lock)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Write or judge the stamp; faults go to stdout, one a line."""
+    if options.action == "write":
+        write_stamp(options.lock)
         return 0
-    if arguments.action == "quick":
-        faults = [fault for fault in [stamp_fault(arguments.lock)] if fault]
+    if options.action == "quick":
+        faults = [fault for fault in [stamp_fault(options.lock)] if fault]
     else:
-        faults = list(verify(arguments.lock))
+        faults = list(verify(options.lock))
     sys.stdout.writelines(f"{fault}\n" for fault in faults)
     return 1 if faults else 0
 
@@ -246,7 +253,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,8 @@
 """Stops, restarts and shows the servers that run from this folder, from another terminal.
 
-Standard library only:
-
-    python -m lanscribe.admin.control stop|restart|status [--port N]
-
-They are found by their records (records.py), and on Linux held by a descriptor, so that nobody
-else is ever signalled. A server that loads, or starts anew, is in the records too: after a stop
-that says 0, all that were there have ended, whatever they were doing. Exit status 0; 1 failed;
-status: 3 when nothing runs.
+Standard library only. They are found by their records (records.py), and on Linux held by a
+descriptor, so that nobody else is ever signalled. A server that loads, or starts anew, is in the
+records too: after a stop that says 0, all that were there have ended, whatever they were doing.
 """
 
 import argparse
@@ -17,12 +12,13 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from lanscribe.admin import machine, records
 from lanscribe.admin.orders import RESTART_SIGNAL
 from lanscribe.admin.records import Record, start_mark
+from lanscribe.installation import say
 
 NOT_RUNNING = 3
 STOP_DEADLINE_S = 60.0
@@ -139,7 +135,7 @@ def stop(port: int | None) -> int:
     """End the servers, and wait for that."""
     with running(port, signal.SIGTERM) as servers:
         if not servers:
-            _say("nothing runs")
+            say("serve", "nothing runs")
         has_ended = [_wait_for_end(record, process) for record, process in servers]
     with running():  # who was ended while it loaded has left its record
         pass
@@ -148,9 +144,12 @@ def stop(port: int | None) -> int:
 
 def _wait_for_end(record: Record, process: OtherProcess) -> bool:
     if process.wait(STOP_DEADLINE_S):
-        _say(f"{record} has ended")
+        say("serve", f"{record} has ended")
         return True
-    _say(f"{record} does not end within {STOP_DEADLINE_S:g} s; to kill it: kill -9 {record.pid}")
+    say(
+        "serve",
+        f"{record} does not end within {STOP_DEADLINE_S:g} s; to kill it: kill -9 {record.pid}",
+    )
     return False
 
 
@@ -158,7 +157,7 @@ def restart(port: int | None) -> int:
     """Have the servers start anew, with the settings of today, where they are."""
     with running(port) as servers:
         if not servers:
-            _say("nothing runs; start it: bash serve.sh")
+            say("serve", "nothing runs; start it: bash serve.sh")
             return 1
         has_restarted = [_restart(record, process) for record, process in servers]
     return 0 if all(has_restarted) else 1
@@ -166,7 +165,7 @@ def restart(port: int | None) -> int:
 
 def _restart(record: Record, process: OtherProcess) -> bool:
     if record.kind == "direct":
-        _say(f"{record} cannot be restarted from here; stop it and start it again")
+        say("serve", f"{record} cannot be restarted from here; stop it and start it again")
         return False
     process.signal(RESTART_SIGNAL)
     path = records.RECORDS_DIR / f"{record.pid}.json"
@@ -174,11 +173,11 @@ def _restart(record: Record, process: OtherProcess) -> bool:
     while process.is_running() and time.monotonic() < deadline:
         now = records.read(path)
         if now and now.run != record.run and _is_ready(state := _state(now)):
-            _say(f"{now} has restarted: {state}")
+            say("serve", f"{now} has restarted: {state}")
             return True
         time.sleep(_LOOK_AGAIN_S)
     why = "its terminal or logs/lanscribe.log says why, unless it was stopped meanwhile"
-    _say(f"{record} has not come back; {why}")
+    say("serve", f"{record} has not come back; {why}")
     return False
 
 
@@ -223,25 +222,18 @@ def _answer(record: Record) -> str:
         return f"answers HTTP {health[0]}"
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"serve: {text}\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; its exit status."""
-    commands = {"stop": stop, "restart": restart, "status": status}
-    parser = argparse.ArgumentParser(prog="serve.sh", description="Control what runs from here.")
-    parser.add_argument("command", choices=commands)
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Which of the servers."""
     parser.add_argument("--port", type=int, help="only the server on this port")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Stop, restart or show; 0 done, 1 failed, 3 nothing runs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return commands[options.command](options.port)
+        return {"stop": stop, "restart": restart, "status": status}[options.word](options.port)
     except KeyboardInterrupt:
         return 130
     except PermissionError:
-        _say("what runs here was started by another user; do it as that one")
+        say("serve", "what runs here was started by another user; do it as that one")
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,7 @@
 
 Standard library only, so that it runs before anything is installed:
 
-    python3 -m lanscribe.admin.doctor [--json] [--only NAME]...
+    python3 -m lanscribe doctor [--json] [--only NAME]...
 
 Exit status 0, or 1 when a check fails. A warning is something to know; the server runs. For
 programs, --json prints one object:
@@ -17,7 +17,6 @@ lanscribe.admin.machine finds the facts; the judge_* functions here are pure.
 import argparse
 import json
 import platform
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -356,12 +355,14 @@ def as_json(checks: Sequence[Check]) -> str:
     return json.dumps(report, indent=2)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Examine, report to stdout; 1 when a check failed."""
-    parser = argparse.ArgumentParser(prog="lanscribe doctor", description="Check this machine.")
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Which checks, and in which form."""
     parser.add_argument("--json", action="store_true", help="print for programs")
     parser.add_argument("--only", action="append", choices=CHECKS, help="this check alone")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Examine, report to stdout; 1 when a check failed."""
     examination = Examination()
     checks = [CHECKS[name](examination) for name in options.only or CHECKS]
     sys.stdout.write((as_json(checks) if options.json else table(checks)) + "\n")
@@ -387,8 +388,3 @@ def _rows(check: Check, width: int) -> list[str]:
     rows = [f"{check.status:<4}  {check.name:<{width}}  {first}"]
     rows += [indent + line for line in rest]
     return [*rows, f"{indent}-> {check.remedy}"] if check.remedy else rows
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
-    sys.exit(main())

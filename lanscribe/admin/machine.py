@@ -107,20 +107,18 @@ def settings(project: Path = PROJECT_DIR) -> Outcome | None:
 
 def packages(project: Path = PROJECT_DIR) -> Outcome | None:
     """The faults of the environment, one a line, or None when there is no environment."""
-    return run_in_venv(["-m", "lanscribe.installation", "verify", "embedded"], project)
+    return run_in_venv(["-m", "lanscribe", "installation", "verify", "embedded"], project)
 
 
 def vllm_packages(project: Path = PROJECT_DIR) -> Outcome | None:
     """The faults of vLLM's environment, or None when there is no such environment."""
-    question = ["-m", "lanscribe.installation", "verify", VLLM_LOCK]
+    question = ["-m", "lanscribe", "installation", "verify", VLLM_LOCK]
     return run_in_venv(question, project, lock=VLLM_LOCK)
 
 
 def model(name: str, project: Path = PROJECT_DIR) -> Outcome | None:
     """Whether the model is in place and intact, or None before setup."""
-    return run_in_venv(
-        ["-m", "lanscribe.engines.embedded.model_store", "--model", name, "--check"], project
-    )
+    return run_in_venv(["-m", "lanscribe", "models", "check", name], project)
 
 
 def key(values: Mapping[str, str], project: Path = PROJECT_DIR) -> KeyFacts:

@@ -1,10 +1,14 @@
-"""The engines by name, imported only when one is asked for."""
+"""The engines by name, imported only when one is asked for.
+
+Standard library only, so that the models can be looked at without any package.
+"""
 
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from lanscribe.config import EngineSettings
-from lanscribe.engines.base import Engine
+if TYPE_CHECKING:
+    from lanscribe.config import EngineSettings
+    from lanscribe.engines.base import Engine
 
 ENGINES = {
     "embedded": "lanscribe.engines.embedded.engine:EmbeddedEngine",
@@ -22,8 +26,8 @@ def chosen(name: str, *, has_vllm: bool) -> str:
     return "vllm" if has_vllm else "embedded"
 
 
-def load_engine(settings: EngineSettings, **more: object) -> Engine:
+def load_engine(settings: "EngineSettings", **more: object) -> "Engine":
     """Load the engine that `settings` names, not auto. Blocks; raises EngineUnavailable."""
     module_name, class_name = ENGINES[settings.name].split(":")
     engine_class = getattr(import_module(module_name), class_name)
-    return cast(Engine, engine_class.load(settings, **more))
+    return cast("Engine", engine_class.load(settings, **more))

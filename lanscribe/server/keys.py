@@ -1,14 +1,7 @@
-"""The key that strangers have to show: its file. Standard library only.
+"""The key that strangers have to show: its file. Standard library only."""
 
-    python -m lanscribe.server.keys make
-
-makes config/key for setup.sh, unless it is there.
-"""
-
-import argparse
 import os
 import secrets
-import sys
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR
@@ -63,21 +56,3 @@ def check(key: str, place: str) -> None:
 def others_can_read(path: Path) -> bool:
     """Whether the file's mode lets anybody but its owner read or change it."""
     return bool(path.stat().st_mode & 0o077)
-
-
-def main() -> int:
-    """Make the key; what was done goes to stderr."""
-    parser = argparse.ArgumentParser(prog="lanscribe.server.keys")
-    parser.add_argument("action", choices=("make",))
-    parser.parse_args()
-    try:
-        if make():
-            sys.stderr.write("setup: made a key for those outside the home network: config/key\n")
-    except OSError as error:
-        sys.stderr.write(f"setup: {KEY_FILE}: {error.strerror}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

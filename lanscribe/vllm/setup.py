@@ -1,4 +1,4 @@
-"""Sets up vLLM where there is an NVIDIA card for it: `python -m lanscribe.vllm.setup`.
+"""Sets up vLLM where there is an NVIDIA card for it: `python -m lanscribe vllm-setup`.
 
 setup.sh runs it in .venv. The card is judged before anything is fetched for it. Then come
 .venv-vllm with the packages of requirements/vllm.txt, lanscribe's plugin in it, and the model; what
@@ -15,7 +15,6 @@ Exit status 0, or 1 when something that is needed could not be done.
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tomllib
@@ -25,7 +24,7 @@ from configparser import Error as ConfigParserError
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR
-from lanscribe.installation import VLLM_LOCK, venv_dir
+from lanscribe.installation import VLLM_LOCK, say, venv_dir
 from lanscribe.voxtral import files as voxtral_files
 from lanscribe.voxtral import gpu
 
@@ -48,15 +47,15 @@ def set_up(model_dir: Path | None = None) -> str:
     verdict = gpu.verdict_on(gpu.read_cards(), host)
     if verdict is None or not verdict.profile:
         if model_dir is not None:
-            _say("no NVIDIA card can run Voxtral here, so --model-dir is not used")
+            say("setup", "no NVIDIA card can run Voxtral here, so --model-dir is not used")
         return "unusable" if verdict else "none"
     if model_dir is not None and (why := voxtral_files.copy_fault(model_dir)):
         raise SetupFailed(f"the model in {model_dir} cannot be used: {why}")
     if fault := packages_fault():
-        _say(verdict.result)
+        say("setup", verdict.result)
         make_environment(fault)
     has_changed = [bool(fault), ensure_plugin(), ensure_model(model_dir)]
-    _say("vLLM and Voxtral, for the NVIDIA card, are in place")
+    say("setup", "vLLM and Voxtral, for the NVIDIA card, are in place")
     return "changed" if any(has_changed) else "ready"
 
 
@@ -64,7 +63,7 @@ def packages_fault() -> str:
     """What is wrong with .venv-vllm, in one line; empty when it is whole."""
     if not VENV.exists():
         return "it is not here yet"
-    done = _run(["-P", "-m", "lanscribe.installation", "verify", VLLM_LOCK], capture=True)
+    done = _run(["-P", "-m", "lanscribe", "installation", "verify", VLLM_LOCK], capture=True)
     if done is None:
         return "its Python does not run"
     lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
@@ -73,18 +72,18 @@ def packages_fault() -> str:
 
 def make_environment(fault: str) -> None:
     """Make .venv-vllm, anew if need be. Raises SetupFailed."""
-    _say(f"making .venv-vllm: {fault}")
+    say("setup", f"making .venv-vllm: {fault}")
     shutil.rmtree(VENV, ignore_errors=True)
     made = subprocess.run(
         [sys.executable, "-m", "venv", str(VENV)], stdout=sys.stderr, check=False
     ).returncode
     if made != 0:
         raise SetupFailed("python -m venv failed, with the words above")
-    _say("installing requirements/vllm.txt (several GB, unless pip has them already)")
+    say("setup", "installing requirements/vllm.txt (several GB, unless pip has them already)")
     lock = str(PROJECT_DIR / "requirements" / f"{VLLM_LOCK}.txt")
     _pip(["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", lock])
     _prove()
-    _run(["-P", "-m", "lanscribe.installation", "write", VLLM_LOCK])
+    _run(["-P", "-m", "lanscribe", "installation", "write", VLLM_LOCK])
     if fault := packages_fault():
         raise SetupFailed(f".venv-vllm is not as it should be: {fault}")
 
@@ -96,7 +95,7 @@ def ensure_plugin() -> bool:
     """
     if _announced_plugins() == _own_plugins():
         return False
-    _say("telling vLLM of lanscribe's plugin")
+    say("setup", "telling vLLM of lanscribe's plugin")
     _pip(["--no-deps", "--no-index", "--no-build-isolation", "--editable", str(PROJECT_DIR)])
     if _announced_plugins() != _own_plugins():
         raise SetupFailed("pip has installed lanscribe into .venv-vllm without its plugin")
@@ -112,14 +111,14 @@ def ensure_model(model_dir: Path | None = None) -> bool:
             raise SetupFailed(str(error)) from error
     if voxtral_files.fault() is None:
         return False
-    done = _run(["-P", "-m", "lanscribe.voxtral.files"])
+    done = _run(["-P", "-m", "lanscribe", "models", "install", "voxtral"])
     if done is None or done.returncode != 0:
         raise SetupFailed("the model is not in place; see the line above")
     return True
 
 
 def _prove() -> None:
-    _say("loading vLLM once, to see that it works here (half a minute)")
+    say("setup", "loading vLLM once, to see that it works here (half a minute)")
     done = _run(["-P", "-c", PROOF], capture=True)
     if done is None or done.returncode != 0:
         words = (done.stderr.strip().splitlines() if done else []) or ["no words"]
@@ -178,26 +177,17 @@ def _run(
         return None
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"setup: {text}\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lanscribe.vllm.setup")
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Where the model is."""
     parser.add_argument("--model-dir", type=Path, metavar="DIR", help="the model is in DIR already")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Set up; the word on stdout."""
     try:
         state = set_up(options.model_dir)
     except SetupFailed as error:
-        _say(str(error))
+        say("setup", str(error))
         return 1
-    except KeyboardInterrupt:
-        return 130
     sys.stdout.write(f"{state}\n")
     return 0
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
-    sys.exit(main())

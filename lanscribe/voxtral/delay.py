@@ -1,4 +1,4 @@
-"""A model folder with another transcription delay: `python -m lanscribe delay`.
+"""A model folder with another transcription delay: `serve.sh delay`.
 
 The delay is one number in tekken.json, read by vLLM when it starts, and the same for all sessions.
 The original stays as it is: the new folder has a tekken.json of its own and links to the rest.
@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from lanscribe.installation import say
 
 DEFAULT_DELAY_MS = 480
 DELAYS_MS = (*range(80, 1201, 80), 2400)
@@ -89,17 +91,17 @@ def _write(path: Path, text: str) -> None:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of `lanscribe delay`."""
+    """Which folder, which delay."""
     parser.add_argument("--model-dir", type=Path, required=True, metavar="DIR")
     parser.add_argument("--ms", type=int, required=True, metavar="N", help=_allowed())
 
 
-def run(options: argparse.Namespace) -> int:
+def main(options: argparse.Namespace) -> int:
     """Print the folder to serve from; 1 when it cannot be made."""
     try:
         folder = folder_for(options.model_dir, options.ms)
     except DelayError as error:
-        sys.stderr.write(f"lanscribe: {error}\n")
+        say("lanscribe", str(error))
         return 1
     sys.stdout.write(f"{folder}\n")
     return 0

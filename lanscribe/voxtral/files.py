@@ -1,4 +1,4 @@
-"""Puts Voxtral's files in place: `python -m lanscribe.voxtral.files [--model-dir DIR] [--check]`.
+"""Puts Voxtral's files in place, and proves that they are whole.
 
 Of the repository on the model hub only the four files that vLLM reads are fetched; the same
 weights lie there in another format once more. manifest.json is written last: without it there is
@@ -6,16 +6,16 @@ no model. A copy that is on the machine already is linked, not copied. The stand
 enough for everything but the download, so that looking takes no time.
 """
 
-import argparse
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lanscribe import PROJECT_DIR
+from lanscribe.installation import say
 from lanscribe.voxtral.digests import has_digest, sha256_digest
 
 REPOSITORY = "mistralai/Voxtral-Mini-4B-Realtime-2602"
@@ -107,7 +107,7 @@ def adopt(source: Path, folder: Path = MODEL_DIR) -> bool:
             f"the copy in {source} cannot be used: {why}; mend that and run again, "
             f"or download the model: rm -rf {folder} && bash setup.sh"
         )
-    _say(f"reading the files in {source}")
+    say("voxtral", f"reading the files in {source}")
     try:
         files = {name: (_size_bytes(source / name), sha256_digest(source / name)) for name in FILES}
         _link(source, folder)
@@ -169,7 +169,7 @@ def _fetch(folder: Path) -> None:
                     f"{REPOSITORY} is not what it was, in its commit {listing.commit}: {why}; "
                     f"update lanscribe, then {_AGAIN}, or: {_OWN_COPY}"
                 )
-            hub.fetch(listing, file, folder, _say)
+            hub.fetch(listing, file, folder, partial(say, "voxtral"))
     except hub.HubError as error:
         raise FilesError(
             f"{error}; then {_AGAIN} (it continues where it was), or: {_OWN_COPY}"
@@ -229,8 +229,8 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _remove_partials(folder: Path) -> None:
-    for partial in folder.glob(".*.partial"):
-        partial.unlink()
+    for path in folder.glob(".*.partial"):
+        path.unlink()
 
 
 def _file_faults(folder: Path, manifest: Manifest, *, thorough: bool) -> Iterator[str]:
@@ -265,39 +265,3 @@ def _size_bytes(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"voxtral: {text}\n")
-
-
-def _check(folder: Path) -> int:
-    why = fault(folder, thorough=True)
-    _say(f"{why}; {_AGAIN}" if why else f"every file in {folder} is whole")
-    return 1 if why else 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lanscribe.voxtral.files", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--model-dir", type=Path, metavar="DIR", help="use the copy in DIR")
-    parser.add_argument("--check", action="store_true", help="change nothing, read everything")
-    options = parser.parse_args(arguments)
-    if options.check:
-        return _check(MODEL_DIR)
-    try:
-        is_new = adopt(options.model_dir) if options.model_dir else install()
-    except FilesError as error:
-        _say(str(error))
-        return 1
-    except KeyboardInterrupt:
-        _say(f"interrupted; to continue where it was, {_AGAIN}")
-        return 130
-    _say(f"the model is in {MODEL_DIR}" + ("" if is_new else "; nothing to do"))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

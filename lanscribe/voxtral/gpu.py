@@ -1,6 +1,6 @@
 """The NVIDIA card of this machine, and whether Voxtral will run on it.
 
-    python -m lanscribe.voxtral.gpu [--json] [--model-here] [--to-start] [--profile NAME]
+    python -m lanscribe gpu [--json] [--model-here] [--to-start] [--profile NAME]
 
 Exit status 0 when Voxtral can run now, 1 when there is a card but it cannot, 3 when there is none.
 The facts come from NVIDIA's management library (nvidia-ml-py), or from nvidia-smi where that
@@ -137,12 +137,12 @@ def verdict_on(cards: Sequence[Card], host: Host, profile: str = "") -> Verdict 
 def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto") -> Verdict | None:
     """Whether Voxtral runs on the NVIDIA card; None when no driver shows one.
 
-    flags: those of lanscribe.voxtral.gpu. profile: as in vllm.profile; a file of one's
+    flags: those of `lanscribe gpu`. profile: as in vllm.profile; a file of one's
     own is not judged.
     """
     is_known = any(one.name == profile for one in PROFILES)
     wanted = ("--profile", profile) if is_known else ()
-    question = ["-m", "lanscribe.voxtral.gpu", "--json", *flags, *wanted]
+    question = ["-m", "lanscribe", "gpu", "--json", *flags, *wanted]
     outcome = run_in_venv(question, project) or run([sys.executable, "-P", *question], project)
     try:
         return Verdict(**json.loads(outcome.output)["verdict"])
@@ -150,9 +150,17 @@ def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto"
         return None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What the card is judged for."""
+    parser.add_argument("--json", action="store_true", help="print for programs")
+    parser.add_argument("--model-here", action="store_true", help="the model needs no more space")
+    parser.add_argument("--to-start", action="store_true", help="nothing is to be installed")
+    names = [profile.name for profile in PROFILES]
+    parser.add_argument("--profile", choices=names, default="", help="not that of the card's size")
+
+
+def main(options: argparse.Namespace) -> int:
     """Report to stdout; the exit status is the verdict."""
-    options = _parser().parse_args(arguments)
     host = read_host(model_is_here=options.model_here)
     if options.to_start:
         host = replace(host, needed_disk_bytes=0)
@@ -167,16 +175,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verdict is None:
         return NO_CARD
     return 0 if verdict.will_run else NOT_USABLE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lanscribe.voxtral.gpu")
-    parser.add_argument("--json", action="store_true", help="print for programs")
-    parser.add_argument("--model-here", action="store_true", help="the model needs no more space")
-    parser.add_argument("--to-start", action="store_true", help="nothing is to be installed")
-    names = [profile.name for profile in PROFILES]
-    parser.add_argument("--profile", choices=names, default="", help="not that of the card's size")
-    return parser
 
 
 def _card(nvml: ModuleType, number: int) -> Card:
@@ -261,7 +259,3 @@ def _as_json(card: Card | None, host: Host, verdict: Verdict | None) -> str:
     values = {"card": card, "host": host, "verdict": verdict}
     report = {name: None if value is None else asdict(value) for name, value in values.items()}
     return json.dumps(report, indent=2)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """Whether Voxtral fits into a GPU's memory, and vLLM's options for it: pure.
 
 The arithmetic is in lanscribe.voxtral.memory, the ready-made results are config/vllm/*.yaml, and
-`python -m lanscribe plan` (lanscribe.voxtral.plan_report) prints a plan for any card.
+`serve.sh plan` (lanscribe.voxtral.plan_report) prints a plan for any card.
 """
 
 import math

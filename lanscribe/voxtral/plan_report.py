@@ -1,7 +1,7 @@
 """Prints a plan of lanscribe.voxtral.plan:
 
-    python -m lanscribe plan --gpu-memory 12 --sessions 4 [--quantization nf4|fp8|bf16]
-                             [--minutes 5] [--free GIB] [--delay MS] [--json]
+    bash serve.sh plan --gpu-memory 12 --sessions 4 [--quantization nf4|fp8|bf16]
+                       [--minutes 5] [--free GIB] [--delay MS] [--json]
 
 Exit status 0, or 1 when it does not fit; then the last lines say what would.
 """
@@ -83,7 +83,7 @@ def as_json(plan: Plan) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of `lanscribe plan`."""
+    """What the card has, and what it shall hold."""
     parser.add_argument(
         "--gpu-memory", type=_between(1, 1024), required=True, metavar="GIB", help="of the card"
     )
@@ -101,7 +101,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print for programs")
 
 
-def run(options: argparse.Namespace) -> int:
+def main(options: argparse.Namespace) -> int:
     """Print the plan for these flags; 1 when it does not fit."""
     wish = Wish(
         gpu_gib=options.gpu_memory,

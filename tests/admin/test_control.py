@@ -15,6 +15,7 @@ from threading import Thread
 import pytest
 
 from lanscribe.admin import control, records
+from lanscribe.admin.commands import dispatch
 from lanscribe.admin.records import Record, start_mark
 from tests.conftest import PROJECT_DIR
 from tests.projects import DEADLINE_S, copy_project, lend_venv, run_script, write_script
@@ -165,21 +166,21 @@ def test_a_number_that_went_to_another_process_is_never_signalled(
     folder: Path, stranger: subprocess.Popen[bytes]
 ) -> None:
     path = write(folder, stranger.pid, "12345 another-boot")
-    assert control.main(["stop"]) == 0
+    assert dispatch(["stop"]) == 0
     assert stranger.poll() is None
     assert not path.exists()
 
 
 def test_the_process_of_the_record_is(folder: Path, stranger: subprocess.Popen[bytes]) -> None:
     write(folder, stranger.pid, start_mark(stranger.pid) or "")
-    assert control.main(["stop"]) == 0
+    assert dispatch(["stop"]) == 0
     assert stranger.wait(DEADLINE_S) == -15
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"pid": 1}'])
 def test_a_record_that_is_none_is_thrown_away(folder: Path, text: str) -> None:
     (folder / "1.json").write_text(text)
-    assert control.main(["status"]) == control.NOT_RUNNING
+    assert dispatch(["status"]) == control.NOT_RUNNING
     assert not list(folder.iterdir())
 
 
@@ -189,7 +190,7 @@ def test_a_record_that_is_no_file_keeps_nobody_waiting(folder: Path) -> None:
         os.mkfifo(folder / name)
     held = os.open(folder / "2.json", os.O_RDWR)
     try:
-        assert control.main(["status"]) == control.NOT_RUNNING
+        assert dispatch(["status"]) == control.NOT_RUNNING
     finally:
         os.close(held)
     assert not list(folder.iterdir())
@@ -296,7 +297,7 @@ def test_no_record_ends_a_command_in_a_traceback_or_the_wrong_process(
                 path.write_bytes(mutated(rng, whole).encode() + rng.choice([b"", b"\xff"]))
         (folder / "folder.json").mkdir(exist_ok=True)
         command = rng.choice(["status", "stop"])
-        status = control.main([command, *rng.choice([[], ["--port", "1"]])])
+        status = dispatch([command, *rng.choice([[], ["--port", "1"]])])
         assert status == {"status": control.NOT_RUNNING, "stop": 0}[command], f"{seed}, {number}"
     assert stranger.poll() is None
     assert [path.name for path in folder.glob("*.json")] == ["folder.json"]
@@ -306,7 +307,7 @@ def test_no_record_ends_a_command_in_a_traceback_or_the_wrong_process(
 def test_a_host_that_is_none_does_not_answer(folder: Path, host: str) -> None:
     me = Record(os.getpid(), start_mark(os.getpid()) or "", "1", "gateway", host, 1)
     (folder / "1.json").write_text(json.dumps(asdict(me)))
-    assert control.main(["status"]) == 0
+    assert dispatch(["status"]) == 0
 
 
 def test_another_server_on_its_port_is_not_the_one_that_starts_anew(
@@ -321,9 +322,9 @@ def test_another_server_on_its_port_is_not_the_one_that_starts_anew(
             path = folder / f"{process.pid}.json"
             while not path.exists():
                 assert process.poll() is None
-            assert control.main(["status"]) == 0
+            assert dispatch(["status"]) == 0
             assert "ready, none with none" in capsys.readouterr().out
-            assert control.main(["restart"]) == 1
+            assert dispatch(["restart"]) == 1
     assert "has not come back" in capsys.readouterr().err
 
 
@@ -348,7 +349,7 @@ def test_what_a_server_says_of_itself_steers_no_terminal(
         (folder / "1.json").write_text(json.dumps(asdict(me)))
         answering = Thread(target=answer_with_colours, args=(listener,))
         answering.start()
-        assert control.main(["status"]) == 0
+        assert dispatch(["status"]) == 0
         answering.join(DEADLINE_S)
     assert "red: [31m" in capsys.readouterr().out
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from lanscribe.admin import doctor, machine
+from lanscribe.admin.commands import dispatch
 from lanscribe.admin.doctor import (
     Check,
     as_json,
@@ -338,10 +339,10 @@ def test_every_check_bears_its_name_and_the_status_follows(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(machine, "run_in_venv", lambda *_, **__: None)
-    assert doctor.main(["--json"]) == 1
+    assert dispatch(["doctor", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert [check["name"] for check in report["checks"]] == list(doctor.CHECKS)
-    assert doctor.main(["--only", "memory", "--only", "gpu"]) == 0
+    assert dispatch(["doctor", "--only", "memory", "--only", "gpu"]) == 0
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()][:1] == ["memory"]
 
 
@@ -349,7 +350,7 @@ def test_broken_settings_do_not_hide_the_other_checks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(machine, "settings", lambda _: Outcome(2, "", "lanscribe: wrong\n"))
-    doctor.main(["--only", "settings", "--only", "port"])
+    dispatch(["doctor", "--only", "settings", "--only", "port"])
     assert "8000" in capsys.readouterr().out
 
 

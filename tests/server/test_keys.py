@@ -60,7 +60,7 @@ def test_a_mode_that_is_not_safe_is_noticed(tmp_path: Path) -> None:
 
 def test_the_command_for_setup_makes_it_and_does_not_show_it(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "a b")
-    command = [sys.executable, "-P", "-m", "lanscribe.server.keys", "make"]
+    command = [sys.executable, "-P", "-m", "lanscribe", "key", "make"]
     environment = {**os.environ, "PYTHONPATH": str(project)}
     said = [
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr

@@ -70,7 +70,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Box:
     write_script(project / "vllm", f"exec '{sys.executable}' '{project}/vllm.py' \"$@\"")
     (project / ".venv-vllm").mkdir()
     box = Box(project, folder / "model")
-    assert box.run(["-m", "lanscribe.installation", "write", VLLM_LOCK]).returncode == 0
+    assert box.run(["-m", "lanscribe", "installation", "write", VLLM_LOCK]).returncode == 0
     return box
 
 

@@ -78,9 +78,9 @@ def environment(project: Path, wheels: Path) -> dict[str, str]:
 def set_up(
     project: Path, wheels: Path, *arguments: str, extra: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m lanscribe.vllm.setup` without a network."""
+    """`python -m lanscribe vllm-setup` without a network."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", "lanscribe.vllm.setup", *arguments],
+        [sys.executable, "-P", "-m", "lanscribe", "vllm-setup", *arguments],
         env={**environment(project, wheels), **(extra or {})},
         capture_output=True,
         text=True,
@@ -99,7 +99,7 @@ def times(folder: Path) -> dict[str, int]:
 
 def test_a_setup_that_is_killed_leaves_no_stamp(project: Path, wheels: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "lanscribe.vllm.setup"],
+        [sys.executable, "-P", "-m", "lanscribe", "vllm-setup"],
         env=environment(project, wheels),
         stderr=subprocess.PIPE,
         text=True,

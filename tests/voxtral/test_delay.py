@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lanscribe.__main__ import main
+from lanscribe.admin.commands import dispatch
 from lanscribe.voxtral.delay import DELAYS_MS, DelayError, folder_for
 
 WEIGHTS = b"weights"
@@ -148,12 +148,12 @@ def test_a_folder_that_cannot_be_made_is_named(model: Path) -> None:
 
 
 def test_the_command_prints_the_folder(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["delay", "--model-dir", str(model), "--ms", "960"]) == 0
+    assert dispatch(["delay", "--model-dir", str(model), "--ms", "960"]) == 0
     assert capsys.readouterr().out == f"{model}-delay-960\n"
 
 
 def test_the_command_fails_in_one_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["delay", "--model-dir", str(model), "--ms", "7"]) == 1
+    assert dispatch(["delay", "--model-dir", str(model), "--ms", "7"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("lanscribe: a delay of 7 ms is not among")

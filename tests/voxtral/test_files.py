@@ -86,10 +86,12 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-def run(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python -m lanscribe.voxtral.files ARGUMENTS` in a copy of the project."""
+def run(
+    project: Path, *arguments: str, action: str = "install", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """`python -m lanscribe models install voxtral` in a copy of the project."""
     return subprocess.run(
-        command(*arguments),
+        command(*arguments, action=action),
         env={**os.environ, "PYTHONPATH": str(project), **environment},
         capture_output=True,
         text=True,
@@ -98,8 +100,9 @@ def run(project: Path, *arguments: str, **environment: str) -> subprocess.Comple
     )
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-W", "error", "-m", "lanscribe.voxtral.files", *arguments]
+def command(*arguments: str, action: str = "install") -> list[str]:
+    models = ["-m", "lanscribe", "models", action, "voxtral"]
+    return [sys.executable, "-P", "-W", "error", *models, *arguments]
 
 
 def assert_whole(folder: Path) -> None:
@@ -136,11 +139,13 @@ def test_the_four_files_are_fetched_and_a_second_run_changes_nothing(
 
 def test_looking_needs_no_installed_package(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "lanscribe")
-    flags = [sys.executable, "-S", "-P", "-m", "lanscribe.voxtral.files"]
+    models = [sys.executable, "-S", "-P", "-m", "lanscribe", "models"]
     environment = {**os.environ, "PYTHONPATH": str(project)}
-    check = subprocess.run([*flags, "--check"], env=environment, capture_output=True, check=False)
+    command = [*models, "check", "voxtral"]
+    check = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert (check.returncode, b"is not in" in check.stderr) == (1, True)
-    done = subprocess.run(flags, env=environment, capture_output=True, check=False)
+    command = [*models, "install", "voxtral"]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert (done.returncode, b"is not installed; run again" in done.stderr) == (1, True)
 
 
@@ -199,7 +204,7 @@ def test_offline_with_everything_there(tmp_path: Path, copy: Path) -> None:
     assert run(project, "--model-dir", str(copy)).returncode == 0
     done = run(project, HF_HUB_OFFLINE="1")
     assert (done.returncode, "nothing to do" in done.stderr) == (0, True)
-    assert run(project, "--check").returncode == 0
+    assert run(project, action="check").returncode == 0
 
 
 # A download that goes wrong.

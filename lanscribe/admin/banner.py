@@ -1,0 +1,64 @@
+"""What the server prints when it is ready: where it listens, and for whom."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanscribe import __version__, config
+from lanscribe.engines.base import EngineInfo
+from lanscribe.server import network
+from lanscribe.server.transport import SecureListener
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where to listen, and whether there is a key for strangers."""
+
+    plain: socket.socket
+    secure: SecureListener | None
+    has_key: bool
+
+
+def banner(
+    settings: config.Settings,
+    doors: Doors,
+    wyoming_port: int | None,
+    engine: EngineInfo,
+    log_file: Path | None,
+) -> str:
+    """The lines; wyoming_port is None when another program has it."""
+    host, port = doors.plain.getsockname()[:2]
+    hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]
+    local = hosts[0] if host not in {"0.0.0.0", "::"} else "127.0.0.1"
+    urls = [("ws", name, port) for name in hosts]
+    if doors.secure:
+        urls += [("wss", name, doors.secure.socket.getsockname()[1]) for name in hosts]
+    wyoming = f"tcp://{network.url_host(hosts[0])}:{wyoming_port}"
+    if wyoming_port is None:
+        wyoming = "none: its port is taken, as said above"
+    return "\n".join(
+        [
+            f"lanscribe {__version__} is ready.",
+            *(
+                f"  clients    {scheme}://{network.url_host(name)}:{number}/v1/realtime"
+                for scheme, name, number in urls
+            ),
+            *([f"  wyoming    {wyoming}"] if settings.wyoming.enabled else []),
+            f"  health     http://{network.url_host(local)}:{port}/health",
+            f"  access     {_access(settings.auth, doors.has_key)}",
+            f"  engine     {engine.name}, model {engine.model}"
+            f" ({', '.join(engine.languages)}), {engine.capacity} sessions at once",
+            f"  log        {log_file or 'none'}",
+            "  stop       Ctrl-C",
+        ]
+    )
+
+
+def _access(auth: config.AuthSettings, has_key: bool) -> str:
+    """Who may come in; never the key itself, for the banner is kept by whoever runs this."""
+    place = "the settings" if auth.key.get_secret_value() else auth.key_file
+    if auth.mode == "open":
+        return "anybody who can reach it"
+    if auth.mode == "key":
+        return f"only with the key in {place}"
+    return f"the home network{f'; others with the key in {place}' if has_key else ''}"

@@ -1,0 +1,103 @@
+"""Every word of the program, and the module that runs it.
+
+Standard library only, and each module is imported when its word is given: setup.sh calls some of
+them before anything is installed. A module has `add_flags(parser)` and `main(options)`, which
+returns the exit status; `options.word` is the word. 2 stands for a wrong word, flag or setting.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import NoReturn
+
+from lanscribe.installation import say
+
+WRONG_USAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What one word does."""
+
+    module: str
+    meaning: str
+    passes_flags_on: bool = False
+    """Whether flags that it does not know are another program's: `options.rest` has them."""
+
+
+WORDS = {
+    "stop": Command("lanscribe.admin.control", "end what runs from this folder"),
+    "restart": Command("lanscribe.admin.control", "start it again, with the settings of now"),
+    "status": Command("lanscribe.admin.control", "show what runs from this folder"),
+    "check-config": Command("lanscribe.admin.launch", "check every setting, say what is wrong"),
+    "print-env": Command("lanscribe.admin.launch", "print the settings as shell variables"),
+    "key": Command("lanscribe.admin.key", "show or make the key for other networks"),
+    "models": Command("lanscribe.admin.models", "list or check the models that are here"),
+    "plan": Command("lanscribe.voxtral.plan_report", "say whether Voxtral fits into a GPU"),
+    "delay": Command("lanscribe.voxtral.delay", "make a Voxtral folder with another delay"),
+    "report": Command("lanscribe.admin.report", "print the facts that a bug report needs"),
+    "help": Command("lanscribe.admin.commands", "print this list"),
+}
+"""What a user types after `bash serve.sh`; without a word it starts the server."""
+SCRIPT_WORDS = {
+    "serve": Command("lanscribe.admin.launch", "run the server"),
+    "direct": Command(
+        "lanscribe.admin.direct",
+        "run vLLM itself for the network, without the gateway; further flags are vLLM's",
+        passes_flags_on=True,
+    ),
+    "doctor": Command("lanscribe.admin.doctor", "check this machine and the installation"),
+    "gpu": Command("lanscribe.voxtral.gpu", "judge the NVIDIA card"),
+    "installation": Command("lanscribe.installation", "write or check an environment's stamp"),
+    "vllm-setup": Command("lanscribe.vllm.setup", "set up vLLM where there is a card for it"),
+}
+"""What setup.sh, serve.sh and the program itself call besides."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A wrong flag is told in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with 2."""
+        say("lanscribe", f"{message}; --help lists the flags")
+        self.exit(WRONG_USAGE)
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run a word with its flags; its exit status."""
+    word, *flags = arguments or [""]
+    command = (WORDS | SCRIPT_WORDS).get(word)
+    if command is None:
+        say("lanscribe", f"{word!r} is no word; bash serve.sh help lists the words")
+        return WRONG_USAGE
+    module = import_module(command.module)
+    parser = _parser(word, command)
+    module.add_flags(parser)
+    options, rest = parser.parse_known_args(flags)
+    if rest and not command.passes_flags_on:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.word, options.rest = word, rest
+    return int(module.main(options))
+
+
+def _parser(word: str, command: Command) -> _Parser:
+    program = "bash serve.sh" if word in WORDS else "lanscribe"
+    return _Parser(
+        prog=f"{program} {word}",
+        description=f"{command.meaning[0].upper()}{command.meaning[1:]}.",
+        allow_abbrev=not command.passes_flags_on,
+    )
+
+
+def add_flags(_parser: argparse.ArgumentParser) -> None:
+    """`help` has no flags."""
+
+
+def main(_options: argparse.Namespace) -> int:
+    """List the words of a user."""
+    width = max(map(len, WORDS))
+    lines = [f"  {word:<{width}}  {command.meaning}\n" for word, command in WORDS.items()]
+    sys.stdout.writelines(["words, each with --help for its flags:\n", *lines])
+    return 0

@@ -1,0 +1,43 @@
+"""vLLM itself for the network, without the gateway: `serve.sh --direct`."""
+
+import argparse
+import os
+from typing import NoReturn
+
+from lanscribe import config
+from lanscribe.admin import records
+from lanscribe.errors import ConfigError, LanscribeError
+from lanscribe.installation import say
+from lanscribe.vllm import command as vllm_command
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that are not vLLM's."""
+    for flag in ("host", "port"):
+        parser.add_argument(f"--{flag}", help=f"overrules server.{flag}")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Become vLLM's own server; returns only when that is not possible."""
+    flags = {f"server.{name}": getattr(options, name) for name in ("host", "port")}
+    given = {setting: value for setting, value in flags.items() if value is not None}
+    try:
+        settings = config.load(environ=os.environ, flags=given)
+        command, environment = vllm_command.direct(settings, options.rest, os.environ)
+    except LanscribeError as error:
+        say("lanscribe", error.public_message)
+        return 2 if isinstance(error, ConfigError) else 1
+    return _become_vllm(command, environment, settings.server)
+
+
+def _become_vllm(
+    command: list[str], environment: dict[str, str], server: config.ServerSettings
+) -> NoReturn:
+    if not environment.get(vllm_command.KEY_VARIABLE):
+        say(
+            "lanscribe",
+            "this is vLLM itself: whoever reaches it may use it, without a limit;"
+            f" {vllm_command.KEY_VARIABLE}=... in the environment asks for a key",
+        )
+    records.write("direct", server.host, server.port)
+    os.execve(command[0], command, environment)

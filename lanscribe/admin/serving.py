@@ -1,0 +1,168 @@
+"""Runs the server: the only place where the rooms are wired together."""
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+
+from lanscribe import config
+from lanscribe.admin import records
+from lanscribe.admin.banner import Doors, banner
+from lanscribe.admin.orders import Orders
+from lanscribe.engines import chosen, load_engine
+from lanscribe.engines.base import Engine
+from lanscribe.errors import ConfigError, LanscribeError
+from lanscribe.installation import say
+from lanscribe.server import discovery, logs
+from lanscribe.server import wyoming as wyoming_server
+from lanscribe.server.gateway import Gateway
+from lanscribe.server.transport import SecureListener, bind, make_server
+from lanscribe.vllm import command as vllm_command
+from lanscribe.vllm.service import VllmService
+
+log = logging.getLogger("lanscribe")
+
+
+def serve(settings: config.Settings, context: ssl.SSLContext | None, has_key: bool) -> int:
+    """Listen, serve until a signal; 0 after an order to end, 1 when it could not serve."""
+    host = settings.server.host
+    listener = _listen(host, settings.server.port, "--port or --host")
+    if listener is None:
+        return 1
+    secure = None
+    if context:
+        secure_socket = _listen(host, settings.tls.port, "--tls-port or --host")
+        if secure_socket is None:
+            return 1
+        secure = SecureListener(secure_socket, context)
+    log_file = logs.set_up(settings.log)
+    orders = Orders()
+    with records.recorded("gateway", *listener.getsockname()[:2]):
+        try:
+            asyncio.run(_run(settings, Doors(listener, secure, has_key), log_file, orders))
+        except ConfigError:
+            raise
+        except LanscribeError as error:
+            log.error("%s", error.public_message)
+            return 1
+        if orders.wants_restart and orders.hold_back():  # the record stays
+            log.info("starting again")
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    return 0
+
+
+def _listen(host: str, port: int, flags: str) -> socket.socket | None:
+    try:
+        return bind(host, port)
+    except OSError as error:
+        say(
+            "lanscribe",
+            f"cannot listen on {host}:{port}: {error.strerror}; end what runs there, or choose"
+            f" another with {flags}",
+        )
+        return None
+
+
+async def _run(
+    settings: config.Settings, doors: Doors, log_file: Path | None, orders: Orders
+) -> None:
+    """Listen at once, load the engine meanwhile, serve until a signal."""
+    settings = _with_own_name(settings)
+    gateway = Gateway(settings)
+
+    async def drain() -> None:
+        await gateway.drain(is_restart=orders.wants_restart)
+
+    server = make_server(
+        gateway.app(), settings.limits, drain, doors.secure, proxies=settings.auth.proxies
+    )
+    call_soon = asyncio.get_running_loop().call_soon_threadsafe
+    orders.take(lambda: call_soon(lambda: server.stop(at_once=orders.is_in_a_hurry)))
+    is_ready = asyncio.Event()
+    async with (
+        wyoming_server.serving(gateway, settings) as wyoming_port,
+        _announced(settings, doors.plain, wyoming_port, is_ready),
+    ):
+
+        def ready(engine: Engine) -> None:
+            gateway.engine_loaded(engine)
+            if not server.should_exit:
+                _tell(banner(settings, doors, wyoming_port, engine.describe(), log_file))
+                is_ready.set()
+
+        serving = asyncio.create_task(server.serve([doors.plain]))
+        supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
+        try:
+            await asyncio.wait({serving, supplying}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            server.should_exit = True
+            await asyncio.wait({serving, supplying})
+    orders.served()
+    serving.result()
+    supplying.result()
+
+
+def _announced(
+    settings: config.Settings,
+    listener: socket.socket,
+    wyoming_port: int | None,
+    is_ready: asyncio.Event,
+) -> AbstractAsyncContextManager[None]:
+    """Tell the network of this server once it is ready, if that is wished."""
+    if not settings.discovery.enabled:
+        return nullcontext()
+    host, port = listener.getsockname()[:2]
+    is_for_others = settings.auth.mode != "key"  # see wyoming_server.check_peer
+    services = discovery.services(port, wyoming_port if is_for_others else None)
+    find_addresses = partial(discovery.announced_addresses, host)
+    return discovery.announced(services, find_addresses, is_ready)
+
+
+async def _supply_engine(
+    settings: config.Settings,
+    gateway: Gateway,
+    ready: Callable[[Engine], None],
+    serving: asyncio.Task[None],
+) -> None:
+    """Give the gateway its engine, and keep that until the gateway serves no more."""
+    name = settings.engine.name
+    has_vllm = name == "auto" and await asyncio.to_thread(vllm_command.is_at_hand, settings.vllm)
+    engine_settings = settings.engine.model_copy(update={"name": chosen(name, has_vllm=has_vllm)})
+    if engine_settings.name == "vllm":
+        service = VllmService(settings, os.environ, ready, gateway.set_loading)
+        running = asyncio.create_task(service.run())
+        await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
+        running.cancel()
+        await asyncio.wait({running})
+        if not running.cancelled():
+            running.result()
+        return
+    engine = await asyncio.to_thread(load_engine, engine_settings)
+    try:
+        ready(engine)
+        await asyncio.wait({serving})
+    finally:
+        await engine.close()
+
+
+def _with_own_name(settings: config.Settings) -> config.Settings:
+    """Settings that also admit this machine's own name as a Host."""
+    hostnames = (*settings.auth.hostnames, socket.gethostname())
+    auth = settings.auth.model_copy(update={"hostnames": hostnames})
+    return settings.model_copy(update={"auth": auth})
+
+
+def _tell(text: str) -> None:
+    """Print; when nobody reads that, the server is no worse."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        log.warning("cannot print under which addresses it listens: %s", error.strerror)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
