@@ -48,6 +48,7 @@ def test_a_defect_is_a_traceback_in_its_log(serve_here: ServeHere) -> None:
     with pytest.raises(urllib.error.HTTPError, match="500") as caught:
         urllib.request.urlopen(f"{server.http_url}/health", timeout=DEADLINE_S)
     caught.value.close()
+    server.stop()  # it answers first, and logs then
     assert "Traceback" in server.log
 
 
