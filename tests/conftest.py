@@ -1,133 +1,22 @@
-"""Servers for the tests: real processes, started as a user starts them."""
+"""Servers that tests share or start, and which tests run where."""
 
-import os
-import re
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
-DEADLINE_S = 60
-
-
-@dataclass
-class Server:
-    """A running `python -m lanscribe serve` on 127.0.0.1."""
-
-    arguments: list[str]
-    environment: dict[str, str]
-    log_path: Path
-    port: int = 0
-    banner: list[str] = field(default_factory=list)
-    host: str = "127.0.0.1"
-    wyoming_port: int = 0
-
-    @property
-    def url(self) -> str:
-        return f"ws://{self.host}:{self.port}/v1/realtime"
-
-    @property
-    def http_url(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def log(self) -> str:
-        """Everything that the process wrote to stderr so far."""
-        return self.log_path.read_text(encoding="utf-8")
-
-    def start(self) -> None:
-        """Start it, on the same port as before if it ran before; wait until it is ready."""
-        command = [sys.executable, "-m", "lanscribe", "serve", "--host", self.host]
-        command += ["--port", str(self.port), *self.arguments]
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=PROJECT_DIR,
-                env={**os.environ, **self.environment},
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        self._read_banner()
-
-    def restart_in_place(self) -> None:
-        """What serve.sh restart does; wait until it is ready again.
-
-        It has the port of its command line, so that has to be one of its own, and not 0.
-        """
-        self.process.send_signal(signal.SIGUSR1)
-        self._read_banner()
-
-    def _read_banner(self) -> None:
-        assert self.process.stdout is not None
-        self.banner = []
-        for line in self.process.stdout:
-            self.banner.append(line.rstrip("\n"))
-            if line.startswith("  stop"):
-                break
-        match = re.search(r":(\d+)/v1/realtime", "\n".join(self.banner))
-        if not match:
-            self.process.wait(DEADLINE_S)
-            self.process.stdout.close()
-            pytest.fail(f"the server did not start: {self.log}")
-        self.port = int(match[1])
-        if match := re.search(r"  wyoming .*:(\d+)", "\n".join(self.banner)):
-            self.wyoming_port = int(match[1])
-
-    def stop(self, with_signal: signal.Signals = signal.SIGINT) -> int:
-        """Ask it to stop; its exit status."""
-        self.process.send_signal(with_signal)
-        status = self.process.wait(DEADLINE_S)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return status
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        self.stop(signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Start it again on the same port, after `stop` or `kill`."""
-        self.start()
-
-    def resident_bytes(self) -> int:
-        """Its memory (VmRSS)."""
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
-        match = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert match
-        return int(match[1]) * 1024
-
-
-StartServer = Callable[..., Server]
-
-
-def _make_server(
-    directory: Path, engine: str, flags: list[str], environment: dict[str, str]
-) -> Server:
-    default_config = str(PROJECT_DIR / "config/lanscribe.toml")
-    arguments = ["--config", default_config, "--engine", engine, *flags]
-    number = len(list(directory.glob("server*.stderr")))
-    environment = {"LANSCRIBE_LOG_FILE": str(directory / f"server{number}.log"), **environment}
-    server = Server(arguments, environment, directory / f"server{number}.stderr")
-    server.start()
-    return server
-
-
-def _end(server: Server) -> None:
-    if server.process.poll() is None:
-        server.stop()
-    elif server.process.stdout is not None:
-        server.process.stdout.close()
+from tests.servers import (
+    Parts,
+    ServeHere,
+    ServerHere,
+    ServerProcess,
+    StartServer,
+    start_here,
+    start_process,
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -180,40 +69,54 @@ def pytest_xdist_make_scheduler(
 
 
 @pytest.fixture(scope="session")
-def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with the fake engine, shared by all tests; do not stop it."""
-    server = _make_server(tmp_path_factory.mktemp("fake"), "fake", [], {})
+    server = start_process(tmp_path_factory.mktemp("fake"), "fake", [], {})
     yield server
-    _end(server)
+    server.end()
 
 
 @pytest.fixture(scope="session")
-def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with the embedded engine, shared by all tests; do not stop it."""
-    server = _make_server(tmp_path_factory.mktemp("embedded"), "embedded", [], {})
+    server = start_process(tmp_path_factory.mktemp("embedded"), "embedded", [], {})
     yield server
-    _end(server)
+    server.end()
 
 
 @pytest.fixture(scope="session")
-def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that nobody may use without a key, shared by all tests; do not stop it."""
     environment = {"LANSCRIBE_AUTH_KEY": "a-key-of-the-tests"}
     flags = ["--auth", "key"]
-    server = _make_server(tmp_path_factory.mktemp("locked"), "fake", flags, environment)
+    server = start_process(tmp_path_factory.mktemp("locked"), "fake", flags, environment)
     yield server
-    _end(server)
+    server.end()
 
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Start servers of one's own: start_server("fake", "--sessions", "2", LANSCRIBE_X_Y="1")."""
-    servers: list[Server] = []
+    """Start processes of one's own: start_server("fake", "--sessions", "2", LANSCRIBE_X_Y="1")."""
+    servers: list[ServerProcess] = []
 
-    def start(engine: str = "fake", *flags: str, **environment: str) -> Server:
-        servers.append(_make_server(tmp_path, engine, list(flags), environment))
+    def start(engine: str = "fake", *flags: str, **environment: str) -> ServerProcess:
+        servers.append(start_process(tmp_path, engine, list(flags), environment))
         return servers[-1]
 
     yield start
     for server in servers:
-        _end(server)
+        server.end()
+
+
+@pytest.fixture
+def serve_here(tmp_path: Path) -> Iterator[ServeHere]:
+    """Start servers in this process: serve_here(engine={"sessions": 2}, limits={"lag_s": 1.0})."""
+    servers: list[ServerHere] = []
+
+    def start(parts: Parts | None = None, **tables: Mapping[str, Any]) -> ServerHere:
+        servers.append(start_here(tmp_path, parts, tables))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

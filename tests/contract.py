@@ -8,8 +8,8 @@ from typing import Any, Literal
 import jsonschema_rs
 import yaml  # type: ignore[import-untyped]
 
+from lanscribe import PROJECT_DIR
 from lanscribe.dialects.events import Message
-from tests.conftest import PROJECT_DIR
 
 Sender = Literal["client", "server"]
 _ACTION: Mapping[Sender, str] = {"client": "receive", "server": "send"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT_DIR
+from lanscribe import PROJECT_DIR
 
 PACKAGE = PROJECT_DIR / "lanscribe"
 FOLDERS = [

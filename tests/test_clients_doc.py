@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.engines.embedded.model_store import sample_path
-from tests.conftest import DEADLINE_S, PROJECT_DIR, Server
+from tests.servers import Server
+from tests.support import DEADLINE_S
 
 DOCUMENT = (PROJECT_DIR / "docs/clients.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(python|bash)\n(.*?)^```$", DOCUMENT, re.M | re.S)

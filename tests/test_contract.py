@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanscribe import PROJECT_DIR
 from lanscribe.dialects import WEBSOCKET_PATHS
 from lanscribe.dialects.events import Failure
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.errors import CODES, LanscribeError, ProtocolError
-from tests.conftest import PROJECT_DIR
 from tests.contract import Broken, contract, document, schema_validator
 from tests.fuzz.talk import channels
 

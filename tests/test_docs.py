@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.errors import CODES, LanscribeError
-from tests.conftest import PROJECT_DIR
 
 PROTOCOL = (PROJECT_DIR / "docs/protocol.md").read_text(encoding="utf-8")
 DOCUMENTS = [*PROJECT_DIR.glob("*.md"), *PROJECT_DIR.glob("docs/*.md")]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.admin.commands import SCRIPT_WORDS, WORDS, dispatch
-from tests.projects import PROJECT_DIR, copy_project, lend_venv, run_script
+from tests.projects import copy_project, lend_venv, run_script
 
 DOCUMENTS = [
     *PROJECT_DIR.glob("*.md"),

@@ -14,10 +14,10 @@ from threading import Thread
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.admin import control, records
 from lanscribe.admin.commands import dispatch
 from lanscribe.admin.records import Record, start_mark
-from tests.conftest import PROJECT_DIR
 from tests.projects import DEADLINE_S, copy_project, lend_venv, run_script, write_script
 
 FAKE = ("--engine", "fake", "--host", "127.0.0.1", "--port", "0")

@@ -11,9 +11,9 @@ from random import Random
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.admin import control, machine, records
 from tests.clients.test_file_client import refused_port
-from tests.conftest import PROJECT_DIR
 from tests.projects import copy_project
 
 DEADLINE_S = 120

@@ -15,7 +15,7 @@ from lanscribe.session.state import Session
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.transcript import Token
-from tests.conftest import StartServer
+from tests.servers import StartServer
 from tests.support import Event, client
 
 MODEL = "fake-numbers"

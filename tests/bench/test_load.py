@@ -9,7 +9,8 @@ import pytest
 
 from bench import load, warmup
 from bench.talk import PROTOCOLS, Outcome
-from tests.conftest import PROJECT_DIR, Server, StartServer
+from lanscribe import PROJECT_DIR
+from tests.servers import ServeHere, Server
 from tests.support import DEADLINE_S, client
 
 
@@ -28,9 +29,9 @@ def test_all_come_through_and_hear_the_same(
 
 
 def test_who_was_turned_away_is_counted(
-    start_server: StartServer, capsys: pytest.CaptureFixture[str]
+    serve_here: ServeHere, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = start_server("fake", "--sessions", "1")
+    server = serve_here(engine={"sessions": 1})
 
     async def while_it_is_taken(protocol: str) -> int:
         async with client(server.url):
@@ -75,9 +76,9 @@ def test_what_cannot_be_is_said_plainly(
     assert capsys.readouterr().err == "refused: 404 model_not_found\n"
 
 
-def test_a_key_goes_along(start_server: StartServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_goes_along(serve_here: ServeHere, capsys: pytest.CaptureFixture[str]) -> None:
     key = "only-for-this-test-0123456789abcdef"
-    server = start_server(LANSCRIBE_AUTH_MODE="key", LANSCRIBE_AUTH_KEY=key)
+    server = serve_here(auth={"mode": "key", "key": key})
     arguments = ["--requests", "1", "--protocol", "yap", "--url", server.http_url]
     assert load.main(arguments) == 1
     assert "failed: 1 times authentication_failed" in capsys.readouterr().out

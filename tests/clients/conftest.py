@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from lanscribe import PROJECT_DIR
 from lanscribe.engines.fake import spoken
 from tests.clients.program import Program
 from tests.clients.sound import SoundCard
-from tests.conftest import PROJECT_DIR
 
 StartClient = Callable[..., Program]
 MakeNumbers = Callable[..., Path]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from lanscribe import PROJECT_DIR
 from tests.clients.conftest import StartClient
 from tests.clients.program import Program
 from tests.clients.screen import Terminal
-from tests.conftest import PROJECT_DIR, Server
+from tests.servers import ServerProcess
 
 COLUMNS, LINES = 90, 24
 CARD = PROJECT_DIR / "tests/clients/card"
@@ -69,7 +70,7 @@ class Listener:
         assert self.program.wait() == 0, (self.name, self.program.err.text[-2000:])
 
 
-def listeners(start_client: StartClient, server: Server, wav: Path) -> list[Listener]:
+def listeners(start_client: StartClient, server: ServerProcess, wav: Path) -> list[Listener]:
     """Both clients, each in a terminal and in pipes."""
     found = []
     for in_terminal in (False, True):
@@ -86,7 +87,7 @@ def listeners(start_client: StartClient, server: Server, wav: Path) -> list[List
     return found
 
 
-def go(server: Server, way: str) -> None:
+def go(server: ServerProcess, way: str) -> None:
     """Let the server go as `way` says; it is ready again on return."""
     if way == "restart":
         server.restart_in_place()
@@ -96,7 +97,11 @@ def go(server: Server, way: str) -> None:
 
 
 def trouble(
-    server: Server, heard: Sequence[Listener], ways: Sequence[str], rng: Random, last_words: str
+    server: ServerProcess,
+    heard: Sequence[Listener],
+    ways: Sequence[str],
+    rng: Random,
+    last_words: str,
 ) -> None:
     """Let the server go again and again, at moments of the seed: in the middle of words, and
     while the clients still come back from the time before."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.conftest import PROJECT_DIR
+from lanscribe import PROJECT_DIR
 
 DEADLINE_S = 60
 """Only so that a hang ends: nothing here is timed."""

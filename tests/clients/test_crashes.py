@@ -11,7 +11,7 @@ from lanscribe.engines.fake import spoken
 from tests.clients.conftest import StartClient
 from tests.clients.crashing import busy_machine, listeners, trouble
 from tests.clients.test_file_client import refused_port
-from tests.conftest import Server, StartServer
+from tests.servers import ServerProcess, StartServer
 
 NUMBERS_PER_END = 45
 """Enough for a client to come back from one end of a server before the next."""
@@ -20,7 +20,7 @@ BURNING = 3
 
 
 @pytest.fixture
-def server(start_server: StartServer) -> Server:
+def server(start_server: StartServer) -> ServerProcess:
     """One that keeps its port when it starts anew.
 
     It keeps sessions for long, so that no client loses its patience where a busy machine gives it
@@ -31,7 +31,7 @@ def server(start_server: StartServer) -> Server:
 
 
 def assert_whole(
-    start_client: StartClient, server: Server, wav: Path, ways: list[str], seed: int
+    start_client: StartClient, server: ServerProcess, wav: Path, ways: list[str], seed: int
 ) -> None:
     """Both clients, in terminals and pipes, show each word once, however often the server goes."""
     numbers = list(range(1_001, 1_061 + NUMBERS_PER_END * len(ways)))
@@ -47,7 +47,7 @@ def assert_whole(
 
 @pytest.mark.parametrize(("seed", "ways"), [(1, ["kill"] * 3), (2, ["restart", "stop", "restart"])])
 def test_whoever_listens_reads_each_word_once(
-    start_client: StartClient, server: Server, tmp_path: Path, seed: int, ways: list[str]
+    start_client: StartClient, server: ServerProcess, tmp_path: Path, seed: int, ways: list[str]
 ) -> None:
     assert_whole(start_client, server, tmp_path / "numbers.wav", ways, seed)
 
@@ -57,7 +57,12 @@ def test_whoever_listens_reads_each_word_once(
 @pytest.mark.parametrize("is_busy", [False, True], ids=["quiet", "busy"])
 @pytest.mark.parametrize("seed", range(3))
 def test_whoever_listens_for_long_reads_each_word_once(
-    start_client: StartClient, server: Server, tmp_path: Path, seed: int, is_busy: bool, way: str
+    start_client: StartClient,
+    server: ServerProcess,
+    tmp_path: Path,
+    seed: int,
+    is_busy: bool,
+    way: str,
 ) -> None:
     with ExitStack() as meanwhile:
         if is_busy:

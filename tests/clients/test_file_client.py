@@ -22,10 +22,11 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 
 import test_file_transcribe as client
+from lanscribe import PROJECT_DIR
 from tests.clients.conftest import StartClient
 from tests.clients.peers import greet, hear, say, server
 from tests.clients.program import DEADLINE_S
-from tests.conftest import PROJECT_DIR, Server, StartServer
+from tests.servers import ServeHere, Server, StartServer
 
 SCRIPT = "test_file_transcribe.py"
 BECKETT = "ever tried ever failed no matter try again fail again fail better"
@@ -395,8 +396,8 @@ def test_a_model_that_the_server_does_not_have(fake_server: Server, speech: Path
     assert "the server says: got the model 'other'; this server has: fake-numbers" in line
 
 
-def test_a_busy_server(start_server: StartServer, speech: Path) -> None:
-    running = start_server("fake", "--sessions", "1")
+def test_a_busy_server(serve_here: ServeHere, speech: Path) -> None:
+    running = serve_here(engine={"sessions": 1})
     with connect(running.url) as other:
         other.recv(timeout=DEADLINE_S)
         line = failure("--audio_path", speech, "--url", running.url)

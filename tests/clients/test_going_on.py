@@ -16,6 +16,7 @@ import soundfile
 from websockets.sync.server import ServerConnection
 
 import stream_microphone
+from lanscribe import PROJECT_DIR
 from lanscribe.engines.fake import spoken
 from test_file_transcribe import normalised
 from tests.clients.conftest import MakeNumbers, StartClient
@@ -23,8 +24,8 @@ from tests.clients.peers import greet, hear, say, server
 from tests.clients.program import DEADLINE_S
 from tests.clients.test_file_client import BECKETT, counted
 from tests.clients.test_microphone_parts import Paper
-from tests.conftest import PROJECT_DIR, Server, StartServer
 from tests.cutting import Cut, Relay, relay
+from tests.servers import ServeHere, Server, StartServer
 
 FILE_CLIENT = "test_file_transcribe.py"
 CUTS = 24
@@ -145,11 +146,11 @@ def test_speech_comes_through_a_bad_network_whole(embedded_server: Server, speec
 
 
 def test_a_session_that_the_server_gave_up_is_begun_anew_at_once(
-    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+    serve_here: ServeHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Mock(return_value=0.01)  # seconds; the server keeps a session for a tenth of it
     monkeypatch.setattr(random, "uniform", pause)
-    running = start_server("fake", LANSCRIBE_RESUME_KEEP_S="0.001")
+    running = serve_here(resume={"keep_s": 0.001})
     some = cuts(6, 9, up=200_000, down=20_000, least=GREETING_BYTES)
     paper, cuts_made = speak(running.port, spoken(NUMBERS), some, "fake-numbers")
     assert_in_time(paper.words)

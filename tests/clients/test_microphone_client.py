@@ -17,13 +17,14 @@ import webvtt
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 
+from lanscribe import PROJECT_DIR
 from test_file_transcribe import normalised
 from tests.clients.conftest import MakeNumbers, StartClient
 from tests.clients.peers import greet, hear, say, server
 from tests.clients.program import DEADLINE_S, Program
 from tests.clients.sound import SoundCard
 from tests.clients.test_file_client import BECKETT, refused_port
-from tests.conftest import PROJECT_DIR, Server, StartServer
+from tests.servers import ServeHere, Server, StartServer
 
 SCRIPT = "stream_microphone.py"
 StartMicrophone = Callable[..., Program]
@@ -185,10 +186,10 @@ def test_no_word_is_lost_when_the_server_crashes_or_restarts(
 def test_a_busy_server_is_waited_for(
     start_microphone: StartMicrophone,
     sound_card: SoundCard,
-    start_server: StartServer,
+    serve_here: ServeHere,
     numbers_wav: MakeNumbers,
 ) -> None:
-    running = start_server("fake", "--sessions", "1")
+    running = serve_here(engine={"sessions": 1})
     with connect(running.url) as other:
         other.recv(timeout=DEADLINE_S)
         program = start_microphone("--url", running.url)

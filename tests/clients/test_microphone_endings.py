@@ -8,8 +8,8 @@ from ctypes.util import find_library
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from tests.clients.sound import SoundCard
-from tests.conftest import PROJECT_DIR
 
 COUNT = 120
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import stream_microphone
 import test_file_transcribe
+from lanscribe import PROJECT_DIR
 from lanscribe.speech import transcript
 from lanscribe.speech.transcript import Token
-from tests.conftest import PROJECT_DIR
 
 CLIENTS = [PROJECT_DIR / "stream_microphone.py", PROJECT_DIR / "test_file_transcribe.py"]
 LONGEST = {"The terminal": 55, "The protocol": 66, "Going on": 295, "The captions": 90}

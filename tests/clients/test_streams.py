@@ -13,9 +13,10 @@ import pytest
 
 import stream_microphone
 import test_file_transcribe
+from lanscribe import PROJECT_DIR
 from tests.clients.conftest import MakeNumbers
 from tests.clients.program import DEADLINE_S, Stream
-from tests.conftest import PROJECT_DIR, Server
+from tests.servers import Server
 
 WRITING = {
     "test_file_transcribe": (

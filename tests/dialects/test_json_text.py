@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.dialects import WEBSOCKET_PATHS
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.events import Failure, Message, Reply, SessionCreated, Utterance
@@ -16,7 +17,6 @@ from lanscribe.dialects.wyoming import WyomingDialect
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ClientError, LanscribeError, ProtocolError
 from lanscribe.server.http_errors import error_response
-from tests.conftest import PROJECT_DIR
 from tests.fuzz.talk import WYOMING, channels, examples
 
 SEEDS = range(40)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.conftest import PROJECT_DIR
+from lanscribe import PROJECT_DIR
 
 DEADLINE_S = 300
 COUNT = 250

@@ -1,7 +1,7 @@
 """No row of bytes over TCP is answered by silence, a traceback or another's request."""
 
-from tests.conftest import Server
 from tests.fuzz.wire import talk
+from tests.servers import Server
 
 SEEDS = 200
 

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.conftest import PROJECT_DIR, Server
+from lanscribe import PROJECT_DIR
 from tests.fuzz.requests import FAULTS, GOOD, HANDSHAKE
+from tests.servers import Server, ServerProcess
 
 _DEADLINE_S = 60
 _SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -236,7 +237,9 @@ def main() -> int:
     apart = {"LANSCRIBE_WYOMING_PORT": "0", "LANSCRIBE_DISCOVERY_ENABLED": "false"}
     apart["LANSCRIBE_LOG_FILE"] = str(folder / "log")
     settings = ["--config", str(PROJECT_DIR / "config/lanscribe.toml"), "--engine", "fake"]
-    server = Server([*settings, "--sessions", "64"], apart, folder / "stderr")
+    server = ServerProcess(
+        folder / "stderr", arguments=[*settings, "--sessions", "64"], environment=apart
+    )
     server.start()
     try:
         seed, until_s = options.seed, time.monotonic() + options.seconds

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
 
 from lanscribe.speech.audio import Samples
-from tests.conftest import Server
+from tests.servers import Server
 
 
 class Speaker(ABC):

@@ -10,9 +10,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from lanscribe.speech.audio import Samples, samples_to_pcm16
-from tests.conftest import Server
 from tests.contract import received
 from tests.protocols.driver import Driver, Speaker
+from tests.servers import Server
 from tests.support import DEADLINE_S, Event, Refused
 
 PATH = "/v1/audio/transcriptions/realtime"

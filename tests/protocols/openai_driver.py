@@ -11,9 +11,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from lanscribe.speech.audio import Samples, samples_to_pcm16
-from tests.conftest import Server
 from tests.contract import received
 from tests.protocols.driver import Driver, Speaker
+from tests.servers import Server
 from tests.support import DEADLINE_S, Refused
 
 FORMAT = {"type": "audio/pcm", "rate": 16_000}

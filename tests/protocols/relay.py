@@ -18,8 +18,8 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from lanscribe.dialects.events import Message
-from tests.conftest import Server
 from tests.contract import Sender, contract
+from tests.servers import Server
 
 _OWN_HEADERS = {"host", "connection", "upgrade"}
 """Headers of one connection, together with all of Sec-WebSocket-*."""

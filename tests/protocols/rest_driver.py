@@ -15,8 +15,8 @@ import numpy as np
 
 from lanscribe.errors import CODES
 from lanscribe.speech.audio import Samples, samples_to_pcm16
-from tests.conftest import Server
 from tests.protocols.driver import Driver, Speaker
+from tests.servers import Server
 from tests.sounds import by_libsndfile
 from tests.support import DEADLINE_S, Event, Refused
 

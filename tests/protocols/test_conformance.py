@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -11,18 +11,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from lanscribe import config
 from lanscribe.dialects.events import Message
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import CODES
-from lanscribe.server.gateway import Gateway
-from lanscribe.server.transport import bind, make_server
 from lanscribe.speech.audio import Samples
-from tests.conftest import Server, StartServer
 from tests.contract import document
 from tests.protocols.driver import Driver, Speaker
 from tests.protocols.relay import Line, recording
+from tests.servers import Parts, ServeHere, Server
 from tests.support import DEADLINE_S, Refused, counting
 
 
@@ -151,8 +148,8 @@ def test_real_speech_has_the_same_words_in_every_protocol(
     assert words("Try again. Fail again. Fail better.") == words(heard[driver.name])[-6:]
 
 
-def test_one_more_than_the_machine_holds_is_told_busy(start_server: StartServer) -> None:
-    server = start_server("fake", "--sessions", "1")
+def test_one_more_than_the_machine_holds_is_told_busy(serve_here: ServeHere) -> None:
+    server = serve_here(engine={"sessions": 1})
 
     async def converse(driver: Driver) -> None:
         async with speaking(driver, server) as first:
@@ -169,15 +166,15 @@ def test_one_more_than_the_machine_holds_is_told_busy(start_server: StartServer)
 @pytest.mark.parametrize(
     ("code", "bound"),
     [
-        ("idle_timeout", "LANSCRIBE_LIMITS_IDLE_TIMEOUT_S"),
-        ("session_too_long", "LANSCRIBE_LIMITS_SESSION_S"),
+        ("idle_timeout", "idle_timeout_s"),
+        ("session_too_long", "session_s"),
     ],
 )
 def test_what_lasts_too_long_is_told_and_closed(
-    start_server: StartServer, code: str, bound: str
+    serve_here: ServeHere, code: str, bound: str
 ) -> None:
     """In every protocol, with the last words of an utterance that nobody ended."""
-    server = start_server("fake", **{bound: "0.5"})
+    server = serve_here(limits={bound: 0.5})
 
     async def converse(driver: Driver) -> Line:
         async with asyncio.timeout(DEADLINE_S), recording(server) as relay:
@@ -201,22 +198,15 @@ def is_error(message: Message) -> bool:
     return bool(json.loads(message)["type"] == "error")
 
 
-def test_a_server_without_an_engine_says_so(tmp_path: Path) -> None:
+def test_a_server_without_an_engine_says_so(serve_here: ServeHere) -> None:
     """In every protocol, at once, rather than let a client wait for it."""
-    settings = config.load(environ={})
+    server = serve_here(Parts(engine=None))
 
-    async def converse() -> None:
-        with closing(bind("127.0.0.1", 0)) as listener:
-            gateway = Gateway(settings)
-            web = make_server(gateway.app(), settings.limits, gateway.drain)
-            serving = asyncio.create_task(web.serve([listener]))
-            server = Server([], {}, tmp_path / "none", port=listener.getsockname()[1])
-            for driver in OVER_HTTP:
-                with pytest.raises(Refused) as caught:
-                    async with speaking(driver, server):
-                        pass
-                assert caught.value.args[1] == CODES["engine_unavailable"].close_code
-            web.should_exit = True
-            await serving
+    async def converse(driver: Driver) -> None:
+        with pytest.raises(Refused) as caught:
+            async with speaking(driver, server):
+                pass
+        assert caught.value.args[1] == CODES["engine_unavailable"].close_code
 
-    asyncio.run(converse())
+    for driver in OVER_HTTP:
+        asyncio.run(converse(driver))

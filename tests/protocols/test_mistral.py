@@ -27,8 +27,8 @@ from lanscribe.engines.embedded.engine import read_wave
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples, samples_to_pcm16
-from tests.conftest import Server, StartServer
 from tests.protocols.mistral_driver import MistralDriver, mistral_speaker
+from tests.servers import ServeHere, Server
 from tests.support import DEADLINE_S, Refused, counting
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
@@ -238,8 +238,8 @@ def test_a_model_that_is_not_here_fails_the_connect(fake_server: Server) -> None
         asyncio.run(connect(fake_server, model="whisper-1"))
 
 
-def test_a_full_server_fails_the_connect(start_server: StartServer) -> None:
-    server = start_server("fake", "--sessions", "1")
+def test_a_full_server_fails_the_connect(serve_here: ServeHere) -> None:
+    server = serve_here(engine={"sessions": 1})
 
     async def converse() -> None:
         async with await connect(server):

@@ -19,9 +19,9 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from lanscribe.speech.audio import Samples
-from tests.conftest import Server
 from tests.protocols.openai_driver import OpenAiDriver
 from tests.protocols.sound import at_24_khz, spoken_at_24_khz
+from tests.servers import Server
 from tests.support import DEADLINE_S, counting
 
 SAID = "ever tried ever failed no matter try again fail again fail better"

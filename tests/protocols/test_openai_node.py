@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT_DIR, StartServer
+from lanscribe import PROJECT_DIR
 from tests.protocols.sound import spoken_at_24_khz
-from tests.server.test_tls import flags, make_certificate, secure_port
+from tests.server.test_tls import make_certificate, settings_of
+from tests.servers import ServeHere
 from tests.support import DEADLINE_S, counting
 
 NODE_DIR = Path(__file__).parent / "node"
@@ -48,11 +49,11 @@ def install(folder: Path) -> None:
 
 def test_openais_client_for_node(
     node_program: Path,
-    start_server: StartServer,
+    serve_here: ServeHere,
     tmp_path: Path,
 ) -> None:
     certificate = make_certificate(tmp_path, "-nodes")
-    server = start_server("fake", *flags(certificate))
+    server = serve_here(tls=settings_of(certificate))
     sound = tmp_path / "sound.pcm"
     sound.write_bytes(spoken_at_24_khz(range(1, 200)))
     done = subprocess.run(
@@ -60,7 +61,7 @@ def test_openais_client_for_node(
         check=False,
         env={
             **os.environ,
-            "OPENAI_BASE_URL": f"https://127.0.0.1:{secure_port(server)}/v1",
+            "OPENAI_BASE_URL": f"https://127.0.0.1:{server.secure_port}/v1",
             "NODE_EXTRA_CA_CERTS": str(certificate[0]),
         },
         capture_output=True,

@@ -6,11 +6,12 @@ import re
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import samples_to_pcm16
-from tests.conftest import PROJECT_DIR, Server, StartServer
 from tests.cutting import Cut, relay
 from tests.protocols.persistent import Lanscribe, SpeechLog, running
+from tests.servers import ServeHere, Server, StartServer
 from tests.support import DEADLINE_S, Event, counting
 
 
@@ -99,9 +100,9 @@ def test_a_server_that_was_killed_begins_where_the_text_ends(start_server: Start
     assert at_s[3:23] == [round(0.08 * index, 2) for index in range(20)]
 
 
-def test_a_session_that_the_server_ends_is_followed_by_another(start_server: StartServer) -> None:
+def test_a_session_that_the_server_ends_is_followed_by_another(serve_here: ServeHere) -> None:
     """The server ends the utterance with it, so that it becomes two."""
-    server = start_server("fake", LANSCRIBE_LIMITS_IDLE_TIMEOUT_S="0.3")
+    server = serve_here(limits={"idle_timeout_s": 0.3})
 
     async def scenario() -> list[Event]:
         events: list[Event] = []

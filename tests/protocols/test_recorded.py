@@ -13,8 +13,8 @@ from openai import AsyncOpenAI
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import samples_to_pcm16
-from tests.conftest import Server
 from tests.protocols.relay import Relay, recording
+from tests.servers import Server
 from tests.support import DEADLINE_S, counting
 
 NUMBERS = list(range(1, 60))

@@ -12,9 +12,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from lanscribe.engines.fake import spoken
-from tests.conftest import Server
 from tests.contract import Broken
 from tests.protocols.relay import recording
+from tests.servers import Server
 from tests.support import client
 
 CHOSEN = Subprotocol("realtime")
@@ -33,7 +33,7 @@ async def tell(connection: ServerConnection) -> None:
 async def telling(tmp_path: Path) -> AsyncIterator[Server]:
     async with serve(tell, "127.0.0.1", 0, select_subprotocol=lambda *_: CHOSEN) as listener:
         port = next(iter(listener.sockets)).getsockname()[1]
-        yield Server([], {}, tmp_path / "none", port=port)
+        yield Server(tmp_path / "none", port=port)
 
 
 def test_everything_about_a_connection_is_passed_on(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import asyncio
 
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples
-from tests.conftest import Server
 from tests.protocols.voxmlx_driver import VoxmlxDriver
+from tests.servers import Server
 from tests.support import counting
 
 DRIVER = VoxmlxDriver()

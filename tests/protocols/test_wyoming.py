@@ -23,6 +23,7 @@ from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 
+from lanscribe import PROJECT_DIR
 from lanscribe.config import Settings
 from lanscribe.engines.base import Engine
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
@@ -30,8 +31,8 @@ from lanscribe.errors import AuthError, EngineFailed
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.wyoming import check_peer, serving
 from lanscribe.speech.audio import Samples, samples_to_pcm16
-from tests.conftest import PROJECT_DIR, Server, StartServer
 from tests.protocols.wyoming_driver import FORMAT, WyomingDriver, WyomingSpeaker, event
+from tests.servers import ServeHere, Server, StartServer
 from tests.support import DEADLINE_S, Refused, counting
 
 SPEECH = PROJECT_DIR / "models/samples/beckett.wav"
@@ -190,8 +191,8 @@ def bench(*arguments: str) -> str:
     return done.stdout
 
 
-def test_as_many_sessions_as_there_are_and_questions_beyond(start_server: StartServer) -> None:
-    server = start_server("fake", "--sessions", "1")
+def test_as_many_sessions_as_there_are_and_questions_beyond(serve_here: ServeHere) -> None:
+    server = serve_here(engine={"sessions": 1})
 
     async def converse() -> None:
         driver = WyomingDriver()
@@ -246,8 +247,8 @@ def test_a_port_that_is_taken_is_one_warning(start_server: StartServer) -> None:
         assert "wyoming.port in config/local.toml" in line
 
 
-def test_it_can_be_left_out(start_server: StartServer) -> None:
-    server = start_server("fake", LANSCRIBE_WYOMING_ENABLED="false")
+def test_it_can_be_left_out(serve_here: ServeHere) -> None:
+    server = serve_here(wyoming={"enabled": False})
     assert server.wyoming_port == 0
     assert "WARNING" not in server.log
 
@@ -280,7 +281,7 @@ class Box(Server):
     """The part of a server that speaks Wyoming, in this process."""
 
     def __init__(self, port: int) -> None:
-        super().__init__([], {}, Path())
+        super().__init__(Path())
         self.wyoming_port = port
 
 

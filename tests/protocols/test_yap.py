@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosed
 from lanscribe.engines.embedded.engine import read_wave
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
-from tests.conftest import Server, StartServer
 from tests.protocols.yap_driver import YapSpeaker, yap_speaker
+from tests.servers import ServeHere, Server
 from tests.support import DEADLINE_S, Event, Refused, counting
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
@@ -77,9 +77,9 @@ def test_requests_may_be_sent_ahead_and_are_answered_in_turn(fake_server: Server
     asyncio.run(converse())
 
 
-def test_a_file_goes_faster_than_real_time_and_keeps_every_word(start_server: StartServer) -> None:
+def test_a_file_goes_faster_than_real_time_and_keeps_every_word(serve_here: ServeHere) -> None:
     """Yap drops audio when it is five seconds behind, and says words twice at its seams."""
-    server = start_server(LANSCRIBE_ROLLOVER_TARGET_S="20", LANSCRIBE_ROLLOVER_LIMIT_S="30")
+    server = serve_here(rollover={"target_s": 20, "limit_s": 30})
 
     async def converse() -> None:
         async with yap_speaker(server) as speaker:
@@ -185,8 +185,8 @@ def test_health_has_yaps_name_too(fake_server: Server) -> None:
     assert answers[0].keys() == answers[1].keys()
 
 
-def test_a_full_server_says_so(start_server: StartServer) -> None:
-    server = start_server("fake", "--sessions", "1")
+def test_a_full_server_says_so(serve_here: ServeHere) -> None:
+    server = serve_here(engine={"sessions": 1})
 
     async def converse() -> None:
         async with yap_speaker(server):
@@ -198,8 +198,8 @@ def test_a_full_server_says_so(start_server: StartServer) -> None:
     asyncio.run(converse())
 
 
-def test_a_key_may_be_in_the_query(start_server: StartServer) -> None:
-    server = start_server(LANSCRIBE_AUTH_MODE="key", LANSCRIBE_AUTH_KEY=KEY)
+def test_a_key_may_be_in_the_query(serve_here: ServeHere) -> None:
+    server = serve_here(auth={"mode": "key", "key": KEY})
 
     async def converse() -> None:
         for path in ("/ws", "/ws?api_key=wrong"):
@@ -217,14 +217,14 @@ def test_a_key_may_be_in_the_query(start_server: StartServer) -> None:
 @pytest.mark.parametrize(
     ("limit", "code", "close_code"),
     [
-        ("LANSCRIBE_LIMITS_IDLE_TIMEOUT_S", "idle_timeout", 4000),
-        ("LANSCRIBE_LIMITS_SESSION_S", "session_too_long", 4003),
+        ("idle_timeout_s", "idle_timeout", 4000),
+        ("session_s", "session_too_long", 4003),
     ],
 )
 def test_a_bound_on_time_ends_the_request_first(
-    start_server: StartServer, limit: str, code: str, close_code: int
+    serve_here: ServeHere, limit: str, code: str, close_code: int
 ) -> None:
-    server = start_server(**{limit: "0.5"})
+    server = serve_here(limits={limit: 0.5})
 
     async def converse() -> None:
         async with asyncio.timeout(DEADLINE_S), yap_speaker(server) as speaker:

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from lanscribe.speech.audio import Samples
-from tests.conftest import Server
 from tests.protocols.driver import Driver, Speaker
+from tests.servers import Server
 from tests.support import Client, client
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from lanscribe.errors import CODES
 from lanscribe.speech.audio import Samples, samples_to_pcm16
-from tests.conftest import Server
 from tests.protocols.driver import Driver, Speaker
+from tests.servers import Server
 from tests.support import DEADLINE_S, Refused
 
 FORMAT = {"rate": 16_000, "width": 2, "channels": 1}

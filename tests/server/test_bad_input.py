@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosedError
 from lanscribe.engines.fake import spoken
 from lanscribe.server.network import lan_addresses
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, samples_to_pcm16
-from tests.conftest import Server, StartServer
+from tests.servers import ServeHere, Server, StartServer
 from tests.support import DEADLINE_S, Client, Refused, client, counting
 
 MODEL = "fake-numbers"
@@ -145,8 +145,8 @@ def test_a_minute_of_audio_in_a_second(server: Server) -> None:
     asyncio.run(converse())
 
 
-def test_a_client_that_sends_nothing_is_told_and_closed(start_server: StartServer) -> None:
-    server = start_server("fake", LANSCRIBE_LIMITS_IDLE_TIMEOUT_S="0.3")
+def test_a_client_that_sends_nothing_is_told_and_closed(serve_here: ServeHere) -> None:
+    server = serve_here(limits={"idle_timeout_s": 0.3})
 
     async def converse() -> None:
         async with client(server.url, MODEL) as silent:
@@ -186,8 +186,8 @@ def test_a_client_that_never_reads_is_disconnected(start_server: StartServer) ->
     wait_for_log(server, "client read nothing")
 
 
-def test_a_half_open_handshake_is_given_up(start_server: StartServer) -> None:
-    server = start_server("fake", LANSCRIBE_LIMITS_HANDSHAKE_TIMEOUT_S="0.3")
+def test_a_half_open_handshake_is_given_up(serve_here: ServeHere) -> None:
+    server = serve_here(limits={"handshake_timeout_s": 0.3})
 
     async def converse() -> None:
         async with unharmed(server):
@@ -209,12 +209,10 @@ def test_a_half_open_handshake_is_given_up(start_server: StartServer) -> None:
     ],
 )
 def test_a_request_that_does_not_go_on_is_given_up(
-    start_server: StartServer, whole: bytes, part: bytes
+    serve_here: ServeHere, whole: bytes, part: bytes
 ) -> None:
     """Also on a connection that has had an answer."""
-    server = start_server(
-        LANSCRIBE_LIMITS_HANDSHAKE_TIMEOUT_S="0.3", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.3"
-    )
+    server = serve_here(limits={"handshake_timeout_s": 0.3, "send_timeout_s": 0.3})
 
     async def converse() -> None:
         async with unharmed(server):
@@ -230,9 +228,9 @@ def test_a_request_that_does_not_go_on_is_given_up(
 
 
 def test_connections_that_never_ask_anything_leave_room_for_those_that_do(
-    start_server: StartServer,
+    serve_here: ServeHere,
 ) -> None:
-    server = start_server("fake", LANSCRIBE_LIMITS_CONNECTIONS="20")
+    server = serve_here(limits={"connections": 20})
 
     async def converse() -> None:
         async with unharmed(server):
@@ -250,11 +248,11 @@ def test_connections_that_never_ask_anything_leave_room_for_those_that_do(
     asyncio.run(converse())
 
 
-def test_one_machine_leaves_connections_to_others(start_server: StartServer) -> None:
+def test_one_machine_leaves_connections_to_others(serve_here: ServeHere) -> None:
     addresses = [one for one in lan_addresses() if one[0].isdigit()]
     if not addresses:
         pytest.skip("this machine has no address but its own loopback")
-    server = start_server("fake", "--host", "0.0.0.0", LANSCRIBE_LIMITS_CONNECTIONS="8")
+    server = serve_here(server={"host": "0.0.0.0"}, limits={"connections": 8})
 
     async def converse() -> None:
         peer = (addresses[0], server.port)
@@ -291,8 +289,8 @@ def test_a_cut_in_the_middle_of_a_frame(server: Server, seed: int) -> None:
     asyncio.run(converse())
 
 
-def test_fifty_connections_at_once(start_server: StartServer) -> None:
-    server = start_server("fake", "--sessions", "8")
+def test_fifty_connections_at_once(serve_here: ServeHere) -> None:
+    server = serve_here(engine={"sessions": 8})
 
     async def one_client(number: int) -> str:
         try:

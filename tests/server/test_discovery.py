@@ -17,7 +17,7 @@ from lanscribe.server.discovery import (
     are_the_same,
     services,
 )
-from tests.conftest import StartServer
+from tests.servers import StartServer
 from tests.support import DEADLINE_S
 
 LOOPBACK = "127.0.0.1"

@@ -18,11 +18,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
+from lanscribe import PROJECT_DIR
 from lanscribe.config import AuthSettings
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
 from lanscribe.server.doorkeeper import Doorkeeper, configured_key, refusal_of
-from tests.conftest import PROJECT_DIR, Server, StartServer
+from tests.servers import ServeHere, Server, StartServer
 from tests.support import client
 
 KEY = "a-key-of-the-tests"
@@ -328,8 +329,8 @@ def test_no_row_of_requests_lets_a_guesser_in(seed: int) -> None:
             retry_s[peer] = clock.now_s + float(dict(sent["headers"])[b"retry-after"])
 
 
-def test_a_server_makes_a_guesser_wait(start_server: StartServer, locked: Path) -> None:
-    server = start_server("fake", "--auth", "key", LANSCRIBE_AUTH_KEY_FILE=str(locked))
+def test_a_server_makes_a_guesser_wait(serve_here: ServeHere, locked: Path) -> None:
+    server = serve_here(auth={"mode": "key", "key_file": str(locked)})
     for number in range(6):
         assert get(server, "/v1/models", **{"X-API-Key": f"wrong-{number}"})[0] == 401
     status, body = get(server, "/v1/models", **{"X-API-Key": KEY})

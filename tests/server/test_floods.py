@@ -14,11 +14,11 @@ from contextlib import ExitStack
 import pytest
 
 from lanscribe.engines.fake import spoken
-from tests.conftest import DEADLINE_S, Server, StartServer
 from tests.fuzz.requests import HANDSHAKE
 from tests.fuzz.wire import frame, wire
 from tests.server.test_bad_input import MODEL, connect_with_little_room, handshake, wait_for_log
-from tests.support import client, counting
+from tests.servers import ServeHere, Server, StartServer
+from tests.support import DEADLINE_S, client, counting
 
 RNG = random.Random(0)
 PING, PONG, TEXT, BYTES, MORE = (frame(RNG, head, b"") for head in (0x89, 0x8A, 0x01, 0x82, 0x00))
@@ -36,10 +36,10 @@ BEYOND = 400
     ids=["pings", "pongs", "messages", "fragments", "pieces", "mixed"],
 )
 def test_frames_that_carry_nothing_are_read_later(
-    start_server: StartServer, first: bytes, flood: bytes
+    serve_here: ServeHere, first: bytes, flood: bytes
 ) -> None:
     """No sooner than the pace allows; another client is served meanwhile."""
-    server = start_server("fake", LANSCRIBE_LIMITS_MESSAGES_PER_S=str(MESSAGES_PER_S))
+    server = serve_here(limits={"messages_per_s": MESSAGES_PER_S})
     count = (FREE_FRAMES + BEYOND) // (2 if flood == PIECE + PONG else 1)
     with wire(server, random.Random(1)) as one:
         one.send(HANDSHAKE)
@@ -119,9 +119,9 @@ def from_address(server: Server, address: str) -> socket.socket:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is no address elsewhere")
-def test_who_only_connects_leaves_for_who_asks(start_server: StartServer) -> None:
+def test_who_only_connects_leaves_for_who_asks(serve_here: ServeHere) -> None:
     """Also one who has had an answer, one whose request does not go on, and one refused."""
-    server = start_server("fake", LANSCRIBE_LIMITS_CONNECTIONS="8")
+    server = serve_here(limits={"connections": 8})
     starts = [
         b"",
         b"GET /hea",
@@ -157,8 +157,8 @@ def answers_of(server: Server, requests: bytes, is_whole: Callable[[bytes], bool
     return answers
 
 
-def test_many_requests_of_one_address_wait_for_each_other(start_server: StartServer) -> None:
-    server = start_server("fake")
+def test_many_requests_of_one_address_wait_for_each_other(serve_here: ServeHere) -> None:
+    server = serve_here()
     count, burst, rate = 240, 200, 50
     ask = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     began_s = time.monotonic()
@@ -166,9 +166,9 @@ def test_many_requests_of_one_address_wait_for_each_other(start_server: StartSer
     assert time.monotonic() - began_s > (count - burst - 10) / rate
 
 
-def test_an_upload_in_pieces_of_one_byte_is_read_whole(start_server: StartServer) -> None:
+def test_an_upload_in_pieces_of_one_byte_is_read_whole(serve_here: ServeHere) -> None:
     """Forty thousand of them come in one read of the socket."""
-    server = start_server("fake", LANSCRIBE_LIMITS_MESSAGES_PER_S="100000")
+    server = serve_here(limits={"messages_per_s": 100_000})
     form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n' + 20_000 * b"y"
     form += b"\r\n--x--\r\n"
     chunks = b"".join(b"1\r\n" + form[at : at + 1] + b"\r\n" for at in range(len(form)))
@@ -182,9 +182,9 @@ def test_an_upload_in_pieces_of_one_byte_is_read_whole(start_server: StartServer
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["param"] == "file"
 
 
-def test_the_address_of_a_refused_stranger_waits(start_server: StartServer) -> None:
+def test_the_address_of_a_refused_stranger_waits(serve_here: ServeHere) -> None:
     key = base64.b64encode(os.urandom(12)).decode()
-    server = start_server("fake", "--auth", "key", LANSCRIBE_AUTH_KEY=key)
+    server = serve_here(auth={"mode": "key", "key": key})
     ask = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     count, at_once, rate = 28, 20, 5
     began_s = time.monotonic()

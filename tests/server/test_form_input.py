@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from lanscribe.engines.fake import spoken
-from tests.conftest import DEADLINE_S, Server
+from tests.servers import Server
 from tests.sounds import by_libsndfile
+from tests.support import DEADLINE_S
 
 SOUND = by_libsndfile(spoken([1, 2]), "WAV")
 CODECS = sorted({*encodings.aliases.aliases.values(), "punycode", "idna", "utf-7", "undefined"})

@@ -6,9 +6,10 @@ import socket
 import pytest
 
 from lanscribe.server.framing import asks_for_websocket, head_fault
-from tests.conftest import DEADLINE_S, Server
 from tests.fuzz.requests import FAULTS, GOOD, HANDSHAKE
 from tests.server.test_http_errors import exchange
+from tests.servers import Server
+from tests.support import DEADLINE_S
 
 
 @pytest.mark.parametrize("head", GOOD)

@@ -14,12 +14,13 @@ from mistralai.client import Mistral
 from mistralai.extra.exceptions import RealtimeTranscriptionWSError
 from openai import OpenAI
 
-from lanscribe import config
+from lanscribe import PROJECT_DIR, config
 from lanscribe.engines.base import EngineInfo
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import FakeEngine
 from lanscribe.server.gateway import Gateway
-from tests.conftest import DEADLINE_S, PROJECT_DIR, Server
+from tests.servers import Server
+from tests.support import DEADLINE_S
 
 UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nHost: localhost\r\n"
 HANDSHAKE = UPGRADE + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"

@@ -14,8 +14,8 @@ from lanscribe.dialects.wyoming import EventSplitter, type_of
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.audio import samples_to_pcm16
-from tests.conftest import DEADLINE_S, Server, StartServer
-from tests.support import counting
+from tests.servers import ServeHere, Server
+from tests.support import DEADLINE_S, counting
 
 DESCRIBE = b'{"type": "describe"}\n'
 FORMAT: dict[str, Any] = {"rate": 16000, "width": 2, "channels": 1}
@@ -73,10 +73,10 @@ def test_a_large_event_without_a_session_is_refused_before_it_is_read(
 
 
 def test_an_event_that_does_not_come_to_its_end_is_not_waited_for(
-    start_server: StartServer,
+    serve_here: ServeHere,
 ) -> None:
     """However many of its bytes come, one at a time."""
-    server = start_server("fake", LANSCRIBE_LIMITS_HANDSHAKE_TIMEOUT_S="0.3")
+    server = serve_here(limits={"handshake_timeout_s": 0.3})
     with dial(server) as one:
         one.sendall(DESCRIBE)
         assert b'"info"' in line_of(one)
@@ -101,8 +101,8 @@ def test_within_a_session_a_large_event_is_heard(fake_server: Server) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is no address elsewhere")
-def test_the_lobby_shuts_nobody_out(start_server: StartServer) -> None:
-    server = start_server("fake", LANSCRIBE_LIMITS_CONNECTIONS="6")
+def test_the_lobby_shuts_nobody_out(serve_here: ServeHere) -> None:
+    server = serve_here(limits={"connections": 6})
     with ExitStack() as held:
         for number in range(6):
             one = held.enter_context(dial(server, f"127.0.0.{2 + number % 2}"))
@@ -116,8 +116,8 @@ def test_the_lobby_shuts_nobody_out(start_server: StartServer) -> None:
             assert b'"1 2 3"' in transcript_of(home)
 
 
-def test_many_questions_of_one_address_wait_for_each_other(start_server: StartServer) -> None:
-    server = start_server("fake")
+def test_many_questions_of_one_address_wait_for_each_other(serve_here: ServeHere) -> None:
+    server = serve_here()
     count, at_once, rate = 115, 100, 20
     began_s = time.monotonic()
     with dial(server) as one:
@@ -159,9 +159,9 @@ def test_data_of_an_event_is_bounded_also_within_a_session() -> None:
     assert caught.value.code == "message_too_large"
 
 
-def test_nonsense_is_refused_ever_later_and_keeps_nobody_silent(start_server: StartServer) -> None:
+def test_nonsense_is_refused_ever_later_and_keeps_nobody_silent(serve_here: ServeHere) -> None:
     """Whoever has the same address is answered a few seconds after it."""
-    server = start_server("fake")
+    server = serve_here()
     refused = 0
     deadline_s = time.monotonic() + 3
     while time.monotonic() < deadline_s:

@@ -13,9 +13,10 @@ import pytest
 import soundfile
 from websockets.exceptions import InvalidStatus
 
+from lanscribe import PROJECT_DIR
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples, samples_to_pcm16
-from tests.conftest import PROJECT_DIR, Server, StartServer
+from tests.servers import ServeHere, Server, StartServer
 from tests.support import Refused, client, counting, text_of
 
 MODEL = "fake-numbers"
@@ -254,8 +255,8 @@ def test_a_web_page_from_elsewhere_may_not_come_in(
         asyncio.run(converse())
 
 
-def test_one_session_more_than_the_machine_holds_is_told_busy(start_server: StartServer) -> None:
-    server = start_server("fake", "--sessions", "2")
+def test_one_session_more_than_the_machine_holds_is_told_busy(serve_here: ServeHere) -> None:
+    server = serve_here(engine={"sessions": 2})
 
     async def converse() -> None:
         async with client(server.url, MODEL) as first, client(server.url, MODEL):

@@ -27,9 +27,9 @@ from lanscribe.engines.embedded.engine import read_wave
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples
-from tests.conftest import DEADLINE_S, Server, StartServer
+from tests.servers import ServeHere, Server, StartServer
 from tests.sounds import KINDS, by_libsndfile, film
-from tests.support import client, counting
+from tests.support import DEADLINE_S, client, counting
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
 NUMBERS = by_libsndfile(spoken([1, 2, 3]), "WAV")
@@ -237,9 +237,9 @@ def test_damage_that_shows_late_ends_a_stream_with_the_error(fake: OpenAI) -> No
     assert "the file is damaged at " in caught.value.message
 
 
-def test_an_upload_that_is_too_large(start_server: StartServer) -> None:
+def test_an_upload_that_is_too_large(serve_here: ServeHere) -> None:
     """Known from its head, or noticed on the way; in both cases the client can read the answer."""
-    server = start_server(LANSCRIBE_LIMITS_UPLOAD_BYTES="2000000")
+    server = serve_here(limits={"upload_bytes": 2_000_000})
     with dial(server) as one:
         with pytest.raises(openai.APIStatusError) as caught:
             create(one, bytes(50_000_000))
@@ -272,9 +272,9 @@ def test_a_full_disk_is_said(start_server: StartServer) -> None:
     assert "Traceback" not in server.log
 
 
-def test_a_busy_server_says_when_to_come_again(start_server: StartServer) -> None:
+def test_a_busy_server_says_when_to_come_again(serve_here: ServeHere) -> None:
     """A slot is a slot: a live session takes one, and so does a file."""
-    server = start_server("fake", "--sessions", "1")
+    server = serve_here(engine={"sessions": 1})
 
     async def converse() -> httpx.Response:
         async with client(server.url, "fake-numbers"):
@@ -288,8 +288,8 @@ def test_a_busy_server_says_when_to_come_again(start_server: StartServer) -> Non
     assert post(server, files={"file": NUMBERS}).json()["text"] == "1 2 3"
 
 
-def test_who_has_got_an_answer_finds_room_for_the_next_file(start_server: StartServer) -> None:
-    server = start_server("fake", "--sessions", "1")
+def test_who_has_got_an_answer_finds_room_for_the_next_file(serve_here: ServeHere) -> None:
+    server = serve_here(engine={"sessions": 1})
     with dial(server) as one:
         assert {create(one, NUMBERS).text for _ in range(60)} == {"1 2 3"}
 
@@ -312,9 +312,9 @@ def wait_for_log(server: Server, text: str, *, times: int = 1) -> None:
 
 
 def test_a_client_that_leaves_takes_its_transcription_along(
-    start_server: StartServer, hour: bytes
+    serve_here: ServeHere, hour: bytes
 ) -> None:
-    server = start_server("fake", "--sessions", "1")
+    server = serve_here(engine={"sessions": 1})
     request = httpx.Request("POST", server.http_url + PATH, files={"file": hour})
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n"
     head += f"Content-Type: {request.headers['content-type']}\r\n"
@@ -333,8 +333,8 @@ def test_a_client_that_leaves_takes_its_transcription_along(
     assert "Traceback" not in server.log
 
 
-def test_a_client_that_does_not_read_is_given_up(start_server: StartServer) -> None:
-    server = start_server("fake", "--sessions", "1", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.5")
+def test_a_client_that_does_not_read_is_given_up(serve_here: ServeHere) -> None:
+    server = serve_here(engine={"sessions": 1}, limits={"send_timeout_s": 0.5})
     numbers = [n % 9000 + 1 for n in range(HOUR_FRAMES // 2)]
     form: Any = {
         "file": ("n.wav", by_libsndfile(spoken(numbers), "FLAC")),
@@ -364,13 +364,12 @@ def test_a_server_that_stops_tells_who_waits(start_server: StartServer, hour: by
 
 @pytest.mark.parametrize(
     ("bound", "status", "code"),
-    [("IDLE_TIMEOUT_S", 408, b"idle_timeout"), ("SESSION_S", 413, b"session_too_long")],
+    [("idle_timeout_s", 408, b"idle_timeout"), ("session_s", 413, b"session_too_long")],
 )
 def test_an_upload_that_stands_still_is_given_up(
-    start_server: StartServer, bound: str, status: int, code: bytes
+    serve_here: ServeHere, bound: str, status: int, code: bytes
 ) -> None:
-    limits = {f"LANSCRIBE_LIMITS_{bound}": "0.2", "LANSCRIBE_LIMITS_SEND_TIMEOUT_S": "1"}
-    server = start_server(**limits)
+    server = serve_here(limits={bound: 0.2, "send_timeout_s": 1.0})
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
     head += "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x"
     with socket.create_connection((server.host, server.port), DEADLINE_S) as one:
@@ -380,8 +379,8 @@ def test_an_upload_that_stands_still_is_given_up(
     assert code in answer
 
 
-def test_what_takes_too_long_is_told(start_server: StartServer, hour: bytes) -> None:
-    server = start_server(LANSCRIBE_LIMITS_SESSION_S="0.3")
+def test_what_takes_too_long_is_told(serve_here: ServeHere, hour: bytes) -> None:
+    server = serve_here(limits={"session_s": 0.3})
     with dial(server) as one:
         with pytest.raises(openai.APIStatusError) as refused:
             create(one, hour)
@@ -392,13 +391,9 @@ def test_what_takes_too_long_is_told(start_server: StartServer, hour: bytes) -> 
     assert sessions(server) == 0
 
 
-def test_an_upload_keeps_to_the_rate(start_server: StartServer) -> None:
+def test_an_upload_keeps_to_the_rate(serve_here: ServeHere) -> None:
     """So much of it would take three seconds, and is allowed a fraction of one."""
-    server = start_server(
-        LANSCRIBE_LIMITS_BYTES_PER_S="64000",
-        LANSCRIBE_LIMITS_MESSAGE_BYTES="1024",
-        LANSCRIBE_LIMITS_SESSION_S="0.5",
-    )
+    server = serve_here(limits={"bytes_per_s": 64_000, "message_bytes": 1024, "session_s": 0.5})
     response = post(server, files={"file": by_libsndfile(spoken([0] * 100), "WAV")})
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "session_too_long"

@@ -10,9 +10,9 @@ import pytest
 from openai import OpenAI
 
 from lanscribe.engines.fake import spoken
-from tests.conftest import DEADLINE_S, Server
+from tests.servers import Server
 from tests.sounds import KINDS, by_libsndfile, endless, with_holes
-from tests.support import counting
+from tests.support import DEADLINE_S, counting
 
 HOLEY = with_holes(spoken(range(1, 21)), [(0.8, 5 * 3600.0)])
 ZEROS = by_libsndfile(np.zeros(32_000, dtype=np.float32), "WAV")

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import re
 import socket
 import ssl
 import subprocess
@@ -24,7 +23,7 @@ from lanscribe.server import intake as intake_module
 from lanscribe.server.intake import REQUESTS_AT_ONCE
 from lanscribe.server.tls import server_context
 from lanscribe.server.transport import SecureListener, bind, make_server
-from tests.conftest import Server, StartServer
+from tests.servers import ServeHere, StartServer
 from tests.support import DEADLINE_S, client, counting
 
 MODEL = "fake-numbers"
@@ -56,14 +55,10 @@ def flags(certificate: tuple[Path, Path]) -> list[str]:
     return ["--tls-cert", str(cert), "--tls-key", str(key), "--tls-port", "0"]
 
 
-def secure_port(server: Server) -> int:
-    match = re.search(r"wss://127\.0\.0\.1:(\d+)/v1/realtime", "\n".join(server.banner))
-    assert match, server.banner
-    return int(match[1])
-
-
-def secure_url(server: Server) -> str:
-    return f"wss://127.0.0.1:{secure_port(server)}/v1/realtime"
+def settings_of(certificate: tuple[Path, Path]) -> dict[str, object]:
+    """The table `tls` of a server with this certificate."""
+    cert, key = certificate
+    return {"cert": str(cert), "key": str(key), "port": 0}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is no address elsewhere")
@@ -202,7 +197,7 @@ def test_both_ports_serve_the_same_and_both_end(
     async def converse() -> None:
         async with (
             client(server.url, MODEL) as plain,
-            client(secure_url(server), MODEL, ssl=trusting) as secure,
+            client(server.secure_url, MODEL, ssl=trusting) as secure,
         ):
             samples = spoken(numbers)
             texts = await asyncio.gather(plain.transcribe(samples), secure.transcribe(samples))
@@ -214,10 +209,10 @@ def test_both_ports_serve_the_same_and_both_end(
 
 
 def test_the_doctor_knows_the_server_on_all_its_ports(
-    start_server: StartServer, certificate: tuple[Path, Path]
+    serve_here: ServeHere, certificate: tuple[Path, Path]
 ) -> None:
-    server = start_server("fake", *flags(certificate))
-    facts = machine.port(server.host, secure_port(server), is_secure=True)
+    server = serve_here(tls=settings_of(certificate))
+    facts = machine.port(server.host, server.secure_port, is_secure=True)
     assert doctor.judge_tls(facts).result.endswith("lanscribe is running there")
     facts = machine.wyoming_port(server.host, server.wyoming_port)
     assert doctor.judge_wyoming(facts).result.endswith("lanscribe is running there")
@@ -226,13 +221,13 @@ def test_the_doctor_knows_the_server_on_all_its_ports(
 
 
 def test_who_does_not_speak_tls_harms_nobody(
-    start_server: StartServer, certificate: tuple[Path, Path], trusting: ssl.SSLContext
+    serve_here: ServeHere, certificate: tuple[Path, Path], trusting: ssl.SSLContext
 ) -> None:
-    server = start_server("fake", *flags(certificate))
+    server = serve_here(tls=settings_of(certificate))
 
     async def converse() -> None:
         for words in (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01", b""):
-            reader, writer = await asyncio.open_connection("127.0.0.1", secure_port(server))
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.secure_port)
             writer.write(words)
             writer.write_eof()
             try:
@@ -242,9 +237,9 @@ def test_who_does_not_speak_tls_harms_nobody(
             assert b"HTTP" not in answer
             writer.close()
         with pytest.raises(ssl.SSLCertVerificationError):
-            async with client(secure_url(server), ssl=ssl.create_default_context()):
+            async with client(server.secure_url, ssl=ssl.create_default_context()):
                 pass
-        async with client(secure_url(server), MODEL, ssl=trusting) as one:
+        async with client(server.secure_url, MODEL, ssl=trusting) as one:
             assert (await one.transcribe(spoken([5])))["text"] == "5"
 
     asyncio.run(converse())
@@ -253,12 +248,12 @@ def test_who_does_not_speak_tls_harms_nobody(
 
 
 def test_a_request_that_comes_with_the_handshakes_end_is_answered(
-    start_server: StartServer, certificate: tuple[Path, Path], trusting: ssl.SSLContext
+    serve_here: ServeHere, certificate: tuple[Path, Path], trusting: ssl.SSLContext
 ) -> None:
-    server = start_server("fake", *flags(certificate))
+    server = serve_here(tls=settings_of(certificate))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = trusting.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
-    address = ("127.0.0.1", secure_port(server))
+    address = ("127.0.0.1", server.secure_port)
     with socket.create_connection(address, timeout=DEADLINE_S) as raw:
         while True:
             try:
@@ -282,41 +277,37 @@ def test_a_request_that_comes_with_the_handshakes_end_is_answered(
 
 @pytest.mark.parametrize("is_shaken", [False, True], ids=["the handshake", "the request"])
 def test_who_stalls_is_given_up(
-    start_server: StartServer,
+    serve_here: ServeHere,
     certificate: tuple[Path, Path],
     trusting: ssl.SSLContext,
     is_shaken: bool,
 ) -> None:
-    server = start_server("fake", *flags(certificate), LANSCRIBE_LIMITS_HANDSHAKE_TIMEOUT_S="0.4")
+    server = serve_here(tls=settings_of(certificate), limits={"handshake_timeout_s": 0.4})
 
     async def converse() -> None:
         context = trusting if is_shaken else None
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", secure_port(server), ssl=context
-        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.secure_port, ssl=context)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await asyncio.wait_for(reader.readexactly(1), DEADLINE_S)
         writer.close()
-        async with client(secure_url(server), MODEL, ssl=trusting) as one:
+        async with client(server.secure_url, MODEL, ssl=trusting) as one:
             assert (await one.transcribe(spoken([5])))["text"] == "5"
 
     asyncio.run(converse())
 
 
 def test_connections_count_before_their_handshake_and_on_both_ports(
-    start_server: StartServer, certificate: tuple[Path, Path]
+    serve_here: ServeHere, certificate: tuple[Path, Path]
 ) -> None:
-    bounds = {
-        "LANSCRIBE_LIMITS_CONNECTIONS": "10",
-        "LANSCRIBE_LIMITS_HANDSHAKE_TIMEOUT_S": "120",
-    }
-    server = start_server("fake", *flags(certificate), **bounds)
+    server = serve_here(
+        tls=settings_of(certificate), limits={"connections": 10, "handshake_timeout_s": 120}
+    )
 
     async def converse() -> None:
         async with AsyncExitStack() as opened:
             streams = []
             for number in range(20):
-                port = secure_port(server) if number % 2 else server.port
+                port = server.secure_port if number % 2 else server.port
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 opened.callback(writer.close)
                 streams.append(reader)
@@ -333,7 +324,7 @@ def test_connections_count_before_their_handshake_and_on_both_ports(
             await asyncio.gather(*gone, return_exceptions=True)
 
     asyncio.run(converse())
-    assert server.stop() == 0
+    server.stop()
 
 
 def test_without_tls_there_is_no_context() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.server.uploads import Upload, slowest
-from tests.conftest import DEADLINE_S, Server, StartServer
+from tests.servers import ServeHere, Server
+from tests.support import DEADLINE_S
 
 PATH = "/v1/audio/transcriptions"
 HEAD = (
@@ -53,8 +54,8 @@ def upload(server: Server) -> httpx.Response:
         )
 
 
-def test_trickled_uploads_leave_room_for_a_file(start_server: StartServer) -> None:
-    server = start_server("fake", "--sessions", "2")
+def test_trickled_uploads_leave_room_for_a_file(serve_here: ServeHere) -> None:
+    server = serve_here(engine={"sessions": 2})
     with ExitStack() as held:
         trickles = []
         for _ in range(2):

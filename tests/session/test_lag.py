@@ -4,7 +4,7 @@ import asyncio
 
 from lanscribe.engines.fake import spoken
 from lanscribe.session.lag import LagMeter
-from tests.conftest import StartServer
+from tests.servers import ServeHere
 from tests.support import Event, client
 
 
@@ -36,8 +36,8 @@ def test_what_was_kept_while_the_socket_was_broken_is_still_live() -> None:
     assert lag.is_behind
 
 
-def test_the_client_sees_the_lag_come_and_go(start_server: StartServer) -> None:
-    server = start_server("fake", LANSCRIBE_LIMITS_LAG_S="0.5")
+def test_the_client_sees_the_lag_come_and_go(serve_here: ServeHere) -> None:
+    server = serve_here(limits={"lag_s": 0.5})
 
     async def scenario() -> list[Event]:
         async with client(server.url, "fake-numbers") as one:

@@ -23,10 +23,10 @@ from lanscribe.errors import ClientError
 from lanscribe.session.outbox import Outbox
 from lanscribe.speech.audio import Samples
 from lanscribe.tasks import Changes
-from tests.conftest import Server, StartServer
 from tests.contract import contract
 from tests.cutting import Cut, relay
 from tests.protocols.mistral_driver import mistral_speaker
+from tests.servers import ServeHere, Server
 from tests.support import DEADLINE_S, Client, Event, Refused, client, counting, text_of
 
 MODEL = "fake-numbers"
@@ -222,9 +222,9 @@ def test_a_wrong_number_is_refused_and_harms_nobody(fake_server: Server, seen: s
 
 
 def test_a_session_whose_client_stays_away_ends_and_frees_its_slot(
-    start_server: StartServer,
+    serve_here: ServeHere,
 ) -> None:
-    server = start_server("fake", LANSCRIBE_ENGINE_SESSIONS="1", LANSCRIBE_RESUME_KEEP_S="1")
+    server = serve_here(engine={"sessions": 1}, resume={"keep_s": 1})
 
     async def scenario() -> None:
         async with client(server.url) as one:
@@ -258,9 +258,9 @@ async def is_free(server: Server) -> bool:
 
 @pytest.mark.parametrize("is_polite", [True, False])
 def test_a_client_that_did_not_ask_to_be_kept_frees_its_slot_at_once(
-    start_server: StartServer, is_polite: bool
+    serve_here: ServeHere, is_polite: bool
 ) -> None:
-    server = start_server("fake", LANSCRIBE_ENGINE_SESSIONS="1")
+    server = serve_here(engine={"sessions": 1})
 
     async def scenario() -> None:
         async with client(server.url) as one:
@@ -287,9 +287,9 @@ def cut_the_cable(one: Client) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is acknowledged")
 def test_a_client_that_vanishes_with_text_under_way_to_it_frees_its_slot(
-    start_server: StartServer,
+    serve_here: ServeHere,
 ) -> None:
-    server = start_server("fake", LANSCRIBE_ENGINE_SESSIONS="1", LANSCRIBE_LIMITS_VANISHED_S="0.5")
+    server = serve_here(engine={"sessions": 1}, limits={"vanished_s": 0.5})
 
     async def scenario() -> None:
         async with client(server.url, MODEL) as one:
@@ -306,9 +306,8 @@ def test_a_client_that_vanishes_with_text_under_way_to_it_frees_its_slot(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the cable is cut by Linux's means")
-def test_a_client_that_seems_slow_because_it_is_away_comes_back(start_server: StartServer) -> None:
-    limits = {"LANSCRIBE_LIMITS_SEND_TIMEOUT_S": "0.5", "LANSCRIBE_LIMITS_CLOSE_TIMEOUT_S": "0.3"}
-    server = start_server("fake", **limits)
+def test_a_client_that_seems_slow_because_it_is_away_comes_back(serve_here: ServeHere) -> None:
+    server = serve_here(limits={"send_timeout_s": 0.5, "close_timeout_s": 0.3})
     numbers = [*range(1000, 4500)]  # more text than the system holds for a client
 
     async def scenario() -> None:
@@ -333,9 +332,9 @@ def test_a_client_that_seems_slow_because_it_is_away_comes_back(start_server: St
     asyncio.run(scenario())
 
 
-def test_no_event_is_forgotten_before_it_is_sent(start_server: StartServer) -> None:
+def test_no_event_is_forgotten_before_it_is_sent(serve_here: ServeHere) -> None:
     """In Mistral's protocol each word is told once more at the end, all at once."""
-    server = start_server("fake", LANSCRIBE_RESUME_MESSAGES="1000")
+    server = serve_here(resume={"messages": 1000})
     numbers = [*range(1000, 2500)]
 
     async def scenario() -> None:

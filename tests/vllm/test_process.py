@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.errors import EngineUnavailable
 from lanscribe.vllm.process import (
     Launch,
@@ -23,7 +24,6 @@ from lanscribe.vllm.process import (
     watch_elsewhere,
 )
 from lanscribe.vllm.restarts import RestartSchedule
-from tests.conftest import PROJECT_DIR
 from tests.vllm.real.server import free_port
 
 DEADLINE_S = 60

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DEADLINE_S, PROJECT_DIR, Server
+from lanscribe import PROJECT_DIR
 from tests.projects import write_script
+from tests.servers import ServerProcess
+from tests.support import DEADLINE_S
 from tests.vllm.real.server import free_port
 
 Environment = dict[str, str]
@@ -32,18 +34,21 @@ def environment(tmp_path: Path) -> Environment:
     }
 
 
-MakeServer = Callable[..., Server]
+MakeServer = Callable[..., ServerProcess]
 
 
 @pytest.fixture
 def make_server(tmp_path: Path, environment: Environment) -> Iterator[MakeServer]:
     """A server, not started: make_server(LANSCRIBE_X_Y="1")."""
-    servers: list[Server] = []
+    servers: list[ServerProcess] = []
 
-    def make(**more: str) -> Server:
+    def make(**more: str) -> ServerProcess:
         config = str(PROJECT_DIR / "config/lanscribe.toml")
         arguments = ["--config", config, "--engine", "vllm"]
-        servers.append(Server(arguments, {**environment, **more}, tmp_path / "stderr"))
+        variables = {**environment, **more}
+        servers.append(
+            ServerProcess(tmp_path / "stderr", arguments=arguments, environment=variables)
+        )
         return servers[-1]
 
     yield make

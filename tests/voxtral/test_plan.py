@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]  # ships no types
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanscribe import PROJECT_DIR
 from lanscribe.admin.commands import dispatch
 from lanscribe.voxtral import memory
 from lanscribe.voxtral.memory import BLOCK_BYTES, GIB, MIB, QUANTIZATIONS
@@ -23,7 +24,6 @@ from lanscribe.voxtral.plan import (
     prompt_tokens,
     work_out,
 )
-from tests.conftest import PROJECT_DIR
 from tests.vllm.real.voxtral import REAL, parameter_count
 
 PROFILE_DIR = PROJECT_DIR / "config/vllm"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.config import EngineSettings
 from lanscribe.engines.embedded import model_store
 from lanscribe.engines.embedded.engine import EmbeddedEngine
@@ -22,7 +23,6 @@ from lanscribe.errors import EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.transcript import Token
 from lanscribe.speech.transcript import words_of as timed_words
-from tests.conftest import PROJECT_DIR
 from tests.engines.conftest import BECKETT
 from tests.engines.driving import DEADLINE_S, drain, hear, text_of, words_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT_DIR
+from lanscribe import PROJECT_DIR
 from tests.vllm.real.server import BF16_FLAGS, INT4_FLAGS, VllmServer
 
 SEED = 0

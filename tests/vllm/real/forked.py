@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.conftest import PROJECT_DIR
+from lanscribe import PROJECT_DIR
 from tests.vllm.real.server import BF16_FLAGS, ENVIRONMENT, FLAGS, free_port
 
 START_DEADLINE_S = 300

@@ -13,7 +13,7 @@ agree in 89.9 %; without the way through NF4 38.7 % would be the same, with a br
 import asyncio
 from pathlib import Path
 
-from tests.conftest import PROJECT_DIR
+from lanscribe import PROJECT_DIR
 from tests.support import client
 from tests.vllm.real.conftest import Serve
 from tests.vllm.real.mutations import NO_PERMUTE, VARIABLE

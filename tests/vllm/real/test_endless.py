@@ -20,8 +20,8 @@ from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, sample_count
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.transcript import Token
-from tests.conftest import StartServer
 from tests.engines.driving import listen, text_of
+from tests.servers import StartServer
 from tests.support import client
 from tests.vllm.real.conftest import SEED, RunModule
 from tests.vllm.real.forked import ForkedVllm

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import PROJECT_DIR
+from lanscribe import PROJECT_DIR
 
 SCRIPT = PROJECT_DIR / "tests/vllm/real/environment.sh"
 

@@ -17,12 +17,13 @@ import pytest
 import soundfile
 from websockets.exceptions import InvalidStatus
 
+from lanscribe import PROJECT_DIR
 from lanscribe.engines.vllm import VllmEngine, VllmServer
 from lanscribe.speech.detection import LevelDetector
 from tests.clients.program import Program
 from tests.clients.sound import SoundCard
-from tests.conftest import PROJECT_DIR, Server, StartServer
 from tests.engines.driving import drain
+from tests.servers import Server, ServerProcess, StartServer
 from tests.support import Client, Event, Refused, client, text_of
 from tests.vllm.real import server as tiny
 from tests.vllm.real.sound import melody
@@ -229,7 +230,7 @@ def own(
     }
     default_config = str(PROJECT_DIR / "config/lanscribe.toml")
     arguments = ["--config", default_config, "--engine", "vllm"]
-    server = Server(arguments, environment, folder / "stderr")
+    server = ServerProcess(folder / "stderr", arguments=arguments, environment=environment)
     server.start()
     try:
         yield Own(server, port)

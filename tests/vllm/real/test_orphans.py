@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 
+from lanscribe import PROJECT_DIR
 from lanscribe.vllm.plugin.orphans import end_with_parent
-from tests.conftest import DEADLINE_S, PROJECT_DIR
+from tests.support import DEADLINE_S
 
 PARENT = """
 from tests.vllm.real.test_orphans import start_child

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lanscribe import PROJECT_DIR
 from lanscribe.voxtral import memory
 from lanscribe.voxtral.plan import PROFILES, Profile, Wish, work_out
-from tests.conftest import PROJECT_DIR
 from tests.vllm.real.conftest import RunModule
 
 PROFILE_FILES = [PROJECT_DIR / f"config/vllm/{profile.name}.yaml" for profile in PROFILES]
