@@ -20,7 +20,7 @@ import time
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from lanscribe.config import RolloverSettings
+from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import EngineSession
 from lanscribe.engines.fake import FakeEngine, spoken
@@ -97,7 +97,7 @@ async def minutes_of(vllm: ForkedVllm, options: argparse.Namespace) -> dict[str,
     """The sessions in turn, minute by minute."""
     engine = VllmEngine(VllmServer(vllm.http_url, vllm.model, MAX_MODEL_LEN), LevelDetector())
     length_s = options.session_s
-    rollover = RolloverSettings(target_s=length_s, limit_s=length_s, pause_s=10)
+    rollover = Timing(target_s=length_s, limit_s=length_s, pause_s=10)
     rows = {
         "endless": await opened(EndlessEngine(engine, rollover).session()),
         "direct": await opened(engine.session()),
@@ -230,7 +230,7 @@ def draw(taken: dict[str, list[Minute]]) -> None:
 
 async def hours_of(minutes: int) -> None:
     """Talk and pauses through the endless layer; speed and memory of each quarter."""
-    session = EndlessEngine(FakeEngine(), RolloverSettings()).session()
+    session = EndlessEngine(FakeEngine(), Timing()).session()
     listener = Listener(session)
     await listener.start()
     minute = spoken([number % 15 and 1000 + number for number in range(750)])

@@ -21,8 +21,8 @@ import soundfile
 
 from bench.speech import ErrorCount
 from bench.words import plain_words
-from lanscribe.config import EngineSettings, RolloverSettings
-from lanscribe.endless.rollover import GRID_S
+from lanscribe.config import EngineSettings
+from lanscribe.endless.rollover import GRID_S, Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.engines.embedded.engine import EmbeddedEngine
@@ -110,9 +110,7 @@ async def naive(engine: Engine, samples: Samples, cuts: Sequence[int]) -> str:
     return " ".join(texts)
 
 
-async def endless(
-    engine: Engine, samples: Samples, rollover: RolloverSettings
-) -> tuple[str, list[int]]:
+async def endless(engine: Engine, samples: Samples, rollover: Timing) -> tuple[str, list[int]]:
     """The text, and where it was cut."""
     fed = FedEngine(engine)
     tokens = await listen(EndlessEngine(fed, rollover), samples, sample_count(0.1))
@@ -180,9 +178,9 @@ async def cut_every_way(
     engine: Engine, samples: Samples, seconds: float
 ) -> dict[str, tuple[str, int]]:
     """The text, and how many seams it has, by each of WAYS."""
-    never = RolloverSettings(target_s=7200, limit_s=7200, idle_s=7200)
-    pauses = RolloverSettings(target_s=seconds, limit_s=2 * seconds)
-    anywhere = RolloverSettings(target_s=seconds, limit_s=seconds, pause_s=10)
+    never = Timing(target_s=7200, limit_s=7200, idle_s=7200)
+    pauses = Timing(target_s=seconds, limit_s=2 * seconds)
+    anywhere = Timing(target_s=seconds, limit_s=seconds, pause_s=10)
     plain, _ = await endless(engine, samples, never)
     at_pauses, pause_cuts = await endless(engine, samples, pauses)
     at_once, cuts = await endless(engine, samples, anywhere)

@@ -12,7 +12,7 @@ import json
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from lanscribe import PROJECT_DIR
 from lanscribe.errors import ConfigError
+from lanscribe.installation import say
 
 HIDDEN_KEY = "# LANSCRIBE_AUTH_KEY is set and not shown"
 """What stands for the key where settings are printed."""
@@ -38,6 +39,23 @@ ALIASES = {
 """Variables of another name, for who comes from another server; LANSCRIBE_* overrules them."""
 
 
+REMOVED = {
+    "rollover": {"pause_s", "overlap_s", "idle_s", "pre_roll_s", "rut_s", "stall_s"},
+    "vllm": {"answer_timeout_s", "stop_timeout_s"},
+    "limits": {
+        "close_timeout_s",
+        "handshake_timeout_s",
+        "vanished_s",
+        "messages_per_s",
+        "bytes_per_s",
+    },
+    "resume": {"messages"},
+    "log": {"file_bytes"},
+    "engine": {"threads"},
+}
+"""Settings of older versions, by table: one that is still given has no effect, and is named."""
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
@@ -53,8 +71,6 @@ class EngineSettings(_Table):
     """The embedded engine's model; tiny-en takes half the computing and errs more."""
     sessions: int = Field(default=0, ge=0, le=1000)
     """How many sessions run at once; 0 measures at start what the machine holds in real time."""
-    threads: int = Field(default=0, ge=0, le=64)
-    """Worker threads of the embedded engine; 0 is one for each core. Files have as many besides."""
 
 
 class RolloverSettings(_Table):
@@ -64,18 +80,6 @@ class RolloverSettings(_Table):
     """After this much audio an engine session makes way for the next at the next pause."""
     limit_s: float = Field(default=300.0, ge=2, le=86_400)
     """After this much audio it makes way at once, in the middle of speech."""
-    pause_s: float = Field(default=0.5, ge=0.1, le=10)
-    """How long nobody may speak for a pause."""
-    overlap_s: float = Field(default=4.0, ge=0.5, le=60)
-    """Audio that is heard again when there was no pause; repeated words are left out."""
-    idle_s: float = Field(default=10.0, ge=3, le=86_400)
-    """How long nobody may speak before the engine is let go."""
-    pre_roll_s: float = Field(default=1.0, ge=0.2, le=10)
-    """Audio from before the next speech that the engine hears with it, at most half of idle_s."""
-    rut_s: float = Field(default=16.0, ge=2, le=3600)
-    """Clear speech without a word after which Voxtral's session is taken for deaf."""
-    stall_s: float = Field(default=60.0, ge=0.1, le=3600)
-    """How long an engine may say nothing at all while it has audio, before it is given up."""
     retry_s: float = Field(default=300.0, ge=0, le=86_400)
     """How long an engine that is away is waited for; audio waits meanwhile."""
 
@@ -99,10 +103,6 @@ class VllmSettings(_Table):
     """The Python of the environment with vLLM, relative to the project."""
     start_timeout_s: float = Field(default=1200.0, gt=0, le=86_400)
     """How long it may take to load before it is started anew."""
-    answer_timeout_s: float = Field(default=30.0, gt=0, le=3600)
-    """How long it may leave audio of a session unheard before the session is given up."""
-    stop_timeout_s: float = Field(default=6.0, gt=0, le=300)
-    """How long it may take to end before it is killed."""
 
 
 class ServerSettings(_Table):
@@ -166,8 +166,6 @@ class LimitSettings(_Table):
 
     connections: int = Field(default=256, ge=1, le=10_000)
     """TCP connections at once, half of them of one address; idle ones leave for who has fewer."""
-    handshake_timeout_s: float = Field(default=10.0, gt=0, le=300)
-    """How long a new connection may take to send its request."""
     message_bytes: int = Field(default=16 * 2**20, ge=2**10, le=2**30)
     """The largest WebSocket message; a larger one closes the connection with 1009."""
     upload_bytes: int = Field(default=2**30, ge=2**10, le=2**40)
@@ -180,18 +178,10 @@ class LimitSettings(_Table):
     """How far the text of a live session may be behind before its client is told."""
     send_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     """How long a client may leave a message unread before it is disconnected."""
-    vanished_s: float = Field(default=60.0, gt=0, le=3600)
-    """How long TCP may get no answer from a client before its connection is given up, on Linux."""
-    close_timeout_s: float = Field(default=2.0, gt=0, le=60)
-    """How long a closing connection is waited for."""
     session_s: float = Field(default=0.0, ge=0, le=31_536_000)
     """The longest that a session may last; 0 sets no bound."""
     sessions_per_address: int = Field(default=0, ge=0, le=1000)
     """How many sessions one address may have; 0 is half of all, at least 2. Not on this machine."""
-    messages_per_s: int = Field(default=1000, ge=10, le=1_000_000)
-    """How many messages of a client are read in a second; ten times as many at once."""
-    bytes_per_s: int = Field(default=32 * 2**20, ge=64_000, le=2**40)
-    """Bytes of a client that are read in a second; the default is 1000 times as fast as speech."""
     stop_timeout_s: float = Field(default=3.0, gt=0, le=60)
     """How long running sessions get for their last words when the server is stopped."""
 
@@ -201,8 +191,6 @@ class ResumeSettings(_Table):
 
     keep_s: float = Field(default=60.0, ge=0, le=3600)
     """How long a session whose socket broke waits for its client to come back; 0 is not at all."""
-    messages: int = Field(default=20_000, ge=1000, le=1_000_000)
-    """How many messages that a client has not acknowledged are kept for it; 13 are a second."""
 
 
 class LogSettings(_Table):
@@ -212,8 +200,6 @@ class LogSettings(_Table):
     """The least severe message that is logged."""
     file: str = "logs/lanscribe.log"
     """The log file, relative to the project; an empty string means none."""
-    file_bytes: int = Field(default=5_000_000, ge=10_000, le=2**31)
-    """The size at which the log file is set aside; three older ones are kept."""
 
 
 class Settings(_Table):
@@ -263,7 +249,7 @@ def load(
         _flag_layer(flags or {}),
     ]
     merged: dict[str, dict[str, Any]] = {}
-    for layer in layers:
+    for layer in map(_without_removed, layers):
         for table, values in _validated(layer).items():
             merged.setdefault(table, {}).update(values)
     return Settings.model_validate(merged)
@@ -332,6 +318,18 @@ def _flag_layer(flags: Mapping[str, str]) -> _Layer:
     return _Layer("command line", values, is_text=True)
 
 
+def _without_removed(layer: _Layer) -> _Layer:
+    """The layer without settings of older versions; each is named on stderr."""
+    kept = dict(layer.values)
+    for table, values in layer.values.items():
+        if isinstance(values, dict) and (old := REMOVED.get(table, set()) & values.keys()):
+            kept[table] = {key: value for key, value in values.items() if key not in old}
+            for key in sorted(old):
+                name = _name(layer, [table, key])
+                say("lanscribe", f"warning: {layer.source}: {name} has no effect any more")
+    return replace(layer, values=kept)
+
+
 def _validated(layer: _Layer) -> dict[str, dict[str, Any]]:
     """The layer's own values, of the right types and in range."""
     try:
@@ -359,16 +357,21 @@ def _parsed_lists(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def _explain(layer: _Layer, error: Any) -> str:
     """One line: source, key, value, what is allowed."""
     path = [str(part) for part in error["loc"]]
-    name = ".".join(path)
-    if layer.source == "environment":
-        variable = f"{ENV_PREFIX}{'_'.join(path[:2])}".upper()
-        name = layer.names.get(name, variable)
+    name = _name(layer, path)
     if error["type"] == "extra_forbidden":
         return f"{layer.source}: {name}: no such setting; {_suggestion(path)}"
     expected = str(error["msg"]).replace("Input should be", "it should be")
     expected = expected.replace("an object", "a table")
     got = "a value that is not shown" if _is_secret(*path[:2]) else repr(error["input"])
     return f"{layer.source}: {name}: got {got}; {expected}{_documentation(path)}"
+
+
+def _name(layer: _Layer, path: Sequence[str]) -> str:
+    """What a setting is called in a layer."""
+    name = ".".join(path)
+    if layer.source != "environment":
+        return name
+    return layer.names.get(name, f"{ENV_PREFIX}{'_'.join(path[:2])}".upper())
 
 
 def _suggestion(path: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lanscribe.config import RolloverSettings
+from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
@@ -14,9 +14,7 @@ from lanscribe.errors import EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.transcript import Token
 
-FAST = RolloverSettings(
-    target_s=4, limit_s=6, pause_s=0.4, overlap_s=2, rut_s=4, stall_s=60, retry_s=300
-)
+FAST = Timing(target_s=4, limit_s=6, pause_s=0.4, overlap_s=2, rut_s=4, stall_s=60, retry_s=300)
 
 
 class FlawedEngine(FakeEngine):
@@ -131,7 +129,7 @@ def text_of(tokens: Sequence[Token]) -> str:
     return "".join(token.text for token in tokens)
 
 
-def run(engine: Engine, numbers: Sequence[int], rollover: RolloverSettings = FAST) -> list[Token]:
+def run(engine: Engine, numbers: Sequence[int], rollover: Timing = FAST) -> list[Token]:
     tokens = asyncio.run(transcribe(EndlessEngine(engine, rollover), spoken(numbers)))
     ends = [token.end_s for token in tokens if token.text]
     assert ends == sorted(ends)

@@ -28,6 +28,7 @@ from lanscribe.server import transport, wyoming
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.tls import server_context
 from lanscribe.server.transport import SecureListener, bind, make_server
+from lanscribe.session.bounds import Bounds
 from tests.support import DEADLINE_S
 
 
@@ -183,6 +184,12 @@ APART: Mapping[str, Mapping[str, Any]] = {
 """Settings of a server in this process, where a test says nothing else."""
 
 
+class SettingsHere(Settings):
+    """Settings with the bounds that only tests change, in the table `limits`."""
+
+    limits: Bounds = Bounds()
+
+
 @dataclass
 class ServerHere(Server):
     """A server in a thread of this process, with an event loop of its own."""
@@ -273,7 +280,7 @@ def start_here(
     """A new server in this process with these settings, table by table; its log in `directory`."""
     merged = {name: {**APART.get(name, {}), **tables.get(name, {})} for name in {*APART, *tables}}
     number = len(list(directory.glob("here*.log")))
-    settings = Settings.model_validate(merged)
+    settings = SettingsHere.model_validate(merged)
     server = ServerHere(directory / f"here{number}.log", settings=settings)
     server.parts = parts or server.parts
     server.start()

@@ -41,14 +41,16 @@ def test_later_sources_overrule_earlier_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped, local = tmp_path / "lanscribe.toml", tmp_path / "local.toml"
-    shipped.write_text("[server]\nport = 1\nhost = '10.0.0.1'\n[engine]\nthreads = 1\nsessions = 1")
-    local.write_text("[server]\nport = 2\n[engine]\nthreads = 2\nsessions = 2")
+    shipped.write_text(
+        "[server]\nport = 1\nhost = '10.0.0.1'\n[engine]\nsessions = 1\n[limits]\nconnections = 1"
+    )
+    local.write_text("[server]\nport = 2\n[engine]\nsessions = 2\n[limits]\nconnections = 2")
     monkeypatch.setattr(config, "DEFAULT_FILES", (shipped, local))
-    environ = {"LANSCRIBE_ENGINE_THREADS": "3", "LANSCRIBE_ENGINE_SESSIONS": "3", "PATH": "/"}
+    environ = {"LANSCRIBE_LIMITS_CONNECTIONS": "3", "LANSCRIBE_ENGINE_SESSIONS": "3", "PATH": "/"}
     settings = load(environ=environ, flags={"engine.sessions": "4"})
     assert settings.server.host == "10.0.0.1"
     assert settings.server.port == 2
-    assert settings.engine.threads == 3
+    assert settings.limits.connections == 3
     assert settings.engine.sessions == 4
 
 

@@ -7,7 +7,8 @@ speech, `SpeechMap` says; what was heard and what is written, the engine's token
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from lanscribe.config import RolloverSettings
 from lanscribe.speech.detection import SpeechMap
@@ -35,6 +36,35 @@ PROGRESS_S = 1.0
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0)
 """The waits before one attempt after the other."""
 _EPSILON_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When engine sessions follow each other: `[rollover]`, and what nobody needs to change."""
+
+    target_s: float = 240.0
+    """After this much audio an engine session makes way for the next at the next pause."""
+    limit_s: float = 300.0
+    """After this much audio it makes way at once, in the middle of speech."""
+    retry_s: float = 300.0
+    """How long an engine that is away is waited for; audio waits meanwhile."""
+    pause_s: float = 0.5
+    """How long nobody may speak for a pause."""
+    overlap_s: float = 4.0
+    """Audio that is heard again when there was no pause; repeated words are left out."""
+    idle_s: float = 10.0
+    """How long nobody may speak before the engine is let go."""
+    pre_roll_s: float = 1.0
+    """Audio from before the next speech that the engine hears with it."""
+    rut_s: float = 16.0
+    """Clear speech without a word after which Voxtral's session is taken for deaf."""
+    stall_s: float = 60.0
+    """How long an engine may say nothing at all while it has audio, before it is abandoned."""
+
+    @classmethod
+    def of(cls, settings: RolloverSettings) -> Self:
+        """What the settings ask for."""
+        return cls(settings.target_s, settings.limit_s, settings.retry_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +101,27 @@ class Cut:
         return token.end_s > self.certain_s
 
 
-def within(settings: RolloverSettings, max_session_s: float | None) -> RolloverSettings:
-    """The settings, with lengths that an engine with such a limit can keep."""
-    limit_s = settings.limit_s
+def within(timing: Timing, max_session_s: float | None) -> Timing:
+    """The timing, with lengths that an engine with such a limit can keep."""
+    limit_s = timing.limit_s
     if max_session_s is not None:
         limit_s = min(limit_s, 0.9 * max_session_s)
-    idle_s = min(settings.idle_s, limit_s / 2)  # or it would never be long enough
-    update = {
-        "limit_s": limit_s,
-        "target_s": min(settings.target_s, 0.8 * limit_s),
-        "overlap_s": min(settings.overlap_s, limit_s / 6),  # each one has to get further
-        "idle_s": idle_s,
-        "pre_roll_s": min(settings.pre_roll_s, idle_s / 2),  # or it would reach back to words
-    }
-    return settings.model_copy(update=update)
+    idle_s = min(timing.idle_s, limit_s / 2)  # or it would never be long enough
+    return replace(
+        timing,
+        limit_s=limit_s,
+        target_s=min(timing.target_s, 0.8 * limit_s),
+        overlap_s=min(timing.overlap_s, limit_s / 6),  # each one has to get further
+        idle_s=idle_s,
+        pre_roll_s=min(timing.pre_roll_s, idle_s / 2),  # or it would reach back to words
+    )
 
 
 class Rollover:
     """Follows one engine session from where it starts to its end."""
 
-    def __init__(self, settings: RolloverSettings, start: Start, speech: SpeechMap) -> None:
-        self._settings = settings
+    def __init__(self, timing: Timing, start: Start, speech: SpeechMap) -> None:
+        self._timing = timing
         self._start = start
         self._speech = speech
         self.fed_s = start.at_s
@@ -112,36 +142,36 @@ class Rollover:
 
     def _cut_at(self, at_s: float) -> Cut | None:
         age_s = at_s - self._start.at_s + _EPSILON_S
-        if age_s >= self._settings.target_s and self._is_pause(at_s, age_s):
+        if age_s >= self._timing.target_s and self._is_pause(at_s, age_s):
             return Cut(at_s, is_in_pause=True)
-        if age_s >= self._settings.limit_s:
+        if age_s >= self._timing.limit_s:
             return Cut(at_s, is_in_pause=False)
-        if min(age_s, self._speech.quiet_s(at_s)) >= self._settings.idle_s - _EPSILON_S:
+        if min(age_s, self._speech.quiet_s(at_s)) >= self._timing.idle_s - _EPSILON_S:
             return Cut(at_s, is_in_pause=True, is_idle=True)
         return None
 
     def _is_pause(self, at_s: float, age_s: float) -> bool:
-        pause_s = self._settings.pause_s
+        pause_s = self._timing.pause_s
         if self._speech.quiet_s(at_s) < pause_s - _EPSILON_S:
             return False
-        needs_two = age_s < self._settings.target_s + TWO_WITNESSES_S
+        needs_two = age_s < self._timing.target_s + TWO_WITNESSES_S
         return not needs_two or self._speech.silent_s(at_s) >= pause_s - _EPSILON_S
 
     @property
     def is_close(self) -> bool:
         """Whether the engine session has heard nearly all that it was given."""
-        return self.fed_s - self._heard_s <= self._settings.idle_s / 2
+        return self.fed_s - self._heard_s <= self._timing.idle_s / 2
 
     def confirms(self, cut: Cut) -> bool:
         """Whether the engine found no word either where nobody speaks, for an idle cut.
 
         To be asked when `is_close`.
         """
-        return self._last_word_s <= cut.at_s - self._settings.idle_s
+        return self._last_word_s <= cut.at_s - self._timing.idle_s
 
     def starved(self) -> Cut:
         """No more audio comes for now: the engine is let go, whoever was speaking."""
-        is_in_pause = self._speech.quiet_s(self.fed_s) >= self._settings.pause_s
+        is_in_pause = self._speech.quiet_s(self.fed_s) >= self._timing.pause_s
         return Cut(self.fed_s, is_in_pause, is_starved=True)
 
     def heard(self, token: Token) -> None:
@@ -161,11 +191,11 @@ class Rollover:
         said_s: where the last word ended. oldest_s: the oldest audio that there is.
         """
         is_pause = cut.is_in_pause and self._withheld_s == math.inf
-        if cut.is_idle and is_pause and self._last_word_s <= cut.at_s - self._settings.idle_s:
+        if cut.is_idle and is_pause and self._last_word_s <= cut.at_s - self._timing.idle_s:
             return Start(cut.at_s, is_clean=True, is_quiet=True)
         not_before_s = cut.at_s if cut.is_starved else 0.0
-        overlap_s = self._settings.overlap_s
-        at_s = on_grid(cut.at_s - self._settings.pause_s / 2)
+        overlap_s = self._timing.overlap_s
+        at_s = on_grid(cut.at_s - self._timing.pause_s / 2)
         if is_pause and not cut.is_idle and said_s <= at_s:
             return Start(at_s, is_clean=True, not_before_s=not_before_s)
         if is_pause and not cut.is_idle:  # one word alone would not be known again
@@ -182,7 +212,7 @@ class Rollover:
         """
         start = self._start
         is_all_new = start.is_clean or start.at_s >= known_s
-        is_near = known_s <= start.at_s + 2 * self._settings.overlap_s
+        is_near = known_s <= start.at_s + 2 * self._timing.overlap_s
         if is_all_new and is_near and not self._has_spoken and start.at_s >= oldest_s:
             return start
         return Start(self._again_from(known_s, oldest_s), is_clean=False)
@@ -192,15 +222,15 @@ class Rollover:
 
         Not before oldest_s, the oldest audio there is.
         """
-        earliest_s = max(oldest_s, known_s - 2 * self._settings.overlap_s)
-        pause_s = self._speech.last_pause(earliest_s, known_s, self._settings.pause_s)
+        earliest_s = max(oldest_s, known_s - 2 * self._timing.overlap_s)
+        pause_s = self._speech.last_pause(earliest_s, known_s, self._timing.pause_s)
         if pause_s is None:
-            pause_s = known_s - self._settings.overlap_s
+            pause_s = known_s - self._timing.overlap_s
         return max(oldest_s, on_grid(pause_s))
 
     def passing_over(self, oldest_s: float) -> Start:
         """Where to go on when another session was deaf to the same: just before where it was."""
-        again_s = on_grid(self._heard_s - self._settings.overlap_s)
+        again_s = on_grid(self._heard_s - self._timing.overlap_s)
         return Start(max(oldest_s, again_s), is_clean=False)
 
 

@@ -19,7 +19,6 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from lanscribe.config import RolloverSettings
 from lanscribe.endless.rollover import (
     GRID_S,
     OWED_S,
@@ -28,6 +27,7 @@ from lanscribe.endless.rollover import (
     Patience,
     Rollover,
     Start,
+    Timing,
     on_grid,
     within,
 )
@@ -62,9 +62,9 @@ JUDGED_HERE_SAMPLES = sample_count(0.2)
 class EndlessEngine(Engine):
     """An engine whose sessions have no limit, made of one whose sessions have."""
 
-    def __init__(self, engine: Engine, settings: RolloverSettings) -> None:
+    def __init__(self, engine: Engine, timing: Timing) -> None:
         self._engine = engine
-        self._settings = within(settings, engine.describe().max_session_s)
+        self._timing = within(timing, engine.describe().max_session_s)
 
     def describe(self) -> EngineInfo:
         """The engine's facts, without its limit."""
@@ -76,7 +76,7 @@ class EndlessEngine(Engine):
 
     def session(self) -> "EndlessSession":
         """A new endless session."""
-        return EndlessSession(self._engine, self._settings)
+        return EndlessSession(self._engine, self._timing)
 
     async def close(self) -> None:
         """Close the engine."""
@@ -90,9 +90,9 @@ class _DeafError(EngineFailed):
 class EndlessSession(EngineSession):
     """One utterance over as many engine sessions as it takes."""
 
-    def __init__(self, engine: Engine, settings: RolloverSettings) -> None:
+    def __init__(self, engine: Engine, timing: Timing) -> None:
         self._engine = engine
-        self._settings = settings
+        self._timing = timing
         self._may_go_deaf = engine.describe().may_go_deaf
         self._ring = SampleRing()
         self._speech = SpeechMap(engine.detector().stream())
@@ -102,8 +102,8 @@ class EndlessSession(EngineSession):
         self._heard_s = 0.0
         self._settled_s = 0.0
         self._lost_s = 0.0
-        self._deafness = Deafness(settings.rut_s)
-        self._patience = Patience(settings.retry_s)
+        self._deafness = Deafness(timing.rut_s)
+        self._patience = Patience(timing.retry_s)
         self._is_finished = False
         self._is_over = False
         self._runner: asyncio.Task[None] | None = None
@@ -170,7 +170,7 @@ class EndlessSession(EngineSession):
             waking_s = self._speech.waking(listened_s, self._speech.end_s)
             if waking_s is not None:
                 await self._emit([Token("", waking_s)])
-                begin_s = max(0.0, waking_s - self._settings.pre_roll_s)
+                begin_s = max(0.0, waking_s - self._timing.pre_roll_s)
                 return Start(on_grid(begin_s), is_clean=True)
             listened_s = end_s if is_end else min(self._speech.end_s, end_s)
             await self._emit([Token("", listened_s)])
@@ -183,7 +183,7 @@ class EndlessSession(EngineSession):
         if start.is_clean and self._is_at_end(start):
             await self._emit([Token("", duration_s(self._ring.end))])
             return None
-        rollover = Rollover(self._settings, start, self._speech)
+        rollover = Rollover(self._timing, start, self._speech)
         try:
             cut = await self._converse(rollover, start)
         except _DeafError as error:
@@ -289,7 +289,7 @@ class EndlessSession(EngineSession):
                 await self._emit(seam.close())
                 raise _DeafError(f"no words over speech at {token.end_s:.1f} s")
         if cut:
-            for whole in last_word.whole(cut.at_s - self._settings.overlap_s):
+            for whole in last_word.whole(cut.at_s - self._timing.overlap_s):
                 rollover.heard(whole)
                 await self._emit(seam.add(whole))
         rollover.withheld(last_word.start_s)
@@ -320,7 +320,7 @@ class EndlessSession(EngineSession):
         while True:
             following = asyncio.ensure_future(anext(tokens, None))
             try:
-                while not (await asyncio.wait([following], timeout=self._settings.stall_s))[0]:
+                while not (await asyncio.wait([following], timeout=self._timing.stall_s))[0]:
                     if owes():
                         raise EngineFailed(f"the engine says nothing at {self._heard_s:.1f} s")
             finally:

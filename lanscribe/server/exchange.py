@@ -18,11 +18,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from lanscribe.config import LimitSettings
 from lanscribe.dialects.json_text import to_json
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.server.http_errors import error_content, error_response
 from lanscribe.server.uploads import Upload
+from lanscribe.session.bounds import Bounds
 from lanscribe.session.pace import Pace
 
 _MAX_FIELDS = 64
@@ -34,7 +34,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class Exchange:
     """One request, and what is answered to it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: LimitSettings) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Bounds) -> None:
         self.upload = Upload(time.monotonic())
         """What has come of its body."""
         self._scope = scope

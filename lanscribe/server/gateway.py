@@ -20,6 +20,7 @@ from lanscribe.config import Settings
 from lanscribe.dialects import WEBSOCKET_PATHS, MakeDialect
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.events import Message
+from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
@@ -27,6 +28,7 @@ from lanscribe.server.doorkeeper import Doorkeeper, refusal_of
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.rest import Rest
 from lanscribe.server.slots import LEAVING_S, Slots
+from lanscribe.session.bounds import Bounds
 from lanscribe.session.channel import Channel, refuse
 from lanscribe.session.conversation import Conversation
 from lanscribe.session.state import Session
@@ -82,8 +84,11 @@ class WebSocketChannel:
 class Gateway:
     """What all connections share: the engine, the slots, and who is connected."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
+        """timing: of endless sessions, by default what the settings ask for."""
         self._settings = settings
+        self._timing = timing or Timing.of(settings.rollover)
+        self._limits = Bounds.of(settings.limits)
         self._engine: Engine | None = None
         self._loading: str | None = "the engine is loading"
         self._slots = Slots(0)
@@ -91,12 +96,12 @@ class Gateway:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changes = Changes()
         self._line = Line()
-        self._rest = Rest(settings.limits, self._ready_engine, self._slot, self._line)
+        self._rest = Rest(self._limits, self._ready_engine, self._slot, self._line)
 
     def engine_loaded(self, engine: Engine) -> None:
         """Begin to serve with `engine`, whose sessions become endless here."""
-        self._engine = EndlessEngine(engine, self._settings.rollover)
-        per_address = self._settings.limits.sessions_per_address
+        self._engine = EndlessEngine(engine, self._timing)
+        per_address = self._limits.sessions_per_address
         self._slots = Slots(engine.describe().capacity, per_address)
         self._loading = None
 
@@ -122,7 +127,7 @@ class Gateway:
                 await conversation.restart(errors.restarting())
             else:
                 await conversation.stop(errors.stopping())
-        timeout_s = self._settings.limits.stop_timeout_s
+        timeout_s = self._limits.stop_timeout_s
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._rest.drain(timeout_s))
             if self._tasks:
@@ -213,10 +218,10 @@ class Gateway:
         with ExitStack() as slot:
             slot.enter_context(self._slots.take(peer))
             models = [engine.describe().model]
-            waiting = sample_count(settings.limits.waiting_audio_s)
+            waiting = sample_count(self._limits.waiting_audio_s)
             session = Session(models, waiting, engine.detector())
             conversation = Conversation(
-                dialect, engine, session, settings.limits, settings.resume, self._line
+                dialect, engine, session, self._limits, settings.resume, self._line
             )
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
             self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
@@ -278,7 +283,7 @@ class Gateway:
         """Close the socket of a conversation that is over, or goes on elsewhere."""
         if reason is not None:
             log.info("closed: %s", reason)
-            await refuse(channel, dialect, reason, self._settings.limits)
+            await refuse(channel, dialect, reason, self._limits)
         else:
             with suppress(ConnectionError):
                 await channel.close(1000, "")

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from lanscribe.config import LimitSettings
 from lanscribe.server.crowd import LONGEST_WAIT_S, AddressPaces, Crowd
+from lanscribe.session.bounds import Bounds
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _take_turn(parser: Parser) -> None:
 class Intake:
     """What all HTTP and WebSocket connections of a server share."""
 
-    limits: LimitSettings
+    limits: Bounds
     crowd: Crowd[asyncio.Transport]
     requests: AddressPaces
     turns: Turns = field(default_factory=Turns)
@@ -101,7 +101,7 @@ class Intake:
         self.requests.take(address, PRICE_OF_A_REFUSAL, time.monotonic())
 
 
-def make_intake(limits: LimitSettings, proxies: Iterable[str]) -> Intake:
+def make_intake(limits: Bounds, proxies: Iterable[str]) -> Intake:
     """For a server whose protocols have `is_spare`; the proxies pace whom they speak for."""
     requests = AddressPaces(
         REQUESTS_PER_S, REQUESTS_AT_ONCE, proxies, longest_wait_s=LONGEST_WAIT_S

@@ -11,6 +11,7 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import LogSettings
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+_FILE_BYTES = 5_000_000
 _KEPT_FILES = 3
 
 
@@ -32,7 +33,7 @@ def set_up(settings: LogSettings) -> Path | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = RotatingFileHandler(
             path,
-            maxBytes=settings.file_bytes,
+            maxBytes=_FILE_BYTES,
             backupCount=_KEPT_FILES,
             encoding="utf-8",
             errors="backslashreplace",

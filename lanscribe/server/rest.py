@@ -13,7 +13,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lanscribe import errors
-from lanscribe.config import LimitSettings
 from lanscribe.engines.base import Engine, EngineSession, running
 from lanscribe.errors import (
     ClientError,
@@ -29,6 +28,7 @@ from lanscribe.server.media import opened
 from lanscribe.server.rest_form import Heard, Wanted, delta_event
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.server.uploads import Upload, slowest
+from lanscribe.session.bounds import Bounds
 from lanscribe.speech.audio import Samples, in_pieces
 from lanscribe.speech.transcript import Token
 from lanscribe.tasks import Changes, Line, first_of
@@ -43,7 +43,7 @@ class Rest:
 
     def __init__(
         self,
-        limits: LimitSettings,
+        limits: Bounds,
         ready_engine: Callable[[], Engine],
         slot: Callable[[str], AbstractAsyncContextManager[None]],
         line: Line,

@@ -25,6 +25,7 @@ from lanscribe.config import LimitSettings
 from lanscribe.server.http_protocol import HttpProtocol
 from lanscribe.server.intake import Intake, StandIn, Turns, make_intake
 from lanscribe.server.websocket_protocol import WebSocketProtocol
+from lanscribe.session.bounds import Bounds
 from lanscribe.tasks import first_of
 
 log = logging.getLogger(__name__)
@@ -275,7 +276,7 @@ def make_server(
 
     proxies: whose requests are not paced, because they are those of many.
     """
-    intake = make_intake(limits, proxies)
+    intake = make_intake(Bounds.of(limits), proxies)
     config = uvicorn.Config(
         app,
         http=partial(HttpProtocol, intake=intake),  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
-from lanscribe.config import LimitSettings, Settings
+from lanscribe.config import Settings
 from lanscribe.dialects.events import Failure, Message, Reply
 from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
 from lanscribe.errors import AuthError, LanscribeError, LimitError, ProtocolError
@@ -20,6 +20,7 @@ from lanscribe.server.access import check_peer_is_home, is_loopback
 from lanscribe.server.crowd import LONGEST_WAIT_S, AddressPaces, Crowd
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import ACCEPTED_IN_A_TURN, bind, let_more_wait
+from lanscribe.session.bounds import Bounds
 from lanscribe.session.channel import refuse
 from lanscribe.tasks import end
 
@@ -43,7 +44,7 @@ class WyomingChannel:
     """A TCP connection as a `Channel` of whole events, which are small at first."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: LimitSettings
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: Bounds
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -112,7 +113,7 @@ class WyomingServer:
 
     def __init__(self, gateway: Gateway, settings: Settings) -> None:
         self._gateway = gateway
-        self._limits = settings.limits
+        self._limits = Bounds.of(settings.limits)
         self._auth_mode = settings.auth.mode
         self._connections: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
         self._lobby: set[asyncio.Task[None]] = set()

@@ -4,10 +4,10 @@ import asyncio
 import logging
 from typing import Protocol
 
-from lanscribe.config import LimitSettings
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.events import Failure, Message
 from lanscribe.errors import LanscribeError
+from lanscribe.session.bounds import Bounds
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,7 @@ class Channel(Protocol):
         """Close with an RFC 6455 close code; does nothing when the peer is gone."""
 
 
-async def refuse(
-    channel: Channel, dialect: Dialect, error: LanscribeError, limits: LimitSettings
-) -> None:
+async def refuse(channel: Channel, dialect: Dialect, error: LanscribeError, limits: Bounds) -> None:
     """Tell the client why, then close; give up on one that does not take it."""
     try:
         async with asyncio.timeout(limits.close_timeout_s):

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from lanscribe import errors
-from lanscribe.config import LimitSettings, ResumeSettings
+from lanscribe.config import ResumeSettings
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.events import (
     Acknowledge,
@@ -39,6 +39,7 @@ from lanscribe.dialects.events import (
 )
 from lanscribe.engines.base import Engine, EngineSession, running
 from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError
+from lanscribe.session.bounds import Bounds
 from lanscribe.session.channel import Channel
 from lanscribe.session.lag import LagMeter
 from lanscribe.session.outbox import Outbox
@@ -65,7 +66,7 @@ class Conversation:
         dialect: Dialect,
         engine: Engine,
         session: Session,
-        limits: LimitSettings,
+        limits: Bounds,
         resume: ResumeSettings,
         line: Line,
     ) -> None:
@@ -79,7 +80,7 @@ class Conversation:
         self._limits = limits
         self._resume = resume
         self._line = line
-        self._outbox = Outbox(resume.messages)
+        self._outbox = Outbox(limits.kept_messages)
         self._lag = LagMeter(limits.lag_s)
         self._pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
         self._changes = Changes()

@@ -64,8 +64,6 @@ def launch(settings: Settings, environ: Mapping[str, str]) -> Launch:
         folder=PROJECT_DIR,
         watch=watch(vllm, key),
         log_file=_log_file(settings.log),
-        log_bytes=settings.log.file_bytes,
-        stop_timeout_s=vllm.stop_timeout_s,
     )
 
 

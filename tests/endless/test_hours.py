@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lanscribe.config import RolloverSettings
+from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import (
     KEPT_S,
     MAX_UNHEARD_S,
@@ -85,7 +85,7 @@ def test_three_hours_take_no_more_at_the_end_than_at_the_start() -> None:
 
 async def three_hours() -> list[Part]:
     engine = CountingEngine()
-    session = EndlessEngine(engine, RolloverSettings()).session()
+    session = EndlessEngine(engine, Timing()).session()
     await session.start()
     minutes = talk(seed=1)
     expected: asyncio.Queue[int] = asyncio.Queue()

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ from tests.support import counting
 
 IDLE_S = 3.0
 FRAME_S = 0.08
-PATIENT = FAST.model_copy(update={"target_s": 60, "limit_s": 90, "idle_s": IDLE_S})
+PATIENT = replace(FAST, target_s=60, limit_s=90, idle_s=IDLE_S)
 WORDS = [*range(1000, 1050)]
 
 
@@ -185,13 +186,13 @@ def test_an_engine_that_finds_words_in_silence_is_not_let_go() -> None:
 
 def test_progress_reaches_the_end_when_the_last_session_only_hears_again() -> None:
     numbers = [*range(1000, 1086), *silence(0.4)]
-    quick = FAST.model_copy(update={"limit_s": 8})
+    quick = replace(FAST, limit_s=8)
     tokens = run(FlawedEngine(sound), numbers, quick)
     assert tokens[-1].end_s == pytest.approx(len(numbers) * FRAME_S)
 
 
 def test_no_pre_roll_reaches_back_to_words() -> None:
-    far = PATIENT.model_copy(update={"pre_roll_s": 10.0})
+    far = replace(PATIENT, pre_roll_s=10.0)
     numbers = [*WORDS, *silence(4), *WORDS]
     assert text_of(run(FlawedEngine(sound), numbers, far)) == counting(numbers)
 
@@ -210,7 +211,7 @@ def test_an_engine_that_breaks_after_silence_is_not_taken_back_before_it() -> No
 
 
 def test_the_end_of_patience_says_what_was_heard() -> None:
-    rollover = PATIENT.model_copy(update={"retry_s": 0.0})
+    rollover = replace(PATIENT, retry_s=0.0)
     engine = FlawedEngine(lambda number: Away if number else after(2.0, breaks))
     with pytest.raises(EngineUnavailable, match=r"restarting; heard up to 2\.0 s of the \d+\.\d s"):
         run(engine, [*WORDS, *WORDS], rollover)
@@ -259,7 +260,7 @@ def test_whatever_comes_no_word_is_lost_doubled_or_out_of_order(
         return Away if fault is None else after(seconds, fault)  # type: ignore[arg-type]
 
     Open.count = 0
-    quick = FAST.model_copy(update={"target_s": 6, "limit_s": 8, "idle_s": IDLE_S})
+    quick = replace(FAST, target_s=6, limit_s=8, idle_s=IDLE_S)
     tokens = asyncio.run(transcribe(EndlessEngine(FlawedEngine(flaw), quick), samples, piece))
     assert text_of(tokens) == counting([*range(1000, 1000 + said)])
     words = [token for token in tokens if token.text]

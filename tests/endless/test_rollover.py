@@ -1,11 +1,12 @@
 """When engine sessions make way for each other, by hand; test_endless.py has it all together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanscribe.config import RolloverSettings
 from lanscribe.endless.rollover import (
     MOST_DEAF,
     TWO_WITNESSES_S,
@@ -14,6 +15,7 @@ from lanscribe.endless.rollover import (
     Patience,
     Rollover,
     Start,
+    Timing,
     within,
 )
 from lanscribe.speech.audio import Samples, duration_s, sample_count
@@ -22,7 +24,7 @@ from lanscribe.speech.transcript import Token
 from tests.flawed import FAST
 from tests.scripted import Scripted, likely
 
-SETTINGS = FAST.model_copy(update={"target_s": 60, "limit_s": 90})
+SETTINGS = replace(FAST, target_s=60, limit_s=90)
 FRAME = sample_count(0.05)
 FROM_THE_START = Start(0.0, is_clean=True)
 
@@ -42,7 +44,7 @@ def heard_by(*sound: Samples) -> SpeechMap:
     return speech_map
 
 
-def first_cut(*sound: Samples, engine: RolloverSettings = FAST) -> Cut | None:
+def first_cut(*sound: Samples, engine: Timing = FAST) -> Cut | None:
     """Where an engine session ends that may have 4 s, and 6 s where there is no pause of 0.4 s."""
     whole_s = duration_s(sum(map(len, sound)))
     return Rollover(engine, FROM_THE_START, heard_by(*sound)).cut_by(whole_s)
@@ -87,7 +89,7 @@ def test_a_pause_needs_two_witnesses_at_first_and_the_detector_alone_after_half_
     sound = noise.ravel()
     speech_map = SpeechMap(Scripted(likely(*[1.0] * 125 + [0.0] * 2000)))
     speech_map.add(sound)
-    settings = RolloverSettings(target_s=5, limit_s=100, idle_s=1000)
+    settings = Timing(target_s=5, limit_s=100, idle_s=1000)
     cut = Rollover(settings, FROM_THE_START, speech_map).cut_by(50.0)
     assert cut is not None
     assert cut.is_in_pause
@@ -215,7 +217,7 @@ def test_who_breaks_after_long_noise_without_a_word_is_not_followed_from_its_beg
 @settings(deadline=None)
 @given(
     st.builds(
-        RolloverSettings,
+        Timing,
         target_s=st.floats(1, 86_400),
         limit_s=st.floats(2, 86_400),
         overlap_s=st.floats(0.5, 60),
@@ -224,7 +226,7 @@ def test_who_breaks_after_long_noise_without_a_word_is_not_followed_from_its_beg
     st.none() | st.floats(1, 86_400),
 )
 def test_whatever_is_wished_each_session_gets_further_and_may_end_in_a_pause(
-    wished: RolloverSettings, max_session_s: float | None
+    wished: Timing, max_session_s: float | None
 ) -> None:
     fitting = within(wished, max_session_s)
     assert fitting.limit_s < (max_session_s or float("inf"))
@@ -237,7 +239,7 @@ def test_whatever_is_wished_each_session_gets_further_and_may_end_in_a_pause(
 
 @pytest.mark.parametrize("max_session_s", [None, 1000.0])
 def test_what_fits_is_left_as_it_was_wished(max_session_s: float | None) -> None:
-    assert within(RolloverSettings(), max_session_s) == RolloverSettings()
+    assert within(Timing(), max_session_s) == Timing()
 
 
 def test_an_engine_that_breaks_without_progress_has_three_more_attempts() -> None:

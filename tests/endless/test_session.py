@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanscribe.config import RolloverSettings
-from lanscribe.endless.rollover import OWED_S
+from lanscribe.endless.rollover import OWED_S, Timing
 from lanscribe.endless.session import EndlessEngine, EndlessSession
 from lanscribe.endless.stitch import SETTLED_PAST_S
 from lanscribe.engines.base import EngineInfo, EngineSession
@@ -38,8 +37,8 @@ from tests.flawed import (
 )
 from tests.support import counting
 
-IMPATIENT = FAST.model_copy(update={"stall_s": 0.2})
-LONG = FAST.model_copy(update={"target_s": 240, "limit_s": 300})
+IMPATIENT = replace(FAST, stall_s=0.2)
+LONG = replace(FAST, target_s=240, limit_s=300)
 """Only a fault ends an engine session."""
 
 
@@ -83,7 +82,7 @@ def test_an_engine_that_dies_every_ten_seconds_for_a_minute_shows_nowhere(
     """In speech without a pause, which is the hardest to join."""
     numbers = [*range(1000, 1750)]
     engine = FlawedEngine(lambda _: after(10.0, fault))
-    assert text_of(run(engine, numbers, RolloverSettings())) == counting(numbers)
+    assert text_of(run(engine, numbers, Timing())) == counting(numbers)
     assert len(engine.sessions) >= 6
 
 
@@ -94,7 +93,7 @@ def test_an_engine_that_is_away_is_waited_for() -> None:
 
 
 def test_an_engine_that_stays_away_is_the_clients_error() -> None:
-    rollover = FAST.model_copy(update={"retry_s": 0.0})
+    rollover = replace(FAST, retry_s=0.0)
     with pytest.raises(EngineUnavailable):
         run(FlawedEngine(lambda _: Away), [1000], rollover)
 
@@ -210,7 +209,7 @@ def test_noise_after_a_crash_makes_nobody_deaf(level: float, share: float) -> No
     noise[np.random.default_rng(1).random(750) > share] = 0
     samples = np.concatenate([spoken(before), noise.ravel(), spoken(after_it)])
     engine = FlawedEngine(lambda number: Discerning if number else after(7.9, breaks))
-    tokens = asyncio.run(transcribe(EndlessEngine(engine, RolloverSettings()), samples))
+    tokens = asyncio.run(transcribe(EndlessEngine(engine, Timing()), samples))
     assert text_of(tokens) == counting([*before, *after_it])
 
 
@@ -226,7 +225,7 @@ def test_a_script_without_spaces_goes_on_after_a_crash() -> None:
         return type("Broken", (Unspaced,), {"__aiter__": after(8.0, breaks).__aiter__})
 
     numbers = [*range(1000, 1600)]
-    tokens = run(FlawedEngine(flaw), numbers, RolloverSettings())
+    tokens = run(FlawedEngine(flaw), numbers, Timing())
     assert text_of(tokens) == "".join(chr(0x4E00 + number) for number in numbers)
 
 
@@ -308,7 +307,7 @@ def test_no_word_is_lost_where_a_successor_begins_at_the_end_of_a_word(seed: int
     """The shortest overlap: then a word may end where the next session begins, but for rounding."""
     rng = random.Random(seed)
     numbers = [rng.choice([rng.randrange(1, 9000)] * 3 + [0]) for _ in range(400)]
-    short = RolloverSettings(target_s=2, limit_s=2, idle_s=3, pause_s=0.3, overlap_s=0.5)
+    short = Timing(target_s=2, limit_s=2, idle_s=3, pause_s=0.3, overlap_s=0.5)
 
     async def hear() -> str:
         session = EndlessEngine(FakeEngine(), short).session()

@@ -24,7 +24,6 @@ from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 
 from lanscribe import PROJECT_DIR
-from lanscribe.config import Settings
 from lanscribe.engines.base import Engine
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
 from lanscribe.errors import AuthError, EngineFailed
@@ -32,7 +31,7 @@ from lanscribe.server.gateway import Gateway
 from lanscribe.server.wyoming import check_peer, serving
 from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.protocols.wyoming_driver import FORMAT, WyomingDriver, WyomingSpeaker, event
-from tests.servers import ServeHere, Server, StartServer
+from tests.servers import ServeHere, Server, SettingsHere, StartServer
 from tests.support import DEADLINE_S, Refused, counting
 
 SPEECH = PROJECT_DIR / "models/samples/beckett.wav"
@@ -288,7 +287,7 @@ class Box(Server):
 @asynccontextmanager
 async def box(engine: Engine | None, **limits: float) -> AsyncIterator[Box]:
     """A running Wyoming server with these limits."""
-    settings = Settings.model_validate(
+    settings = SettingsHere.model_validate(
         {"server": {"host": "127.0.0.1"}, "wyoming": {"port": 0}, "limits": limits}
     )
     gateway = Gateway(settings)

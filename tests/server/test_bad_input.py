@@ -163,9 +163,7 @@ def test_a_client_that_sends_nothing_is_told_and_closed(serve_here: ServeHere) -
 
 
 def test_a_client_that_never_reads_is_disconnected(start_server: StartServer) -> None:
-    server = start_server(
-        "fake", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.5", LANSCRIBE_LIMITS_CLOSE_TIMEOUT_S="0.3"
-    )
+    server = start_server("fake", LANSCRIBE_LIMITS_SEND_TIMEOUT_S="0.5")
 
     async def converse() -> None:
         async with unharmed(server):

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from lanscribe.config import LimitSettings, ResumeSettings
+from lanscribe.config import ResumeSettings
 from lanscribe.dialects.events import AppendAudio, ClientEvent, Message, ServerEvent
 from lanscribe.dialects.negotiation import NegotiatingDialect
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.engines.fake import FakeEngine
 from lanscribe.server import media
+from lanscribe.session.bounds import Bounds
 from lanscribe.session.conversation import Conversation
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import Samples, sample_count
@@ -77,9 +78,7 @@ def test_others_have_their_turn_between_pieces_of_audio(
         session = Watched(["fake-numbers"], sample_count(30), LevelDetector())
         session.noted = []
         dialect = NegotiatingDialect(engine.describe(), {"intent": "transcription"})
-        one = Conversation(
-            dialect, engine, session, LimitSettings(), ResumeSettings(keep_s=0), Line()
-        )
+        one = Conversation(dialect, engine, session, Bounds(), ResumeSettings(keep_s=0), Line())
 
         async def other() -> None:
             while True:
@@ -118,7 +117,7 @@ def test_recordings_have_their_turn_one_after_the_other() -> None:
             sizes = (2 * sample_count(random_.uniform(0.05, 3)) for _ in range(60))
             update = '{"type":"session.update","model":"fake-numbers"}'
             peer = Peer([update, *map(bytes, sizes)])
-            limits, resume = LimitSettings(), ResumeSettings(keep_s=0)
+            limits, resume = Bounds(), ResumeSettings(keep_s=0)
             one = Conversation(VllmDialect(), engine, session, limits, resume, line)
             running = asyncio.create_task(one.run())
             await one.attach(peer)

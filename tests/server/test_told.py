@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from wyoming.asr import Transcript, TranscriptChunk
 from wyoming.event import Event
 
-from lanscribe.config import LimitSettings, ResumeSettings
+from lanscribe.config import ResumeSettings
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.events import (
     AppendAudio,
@@ -39,6 +39,7 @@ from lanscribe.dialects.voxmlx import VoxmlxDialect
 from lanscribe.dialects.wyoming import WyomingDialect
 from lanscribe.dialects.yap import YapDialect
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
+from lanscribe.session.bounds import Bounds
 from lanscribe.session.conversation import Conversation
 from lanscribe.session.state import Session
 from lanscribe.speech import silence
@@ -229,7 +230,7 @@ def talked(engine: FakeEngine, pieces: Sequence[Samples]) -> list[dict[str, Any]
         update = '{"type":"session.update","model":"fake-numbers"}'
         peer = Peer([update, commit % "false", *audio, commit % "true"])
         served = Session(["fake-numbers"], sample_count(300), LevelDetector())
-        one = Conversation(VllmDialect(), engine, served, LimitSettings(), ResumeSettings(), Line())
+        one = Conversation(VllmDialect(), engine, served, Bounds(), ResumeSettings(), Line())
         running = asyncio.create_task(one.run())
         async with asyncio.timeout(60):
             await one.attach(peer)

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from lanscribe.config import LimitSettings, ResumeSettings
+from lanscribe.config import ResumeSettings
 from lanscribe.dialects.events import ClientEvent, Message, ServerEvent
 from lanscribe.engines.fake import FakeEngine, FakeSession
 from lanscribe.errors import EngineFailed, EngineUnavailable, LanscribeError
+from lanscribe.session.bounds import Bounds
 from lanscribe.session.conversation import Conversation
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import Samples, sample_count
@@ -148,7 +149,7 @@ async def hosted(
     waiting_s: float = 300.0,
     keep_s: float = 0.0,
     messages: int = 10_000,
-    limits: LimitSettings | None = None,
+    limits: Bounds | None = None,
 ) -> AsyncIterator[Hosted]:
     """A conversation with the fake engine, or another; all that is done with it has a deadline."""
     dialect = PlainDialect()
@@ -157,8 +158,8 @@ async def hosted(
         dialect,
         engine or FakeEngine(),
         session,
-        limits or LimitSettings(),
-        ResumeSettings(keep_s=keep_s, messages=messages),
+        (limits or Bounds()).model_copy(update={"kept_messages": messages}),
+        ResumeSettings(keep_s=keep_s),
         Line(),
     )
     host = Hosted(conversation, dialect)

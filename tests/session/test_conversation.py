@@ -11,7 +11,6 @@ from collections.abc import Callable
 import pytest
 
 from lanscribe import errors
-from lanscribe.config import LimitSettings
 from lanscribe.dialects.events import (
     Acknowledge,
     AppendAudio,
@@ -33,6 +32,7 @@ from lanscribe.dialects.events import (
 )
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ClientError, LanscribeError
+from lanscribe.session.bounds import Bounds
 from lanscribe.session.conversation import MAX_UNSENT
 from lanscribe.speech.audio import sample_count
 from tests.session.memory import BreakingEngine, HeldEngine, LateEngine, Wire, hosted, settle
@@ -312,7 +312,7 @@ def test_a_session_whose_client_came_back_is_kept_again_when_that_socket_breaks(
 
 def test_a_reader_that_takes_nothing_is_let_go() -> None:
     async def talk() -> None:
-        async with hosted(limits=LimitSettings(send_timeout_s=0.1)) as host:
+        async with hosted(limits=Bounds(send_timeout_s=0.1)) as host:
             wire, attached = host.attach()
             await wire.until(SessionCreated)
             await wire.read(False)
@@ -499,7 +499,7 @@ def test_at_a_restart_a_client_that_resumes_says_again_what_it_has_not_ended() -
 
 def test_a_session_ends_after_its_time_and_what_was_received_is_told_first() -> None:
     async def talk() -> None:
-        async with hosted(limits=LimitSettings(session_s=0.2)) as host:
+        async with hosted(limits=Bounds(session_s=0.2)) as host:
             wire, attached = host.attach()
             wire.say(SELECT, START, numbers(1, 9))
             assert code_of(await attached) == "session_too_long"
@@ -512,7 +512,7 @@ def test_a_session_ends_after_its_time_and_what_was_received_is_told_first() -> 
 def test_a_client_that_says_nothing_is_let_go_only_when_it_is_its_turn() -> None:
     async def talk() -> None:
         engine = HeldEngine()
-        async with hosted(engine, limits=LimitSettings(idle_timeout_s=0.1)) as host:
+        async with hosted(engine, limits=Bounds(idle_timeout_s=0.1)) as host:
             wire, attached = host.attach()
             say_all(wire, 3)
             await engine.is_asked.wait()

@@ -334,7 +334,7 @@ def test_a_client_that_seems_slow_because_it_is_away_comes_back(serve_here: Serv
 
 def test_no_event_is_forgotten_before_it_is_sent(serve_here: ServeHere) -> None:
     """In Mistral's protocol each word is told once more at the end, all at once."""
-    server = serve_here(resume={"messages": 1000})
+    server = serve_here(limits={"kept_messages": 1000})
     numbers = [*range(1000, 2500)]
 
     async def scenario() -> None:

@@ -69,11 +69,20 @@ class EmbeddedEngine(Engine):
         self._sessions: set[EmbeddedSession] = set()
 
     @classmethod
-    def load(cls, settings: EngineSettings, models_dir: Path = model_store.MODELS_DIR) -> Self:
-        """Load, warm up and measure, about 2 s. Raises EngineUnavailable."""
+    def load(
+        cls,
+        settings: EngineSettings,
+        models_dir: Path = model_store.MODELS_DIR,
+        *,
+        threads: int | None = None,
+    ) -> Self:
+        """Load, warm up and measure, about 2 s. Raises EngineUnavailable.
+
+        threads: workers for speakers, one for each core by default; files have as many besides.
+        """
         detector = load_detector(settings, models_dir)
         folder = model_store.model_dir(settings.model, models_dir)
-        pool = WorkerPool(settings.threads or usable_cores())
+        pool = WorkerPool(threads or usable_cores())
         engine = cls(settings.model, Moonshine(folder), detector, pool)
         if settings.sessions:
             engine._capacity = settings.sessions

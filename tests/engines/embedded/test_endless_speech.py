@@ -4,7 +4,7 @@ import jiwer
 import numpy as np
 import pytest
 
-from lanscribe.config import RolloverSettings
+from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.engines.embedded.engine import EmbeddedEngine
@@ -13,15 +13,15 @@ from lanscribe.speech.detection import SpeechDetector
 from tests.engines.conftest import BECKETT
 from tests.engines.driving import hear, words_of
 
-AT_PAUSES = RolloverSettings(target_s=3, limit_s=60)
-ANYWHERE = RolloverSettings(target_s=13, limit_s=13, pause_s=10)
-NEVER = RolloverSettings(target_s=3600, limit_s=3600, idle_s=1000)
-OFTEN_IDLE = RolloverSettings(target_s=3600, limit_s=3600, idle_s=4)
+AT_PAUSES = Timing(target_s=3, limit_s=60)
+ANYWHERE = Timing(target_s=13, limit_s=13, pause_s=10)
+NEVER = Timing(target_s=3600, limit_s=3600, idle_s=1000)
+OFTEN_IDLE = Timing(target_s=3600, limit_s=3600, idle_s=4)
 
 
 @pytest.mark.parametrize("rollover", [AT_PAUSES, ANYWHERE], ids=["at pauses", "anywhere"])
 def test_words_at_the_seams_of_real_speech(
-    embedded_engine: EmbeddedEngine, beckett: Samples, rollover: RolloverSettings
+    embedded_engine: EmbeddedEngine, beckett: Samples, rollover: Timing
 ) -> None:
     samples = np.concatenate([beckett] * 4)
     plain = words_of(hear(EndlessEngine(embedded_engine, NEVER), samples))

@@ -35,7 +35,7 @@ def test_it_is_english_only_and_has_measured_itself(embedded_engine: EmbeddedEng
 
 
 def test_the_settings_overrule_the_measured_capacity() -> None:
-    engine = EmbeddedEngine.load(EngineSettings(sessions=3, threads=1))
+    engine = EmbeddedEngine.load(EngineSettings(sessions=3), threads=1)
     assert engine.describe().capacity == 3
     asyncio.run(engine.close())
 
@@ -220,7 +220,7 @@ def test_abort_gives_the_memory_back(embedded_engine: EmbeddedEngine, beckett: S
 
 def test_close_aborts_the_sessions_in_work(beckett: Samples) -> None:
     async def scenario() -> None:
-        engine = EmbeddedEngine.load(EngineSettings(sessions=2, threads=1))
+        engine = EmbeddedEngine.load(EngineSettings(sessions=2), threads=1)
         session = engine.session()
         await session.start()
         await session.feed(beckett)

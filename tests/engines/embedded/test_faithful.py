@@ -6,13 +6,13 @@ import pytest
 
 from bench.faithful import Faults, Sentence, faults, heard_alone, read_sentences, talk
 from bench.words import plain_words
-from lanscribe.config import RolloverSettings
+from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.embedded.engine import EmbeddedEngine
 from tests.engines.driving import listen, text_of
 
 SECONDS = 300.0
-WAYS = [RolloverSettings(), RolloverSettings(target_s=20, limit_s=25)]
+WAYS = [Timing(), Timing(target_s=20, limit_s=25)]
 
 
 @pytest.fixture(scope="module")

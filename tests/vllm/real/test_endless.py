@@ -10,18 +10,21 @@ was said twice.
 import asyncio
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from lanscribe.config import RolloverSettings
+from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
+from lanscribe.engines.embedded.vad import load_detector
 from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
+from lanscribe.server.gateway import Gateway
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, sample_count
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.transcript import Token
 from tests.engines.driving import listen, text_of
-from tests.servers import StartServer
+from tests.servers import Parts, ServeHere
 from tests.support import client
 from tests.vllm.real.conftest import SEED, RunModule
 from tests.vllm.real.forked import ForkedVllm
@@ -35,7 +38,7 @@ PADDING_STEPS = 10
 MAX_MODEL_LEN = 1024
 """About 75 s of sound."""
 KILLS_AT_S = [5, 15, 25, 35, 45, 55]
-ANYWHERE = {"target_s": 22.0, "limit_s": 22.0, "pause_s": 10.0}
+ANYWHERE = Timing(target_s=22.0, limit_s=22.0, pause_s=10.0)
 """Rollovers in the middle of the sound: a model that never falls silent has no pauses."""
 
 
@@ -67,12 +70,16 @@ def undisturbed(vllm: ForkedVllm, sound: Samples) -> list[str]:
 
 
 def test_a_kill_each_ten_seconds_of_live_sound_shows_nowhere(
-    vllm: ForkedVllm, start_server: StartServer
+    vllm: ForkedVllm, serve_here: ServeHere
 ) -> None:
     sound = melody(60.0, seed=3)
     expected = undisturbed(vllm, sound)
-    rollover = {f"LANSCRIBE_ROLLOVER_{key.upper()}": str(value) for key, value in ANYWHERE.items()}
-    gateway = start_server("vllm", LANSCRIBE_VLLM_URL=vllm.http_url, **rollover)
+    gateway = serve_here(
+        Parts(
+            gateway=partial(Gateway, timing=ANYWHERE),
+            engine=lambda wanted: VllmEngine(server_of(vllm), load_detector(wanted)),
+        )
+    )
 
     async def scenario() -> str:
         kills = list(KILLS_AT_S)
@@ -133,7 +140,7 @@ def test_no_engine_session_gets_longer_than_its_limit(vllm: ForkedVllm) -> None:
     sound = melody(40.0, seed=4)
     engine = CountedEngine(server_of(vllm))
     limit_s = 10.0
-    rollover = RolloverSettings(target_s=limit_s, limit_s=limit_s, pause_s=10)
+    rollover = Timing(target_s=limit_s, limit_s=limit_s, pause_s=10)
     tokens = asyncio.run(listen(EndlessEngine(engine, rollover), sound, sample_count(1.0)))
     assert text_of(tokens).split() == undisturbed(vllm, sound)
     assert len(engine.sessions) >= 4

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lanscribe.config import EngineSettings, RolloverSettings
+from lanscribe.config import EngineSettings
+from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.embedded.vad import load_detector
 from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
@@ -24,7 +25,7 @@ from tests.vllm.real.forked import ForkedVllm
 WORDS = Path(__file__).parent / "words"
 MAX_MODEL_LEN = 1024
 SECONDS = 30.0
-OFTEN = RolloverSettings(target_s=5, limit_s=9)
+OFTEN = Timing(target_s=5, limit_s=9)
 
 
 @pytest.fixture(scope="module")
