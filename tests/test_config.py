@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from lanscribe import PROJECT_DIR, config
-from lanscribe.config import Settings, environment_lines, load
+from lanscribe.admin import sources
+from lanscribe.admin.environment import HIDDEN_KEY, environment_lines
+from lanscribe.admin.sources import REMOVED, load
+from lanscribe.config import EngineSettings, Settings
 from lanscribe.errors import ConfigError
 
 
@@ -45,7 +48,7 @@ def test_later_sources_overrule_earlier_ones(
         "[server]\nport = 1\nhost = '10.0.0.1'\n[engine]\nsessions = 1\n[limits]\nconnections = 1"
     )
     local.write_text("[server]\nport = 2\n[engine]\nsessions = 2\n[limits]\nconnections = 2")
-    monkeypatch.setattr(config, "DEFAULT_FILES", (shipped, local))
+    monkeypatch.setattr(sources, "DEFAULT_FILES", (shipped, local))
     environ = {"LANSCRIBE_LIMITS_CONNECTIONS": "3", "LANSCRIBE_ENGINE_SESSIONS": "3", "PATH": "/"}
     settings = load(environ=environ, flags={"engine.sessions": "4"})
     assert settings.server.host == "10.0.0.1"
@@ -57,7 +60,7 @@ def test_later_sources_overrule_earlier_ones(
 def test_a_file_that_is_not_there_by_default_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "DEFAULT_FILES", (tmp_path / "none.toml",))
+    monkeypatch.setattr(sources, "DEFAULT_FILES", (tmp_path / "none.toml",))
     assert load() == Settings()
 
 
@@ -134,6 +137,63 @@ def test_aliases_are_understood_and_ours_overrule_them() -> None:
     assert load(environ=dict.fromkeys(aliases, "")) == load()
 
 
+@pytest.mark.parametrize(
+    ("before", "alias", "sessions", "session_s"),
+    [(8, 100, 8, 8), (8, 3, 3, 3), (8, 0, 8, 8), (0, 100, 100, 100), (0, 0, 0, 0)],
+)
+def test_an_alias_lowers_a_bound_and_never_raises_it(
+    file: Path, before: int, alias: int, sessions: int, session_s: float
+) -> None:
+    file.write_text(f"[engine]\nsessions = {before}\n[limits]\nsession_s = {before}")
+    names = ("MAX_CONCURRENT_CONNECTIONS", "WS_MAX_CONNECTION_DURATION_S")
+    settings = load(file=file, environ=dict.fromkeys(names, str(alias)))
+    assert (settings.engine.sessions, settings.limits.session_s) == (sessions, session_s)
+
+
+@pytest.mark.parametrize(
+    ("environ", "capacity"),
+    [
+        ({}, 4),
+        ({"MAX_CONCURRENT_CONNECTIONS": "100"}, 4),
+        ({"MAX_CONCURRENT_CONNECTIONS": "3"}, 3),
+        ({"LANSCRIBE_ENGINE_SESSIONS": "100"}, 100),
+        ({"MAX_CONCURRENT_CONNECTIONS": "3", "LANSCRIBE_ENGINE_SESSIONS": "100"}, 100),
+    ],
+)
+def test_only_our_own_name_allows_more_sessions_than_the_machine_holds(
+    environ: dict[str, str], capacity: int
+) -> None:
+    engine = load(environ=environ).engine.model_copy(update={"name": "embedded"})
+    assert engine.capacity(lambda: 4) == capacity
+
+
+def test_what_the_machine_holds_is_measured_only_where_it_counts() -> None:
+    def measure() -> int:
+        raise AssertionError
+
+    assert EngineSettings(sessions=7).capacity(measure) == 7
+
+
+def test_a_setting_of_an_older_version_is_named_and_has_no_effect(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for table, keys in REMOVED.items():
+        for key in keys:
+            file.write_text(f"[{table}]\n{key} = 'anything'")
+            variable = f"LANSCRIBE_{table}_{key}".upper()
+            assert load(file=file, environ={variable: "anything"}) == Settings()
+            assert capsys.readouterr().err == (
+                f"lanscribe: warning: {file}: {table}.{key} has no effect any more\n"
+                f"lanscribe: warning: environment: {variable} has no effect any more\n"
+            )
+
+
+def test_no_setting_is_both_there_and_removed() -> None:
+    assert not {(table, key) for table, key, _ in config.documented_keys()} & {
+        (table, key) for table, keys in REMOVED.items() for key in keys
+    }
+
+
 def test_an_alias_that_is_wrong_is_named_as_it_was_given() -> None:
     with pytest.raises(ConfigError, match="environment: MAX_CONCURRENT_CONNECTIONS: got 'many'"):
         load(environ={"MAX_CONCURRENT_CONNECTIONS": "many"})
@@ -144,7 +204,7 @@ def test_the_key_is_never_shown(file: Path) -> None:
     settings = load(environ={"LANSCRIBE_AUTH_KEY": "53cr3t"})
     printed = "\n".join(environment_lines(settings))
     assert "53cr3t" not in printed + repr(settings)
-    assert config.HIDDEN_KEY in printed
+    assert HIDDEN_KEY in printed
 
 
 def test_the_clients_variables_are_not_settings() -> None:

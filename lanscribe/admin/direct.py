@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from lanscribe import config
 from lanscribe.admin import records
+from lanscribe.admin.sources import load
 from lanscribe.errors import ConfigError, LanscribeError
 from lanscribe.installation import say
 from lanscribe.vllm import command as vllm_command
@@ -22,7 +23,7 @@ def main(options: argparse.Namespace) -> int:
     flags = {f"server.{name}": getattr(options, name) for name in ("host", "port")}
     given = {setting: value for setting, value in flags.items() if value is not None}
     try:
-        settings = config.load(environ=os.environ, flags=given)
+        settings = load(environ=os.environ, flags=given)
         command, environment = vllm_command.direct(settings, options.rest, os.environ)
     except LanscribeError as error:
         say("lanscribe", error.public_message)

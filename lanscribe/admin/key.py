@@ -38,11 +38,11 @@ def _make() -> int:
 
 
 def _show() -> int:
-    from lanscribe import config  # noqa: PLC0415  setup.sh makes the key before pydantic is here
+    from lanscribe.admin.sources import load  # noqa: PLC0415  setup.sh makes the key before pydantic is here
     from lanscribe.server.doorkeeper import configured_key  # noqa: PLC0415  as above
 
     try:
-        key = configured_key(config.load(environ=os.environ).auth)
+        key = configured_key(load(environ=os.environ).auth)
     except ConfigError as error:
         say("lanscribe", error.public_message)
         return 2

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from lanscribe import config
 from lanscribe.admin import serving
+from lanscribe.admin.environment import environment_lines
+from lanscribe.admin.sources import load
 from lanscribe.errors import ConfigError
 from lanscribe.installation import say
 from lanscribe.server.doorkeeper import configured_key
@@ -51,12 +53,12 @@ def main(options: argparse.Namespace) -> int:
 def _settings(options: argparse.Namespace) -> config.Settings:
     given = {flag: getattr(options, flag) for flag in _FLAGS}
     flags = {_FLAGS[flag]: value for flag, value in given.items() if value is not None}
-    return config.load(file=options.config, environ=os.environ, flags=flags)
+    return load(file=options.config, environ=os.environ, flags=flags)
 
 
 def _obey(word: str, settings: config.Settings) -> int:
     if word == "print-env":
-        sys.stdout.write("\n".join(config.environment_lines(settings)) + "\n")
+        sys.stdout.write("\n".join(environment_lines(settings)) + "\n")
         return 0
     has_key = configured_key(settings.auth) is not None
     context = server_context(settings.tls)

@@ -38,7 +38,7 @@ class FakeEngine(Engine):
     @classmethod
     def load(cls, settings: EngineSettings) -> Self:
         """Nothing to load; `settings.sessions` sets the capacity."""
-        return cls(settings.sessions or _UNMEASURED_CAPACITY)
+        return cls(settings.capacity(lambda: _UNMEASURED_CAPACITY))
 
     def describe(self) -> EngineInfo:
         """The fake's facts."""

@@ -96,7 +96,8 @@ class VllmEngine(Engine):
 
         Raises EngineUnavailable.
         """
-        return cls(server, load_detector(settings), settings.sessions)
+        held = server.max_num_seqs or _UNKNOWN_CAPACITY
+        return cls(server, load_detector(settings), settings.capacity(lambda: held))
 
     def describe(self) -> EngineInfo:
         """vLLM's facts. Word times are counted in steps of 80 ms, not aligned."""

@@ -26,8 +26,8 @@ from lanscribe.admin.doctor import (
     judge_wyoming,
     table,
 )
+from lanscribe.admin.environment import HIDDEN_KEY
 from lanscribe.admin.machine import GraphicsFacts, KeyFacts, PortFacts
-from lanscribe.config import HIDDEN_KEY
 from lanscribe.installation import Outcome
 from lanscribe.voxtral.verdict import Verdict
 

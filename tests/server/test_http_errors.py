@@ -14,7 +14,8 @@ from mistralai.client import Mistral
 from mistralai.extra.exceptions import RealtimeTranscriptionWSError
 from openai import OpenAI
 
-from lanscribe import PROJECT_DIR, config
+from lanscribe import PROJECT_DIR
+from lanscribe.config import Settings
 from lanscribe.engines.base import EngineInfo
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import FakeEngine
@@ -113,7 +114,7 @@ class Flawed(FakeEngine):
 
 
 def test_a_defect_has_it_too() -> None:
-    gateway, engine = Gateway(config.load(environ={})), Flawed()
+    gateway, engine = Gateway(Settings()), Flawed()
     gateway.engine_loaded(engine)
     engine.is_flawed = True
 

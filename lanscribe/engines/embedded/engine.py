@@ -84,11 +84,12 @@ class EmbeddedEngine(Engine):
         folder = model_store.model_dir(settings.model, models_dir)
         pool = WorkerPool(threads or usable_cores())
         engine = cls(settings.model, Moonshine(folder), detector, pool)
-        if settings.sessions:
-            engine._capacity = settings.sessions
-        else:
+
+        def held() -> int:
             sample = read_wave(model_store.sample_path(models_dir))
-            engine._capacity = engine._measured_capacity(engine._without_pauses(sample))
+            return engine._measured_capacity(engine._without_pauses(sample))
+
+        engine._capacity = settings.capacity(held)
         return engine
 
     def describe(self) -> EngineInfo:
