@@ -188,6 +188,13 @@ def test_a_setting_of_an_older_version_is_named_and_has_no_effect(
             )
 
 
+@pytest.mark.parametrize("document", sorted((PROJECT_DIR / "docs").glob("*.md")), ids=str)
+def test_no_document_names_a_setting_of_an_older_version(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    named = [f"`{table}.{key}`" for table, keys in REMOVED.items() for key in keys]
+    assert not [name for name in named if name in text]
+
+
 def test_no_setting_is_both_there_and_removed() -> None:
     assert not {(table, key) for table, key, _ in config.documented_keys()} & {
         (table, key) for table, keys in REMOVED.items() for key in keys

@@ -75,10 +75,14 @@ def judge_settings(outcome: Outcome | None) -> Check:
     """The configuration files and LANSCRIBE_* variables."""
     if outcome is None:
         return Check("settings", "warn", "cannot be read before setup", SETUP)
+    lines = [line.removeprefix("lanscribe: ") for line in outcome.errors.strip().splitlines()]
+    old = [line for line in lines if line.startswith("warning: ")]
+    if outcome.status == 0 and old:
+        return Check("settings", "warn", "\n".join(old), "remove what is named here")
     if outcome.status == 0:
         return Check("settings", "ok", "valid")
     if outcome.status == 2:
-        why = outcome.errors.strip().removeprefix("lanscribe: ")
+        why = "\n".join(line for line in lines if line not in old)
         return Check("settings", "fail", why, "correct the value named here")
     return Check("settings", "fail", f"cannot be read: {outcome.last_words}", SETUP)
 

@@ -83,6 +83,14 @@ def test_settings_that_are_wrong_are_told_in_the_loaders_words() -> None:
     assert (check.status, check.result) == ("fail", words)
 
 
+def test_settings_of_an_older_version_are_a_warning() -> None:
+    old = "warning: config/local.toml: log.file_bytes has no effect any more"
+    check = judge_settings(Outcome(0, "LANSCRIBE_SERVER_PORT=8000\n", f"lanscribe: {old}\n"))
+    assert (check.status, check.result) == ("warn", old)
+    wrong = Outcome(2, "", f"lanscribe: {old}\nlanscribe: server.port: got 'x'\n")
+    assert judge_settings(wrong).result == "server.port: got 'x'"
+
+
 def test_settings_that_cannot_be_read() -> None:
     check = judge_settings(Outcome(1, "", "Traceback\nModuleNotFoundError: no pydantic\n"))
     assert (check.status, check.remedy) == ("fail", "bash setup.sh")

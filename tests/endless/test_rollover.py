@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lanscribe.config import RolloverSettings
 from lanscribe.endless.rollover import (
     MOST_DEAF,
     TWO_WITNESSES_S,
@@ -240,6 +241,11 @@ def test_whatever_is_wished_each_session_gets_further_and_may_end_in_a_pause(
 @pytest.mark.parametrize("max_session_s", [None, 1000.0])
 def test_what_fits_is_left_as_it_was_wished(max_session_s: float | None) -> None:
     assert within(Timing(), max_session_s) == Timing()
+
+
+def test_the_settings_decide_lengths_and_patience() -> None:
+    timing = Timing.of(RolloverSettings(target_s=20, limit_s=25, retry_s=7))
+    assert timing == Timing(target_s=20, limit_s=25, retry_s=7)
 
 
 def test_an_engine_that_breaks_without_progress_has_three_more_attempts() -> None:
