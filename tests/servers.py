@@ -228,7 +228,7 @@ class ServerHere(Server):
             self._is_ready.set()
 
     async def _serve(self) -> None:
-        """As __main__ does, without a process around it."""
+        """As lanscribe.admin.serving does, without a process around it."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=self._name))
         settings = self.settings
