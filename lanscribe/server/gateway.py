@@ -31,6 +31,7 @@ from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.session.bounds import Bounds
 from lanscribe.session.channel import Channel, refuse
 from lanscribe.session.conversation import Conversation
+from lanscribe.session.lag import LagMeter
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import sample_count
 from lanscribe.tasks import Changes, Line
@@ -213,16 +214,15 @@ class Gateway:
     async def _begin(self, peer: str, channel: Channel, dialect: Dialect) -> LanscribeError | None:
         """Serve a new session; why it ended, None when there is nothing left to say."""
         engine = self._ready_engine()
-        settings = self._settings
         await self._let_the_last_one_out(peer)
         with ExitStack() as slot:
             slot.enter_context(self._slots.take(peer))
             models = [engine.describe().model]
             waiting = sample_count(self._limits.waiting_audio_s)
-            session = Session(models, waiting, engine.detector())
-            conversation = Conversation(
-                dialect, engine, session, self._limits, settings.resume, self._line
-            )
+            lag = LagMeter(self._limits.lag_s)
+            session = Session(models, waiting, engine.detector(), lag)
+            resume = self._settings.resume
+            conversation = Conversation(dialect, engine, session, self._limits, resume, self._line)
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
             self._keep(asyncio.create_task(self._host(conversation, slot.pop_all())))
         return await self._serve(conversation.attach(channel))
