@@ -113,7 +113,10 @@ class EndlessSession(EngineSession):
         self._runner = asyncio.create_task(self._run())
 
     async def feed(self, samples: Samples) -> None:
-        """Take audio; waits while 30 s of it are unheard."""
+        """Take audio, shape (n,); waits while 30 s of it are unheard.
+
+        Raises RuntimeError after `finish`.
+        """
         if self._is_finished:
             raise RuntimeError("feed() after finish()")
         await self._changes.until(
@@ -322,7 +325,10 @@ class EndlessSession(EngineSession):
             try:
                 while not (await asyncio.wait([following], timeout=self._settings.stall_s))[0]:
                     if owes():
-                        raise EngineFailed(f"the engine says nothing at {self._heard_s:.1f} s")
+                        raise EngineFailed(
+                            f"the engine has said nothing for {self._settings.stall_s:g} s at"
+                            f" {self._heard_s:.1f} s, though audio waits; it hangs or is overloaded"
+                        )
             finally:
                 following.cancel()
             token = following.result()
