@@ -61,6 +61,7 @@ class Rest:
         self._is_stopping = False
         self._changes = Changes()
         self._started_unix_s = int(time.time())
+        self._description = openapi.description()
 
     def routes(self) -> list[Route]:
         """Where what is answered."""
@@ -108,10 +109,10 @@ class Rest:
         }
 
     async def _describe(self, _request: Request) -> Response:
-        return JsonResponse(openapi.description())
+        return JsonResponse(self._description)
 
     async def _document(self, _request: Request) -> Response:
-        return HTMLResponse(openapi.page(openapi.description()))
+        return HTMLResponse(openapi.page(self._description))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for a transcript, whatever happens."""
