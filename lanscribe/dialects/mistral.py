@@ -37,22 +37,8 @@ _EXAMPLE = '{"type":"input_audio.append","audio":"BASE64"}'
 _TYPES = "session.update, input_audio.append, input_audio.flush or input_audio.end"
 _HOSTED_MODELS = "voxtral-"
 """How the models begin that Mistral's own servers have, and its clients ask for by default."""
-_STATUS = {
-    "model_not_found": 404,
-    "out_of_order": 409,
-    "audio_buffer_full": 429,
-    "too_many_utterances": 429,
-    "server_busy": 429,
-    "unauthorized": 401,
-    "not_allowed": 403,
-    "idle_timeout": 408,
-    "client_too_slow": 408,
-    "processing_error": 500,
-    "internal": 500,
-    "engine_unavailable": 503,
-    "server_stopping": 503,
-}
-"""Mistral's codes are numbers: the HTTP status that means the same; 400 for all others."""
+OWN_STATUS = {"server_busy": 429, "session_too_long": 400, "too_many_guesses": 400}
+"""Mistral's codes are numbers: the HTTP status that means the same, but for these."""
 
 
 class MistralDialect:
@@ -250,7 +236,7 @@ def _check_wishes(wished: Fields) -> None:
 
 def _error(error: LanscribeError) -> dict[str, Any]:
     """Mistral's code is a number; ours is the type."""
-    code = _STATUS.get(error.code, 400)
+    code = OWN_STATUS.get(error.code, error.kind.http_status)
     return {
         "type": "error",
         "error": {"message": error.public_message, "code": code, "type": error.code},

@@ -39,9 +39,6 @@ MAX_DATA_BYTES = 2**16
 MAX_CHANNELS = 32
 MAX_CHUNK_S = 60
 """More would take long to resample, and nobody else is served meanwhile."""
-_HARMLESS = frozenset({"invalid_json", "invalid_event", "invalid_audio"})
-"""Errors about one event, after which the others have their answers. After any other error an
-answer is missing, and a client that knows no error event would wait for it for ever."""
 _MAX_PARTS = 4000
 """Of an event, beside its sound: the names of a large house, which `transcribe` may hold."""
 _DOMAINS = ("asr", "tts", "handle", "intent", "wake", "mic", "snd")
@@ -179,7 +176,9 @@ class WyomingDialect:
             case Failure():
                 error = event.error
                 told = _message("error", {"text": error.public_message, "code": error.code})
-                goes_on = error.code in _HARMLESS or error.close_code is not None
+                # After most errors an answer is missing, and a client that knows no error event
+                # would wait for it for ever.
+                goes_on = error.kind.is_of_message or error.close_code is not None
                 return [told] if goes_on else [told, HANG_UP]
             case _:
                 return []

@@ -40,7 +40,7 @@ _EXAMPLE = '{"type":"ping","session_id":"...","request_id":"...","payload":{}}'
 _TYPES = (
     "session.update, input_audio_buffer.commit, input_audio_buffer.append, cancel, ping, pong, end"
 )
-_YAPS_CODES = {
+YAPS_CODES = {
     "invalid_json": "invalid_message",
     "invalid_event": "invalid_message",
     "unknown_event": "invalid_message",
@@ -197,7 +197,7 @@ class YapDialect:
         return _enveloped(
             ids,
             failure,
-            code=_YAPS_CODES.get(error.code, error.code),
+            code=YAPS_CODES.get(error.code, error.code),
             reason_code=error.code,
             message=error.public_message,
         )

@@ -138,6 +138,15 @@ def test_an_error_before_the_first_audio_takes_nothing_from_it(dialect: MistralD
     assert dialect.decode(append(PCM))[:2] == START
 
 
+SERVERS_FAULT = {
+    "processing_error",
+    "engine_unavailable",
+    "server_stopping",
+    "internal",
+    "storage_full",
+}
+
+
 @pytest.mark.parametrize("code", CODES)
 def test_the_number_of_an_error_says_whose_fault_it_is(dialect: MistralDialect, code: str) -> None:
     """429 is for who may try again later, 5xx for what the client can do nothing about."""
@@ -145,7 +154,7 @@ def test_the_number_of_an_error_says_whose_fault_it_is(dialect: MistralDialect, 
     status = error["error"]["code"]
     if code in {"server_busy", "audio_buffer_full", "too_many_utterances"}:
         assert status == 429
-    elif code in {"processing_error", "engine_unavailable", "server_stopping", "internal"}:
+    elif code in SERVERS_FAULT:
         assert 500 <= status < 600
     else:
         assert 400 <= status < 500
