@@ -7,7 +7,8 @@ from typing import Any
 
 from lanscribe.dialects.events import Message
 from lanscribe.errors import ProtocolError
-from lanscribe.speech.audio import Samples, pcm16_to_samples
+from lanscribe.speech.audio import Samples
+from lanscribe.speech.pcm import decoded
 
 Fields = Mapping[str, Any]
 """A JSON object."""
@@ -122,9 +123,14 @@ def _packed_base64(text: str) -> bytes:
 
 
 def pcm16_samples(data: bytes) -> Samples:
-    """16-bit little-endian PCM, 16 kHz, mono, as samples, shape (n,)."""
+    """16-bit little-endian PCM, 16 kHz, mono, not empty, as samples, shape (n,).
+
+    Raises ProtocolError.
+    """
     try:
-        return pcm16_to_samples(data)
+        if not data:
+            raise ValueError("got no audio bytes")
+        return decoded(data, "pcm_s16le")
     except ValueError as error:
         raise ProtocolError(
             "invalid_audio", f"{error}; expected 16-bit little-endian PCM, 16 kHz, mono"

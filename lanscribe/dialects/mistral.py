@@ -29,7 +29,7 @@ from lanscribe.dialects.json_text import to_json
 from lanscribe.dialects.vllm import usage
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LanscribeError, ProtocolError
-from lanscribe.speech.pcm import PcmDecoder
+from lanscribe.speech.pcm import PcmDecoder, unknown_encoding
 
 MAX_APPEND_BYTES = 262_144
 """Of decoded audio in one message."""
@@ -37,6 +37,7 @@ _EXAMPLE = '{"type":"input_audio.append","audio":"BASE64"}'
 _TYPES = "session.update, input_audio.append, input_audio.flush or input_audio.end"
 _HOSTED_MODELS = "voxtral-"
 """How the models begin that Mistral's own servers have, and its clients ask for by default."""
+_ENCODINGS = ("pcm_s16le", "pcm_s32le", "pcm_f16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw")
 OWN_STATUS = {"server_busy": 429, "session_too_long": 400, "too_many_guesses": 400}
 """Mistral's codes are numbers: the HTTP status that means the same, but for these."""
 
@@ -219,6 +220,8 @@ def _model_error(info: EngineInfo, model: str) -> ProtocolError | None:
 
 def _new_decoder(encoding: str, rate_hz: int) -> PcmDecoder:
     try:
+        if encoding not in _ENCODINGS:
+            raise unknown_encoding(encoding, _ENCODINGS)
         return PcmDecoder(encoding, rate_hz)
     except ValueError as error:
         raise ProtocolError("invalid_event", str(error)) from error

@@ -37,7 +37,8 @@ from lanscribe.dialects.wyoming import (
 )
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import CODES, EngineFailed, LimitError, ProtocolError
-from lanscribe.speech.audio import Samples, pcm16_to_samples
+from lanscribe.speech.audio import Samples
+from lanscribe.speech.pcm import decoded
 
 INFO = EngineInfo("embedded", "moonshine", ("en",), False, None, 4)
 MAX_BYTES = 2**20
@@ -226,7 +227,7 @@ def test_every_width_is_what_wyomings_own_converter_makes_of_it(width: int, chan
         AudioChunk(16_000, width, channels, interleaved)
     )
     # theirs adds the channels up, ours takes their mean
-    assert ours * channels == pytest.approx(pcm16_to_samples(theirs.audio), abs=2 / 2**15)
+    assert ours * channels == pytest.approx(decoded(theirs.audio, "pcm_s16le"), abs=2 / 2**15)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100, 48_000])
