@@ -21,7 +21,6 @@ from lanscribe.dialects.events import (
     SelectModel,
     ServerEvent,
     SessionCreated,
-    SpokenWord,
 )
 from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields
@@ -30,6 +29,7 @@ from lanscribe.dialects.vllm import usage
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LanscribeError, ProtocolError
 from lanscribe.speech.pcm import PcmDecoder, unknown_encoding
+from lanscribe.speech.transcript import Word
 
 MAX_APPEND_BYTES = 262_144
 """Of decoded audio in one message."""
@@ -195,7 +195,7 @@ class MistralDialect:
         }
 
 
-def _segment(done: Done, word: SpokenWord) -> dict[str, Any]:
+def _segment(done: Done, word: Word) -> dict[str, Any]:
     return {
         "text": word.text,
         "start": round(done.of.offset_s + word.start_s, 3),

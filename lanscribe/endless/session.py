@@ -222,7 +222,7 @@ class EndlessSession(EngineSession):
         if lost_s is not None and max(lost_s, self._lost_s) < start.at_s:
             lost_s, self._lost_s = max(lost_s, self._lost_s), start.at_s
             log.warning("%.1f to %.1f s were passed over: no words", lost_s, start.at_s)
-            await self._emit([Token("", start.at_s, lost_s, is_lost=True)])
+            await self._emit([Token("", start.at_s, start_s=lost_s, is_lost=True)])
         return start
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:

@@ -224,7 +224,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
             settled_s = max(0.0, self._steps * STEP_S - _LATE_S)
             return Token("", min(self._listened_s, fed_s), settled_s=min(settled_s, fed_s))
         start_s, end_s = (self._steps - 1) * STEP_S, self._steps * STEP_S
-        return Token(text, min(end_s, fed_s), min(start_s, fed_s))
+        return Token(text, min(end_s, fed_s), start_s=min(start_s, fed_s))
 
     async def _receive(self) -> Mapping[str, Any] | None:
         """The next delta or done; None when aborted. Raises EngineError."""

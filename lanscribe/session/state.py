@@ -181,7 +181,7 @@ class Session:
         lost = head.hear(token)
         start_s = None if lost else token.start_s
         end_s = token.end_s if token.text else head.heard_s  # a successor listens again
-        return Delta(token.text, end_s, start_s, lost=lost, of=head.name)
+        return Delta(token.text, end_s, start_s=start_s, lost=lost, of=head.name)
 
     def progress(self) -> Delta:
         """How far the engine is, without a word."""

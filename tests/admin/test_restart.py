@@ -99,7 +99,7 @@ def test_what_a_client_has_ended_is_finished_whatever_ends_the_server(seed: int)
         cut.append(session.is_cut)
         while session.has_audio:
             session.take_audio()
-        session.heard(Token(str(len(done) + 1), 0.08, 0.0))
+        session.heard(Token(str(len(done) + 1), 0.08, start_s=0.0))
         done += [event for event in session.completed() if isinstance(event, Done)]
     expected = ended + (has_open and not is_restart)
     assert len(done) == expected, f"seed {seed}"

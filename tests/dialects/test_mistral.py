@@ -23,7 +23,6 @@ from lanscribe.dialects.events import (
     SelectModel,
     ServerEvent,
     SessionCreated,
-    SpokenWord,
     Utterance,
 )
 from lanscribe.dialects.mistral import MAX_APPEND_BYTES, MistralDialect
@@ -35,6 +34,7 @@ from lanscribe.errors import (
     LanscribeError,
     ProtocolError,
 )
+from lanscribe.speech.transcript import Word
 
 ENGINE = FakeEngine().describe()
 START = [SelectModel(), Commit(is_final=False)]
@@ -210,12 +210,12 @@ def test_a_second_is_a_second_in_every_encoding(
 
 def test_text_comes_with_its_language_and_its_times(dialect: MistralDialect) -> None:
     assert told(dialect, Delta("", 0.5)) == []
-    assert told(dialect, Delta("né", 1.0, 0.5)) == [
+    assert told(dialect, Delta("né", 1.0, start_s=0.5)) == [
         {"type": "transcription.language", "audio_language": "en"},
         {"type": "transcription.text.delta", "text": "né"},
     ]
     assert told(dialect, Delta(" à", 1.0)) == [{"type": "transcription.text.delta", "text": " à"}]
-    words = (SpokenWord("né", 0.5, 1.0), SpokenWord("à", 1.0, 1.25))
+    words = (Word("né", 0.5, 1.0), Word("à", 1.0, 1.25))
     segments = [
         {"text": "né", "start": 10.5, "end": 11.0},
         {"text": "à", "start": 11.0, "end": 11.25},

@@ -26,12 +26,12 @@ from lanscribe.dialects.events import (
     SessionEnded,
     SpeechStarted,
     SpeechStopped,
-    SpokenWord,
     Utterance,
 )
 from lanscribe.dialects.openai import OpenAiDialect
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
+from lanscribe.speech.transcript import Word
 from lanscribe.speech.turns import TurnSettings
 from tests.contract import received
 
@@ -263,7 +263,7 @@ def test_an_item_from_its_first_sound_to_its_last_word() -> None:
         {"type": f"{kind}.delta", **place, "delta": " né"}
     ]
     assert encode(dialect, Delta("", 1.0, of=two)) == []
-    assert encode(dialect, Done("a né", 1.2345, 2, (SpokenWord("a", 0.1, 0.2),), two)) == [
+    assert encode(dialect, Done("a né", 1.2345, 2, (Word("a", 0.1, 0.2),), two)) == [
         {
             "type": f"{kind}.completed",
             **place,

@@ -78,8 +78,8 @@ def test_what_a_table_names_a_few_times_is_sound() -> None:
 def test_what_the_engine_passes_over_is_told_in_the_time_of_the_file() -> None:
     heard = Heard()
     heard.timeline.skip(2.0, 100.0)
-    heard.hear(Token("", 4.0, 3.0, is_lost=True))
-    heard.hear(Token("a", 1.0, 0.5))
+    heard.hear(Token("", 4.0, start_s=3.0, is_lost=True))
+    heard.hear(Token("a", 1.0, start_s=0.5))
     assert list(heard.lost) == [Span(103.0, 104.0)]
     assert heard.transcript.text == "a"
 
@@ -208,9 +208,9 @@ def test_a_time_is_placed_by_the_middle_of_its_word() -> None:
     timeline = Timeline()
     timeline.skip(10.0, 3600.0)
     timeline.skip(20.0, 5.0)
-    assert timeline.placed(Token("a", 10.1, 9.5)) == Token("a", 10.0, 9.5)
-    assert timeline.placed(Token("a", 10.9, 9.9)) == Token("a", 3610.9, 3610.0)
+    assert timeline.placed(Token("a", 10.1, start_s=9.5)) == Token("a", 10.0, start_s=9.5)
+    assert timeline.placed(Token("a", 10.9, start_s=9.9)) == Token("a", 3610.9, start_s=3610.0)
     assert timeline.placed(Token("a", 21.0)) == Token("a", 3626.0)
     assert timeline.placed(Token("", 15.0)) == Token("", 3615.0)
-    lost = timeline.placed(Token("", 21.0, 9.0, is_lost=True))
+    lost = timeline.placed(Token("", 21.0, start_s=9.0, is_lost=True))
     assert Span(lost.start_s or 0, lost.end_s) == Span(9.0, 3626.0)

@@ -19,14 +19,13 @@ from lanscribe.dialects.events import (
     Finish,
     Lost,
     SelectModel,
-    SpokenWord,
     Utterance,
 )
 from lanscribe.errors import EngineFailed, LimitError, ProtocolError
 from lanscribe.session.state import MAX_UTTERANCES, RECORDING_SAMPLES, Session
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.detection import LevelDetector
-from lanscribe.speech.transcript import Token
+from lanscribe.speech.transcript import Token, Word
 from lanscribe.speech.turns import TurnSettings
 
 START, END = Commit(is_final=False), Commit(is_final=True)
@@ -88,7 +87,7 @@ def test_text_accumulates_into_done() -> None:
     assert session.heard(Token("Hello", 0.05)) == Delta("Hello", 0.05)
     assert session.heard(Token("", 0.08)) == Delta("", 0.08)
     session.heard(Token(" world", 0.1))
-    words = (SpokenWord("Hello", 0.0, 0.05), SpokenWord("world", 0.05, 0.1))
+    words = (Word("Hello", 0.0, 0.05), Word("world", 0.05, 0.1))
     assert session.completed() == [Done("Hello world", 0.1, 2, words)]
 
 
@@ -324,7 +323,7 @@ def test_a_failure_tells_which_seconds_may_lack_words(
     session.receive(audio(1_920_000))
     session.receive(END)
     session.take_audio()
-    session.heard(Token("a", 0.5, 0.2))
+    session.heard(Token("a", 0.5, start_s=0.2))
     session.heard(Token("", 100.0, settled_s=settled_s))
     (failure,) = session.failed(EngineFailed("broken"))
     assert isinstance(failure, Failure)
@@ -350,7 +349,7 @@ def test_how_far_was_listened_never_goes_back(heard: list[tuple[str, float]]) ->
     furthest_s = 0.0
     for text, end_s in heard:
         is_lost = text == "lost"
-        token = Token("" if is_lost else text, end_s, end_s / 2, is_lost=is_lost)
+        token = Token("" if is_lost else text, end_s, start_s=end_s / 2, is_lost=is_lost)
         delta = session.heard(token)
         furthest_s = max(furthest_s, end_s)
         assert delta.end_s == (end_s if delta.text else furthest_s)
