@@ -175,7 +175,6 @@ class Conversation:
         """Wait until the socket of before is let go, then be attached."""
         try:
             async with self._serving:
-                await self._changes.tell()
                 yield
         finally:
             await self._changes.tell()
