@@ -23,7 +23,7 @@ MAX_LISTED_WORDS = 10_000
 class SelectModel:
     """The client names the model it wants; "" for the one served."""
 
-    model: str = ""
+    model: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,6 @@ from lanscribe.dialects.events import (
     Finish,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
 )
@@ -147,7 +146,7 @@ class MistralDialect:
         if self._is_started:
             return []
         self._is_started = True
-        return [SelectModel(), Commit(is_final=False)]
+        return [Commit(is_final=False)]
 
     @property
     def _session(self) -> dict[str, Any]:

@@ -44,8 +44,11 @@ class VllmDialect:
     name = "vllm"
 
     def __init__(
-        self, _info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
+        self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
     ) -> None:
+        self._info = info
+        self._has_model = False
+        """Whether the client has named the served model, as vLLM wants it before a commit."""
         self._number = 0
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
@@ -54,7 +57,7 @@ class VllmDialect:
             return [AppendAudio(fields.pcm16_samples(message))]
         event = fields.decode_object(message, _EXAMPLE)
         acknowledged = [Acknowledge(fields.integer(event, "seen"))] if "seen" in event else []
-        return [*acknowledged, *_client_events(event)]
+        return [*acknowledged, *self._client_events(event)]
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """Encode one event as one text frame; none for what vLLM does not tell.
@@ -70,24 +73,37 @@ class VllmDialect:
             told["seq"] = self._number
         return [to_json(told)]
 
+    def _client_events(self, event: fields.Fields) -> list[ClientEvent]:
+        match event.get("type"):
+            case "session.update":
+                return self._update(event)
+            case "input_audio_buffer.append":
+                audio = fields.base64_bytes(fields.text(event, "audio"))
+                return [AppendAudio(fields.pcm16_samples(audio))]
+            case "input_audio_buffer.commit":
+                return [self._commit(is_final=fields.flag(event, "final"))]
+            case str(unknown):
+                raise fields.unknown(unknown, _EXPECTED)
+            case other:
+                raise ProtocolError(
+                    "invalid_event", f"got {fields.kind(other)} as the type; expected a string"
+                )
 
-def _client_events(event: fields.Fields) -> list[ClientEvent]:
-    match event.get("type"):
-        case "session.update":
-            keep: list[ClientEvent] = [KeepForResume()] if fields.flag(event, "resume") else []
-            return [SelectModel(fields.text(event, "model")), *keep]
-        case "input_audio_buffer.append":
-            return [
-                AppendAudio(fields.pcm16_samples(fields.base64_bytes(fields.text(event, "audio"))))
-            ]
-        case "input_audio_buffer.commit":
-            return [Commit(is_final=fields.flag(event, "final"))]
-        case str(unknown):
-            raise fields.unknown(unknown, _EXPECTED)
-        case other:
+    def _update(self, event: fields.Fields) -> list[ClientEvent]:
+        """Choose a model; the session refuses any but the served one, and it is not chosen then."""
+        model = fields.text(event, "model")
+        is_resumable = fields.flag(event, "resume")
+        is_served = self._info is None or model in ("", self._info.model)
+        self._has_model = self._has_model or is_served
+        return [SelectModel(model), *([KeepForResume()] if is_resumable else [])]
+
+    def _commit(self, *, is_final: bool) -> Commit:
+        if not self._has_model:
             raise ProtocolError(
-                "invalid_event", f"got {fields.kind(other)} as the type; expected a string"
+                "model_not_validated",
+                "got a commit before a model was chosen; send session.update with a model first",
             )
+        return Commit(is_final=is_final)
 
 
 def _is_apart(event: ServerEvent) -> bool:

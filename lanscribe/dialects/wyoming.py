@@ -188,8 +188,8 @@ class WyomingDialect:
     def _choose(self, event: _Event) -> list[ClientEvent]:
         """Take the model; the language is the engine's own affair, and told with the text."""
         _optional_text(event, "language")
-        self._model = _optional_text(event, "name")
-        return [SelectModel(self._model)]
+        model = _optional_text(event, "name")
+        return [SelectModel(model)] if model else []
 
     def _start(self, event: _Event) -> list[ClientEvent]:
         if self._sound is not None:
@@ -198,7 +198,7 @@ class WyomingDialect:
                 "got audio-start in an utterance; expected audio-stop before the next one",
             )
         self._sound = _sound(_format(event))
-        return [SelectModel(self._model), Commit(is_final=False)]
+        return [Commit(is_final=False)]
 
     def _append(self, event: _Event) -> list[ClientEvent]:
         begin = self._start(event) if self._sound is None else []
@@ -222,7 +222,7 @@ class WyomingDialect:
         if self._sound is None:
             raise ProtocolError("invalid_event", "got audio-stop; expected audio-start before it")
         rest = self._sound.flush()
-        self._sound, self._model = None, ""
+        self._sound = None
         return [*([AppendAudio(rest)] if len(rest) else []), Commit(is_final=True)]
 
     @property

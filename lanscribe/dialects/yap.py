@@ -135,7 +135,7 @@ class YapDialect:
     def _update(self, payload: Fields) -> list[ClientEvent]:
         model = fields.text(payload, "model", "")
         updated = _envelope("session.updated", self._asked, {"model": self._model})
-        return [SelectModel(model), Reply((updated,))]
+        return [*([SelectModel(model)] if model else []), Reply((updated,))]
 
     def _append(self, payload: Fields) -> list[ClientEvent]:
         self._require_open("audio")
@@ -147,7 +147,7 @@ class YapDialect:
         is_next = self._open is not None and self._open != self._asked
         ended = self._finish_open() if is_next else self._mended()
         self._open = self._asked
-        return [*ended, SelectModel(), Commit(is_final=False, tag=self._asked.tag)]
+        return [*ended, Commit(is_final=False, tag=self._asked.tag)]
 
     def _finish_request(self) -> list[ClientEvent]:
         self._require_open("a final commit")

@@ -61,7 +61,6 @@ class Session:
         self._utterances = deque([UtteranceState(number=1, offset_samples=0)])
         self._last_number = 1
         self._last_committed = 0
-        self._has_model = False
         self._is_stopped = False
         self._turns: Turns | None = None
         self._mute_watch = MuteWatch()
@@ -232,7 +231,6 @@ class Session:
                 f"got the model {model[:200]!r}; this server has: {served}. Send session.update"
                 " with that name, or read it from GET /v1/models",
             )
-        self._has_model = True
 
     def _append(self, samples: Samples) -> list[ServerEvent]:
         if not self.is_busy and self._waiting_samples >= self._max_waiting_samples:
@@ -250,15 +248,7 @@ class Session:
         self._utterances[-1].append(samples)
         return told
 
-    def _require_model(self) -> None:
-        if not self._has_model:
-            raise ProtocolError(
-                "model_not_validated",
-                "got a commit before a model was chosen; send session.update with a model first",
-            )
-
     def _commit(self, commit: Commit) -> list[ServerEvent]:
-        self._require_model()
         if commit.is_final and len(self._utterances) >= MAX_UTTERANCES:
             raise LimitError(
                 "too_many_utterances",
@@ -291,7 +281,6 @@ class Session:
 
         What the open utterance has is not lost: what was started goes on, other audio is searched.
         """
-        self._require_model()
         one = self._utterances[-1]
         is_speaking = one.is_committed
         if self._turns is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lanscribe.admin.orders import RESTART_SIGNAL
-from lanscribe.dialects.events import AppendAudio, Cancel, Commit, Done, SelectModel
+from lanscribe.dialects.events import AppendAudio, Cancel, Commit, Done
 from lanscribe.engines.fake import spoken
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import Samples
@@ -77,7 +77,6 @@ def test_who_can_resume_is_told_that_last_words_follow(
 def test_what_a_client_has_ended_is_finished_whatever_ends_the_server(seed: int) -> None:
     rng = Random(seed)
     session = Session([MODEL], 10**9, LevelDetector())
-    session.receive(SelectModel(MODEL))
     ended = rng.randint(0, 5)
     for number in range(ended):
         session.receive(AppendAudio(spoken([number + 1])))

@@ -20,7 +20,6 @@ from lanscribe.dialects.events import (
     Failure,
     Lost,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     SessionEnded,
@@ -84,7 +83,7 @@ def samples_in(events: list[ClientEvent]) -> int:
 
 def test_an_update_is_answered_with_the_whole_session() -> None:
     events, session = update(make())
-    assert events == [SelectModel("")]
+    assert events == []
     assert session == {
         "id": "sess-0123456789abcdef",
         "object": "realtime.transcription_session",
@@ -126,16 +125,16 @@ def test_an_update_changes_only_what_it_names() -> None:
     events, _ = update(
         dialect, format={"type": "audio/pcmu"}, turn_detection={"silence_duration_ms": 730}
     )
-    assert events == [SelectModel(""), DetectTurns(TurnSettings(silence_s=0.75))]
+    assert events == [DetectTurns(TurnSettings(silence_s=0.75))]
     events, session = update(dialect, turn_detection={"threshold": 7, "prefix_padding_ms": 1e9})
     wanted = TurnSettings(threshold=1, prefix_padding_s=10, silence_s=0.75)
-    assert events == [SelectModel(""), DetectTurns(wanted)]
+    assert events == [DetectTurns(wanted)]
     assert session["audio"]["input"]["format"] == {"type": "audio/pcmu"}
     assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 750
-    assert update(dialect)[0] == [SelectModel("")]
+    assert update(dialect)[0] == []
     _, session = update(dialect, turn_detection={"silence_duration_ms": 0})
     assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 50
-    assert update(dialect, turn_detection=None)[0] == [SelectModel(""), DetectTurns(None)]
+    assert update(dialect, turn_detection=None)[0] == [DetectTurns(None)]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +174,7 @@ def test_the_beta_has_flat_fields() -> None:
     }
     events = decode(dialect, "transcription_session.update", session=session)
     events, answer = split(events, "transcription_session.updated")
-    assert events == [SelectModel(""), DetectTurns(TurnSettings())]
+    assert events == [DetectTurns(TurnSettings())]
     assert answer["input_audio_format"] == "g711_alaw"
     assert answer["input_audio_transcription"]["model"] == "served"
     assert answer["turn_detection"]["type"] == "server_vad"

@@ -24,10 +24,12 @@ from lanscribe.dialects.events import (
     Utterance,
 )
 from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.engines.fake import FakeEngine
 from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
 from lanscribe.speech.transcript import Word
 
 DIALECT = VllmDialect()
+INFO = FakeEngine().describe()
 PCM = np.array([1, -2, 3], dtype="<i2").tobytes()
 
 
@@ -53,7 +55,27 @@ def append(audio: object) -> str:
     ],
 )
 def test_client_events(message: str, event: object) -> None:
-    assert list(DIALECT.decode(message)) == [event]
+    dialect = VllmDialect()
+    dialect.decode('{"type":"session.update","model":"m"}')
+    assert list(dialect.decode(message)) == [event]
+
+
+@pytest.mark.parametrize("commit", ['"final":false', '"final":true', '"other":1'])
+def test_a_commit_needs_a_model_before_it(commit: str) -> None:
+    """As with vLLM itself; audio before it is kept by the session."""
+    dialect = VllmDialect(INFO)
+    message = f'{{"type":"input_audio_buffer.commit",{commit}}}'
+    for update in ("", '{"type":"session.update","model":"another"}'):
+        if update:
+            assert dialect.decode(update) == [SelectModel("another")]
+        with pytest.raises(ProtocolError, match="before a model was chosen") as caught:
+            dialect.decode(message)
+        assert caught.value.code == "model_not_validated"
+    assert len(dialect.decode(PCM)) == 1
+    dialect.decode(json.dumps({"type": "session.update", "model": INFO.model}))
+    assert len(dialect.decode(message)) == 1
+    dialect.decode('{"type":"session.update","model":"another"}')
+    assert len(dialect.decode(message)) == 1
 
 
 @pytest.mark.parametrize(

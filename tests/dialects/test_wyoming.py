@@ -102,19 +102,19 @@ def test_an_utterance() -> None:
     dialect = WyomingDialect(INFO)
     assert dialect.decode(wire(Transcribe(name="m", language="en").event())) == [SelectModel("m")]
     start = dialect.decode(wire(AudioStart(16_000, 2, 1).event()))
-    assert start == [SelectModel("m"), Commit(is_final=False)]
+    assert start == [Commit(is_final=False)]
     (append,) = dialect.decode(chunk(PCM))
     assert isinstance(append, AppendAudio)
     assert append.samples.tolist() == [1 / 32768, -2 / 32768, 3 / 32768]
     assert dialect.decode(wire(AudioStop().event())) == [Commit(is_final=True)]
     again = dialect.decode(wire(AudioStart(16_000, 2, 1).event()))
-    assert again == [SelectModel(""), Commit(is_final=False)]
+    assert again == [Commit(is_final=False)]
 
 
 @pytest.mark.parametrize("data", [{}, {"name": None}, {"name": ""}, {"language": "de"}], ids=str)
 def test_a_program_need_not_say_which_model_it_wants(data: dict[str, Any]) -> None:
     dialect = WyomingDialect(INFO)
-    assert dialect.decode(raw({"type": "transcribe", "data": data})) == [SelectModel("")]
+    assert dialect.decode(raw({"type": "transcribe", "data": data})) == []
 
 
 def test_a_chunk_without_a_format_has_that_of_the_utterance() -> None:
@@ -127,8 +127,8 @@ def test_a_chunk_without_a_format_has_that_of_the_utterance() -> None:
 
 def test_a_chunk_that_nothing_announced_begins_an_utterance() -> None:
     begin = WyomingDialect(INFO).decode(chunk(PCM))
-    assert begin[:2] == [SelectModel(""), Commit(is_final=False)]
-    assert isinstance(begin[2], AppendAudio)
+    assert begin[:1] == [Commit(is_final=False)]
+    assert isinstance(begin[1], AppendAudio)
 
 
 def test_text_is_streamed_and_told_whole() -> None:

@@ -27,7 +27,6 @@ from lanscribe.dialects.events import (
     DetectTurns,
     Done,
     Message,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     Utterance,
@@ -134,7 +133,7 @@ def test_when_there_is_nothing_to_tell_nothing_is_added(name: str) -> None:
 
 def session(*events: ClientEvent) -> Session:
     one = Session(["m"], sample_count(60), LevelDetector())
-    for event in [SelectModel("m"), *events]:
+    for event in events:
         one.receive(event)
     return one
 

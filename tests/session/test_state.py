@@ -9,11 +9,9 @@ from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
     Cancelled,
-    ClientEvent,
     Commit,
     Committed,
     Delta,
-    DetectTurns,
     Done,
     Failure,
     Finish,
@@ -26,16 +24,12 @@ from lanscribe.session.state import MAX_UTTERANCES, RECORDING_SAMPLES, Session
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.transcript import Token, Word
-from lanscribe.speech.turns import TurnSettings
 
 START, END = Commit(is_final=False), Commit(is_final=True)
 
 
-def make(max_waiting_samples: int = 1000, with_model: bool = True) -> Session:
-    session = Session(["m"], max_waiting_samples, LevelDetector())
-    if with_model:
-        session.receive(SelectModel("m"))
-    return session
+def make(max_waiting_samples: int = 1000) -> Session:
+    return Session(["m"], max_waiting_samples, LevelDetector())
 
 
 def audio(count: int, value: float = 0.0) -> AppendAudio:
@@ -105,18 +99,6 @@ def test_an_unknown_model_is_refused_with_the_served_names() -> None:
     with pytest.raises(ProtocolError, match="this server has: m") as caught:
         make().receive(SelectModel("voxtral"))
     assert caught.value.code == "model_not_found"
-
-
-@pytest.mark.parametrize("event", [START, END, DetectTurns(TurnSettings())], ids=str)
-def test_without_a_model_nothing_starts_and_the_audio_is_kept(event: ClientEvent) -> None:
-    session = make(with_model=False)
-    session.receive(audio(10))
-    with pytest.raises(ProtocolError) as caught:
-        session.receive(event)
-    assert caught.value.code == "model_not_validated"
-    session.receive(SelectModel("m"))
-    session.receive(START)
-    assert len(take_all(session)) == 10
 
 
 def test_too_much_audio_before_a_commit_is_refused_and_the_rest_kept() -> None:
