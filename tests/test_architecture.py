@@ -46,6 +46,7 @@ PURE = {
     "vllm/restarts.py",
     "voxtral/memory.py",
     "voxtral/plan.py",
+    "voxtral/steps.py",
     "voxtral/verdict.py",
 }
 """Modules of decisions: no clock, no socket, no thread, no event loop."""

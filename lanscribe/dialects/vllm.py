@@ -5,7 +5,6 @@ binary frame is raw PCM of the same format, and deltas and done carry times in e
 docs/protocol.md describes both.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,12 +29,11 @@ from lanscribe.dialects.extras import extras
 from lanscribe.dialects.json_text import to_json
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
+from lanscribe.voxtral.steps import steps_of
 
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
 _TIMES = ("start_s", "end_s")
-_PROMPT_TOKEN_S = 0.08
-"""Audio that one prompt token stands for in vLLM's usage of a realtime model."""
 
 
 class VllmDialect:
@@ -198,7 +196,7 @@ def _error(event: Failure) -> dict[str, Any]:
 
 def usage(done: Done) -> dict[str, int]:
     """The tokens of an utterance, as vLLM counts them."""
-    prompt_tokens = math.ceil(done.audio_s / _PROMPT_TOKEN_S)
+    prompt_tokens = steps_of(done.audio_s)
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": done.token_count,

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from lanscribe.config import RolloverSettings
 from lanscribe.speech.detection import SpeechMap
 from lanscribe.speech.transcript import Token
+from lanscribe.voxtral.steps import STEP_S
 
-GRID_S = 0.08
-"""Engine sessions start at multiples of a step of Voxtral: a successor hears the same steps."""
 UNCERTAIN_S = 0.6
 """A word that ends this close to a cut in the middle of speech may be half a word."""
 SPOKEN_IN_PAUSE_S = 0.1
@@ -262,5 +261,8 @@ class Patience:
 
 
 def on_grid(at_s: float) -> float:
-    """The nearest time at which an engine session may begin."""
-    return round(at_s / GRID_S) * GRID_S
+    """The nearest time at which an engine session may begin, in seconds.
+
+    A multiple of a step of Voxtral, so that a successor hears the same steps.
+    """
+    return round(at_s / STEP_S) * STEP_S

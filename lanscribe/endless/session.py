@@ -21,7 +21,6 @@ from functools import partial
 
 from lanscribe.config import RolloverSettings
 from lanscribe.endless.rollover import (
-    GRID_S,
     OWED_S,
     Cut,
     Deafness,
@@ -38,12 +37,13 @@ from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector, SpeechMap
 from lanscribe.speech.transcript import Token, words_of
 from lanscribe.tasks import Changes
+from lanscribe.voxtral.steps import STEP_S
 
 log = logging.getLogger(__name__)
 
 MAX_UNHEARD_S = 30.0
 MAX_WAITING_TOKENS = 256
-STEP_SAMPLES = sample_count(GRID_S)
+STEP_SAMPLES = sample_count(STEP_S)
 """How much audio at least a token of progress is for while there is no engine session."""
 UNHEARD_AT_END_S = 0.01
 """An engine session that listened this much less far than it was fed has broken off."""

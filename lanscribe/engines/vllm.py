@@ -35,10 +35,10 @@ from lanscribe.speech.audio import (
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.transcript import Token
 from lanscribe.tasks import Changes
+from lanscribe.voxtral.steps import STEP_S
 
 log = logging.getLogger(__name__)
 
-STEP_S = 0.08
 STEP_SAMPLES = sample_count(STEP_S)
 LANGUAGES = ("en", "fr", "es", "de", "ru", "zh", "ja", "it", "pt", "nl", "ar", "hi", "ko")
 """Of the model card of Voxtral-Mini-4B-Realtime-2602."""
