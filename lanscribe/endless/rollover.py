@@ -9,6 +9,7 @@ speech, `SpeechMap` says; what was heard and what is written, the engine's token
 import math
 from dataclasses import dataclass
 
+from lanscribe.backoff import Backoff
 from lanscribe.config import RolloverSettings
 from lanscribe.speech.detection import SpeechMap
 from lanscribe.speech.transcript import Token
@@ -31,8 +32,8 @@ MAX_FAILURES = 3
 """How often engine sessions may break with no progress between before the client is told."""
 PROGRESS_S = 1.0
 """Progress is to hear so much further than at the last failure that counted."""
-BACKOFF_S = (0.0, 0.5, 1.0, 2.0)
-"""The waits before one attempt after the other."""
+BACKOFF = Backoff(first_s=0.5, longest_s=2.0)
+"""Between the attempts, of which the first is made at once."""
 _EPSILON_S = 1e-6
 
 
@@ -257,7 +258,7 @@ class Patience:
         else:
             self._failures += 1
             is_too_much = self._failures > MAX_FAILURES
-        return None if is_too_much else BACKOFF_S[min(self._attempts, len(BACKOFF_S)) - 1]
+        return None if is_too_much else BACKOFF.pause_s(self._attempts - 1)
 
 
 def on_grid(at_s: float) -> float:
