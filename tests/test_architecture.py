@@ -20,7 +20,7 @@ FOLDERS = [
     "speech",
 ]
 """The rooms from the top of the house down; a module imports from its own room or lower ones."""
-BASEMENT = {"__init__", "backoff", "config", "errors", "installation", "tasks"}
+BASEMENT = {"__init__", "backoff", "config", "errors", "installation", "manifest", "tasks"}
 """Modules below every room; `__main__` is above them all."""
 PURE_FOLDERS = {"dialects", "speech"}
 PURE = {

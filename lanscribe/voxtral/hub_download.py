@@ -22,7 +22,7 @@ from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, tqdm
 
 from lanscribe.backoff import Backoff
-from lanscribe.voxtral.digests import has_digest
+from lanscribe.manifest import has_digest
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
@@ -47,7 +47,7 @@ class RemoteFile:
     name: str
     size_bytes: int
     digest: str
-    """As in lanscribe.voxtral.digests."""
+    """As in lanscribe.manifest."""
 
 
 @dataclass(frozen=True, slots=True)
