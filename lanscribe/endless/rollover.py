@@ -145,14 +145,14 @@ class Rollover:
         return Cut(self.fed_s, is_in_pause, is_starved=True)
 
     def heard(self, token: Token) -> None:
-        """The engine session emitted a token."""
+        """The engine session emitted a token; its times are in the utterance."""
         self._heard_s = max(self._heard_s, token.end_s)
         if token.text:
             self._has_spoken = True
             self._last_word_s = token.end_s
 
     def withheld(self, start_s: float) -> None:
-        """A word that begins there was left to the next engine session, as uncertain."""
+        """A word that begins there, in seconds, was left to the next engine session, as uncertain."""
         self._withheld_s = min(self._withheld_s, start_s)
 
     def after_cut(self, cut: Cut, said_s: float, oldest_s: float) -> Start:
@@ -176,7 +176,7 @@ class Rollover:
         return Start(again_s, is_clean=False, not_before_s=not_before_s)
 
     def after_failure(self, known_s: float, oldest_s: float) -> Start:
-        """Where the successor of a session begins whose text is complete up to known_s.
+        """Where the successor of a session begins whose text is complete up to known_s seconds.
 
         Where the session began, if it said nothing and is not much further.
         """

@@ -70,8 +70,8 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Heard:
-    """What became of a file."""
+class FileTranscript:
+    """The text of a file as it grows, and what of the file it does not cover."""
 
     transcript: Transcript = field(default_factory=Transcript)
     lost: Spans = field(default_factory=Spans)
