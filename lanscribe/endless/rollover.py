@@ -152,7 +152,7 @@ class Rollover:
             self._last_word_s = token.end_s
 
     def withheld(self, start_s: float) -> None:
-        """A word that begins there, in seconds, was left to the next engine session, as uncertain."""
+        """A word that begins there (s) was left to the next engine session, as uncertain."""
         self._withheld_s = min(self._withheld_s, start_s)
 
     def after_cut(self, cut: Cut, said_s: float, oldest_s: float) -> Start:
