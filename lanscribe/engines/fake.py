@@ -136,4 +136,4 @@ class FakeSession(EngineSession):
             return Token("", end_s)
         text = str(number) if self._is_first_word else f" {number}"
         self._is_first_word = False
-        return Token(text, end_s, start_s)
+        return Token(text, end_s, start_s=start_s)

@@ -35,10 +35,10 @@ from lanscribe.speech.audio import (
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.transcript import Token
 from lanscribe.tasks import Changes
+from lanscribe.voxtral.steps import STEP_S
 
 log = logging.getLogger(__name__)
 
-STEP_S = 0.08
 STEP_SAMPLES = sample_count(STEP_S)
 LANGUAGES = ("en", "fr", "es", "de", "ru", "zh", "ja", "it", "pt", "nl", "ar", "hi", "ko")
 """Of the model card of Voxtral-Mini-4B-Realtime-2602."""
@@ -224,7 +224,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
             settled_s = max(0.0, self._steps * STEP_S - _LATE_S)
             return Token("", min(self._listened_s, fed_s), settled_s=min(settled_s, fed_s))
         start_s, end_s = (self._steps - 1) * STEP_S, self._steps * STEP_S
-        return Token(text, min(end_s, fed_s), min(start_s, fed_s))
+        return Token(text, min(end_s, fed_s), start_s=min(start_s, fed_s))
 
     async def _receive(self) -> Mapping[str, Any] | None:
         """The next delta or done; None when aborted. Raises EngineError."""

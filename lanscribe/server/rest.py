@@ -26,7 +26,7 @@ from lanscribe.server import openapi
 from lanscribe.server.exchange import Exchange
 from lanscribe.server.http_errors import JsonResponse, error_response
 from lanscribe.server.media import opened
-from lanscribe.server.rest_form import Heard, Wanted, delta_event
+from lanscribe.server.rest_form import FileTranscript, Wanted, delta_event
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.server.uploads import Upload, slowest
 from lanscribe.speech.audio import Samples, in_pieces
@@ -170,7 +170,7 @@ class Rest:
         async with self._slot(exchange.address):
             pass  # who is to be turned away need not upload first
         async with exchange.form() as form:
-            wanted, heard = Wanted.of(form), Heard()
+            wanted, heard = Wanted.of(form), FileTranscript()
 
             async def tell(token: Token) -> None:
                 heard.hear(token)

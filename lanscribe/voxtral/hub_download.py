@@ -22,11 +22,12 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff, tqdm
 
-from lanscribe.voxtral.digests import has_digest
+from lanscribe.backoff import Backoff
+from lanscribe.manifest import has_digest
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
-PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+PAUSES_S = tuple(map(Backoff(first_s=1.0, longest_s=16.0).pause_s, range(1, 6)))
 """Before each further attempt, after one that brought nothing new; then it is given up."""
 DOWNLOADS = 2
 """Of one file, from its beginning, when what came is not what the hub announces."""
@@ -49,7 +50,7 @@ class RemoteFile:
     name: str
     size_bytes: int
     digest: str
-    """As in lanscribe.voxtral.digests."""
+    """As in lanscribe.manifest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,10 @@ from lanscribe.speech.audio import (
     SampleRing,
     Samples,
     duration_s,
-    pcm16_to_samples,
     sample_count,
 )
 from lanscribe.speech.detection import BLOCK_SAMPLES, SpeechDetector
+from lanscribe.speech.pcm import decoded
 from lanscribe.speech.transcript import Token
 
 MAX_WAITING_S = 3.0
@@ -277,4 +277,4 @@ def usable_cores() -> int:
 def read_wave(path: Path) -> Samples:
     """The 16 kHz mono sample that comes with the model."""
     with wave.open(str(path)) as file:
-        return pcm16_to_samples(file.readframes(file.getnframes()))
+        return decoded(file.readframes(file.getnframes()), "pcm_s16le")
