@@ -21,7 +21,6 @@ from functools import partial
 
 from lanscribe.config import RolloverSettings
 from lanscribe.endless.rollover import (
-    GRID_S,
     OWED_S,
     Cut,
     Deafness,
@@ -32,18 +31,19 @@ from lanscribe.endless.rollover import (
     within,
 )
 from lanscribe.endless.stitch import LastWord, Seam
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, running
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector, SpeechMap
 from lanscribe.speech.transcript import Token, words_of
 from lanscribe.tasks import Changes
+from lanscribe.voxtral.steps import STEP_S
 
 log = logging.getLogger(__name__)
 
 MAX_UNHEARD_S = 30.0
 MAX_WAITING_TOKENS = 256
-STEP_SAMPLES = sample_count(GRID_S)
+STEP_SAMPLES = sample_count(STEP_S)
 """How much audio at least a token of progress is for while there is no engine session."""
 UNHEARD_AT_END_S = 0.01
 """An engine session that listened this much less far than it was fed has broken off."""
@@ -113,7 +113,10 @@ class EndlessSession(EngineSession):
         self._runner = asyncio.create_task(self._run())
 
     async def feed(self, samples: Samples) -> None:
-        """Take audio; waits while 30 s of it are unheard."""
+        """Take audio, shape (n,); waits while 30 s of it are unheard.
+
+        Raises RuntimeError after `finish`.
+        """
         if self._is_finished:
             raise RuntimeError("feed() after finish()")
         await self._changes.until(
@@ -222,24 +225,17 @@ class EndlessSession(EngineSession):
         if lost_s is not None and max(lost_s, self._lost_s) < start.at_s:
             lost_s, self._lost_s = max(lost_s, self._lost_s), start.at_s
             log.warning("%.1f to %.1f s were passed over: no words", lost_s, start.at_s)
-            await self._emit([Token("", start.at_s, lost_s, is_lost=True)])
+            await self._emit([Token("", start.at_s, start_s=lost_s, is_lost=True)])
         return start
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
         """Let one engine session hear and speak, up to a cut or (None) the end of the audio."""
-        session = self._engine.session()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                await session.start()
-                feeder = tasks.create_task(self._feed(session, rollover, start))
-                heard_s = await self._listen(session, rollover, start, feeder)
-                fed_s = rollover.fed_s
-                if not feeder.done() or fed_s - heard_s > UNHEARD_AT_END_S:
-                    raise EngineFailed(f"the engine ended by itself at {heard_s:.1f} s")
-        except BaseExceptionGroup as group:
-            raise _only_engine_error(group) from group
-        finally:
-            await session.abort()
+        async with running(self._engine) as (session, tasks):
+            feeder = tasks.create_task(self._feed(session, rollover, start))
+            heard_s = await self._listen(session, rollover, start, feeder)
+            fed_s = rollover.fed_s
+            if not feeder.done() or fed_s - heard_s > UNHEARD_AT_END_S:
+                raise EngineFailed(f"the engine ended by itself at {heard_s:.1f} s")
         return feeder.result()
 
     async def _feed(self, session: EngineSession, rollover: Rollover, start: Start) -> Cut | None:
@@ -329,7 +325,10 @@ class EndlessSession(EngineSession):
             try:
                 while not (await asyncio.wait([following], timeout=self._settings.stall_s))[0]:
                     if owes():
-                        raise EngineFailed(f"the engine says nothing at {self._heard_s:.1f} s")
+                        raise EngineFailed(
+                            f"the engine has said nothing for {self._settings.stall_s:g} s at"
+                            f" {self._heard_s:.1f} s, though audio waits; it hangs or is overloaded"
+                        )
             finally:
                 following.cancel()
             token = following.result()
@@ -387,11 +386,3 @@ class EndlessSession(EngineSession):
     @property
     def _oldest_s(self) -> float:
         return duration_s(self._ring.oldest)
-
-
-def _only_engine_error(group: BaseExceptionGroup) -> BaseException:
-    """The engine's error in the group, or the group itself when there is something else."""
-    matching, other = group.split(EngineError)
-    if other is not None or matching is None:
-        return group
-    return matching.exceptions[0]

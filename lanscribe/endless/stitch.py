@@ -130,7 +130,7 @@ def _begins_word(text: str) -> bool:
 
 
 def _token(word: Word) -> Token:
-    return Token(word.text, word.end_s, word.start_s)
+    return Token(word.text, word.end_s, start_s=word.start_s)
 
 
 def new_words(said: Sequence[Word], heard: Sequence[Word]) -> tuple[Word | None, list[Word]]:

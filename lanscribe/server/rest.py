@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lanscribe import errors
 from lanscribe.config import LimitSettings
-from lanscribe.engines.base import Engine, EngineSession
+from lanscribe.engines.base import Engine, EngineSession, running
 from lanscribe.errors import (
     ClientError,
     EngineUnavailable,
@@ -26,12 +26,12 @@ from lanscribe.server import openapi
 from lanscribe.server.exchange import Exchange
 from lanscribe.server.http_errors import JsonResponse, error_response
 from lanscribe.server.media import opened
-from lanscribe.server.rest_form import Heard, Wanted, delta_event
+from lanscribe.server.rest_form import FileTranscript, Wanted, delta_event
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.server.uploads import Upload, slowest
 from lanscribe.speech.audio import Samples, in_pieces
 from lanscribe.speech.transcript import Token
-from lanscribe.tasks import Changes, Line, first_of, leaves
+from lanscribe.tasks import Changes, Line, first_of
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class Rest:
         self._is_stopping = False
         self._changes = Changes()
         self._started_unix_s = int(time.time())
+        self._description = openapi.description()
 
     def routes(self) -> list[Route]:
         """Where what is answered."""
@@ -108,10 +109,10 @@ class Rest:
         }
 
     async def _describe(self, _request: Request) -> Response:
-        return JsonResponse(openapi.description())
+        return JsonResponse(self._description)
 
     async def _document(self, _request: Request) -> Response:
-        return HTMLResponse(openapi.page(openapi.description()))
+        return HTMLResponse(openapi.page(self._description))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for a transcript, whatever happens."""
@@ -169,7 +170,7 @@ class Rest:
         async with self._slot(exchange.address):
             pass  # who is to be turned away need not upload first
         async with exchange.form() as form:
-            wanted, heard = Wanted.of(form), Heard()
+            wanted, heard = Wanted.of(form), FileTranscript()
 
             async def tell(token: Token) -> None:
                 heard.hear(token)
@@ -228,19 +229,12 @@ async def _hear(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> N
 
     When the blocks end with an error, it is raised once all before it was told.
     """
-    session = engine.session()
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            await session.start()
-            feeding = tasks.create_task(_feed(session, blocks))
-            async for token in session:
-                await tell(token)
-        if (error := feeding.result()) is not None:
-            raise error
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
-    finally:
-        await session.abort()
+    async with running(engine) as (session, tasks):
+        feeding = tasks.create_task(_feed(session, blocks))
+        async for token in session:
+            await tell(token)
+    if (error := feeding.result()) is not None:
+        raise error
 
 
 async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> ClientError | None:
@@ -253,9 +247,3 @@ async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> Clien
         error = caught
     await session.finish()
     return error
-
-
-def _first(group: BaseExceptionGroup) -> BaseException:
-    """One error of many: ours rather than another."""
-    errors = list(leaves(group))
-    return next((error for error in errors if isinstance(error, LanscribeError)), errors[0])

@@ -7,7 +7,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 LINE_WIDTH = 42
@@ -38,6 +38,7 @@ class Token:
 
     text: str
     end_s: float
+    _: KW_ONLY
     start_s: float | None = None
     is_lost: bool = False
     settled_s: float | None = None
@@ -71,11 +72,20 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word as it was emitted, its surrounding space included, and when it was spoken."""
+    """A word and when it was spoken, in seconds from the utterance's first sample.
+
+    In a transcript it is as it was emitted, its surrounding space included; to clients it is told
+    `bare`.
+    """
 
     text: str
     start_s: float
     end_s: float
+
+    @property
+    def bare(self) -> "Word":
+        """The word without the space around it."""
+        return replace(self, text=self.text.strip())
 
     @property
     def key(self) -> str:

@@ -58,7 +58,7 @@ def as_tokens(draw: st.DrawFn) -> list[Token]:
     for text in draw(st.lists(texts, max_size=40)):
         at_s += draw(st.floats(0, 2))
         start_s = draw(st.one_of(st.none(), st.floats(max(0.0, at_s - 3), at_s)))
-        tokens.append(Token(text, at_s, start_s))
+        tokens.append(Token(text, at_s, start_s=start_s))
     return tokens
 
 

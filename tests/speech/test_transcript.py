@@ -39,7 +39,7 @@ def token_lists(draw: st.DrawFn) -> list[Token]:
         at_s += draw(st.floats(0, 3))
         length_s = draw(st.one_of(st.none(), st.floats(0, 4)))
         start_s = None if length_s is None else max(0.0, at_s - length_s)
-        tokens.append(Token(text, at_s, start_s))
+        tokens.append(Token(text, at_s, start_s=start_s))
     return tokens
 
 
@@ -73,18 +73,29 @@ def test_words_joined_are_the_text_and_their_times_grow(tokens: list[Token]) -> 
 
 
 def test_pieces_make_words_and_marks_stay_with_theirs() -> None:
-    pieces = [Token("trans", 0.5, 0.4), Token("crib", 0.6, 0.5), Token("e", 0.7, 0.6)]
-    pieces += [Token(",", 0.8, 0.8), Token(" it", 1.2, 1.0), Token("", 3.0)]
+    pieces = [
+        Token("trans", 0.5, start_s=0.4),
+        Token("crib", 0.6, start_s=0.5),
+        Token("e", 0.7, start_s=0.6),
+    ]
+    pieces += [Token(",", 0.8, start_s=0.8), Token(" it", 1.2, start_s=1.0), Token("", 3.0)]
     assert words_of(pieces) == [Word("transcribe,", 0.4, 0.8), Word(" it", 1.0, 1.2)]
 
 
 def test_a_word_after_lone_space_begins_with_its_first_letter() -> None:
-    pieces = [Token(" ", 0.1, 0.0), Token("so", 1.0, 0.9), Token(" ", 1.1, 1.0), Token("on", 2.0)]
+    pieces = [
+        Token(" ", 0.1, start_s=0.0),
+        Token("so", 1.0, start_s=0.9),
+        Token(" ", 1.1, start_s=1.0),
+        Token("on", 2.0),
+    ]
     assert words_of(pieces) == [Word(" so ", 0.9, 1.1), Word("on", 1.1, 2.0)]
 
 
 def test_scripts_without_spaces_have_a_word_for_each_token() -> None:
-    pieces = [Token(text, 1.0, 1.0) for text in ("\u65e5", "\u672c", "\u3002", "\u8a9e", "!")]
+    pieces = [
+        Token(text, 1.0, start_s=1.0) for text in ("\u65e5", "\u672c", "\u3002", "\u8a9e", "!")
+    ]
     assert [word.text for word in words_of(pieces)] == ["\u65e5", "\u672c\u3002", "\u8a9e!"]
 
 
