@@ -9,18 +9,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import stream_microphone
 import test_file_transcribe
-from lanscribe.speech import transcript
-from lanscribe.speech.transcript import Token
+from clients.generate import BLOCK, CLIENTS, COMMAND, SOURCES, generated
+from lanscribe.speech import captions
+from lanscribe.speech.captions import Word
+from lanscribe.speech.transcript import Token, words_of
 from tests.conftest import PROJECT_DIR
 
-CLIENTS = [PROJECT_DIR / "stream_microphone.py", PROJECT_DIR / "test_file_transcribe.py"]
-LONGEST = {"The terminal": 55, "The protocol": 66, "Going on": 295, "The captions": 90}
-BLOCK = re.compile(r"^# >>> .*?^# <<< [^\n]*\n", re.MULTILINE | re.DOTALL)
 HEADER = re.compile(r"^# /// script\n((?:#(?: [^\n]*)?\n)*?)# ///$", re.MULTILINE)
 
 
@@ -41,50 +38,62 @@ def imported(client: Path) -> set[str]:
     return names - sys.stdlib_module_names
 
 
-def test_what_they_share_is_the_same_in_both_and_short() -> None:
-    one, other = (BLOCK.findall(client.read_text(encoding="utf-8")) for client in CLIENTS)
-    assert one == other
-    assert [block.split(".")[0] for block in one] == [f"# >>> {name}" for name in LONGEST]
-    for block, lines in zip(one, LONGEST.values(), strict=True):
-        assert len(block.splitlines()) <= lines
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
+def test_the_blocks_are_fresh(client: Path) -> None:
+    text = client.read_text(encoding="utf-8")
+    assert [block["source"] for block in BLOCK.finditer(text)] == list(SOURCES)
+    is_fresh = generated(text) == text
+    assert is_fresh, f"a block of {client.name} is not what its source says; run: {COMMAND}"
 
 
-def as_tokens(draw: st.DrawFn) -> list[Token]:
-    """Pieces of text with times, as a server sends them."""
-    at_s, tokens = draw(st.sampled_from([0.0, 359_990.0])), []
-    texts = st.one_of(
-        st.text(" ab.!?<>&-\n\u8a9e\u3002", min_size=1, max_size=8), st.just(" words")
-    )
-    for text in draw(st.lists(texts, max_size=40)):
-        at_s += draw(st.floats(0, 2))
-        start_s = draw(st.one_of(st.none(), st.floats(max(0.0, at_s - 3), at_s)))
-        tokens.append(Token(text, at_s, start_s))
-    return tokens
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
+def test_what_is_written_by_hand_into_a_block_is_not_fresh(client: Path) -> None:
+    text = client.read_text(encoding="utf-8")
+    by_hand = text.replace("class Trouble(Exception):", "class Trouble(ValueError):")
+    assert by_hand != text
+    assert generated(by_hand) == text
 
 
-@given(st.composite(as_tokens)(), st.sampled_from([stream_microphone, test_file_transcribe]))
-def test_their_files_are_those_of_the_server(tokens: list[Token], client: ModuleType) -> None:
-    words: list[tuple[str, float, float]] = []
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
+def test_imports_come_and_go_with_what_needs_them(client: Path) -> None:
+    text = client.read_text(encoding="utf-8")
+    missing = re.sub("^from itertools import .*\n", "", text, flags=re.MULTILINE)
+    more = text.replace("import asyncio\n", "import asyncio\nimport zipfile\n", 1)
+    pairwise = "from itertools import pairwise\n" if "pairwise(" in text else ""
+    assert generated(missing.replace("import json\n", f"import json\n{pairwise}", 1)) == text
+    assert generated(more) == text
+
+
+def test_a_name_is_defined_once() -> None:
+    text = CLIENTS[0].read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="more than one part of a client: PAUSE_S"):
+        generated(text.replace("TICK_S = 0.05", "TICK_S, PAUSE_S = 0.05, 1.0"))
+
+
+@pytest.mark.parametrize("client", [stream_microphone, test_file_transcribe])
+def test_their_files_are_those_of_the_server(client: ModuleType) -> None:
+    tokens = [Token("Mr.", 0.4, 0.1), Token(" Beckett -", 1.0), Token("-> so.", 1.5, 1.4)]
+    tokens += [Token(" \u8a9e", 9.0, 8.5), Token("\u3002", 9.2), Token(" <Fin> &", 99.0)]
+    words: list[Word] = []
     for token in tokens:
         client.add_word(words, token.text, token.start_s, token.end_s)
-    expected = transcript.words_of(tokens)
-    if expected:
-        assert words == [(word.text, word.start_s, word.end_s) for word in expected]
-        assert client.document(words, "srt", 1.0) == transcript.srt(expected)
-        assert client.document(words, "vtt", 1.0) == transcript.vtt(expected)
-        in_json = json.loads(client.document(words, "json", 1.2345))
-        assert in_json == transcript.verbose(expected, 1.2345)
+    assert words == words_of(tokens)
+    assert client.document(words, "srt", 1.0) == captions.caption_file(words, "srt")
+    assert client.document(words, "vtt", 1.0) == captions.caption_file(words, "vtt")
+    in_json = json.loads(client.document(words, "json", 1.2345))
+    assert in_json == captions.verbose(words, 1.2345)
+    assert client.document(words, "txt", 1.0) == "Mr. Beckett --> so. \u8a9e\u3002 <Fin> &\n"
 
 
 @pytest.mark.parametrize("client", [stream_microphone, test_file_transcribe])
 @pytest.mark.parametrize("pieces", [[], [" "]])
 def test_nothing_said_is_a_document_too(client: ModuleType, pieces: list[str]) -> None:
-    words: list[tuple[str, float, float]] = []
+    words: list[Word] = []
     for piece in pieces:
         client.add_word(words, piece, 0.0, 1.0)
-    assert client.document(words, "srt", 1.0) == transcript.srt([])
-    assert client.document(words, "vtt", 1.0) == transcript.vtt([])
-    assert json.loads(client.document(words, "json", 1.0)) == transcript.verbose([], 1.0)
+    assert client.document(words, "srt", 1.0) == captions.caption_file([], "srt")
+    assert client.document(words, "vtt", 1.0) == captions.caption_file([], "vtt")
+    assert json.loads(client.document(words, "json", 1.0)) == captions.verbose([], 1.0)
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)

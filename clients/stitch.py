@@ -1,0 +1,133 @@
+"""Joins what is heard of a sound a second time to what was said of it before, by word and time."""
+
+import math
+import re
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
+
+from clients.protocol import RATE_HZ
+
+HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
+WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
+OLD_WORDS = 24
+"""So many of the words that were said last are looked for again."""
+NEAR_S = 0.6
+"""As far apart may two sessions time the same word."""
+TIE_S = 0.15
+"""As far apart may they time the end of a word that one of them misheard."""
+SLACK_SAMPLES = 19_200
+"""1.2 s: by which the times of words are too late at most."""
+
+Piece = tuple[str, float | None, float]
+"""Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
+
+
+class Stitch:
+    """Joins the transcript of a new connection to what was `said` before.
+
+    While it is open it holds the words of the sound that is listened to again; when it is closed,
+    those that were said already, up to `said_s`, are taken out.
+    """
+
+    def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
+        self._old, self._said_s = WORD.findall(said)[-OLD_WORDS:], said_s
+        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
+        self.is_open = is_open
+
+    def feed(self, piece: Piece) -> list[Piece]:
+        """What can be said now."""
+        self._held.append(piece)
+        return [] if self.is_open else self._release(0)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether it holds any."""
+        return bool(self._text.strip())
+
+    def close(self) -> list[Piece]:
+        """What is left to say of the words that were held."""
+        self.is_open = False
+        words = list(WORD.finditer(self._text))
+        count = self._count_said([word[0] for word in words], self._ends_s(words))
+        if not count:
+            return self._release(0)
+        old, new = self._old[-1], words[count - 1]
+        if new[0].casefold().startswith(old.casefold()):  # the old word may have been cut short
+            return self._release(new.start() + len(old))
+        return self._release(new.end())
+
+    def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
+        """When they end, of those that may have been said already."""
+        until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
+        return list(
+            takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
+        )
+
+    def _count_said(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
+        """How many of the words were said already."""
+        count = repeated(self._old, words[: len(ends_s)])
+        has_times = any(start_s is not None for _, start_s, _ in self._held)
+        if count or not self._old or not has_times:
+            return count
+        return self._count_by_time(words, ends_s)
+
+    def _count_by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
+        """How many were said already, where hardly a word was heard as before."""
+        for index, end_s in enumerate(ends_s):
+            is_near = abs(end_s - self._said_s) < NEAR_S
+            if is_near and same_words(self._old[-1:], [words[index]]):
+                return index + 1
+        return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
+
+    def _end_s(self, at: int) -> float:
+        """When the letter before that place ends."""
+        ends = accumulate(len(text) for text, _, _ in self._held)
+        return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
+
+    @property
+    def _text(self) -> str:
+        return "".join(text for text, _, _ in self._held)
+
+    def _release(self, start: int) -> list[Piece]:
+        """What is held, without its first `start` letters."""
+        released = []
+        for text, start_s, end_s in self._held:
+            if text[start:]:
+                released.append((text[start:], start_s, end_s))
+            start = max(0, start - len(text))
+        self._held = []
+        return released
+
+
+def repeated(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
+    for count in range(min(len(old), len(new)), 0, -1):
+        for end in range(count, last_end(old, new, count) + 1):
+            if same_words(old[-count:], new[end - count : end]):
+                return end
+            is_last_misheard = 1 < count < len(old) and same_words(
+                old[-count - 1 : -1], new[end - count : end]
+            )
+            if is_last_misheard:
+                return min(end + 1, len(new))
+    return 0
+
+
+def last_end(old: Sequence[str], new: Sequence[str], count: int) -> int:
+    """How far into the new words a run of `count` old ones may end: one alone, soon."""
+    if count > 1:
+        return len(new)
+    is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # letters are often the same
+    return min(len(new), 1 if is_letter else 4)
+
+
+def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether they agree but for case, punctuation, and a last old word that is cut short."""
+    *pairs, (a, b) = [(bare(x), bare(y)) for x, y in zip(old, new, strict=True)]
+    is_last_same = a == b or (len(a) > 2 and b.startswith(a))
+    return is_last_same and all(x == y for x, y in pairs)
+
+
+def bare(word: str) -> str:
+    """A word's letters and digits, caseless."""
+    return re.sub(r"\W", "", word).casefold()
