@@ -14,9 +14,10 @@ waits for the last words; a second one quits. Exit status: 0 done, also when no 
 (stderr says so), 1 failed, 2 wrong usage, 130 interrupted before the first word.
 """
 
-# This file runs alone, so it carries copies of what it shares with the other client and with the
-# server: the blocks from `# >>> FILE` to `# <<< FILE`. Edit those in FILE, in the project's folder,
-# and run `.venv/bin/python -m clients.generate`. All else is edited here.
+# This file runs alone, so it has copies of what it shares with the other client and the server: the
+# blocks from `# >>> FILE` to `# <<< FILE`. Change those in FILE, which lies in the project's folder,
+# and run there `.venv/bin/python -m clients.generate`. Change the rest here: the settings and the
+# imports above the blocks, and the program itself, which begins below the last block.
 
 import signal
 
@@ -76,16 +77,16 @@ class Trouble(Exception):
 
 
 def plain(text: str) -> str:
-    """`text` without what could steer a terminal; newlines and the joiners of scripts stay."""
+    """`text` without characters that steer a terminal; newlines and zero-width joiners stay."""
     kept = "\n\u200c\u200d"
     return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
 
 
 @contextmanager
 def ending(act: Callable[[], object]) -> Iterator[None]:
-    """Meanwhile Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning.
+    """Within it Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
 
-    Afterwards only what was heard is to be written: one signal waits for that, the next one kills.
+    After it the program only writes what it has: the first signal lets it, the second one kills.
     """
     loop = asyncio.get_running_loop()
     terminals = [number for number in (1, 2) if os.isatty(number)]
@@ -121,7 +122,7 @@ def ending(act: Callable[[], object]) -> Iterator[None]:
 # >>> clients/protocol.py: edit it there, then run: .venv/bin/python -m clients.generate
 DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
-"""What `first_model` and `open_socket` raise."""
+"""What `first_model` and `open_socket` raise when the server cannot be reached."""
 CONNECT_S = 10.0  # for the greeting
 MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
 RATE_HZ = 16_000
@@ -156,7 +157,7 @@ def parse_server_options(
 
 
 def realtime_url(text: str) -> str:
-    """The WebSocket address that a URL, host:port or host means. Raises ValueError, KeyError."""
+    """The WebSocket address for a URL, host:port or host. Raises ValueError, KeyError."""
     parts = urlsplit(text if "://" in text else f"//{text}")
     if not parts.hostname:
         raise ValueError("no host")
@@ -204,7 +205,7 @@ def explain(error: Exception, url: str) -> Trouble:
 
 
 def reason(error: Exception) -> str:
-    """What a server that refuses a request says of it, if it does."""
+    """Why the server refused a request, in its own words; "" when it gives no reason."""
     with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
         if isinstance(error, InvalidStatus):
             body = error.response.body
@@ -217,19 +218,19 @@ def reason(error: Exception) -> str:
 
 
 def pcm16(samples: Samples) -> bytes:
-    """Sound as the protocol has it, what is too loud clipped."""
+    """Sound as 16-bit little-endian samples, clipped."""
     return np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2").tobytes()
 
 
 class Event:
-    """A message of the server. Raises Trouble for what is none."""
+    """A message of the server. Raises Trouble when it is not of the protocol."""
 
     def __init__(self, message: str | bytes) -> None:
         try:
             fields = dict(json.loads(message))
             fields |= fields.get("resume") or {}
             lost = fields.get("lost") or []
-            parts = [lost] if isinstance(lost, dict) else lost  # an error has one, not in a list
+            parts = [lost] if isinstance(lost, dict) else lost  # in an error it is not a list
             self.kind = str(fields["type"])
             self.code = str(fields.get("code"))
             self.text = plain(
@@ -242,12 +243,12 @@ class Event:
         self._fields = fields
 
     def seconds(self, name: str) -> float | None:
-        """The time under that name, if there is one."""
+        """The field as a time; None when it is missing or is no time."""
         value = self._fields.get(name)
         return value if isinstance(value, float | int) and 0 <= value < 1e6 else None
 
     def field(self, name: str, default: T) -> T:
-        """What is under that name, if it is of the type of the default."""
+        """The field; `default` when it is missing or of another type."""
         value = self._fields.get(name)
         return value if isinstance(value, type(default)) else default
 
@@ -259,13 +260,13 @@ class Event:
 HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
 WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
 OLD_WORDS = 24
-"""So many of the words that were said last are looked for again."""
+"""How many of the last words said are compared."""
 NEAR_S = 0.6
-"""As far apart may two sessions time the same word."""
+"""Two sessions may time the same word this far apart."""
 TIE_S = 0.15
-"""As far apart may they time the end of a word that one of them misheard."""
+"""The same for the end of a word that one of them misheard."""
 SLACK_SAMPLES = 19_200
-"""1.2 s: by which the times of words are too late at most."""
+"""1.2 s: the times of words are late by no more than this."""
 
 Piece = tuple[str, float | None, float]
 """Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
@@ -274,8 +275,8 @@ Piece = tuple[str, float | None, float]
 class Stitch:
     """Joins the transcript of a new connection to what was `said` before.
 
-    While it is open it holds the words of the sound that is listened to again; when it is closed,
-    those that were said already, up to `said_s`, are taken out.
+    The server hears some sound a second time. While the stitch is open it holds the words of that
+    sound; when it is closed, it drops those that were said already, up to `said_s`.
     """
 
     def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
@@ -284,17 +285,17 @@ class Stitch:
         self.is_open = is_open
 
     def feed(self, piece: Piece) -> list[Piece]:
-        """What can be said now."""
+        """Add a piece; return what can be said now."""
         self._held.append(piece)
         return [] if self.is_open else self._release(0)
 
     @property
     def has_words(self) -> bool:
-        """Whether it holds any."""
+        """Whether it holds words."""
         return bool(self._text.strip())
 
     def close(self) -> list[Piece]:
-        """What is left to say of the words that were held."""
+        """Return the held words that were not said before."""
         self.is_open = False
         words = list(WORD.finditer(self._text))
         count = self._count_said([word[0] for word in words], self._ends_s(words))
@@ -306,7 +307,7 @@ class Stitch:
         return self._release(new.end())
 
     def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
-        """When they end, of those that may have been said already."""
+        """The ends of those words that may have been said already."""
         until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
         return list(
             takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
@@ -321,7 +322,7 @@ class Stitch:
         return self._count_by_time(words, ends_s)
 
     def _count_by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
-        """How many were said already, where hardly a word was heard as before."""
+        """How many were said already, by their times; for when no run of words is equal."""
         for index, end_s in enumerate(ends_s):
             is_near = abs(end_s - self._said_s) < NEAR_S
             if is_near and same_words(self._old[-1:], [words[index]]):
@@ -329,7 +330,7 @@ class Stitch:
         return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
 
     def _end_s(self, at: int) -> float:
-        """When the letter before that place ends."""
+        """When the letter before the index `at` ends."""
         ends = accumulate(len(text) for text, _, _ in self._held)
         return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
 
@@ -338,7 +339,7 @@ class Stitch:
         return "".join(text for text, _, _ in self._held)
 
     def _release(self, start: int) -> list[Piece]:
-        """What is held, without its first `start` letters."""
+        """Return what is held, without its first `start` letters."""
         released = []
         for text, start_s, end_s in self._held:
             if text[start:]:
@@ -349,7 +350,7 @@ class Stitch:
 
 
 def repeated(old: Sequence[str], new: Sequence[str]) -> int:
-    """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
+    """How many of the first `new` words repeat the last `old` ones; the very last may differ."""
     for count in range(min(len(old), len(new)), 0, -1):
         for end in range(count, last_end(old, new, count) + 1):
             if same_words(old[-count:], new[end - count : end]):
@@ -363,7 +364,7 @@ def repeated(old: Sequence[str], new: Sequence[str]) -> int:
 
 
 def last_end(old: Sequence[str], new: Sequence[str], count: int) -> int:
-    """How far into the new words a run of `count` old ones may end: one alone, soon."""
+    """How far into `new` a run of `count` old words may end; a single word only near the start."""
     if count > 1:
         return len(new)
     is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # letters are often the same
@@ -371,7 +372,7 @@ def last_end(old: Sequence[str], new: Sequence[str], count: int) -> int:
 
 
 def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
-    """Whether they agree but for case, punctuation, and a last old word that is cut short."""
+    """Whether they are equal except for case, punctuation, and a last old word cut short."""
     *pairs, (a, b) = [(bare(x), bare(y)) for x, y in zip(old, new, strict=True)]
     is_last_same = a == b or (len(a) > 2 and b.startswith(a))
     return is_last_same and all(x == y for x, y in pairs)
@@ -386,21 +387,22 @@ def bare(word: str) -> str:
 
 
 # >>> clients/story.py: edit it there, then run: .venv/bin/python -m clients.generate
-DELTA_S = 0.08  # a delta without end_s, as of bare vLLM, stands for so long
-PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
+DELTA_S = 0.08  # the sound of a delta without end_s; bare vLLM sends those
+PAUSE_S = 3.0  # this long without a word: the speaker pauses or has ended
 CHUNK_SAMPLES = 1_600
-UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
+UNSURE_SAMPLES = 480_000  # 30 s: by then an engine has written all that it heard
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
-SAID_LETTERS = 500  # of what was said last, for the next session's stitch
+SAID_LETTERS = 500  # kept of what was said, for the stitch to the next session
 
 
 class Story:
-    """What the server says of the recording, each word once, in however many sessions.
+    """What the server says of the recording, each word once, over any number of sessions.
 
     Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
-    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: up to
-    where every word is there, so that a new session has to listen from there on. `last_words`:
-    those of a session that the server has cut, for when no other follows, which hears them again.
+    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: every
+    word before it is here, so a new session has to listen from there on. `last_words`: those of a
+    session that the server cut; the next session hears them again, so they are said only when
+    none follows.
     """
 
     def __init__(self) -> None:
@@ -417,12 +419,14 @@ class Story:
         return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
 
     def is_wordless(self, event: Event) -> bool:
-        """Whether, as it is done, nothing was said in all, and somebody may wonder why."""
-        is_bare = event.seconds("duration_s") is None and self.sent >= RATE_HZ  # it tells no cause
+        """Whether the whole recording has no word, and the event that ends it should say why."""
+        is_bare = (
+            event.seconds("duration_s") is None and self.sent >= RATE_HZ
+        )  # bare vLLM tells no cause
         return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
-        """A new session is to listen from `place` on."""
+        """Begin a session that listens from `place` on."""
         self.base = self.sent = self.heard = self.place = place
         is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
         self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
@@ -430,11 +434,11 @@ class Story:
         self.is_committed = self._is_cut = False
 
     def cut(self) -> None:
-        """Take in that the server ends the utterance here, perhaps within a word."""
+        """Note that the server ends the utterance here, perhaps within a word."""
         self._is_cut = True
 
     def hear(self, event: Event, now_s: float) -> list[Piece]:
-        """Take in a delta; what can be said now."""
+        """Take a delta; return what can be said now."""
         said = self._feed(event)
         if self._stitch.is_open:
             if not self._is_beyond_the_old(event.text, now_s):
@@ -447,7 +451,7 @@ class Story:
         return self._say(said)
 
     def _feed(self, event: Event) -> list[Piece]:
-        """Give the text of a delta to the stitch; what comes out of it."""
+        """Give a delta to the stitch; return what it releases."""
         start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
         if end_s is None:
             start_s = len(self._deltas) * DELTA_S
@@ -461,7 +465,7 @@ class Story:
         return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
 
     def _secure(self, text: str) -> None:
-        """Move `safe` on, after a delta with this text."""
+        """Move `safe` on after a delta with this text."""
         if text:
             is_new_word = any(map(str.isspace, text))  # then the word before it is whole
             whole_to = max(self._said_end if is_new_word else 0, self.place - WORD_SAMPLES)
@@ -470,7 +474,7 @@ class Story:
         self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
 
     def end(self, event: Event) -> list[Piece]:
-        """Take in that the utterance is done; what is left to say."""
+        """Take the end of the utterance; return what is left to say."""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
             return []  # it ended by itself, and does not say where
@@ -485,12 +489,12 @@ class Story:
         return self._say(said)
 
     def _beyond_the_deltas(self, text: str) -> str:
-        """What the whole text of an utterance has beyond its deltas."""
+        """What the full text of an utterance has after its deltas."""
         whole, deltas = text.strip(), "".join(self._deltas).strip()
         return whole[len(deltas) :] if whole.startswith(deltas) else ""
 
     def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
-        """Whether no more words come that a session before this one has brought."""
+        """Whether this session is past the words that an earlier one brought."""
         if text:
             self._text_s = now_s
             return self.place > self._said_end + SLACK_SAMPLES
@@ -515,24 +519,30 @@ PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", 
 """The codes of errors after which trying again may help."""
 
 
+def pause_s(failures: int) -> float:
+    """How long to wait before the next attempt; random, so that clients do not come together."""
+    return random.uniform(0.06, 0.12) * 2.0 ** min(failures, 5)
+
+
 class Session:
-    """What outlives a socket: the server's token, and which of its messages are here."""
+    """What outlives a socket: the server's token, and the number of its last message."""
 
     def __init__(self) -> None:
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
     def address(self, url: str) -> str:
-        """Where the session goes on; where one begins, while there is none."""
+        """The address at which the session goes on, or at which a new one begins."""
         if not self.token:
             return url
         query = urlencode({"resume": self.token, "seen": self._seen})
         return f"{url}{'&' if '?' in url else '?'}{query}"
 
     def greet(self, greeting: Event, story: Story, place: int) -> bool:
-        """Go on where the server says, or begin at `place`; False: it is to be asked for another.
+        """Go on where the server says, or begin at `place`.
 
-        Raises Trouble when the server refuses.
+        False: the server has lost the session; connect again for a new one. Raises Trouble when
+        the server refuses.
         """
         if self.token and greeting.code == "resume_failed":
             self.token = ""
@@ -554,7 +564,7 @@ class Session:
         return json.dumps({"type": "session.update", "model": name, **keep})
 
     def audio(self, pcm: bytes) -> str:
-        """The message that adds audio, and tells which messages are here."""
+        """The message that adds audio, and acknowledges what was received."""
         seen = {"seen": self._seen} if self.token else {}
         audio = b64encode(pcm).decode("ascii")
         return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **seen})
@@ -566,7 +576,7 @@ class Session:
         return number == 0 or number > seen
 
     def remarks(self, event: Event, story: Story) -> list[str]:
-        """Lines on what was not heard, on why nothing was, and on lag that comes or goes."""
+        """Lines about audio that was lost, no speech at all, and lag that comes or goes."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
@@ -581,26 +591,26 @@ class Session:
         return [f"the server is behind by {lag_s:.0f} s" if is_behind else caught_up]
 
     def broken(self, error: Exception, url: str) -> Trouble:
-        """What an error of the connection means; it passes where the server keeps sessions."""
+        """An error of the connection as Trouble; it passes when the server keeps sessions."""
         trouble = explain(error, url)
         trouble.passes |= self.keep_s > 0
         return trouble
 
     def trouble(self, event: Event, base: int) -> Trouble:
-        """What an error, about audio that begins at sample `base`, means; it ends the session."""
+        """An error event as Trouble; it ends the session, whose audio begins at sample `base`."""
         self.token = ""
         lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
         return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
 
 
 def spans(event: Event, base: int) -> list[str]:
-    """What was not transcribed of audio that begins at sample `base`."""
+    """The parts that were not transcribed, of audio that begins at sample `base`."""
     base_s = base / RATE_HZ
     return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:
-    """A line on why nothing was heard, as likely as not."""
+    """A line on the probable reason why no speech was heard."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     causes = {
@@ -809,7 +819,7 @@ FORMATS = ("txt", "json", *FILE_HEADS)
 
 
 def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
-    """The words as a file that is one of FORMATS."""
+    """The words as a file in one of FORMATS."""
     words = words if in_line(words) else []
     if kind == "txt":
         return f"{in_line(words)}\n"
@@ -1104,7 +1114,7 @@ class Transcription:
             if time.monotonic() - self._away_since_s > patience_s:
                 raise Trouble(f"stopped at {self.progress}: {trouble}") from trouble
             self._failures += 1
-            await asyncio.sleep(random.uniform(0.06, 0.12) * 2 ** min(self._failures, 5))
+            await asyncio.sleep(pause_s(self._failures))
 
     async def _converse(self) -> None:
         url, headers = self._options.url, authorization(self._options.api_key)

@@ -1,8 +1,10 @@
 """Writes what the two clients share into them: .venv/bin/python -m clients.generate
 
-A client has a block for each source, between the lines `# >>> FILE...` and `# <<< FILE`. It
-becomes that file without its docstring and imports; what it imports is added at the client's top.
-Then ruff sorts the imports, removes those that are not needed any more, and formats.
+A client is one file that runs alone, so it cannot import what it shares. It has a block for each of
+SOURCES instead, between the lines `# >>> FILE: ...` and `# <<< FILE`. A block is the text of FILE
+without its docstring and imports; the imports are added to those of the client. Then ruff sorts the
+imports, removes those that nothing needs, and formats. To share one more file, add it to SOURCES and
+its two marker lines to both clients.
 """
 
 import ast
@@ -109,7 +111,7 @@ def ruff(arguments: list[str], text: str) -> str:
     """What ruff makes of a text. Raises CalledProcessError."""
     command = [sys.executable, "-m", "ruff", *arguments]
     done = subprocess.run(
-        command, input=text, capture_output=True, text=True, check=True, cwd=PROJECT_DIR
+        command, input=text, stdout=subprocess.PIPE, text=True, check=True, cwd=PROJECT_DIR
     )
     return done.stdout
 

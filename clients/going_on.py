@@ -1,6 +1,7 @@
-"""How a session goes on when a socket or a server breaks, and what is remarked meanwhile."""
+"""A session that goes on when a socket or a server breaks, and remarks for the person."""
 
 import json
+import random
 from base64 import b64encode
 from urllib.parse import urlencode
 
@@ -12,24 +13,30 @@ PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", 
 """The codes of errors after which trying again may help."""
 
 
+def pause_s(failures: int) -> float:
+    """How long to wait before the next attempt; random, so that clients do not come together."""
+    return random.uniform(0.06, 0.12) * 2.0 ** min(failures, 5)
+
+
 class Session:
-    """What outlives a socket: the server's token, and which of its messages are here."""
+    """What outlives a socket: the server's token, and the number of its last message."""
 
     def __init__(self) -> None:
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
     def address(self, url: str) -> str:
-        """Where the session goes on; where one begins, while there is none."""
+        """The address at which the session goes on, or at which a new one begins."""
         if not self.token:
             return url
         query = urlencode({"resume": self.token, "seen": self._seen})
         return f"{url}{'&' if '?' in url else '?'}{query}"
 
     def greet(self, greeting: Event, story: Story, place: int) -> bool:
-        """Go on where the server says, or begin at `place`; False: it is to be asked for another.
+        """Go on where the server says, or begin at `place`.
 
-        Raises Trouble when the server refuses.
+        False: the server has lost the session; connect again for a new one. Raises Trouble when
+        the server refuses.
         """
         if self.token and greeting.code == "resume_failed":
             self.token = ""
@@ -51,7 +58,7 @@ class Session:
         return json.dumps({"type": "session.update", "model": name, **keep})
 
     def audio(self, pcm: bytes) -> str:
-        """The message that adds audio, and tells which messages are here."""
+        """The message that adds audio, and acknowledges what was received."""
         seen = {"seen": self._seen} if self.token else {}
         audio = b64encode(pcm).decode("ascii")
         return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **seen})
@@ -63,7 +70,7 @@ class Session:
         return number == 0 or number > seen
 
     def remarks(self, event: Event, story: Story) -> list[str]:
-        """Lines on what was not heard, on why nothing was, and on lag that comes or goes."""
+        """Lines about audio that was lost, no speech at all, and lag that comes or goes."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
@@ -78,26 +85,26 @@ class Session:
         return [f"the server is behind by {lag_s:.0f} s" if is_behind else caught_up]
 
     def broken(self, error: Exception, url: str) -> Trouble:
-        """What an error of the connection means; it passes where the server keeps sessions."""
+        """An error of the connection as Trouble; it passes when the server keeps sessions."""
         trouble = explain(error, url)
         trouble.passes |= self.keep_s > 0
         return trouble
 
     def trouble(self, event: Event, base: int) -> Trouble:
-        """What an error, about audio that begins at sample `base`, means; it ends the session."""
+        """An error event as Trouble; it ends the session, whose audio begins at sample `base`."""
         self.token = ""
         lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
         return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
 
 
 def spans(event: Event, base: int) -> list[str]:
-    """What was not transcribed of audio that begins at sample `base`."""
+    """The parts that were not transcribed, of audio that begins at sample `base`."""
     base_s = base / RATE_HZ
     return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:
-    """A line on why nothing was heard, as likely as not."""
+    """A line on the probable reason why no speech was heard."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     causes = {

@@ -1,4 +1,4 @@
-"""The wire: the server's address and its options, its messages, and what its errors mean."""
+"""The protocol: the address of the server, its messages, and what its errors mean."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ from clients.terminal import Trouble, plain
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
-"""What `first_model` and `open_socket` raise."""
+"""What `first_model` and `open_socket` raise when the server cannot be reached."""
 CONNECT_S = 10.0  # for the greeting
 MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
 RATE_HZ = 16_000
@@ -55,7 +55,7 @@ def parse_server_options(
 
 
 def realtime_url(text: str) -> str:
-    """The WebSocket address that a URL, host:port or host means. Raises ValueError, KeyError."""
+    """The WebSocket address for a URL, host:port or host. Raises ValueError, KeyError."""
     parts = urlsplit(text if "://" in text else f"//{text}")
     if not parts.hostname:
         raise ValueError("no host")
@@ -103,7 +103,7 @@ def explain(error: Exception, url: str) -> Trouble:
 
 
 def reason(error: Exception) -> str:
-    """What a server that refuses a request says of it, if it does."""
+    """Why the server refused a request, in its own words; "" when it gives no reason."""
     with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
         if isinstance(error, InvalidStatus):
             body = error.response.body
@@ -116,19 +116,19 @@ def reason(error: Exception) -> str:
 
 
 def pcm16(samples: Samples) -> bytes:
-    """Sound as the protocol has it, what is too loud clipped."""
+    """Sound as 16-bit little-endian samples, clipped."""
     return np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2").tobytes()
 
 
 class Event:
-    """A message of the server. Raises Trouble for what is none."""
+    """A message of the server. Raises Trouble when it is not of the protocol."""
 
     def __init__(self, message: str | bytes) -> None:
         try:
             fields = dict(json.loads(message))
             fields |= fields.get("resume") or {}
             lost = fields.get("lost") or []
-            parts = [lost] if isinstance(lost, dict) else lost  # an error has one, not in a list
+            parts = [lost] if isinstance(lost, dict) else lost  # in an error it is not a list
             self.kind = str(fields["type"])
             self.code = str(fields.get("code"))
             self.text = plain(
@@ -141,11 +141,11 @@ class Event:
         self._fields = fields
 
     def seconds(self, name: str) -> float | None:
-        """The time under that name, if there is one."""
+        """The field as a time; None when it is missing or is no time."""
         value = self._fields.get(name)
         return value if isinstance(value, float | int) and 0 <= value < 1e6 else None
 
     def field(self, name: str, default: T) -> T:
-        """What is under that name, if it is of the type of the default."""
+        """The field; `default` when it is missing or of another type."""
         value = self._fields.get(name)
         return value if isinstance(value, type(default)) else default

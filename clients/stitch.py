@@ -1,4 +1,4 @@
-"""Joins what is heard of a sound a second time to what was said of it before, by word and time."""
+"""Joins two transcripts of the same sound: finds the words that were already said."""
 
 import math
 import re
@@ -10,13 +10,13 @@ from clients.protocol import RATE_HZ
 HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
 WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
 OLD_WORDS = 24
-"""So many of the words that were said last are looked for again."""
+"""How many of the last words said are compared."""
 NEAR_S = 0.6
-"""As far apart may two sessions time the same word."""
+"""Two sessions may time the same word this far apart."""
 TIE_S = 0.15
-"""As far apart may they time the end of a word that one of them misheard."""
+"""The same for the end of a word that one of them misheard."""
 SLACK_SAMPLES = 19_200
-"""1.2 s: by which the times of words are too late at most."""
+"""1.2 s: the times of words are late by no more than this."""
 
 Piece = tuple[str, float | None, float]
 """Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
@@ -25,8 +25,8 @@ Piece = tuple[str, float | None, float]
 class Stitch:
     """Joins the transcript of a new connection to what was `said` before.
 
-    While it is open it holds the words of the sound that is listened to again; when it is closed,
-    those that were said already, up to `said_s`, are taken out.
+    The server hears some sound a second time. While the stitch is open it holds the words of that
+    sound; when it is closed, it drops those that were said already, up to `said_s`.
     """
 
     def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
@@ -35,17 +35,17 @@ class Stitch:
         self.is_open = is_open
 
     def feed(self, piece: Piece) -> list[Piece]:
-        """What can be said now."""
+        """Add a piece; return what can be said now."""
         self._held.append(piece)
         return [] if self.is_open else self._release(0)
 
     @property
     def has_words(self) -> bool:
-        """Whether it holds any."""
+        """Whether it holds words."""
         return bool(self._text.strip())
 
     def close(self) -> list[Piece]:
-        """What is left to say of the words that were held."""
+        """Return the held words that were not said before."""
         self.is_open = False
         words = list(WORD.finditer(self._text))
         count = self._count_said([word[0] for word in words], self._ends_s(words))
@@ -57,7 +57,7 @@ class Stitch:
         return self._release(new.end())
 
     def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
-        """When they end, of those that may have been said already."""
+        """The ends of those words that may have been said already."""
         until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
         return list(
             takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
@@ -72,7 +72,7 @@ class Stitch:
         return self._count_by_time(words, ends_s)
 
     def _count_by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
-        """How many were said already, where hardly a word was heard as before."""
+        """How many were said already, by their times; for when no run of words is equal."""
         for index, end_s in enumerate(ends_s):
             is_near = abs(end_s - self._said_s) < NEAR_S
             if is_near and same_words(self._old[-1:], [words[index]]):
@@ -80,7 +80,7 @@ class Stitch:
         return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
 
     def _end_s(self, at: int) -> float:
-        """When the letter before that place ends."""
+        """When the letter before the index `at` ends."""
         ends = accumulate(len(text) for text, _, _ in self._held)
         return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
 
@@ -89,7 +89,7 @@ class Stitch:
         return "".join(text for text, _, _ in self._held)
 
     def _release(self, start: int) -> list[Piece]:
-        """What is held, without its first `start` letters."""
+        """Return what is held, without its first `start` letters."""
         released = []
         for text, start_s, end_s in self._held:
             if text[start:]:
@@ -100,7 +100,7 @@ class Stitch:
 
 
 def repeated(old: Sequence[str], new: Sequence[str]) -> int:
-    """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
+    """How many of the first `new` words repeat the last `old` ones; the very last may differ."""
     for count in range(min(len(old), len(new)), 0, -1):
         for end in range(count, last_end(old, new, count) + 1):
             if same_words(old[-count:], new[end - count : end]):
@@ -114,7 +114,7 @@ def repeated(old: Sequence[str], new: Sequence[str]) -> int:
 
 
 def last_end(old: Sequence[str], new: Sequence[str], count: int) -> int:
-    """How far into the new words a run of `count` old ones may end: one alone, soon."""
+    """How far into `new` a run of `count` old words may end; a single word only near the start."""
     if count > 1:
         return len(new)
     is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # letters are often the same
@@ -122,7 +122,7 @@ def last_end(old: Sequence[str], new: Sequence[str], count: int) -> int:
 
 
 def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
-    """Whether they agree but for case, punctuation, and a last old word that is cut short."""
+    """Whether they are equal except for case, punctuation, and a last old word cut short."""
     *pairs, (a, b) = [(bare(x), bare(y)) for x, y in zip(old, new, strict=True)]
     is_last_same = a == b or (len(a) > 2 and b.startswith(a))
     return is_last_same and all(x == y for x, y in pairs)

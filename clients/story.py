@@ -1,23 +1,24 @@
-"""What was said of a recording and how far it is safe, over one session after another."""
+"""The transcript of a recording over several sessions, and from where a new one must listen."""
 
 from clients.protocol import RATE_HZ, Event
 from clients.stitch import SLACK_SAMPLES, Piece, Stitch
 
-DELTA_S = 0.08  # a delta without end_s, as of bare vLLM, stands for so long
-PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
+DELTA_S = 0.08  # the sound of a delta without end_s; bare vLLM sends those
+PAUSE_S = 3.0  # this long without a word: the speaker pauses or has ended
 CHUNK_SAMPLES = 1_600
-UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
+UNSURE_SAMPLES = 480_000  # 30 s: by then an engine has written all that it heard
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
-SAID_LETTERS = 500  # of what was said last, for the next session's stitch
+SAID_LETTERS = 500  # kept of what was said, for the stitch to the next session
 
 
 class Story:
-    """What the server says of the recording, each word once, in however many sessions.
+    """What the server says of the recording, each word once, over any number of sessions.
 
     Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
-    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: up to
-    where every word is there, so that a new session has to listen from there on. `last_words`:
-    those of a session that the server has cut, for when no other follows, which hears them again.
+    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: every
+    word before it is here, so a new session has to listen from there on. `last_words`: those of a
+    session that the server cut; the next session hears them again, so they are said only when
+    none follows.
     """
 
     def __init__(self) -> None:
@@ -34,12 +35,14 @@ class Story:
         return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
 
     def is_wordless(self, event: Event) -> bool:
-        """Whether, as it is done, nothing was said in all, and somebody may wonder why."""
-        is_bare = event.seconds("duration_s") is None and self.sent >= RATE_HZ  # it tells no cause
+        """Whether the whole recording has no word, and the event that ends it should say why."""
+        is_bare = (
+            event.seconds("duration_s") is None and self.sent >= RATE_HZ
+        )  # bare vLLM tells no cause
         return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
-        """A new session is to listen from `place` on."""
+        """Begin a session that listens from `place` on."""
         self.base = self.sent = self.heard = self.place = place
         is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
         self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
@@ -47,11 +50,11 @@ class Story:
         self.is_committed = self._is_cut = False
 
     def cut(self) -> None:
-        """Take in that the server ends the utterance here, perhaps within a word."""
+        """Note that the server ends the utterance here, perhaps within a word."""
         self._is_cut = True
 
     def hear(self, event: Event, now_s: float) -> list[Piece]:
-        """Take in a delta; what can be said now."""
+        """Take a delta; return what can be said now."""
         said = self._feed(event)
         if self._stitch.is_open:
             if not self._is_beyond_the_old(event.text, now_s):
@@ -64,7 +67,7 @@ class Story:
         return self._say(said)
 
     def _feed(self, event: Event) -> list[Piece]:
-        """Give the text of a delta to the stitch; what comes out of it."""
+        """Give a delta to the stitch; return what it releases."""
         start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
         if end_s is None:
             start_s = len(self._deltas) * DELTA_S
@@ -78,7 +81,7 @@ class Story:
         return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
 
     def _secure(self, text: str) -> None:
-        """Move `safe` on, after a delta with this text."""
+        """Move `safe` on after a delta with this text."""
         if text:
             is_new_word = any(map(str.isspace, text))  # then the word before it is whole
             whole_to = max(self._said_end if is_new_word else 0, self.place - WORD_SAMPLES)
@@ -87,7 +90,7 @@ class Story:
         self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
 
     def end(self, event: Event) -> list[Piece]:
-        """Take in that the utterance is done; what is left to say."""
+        """Take the end of the utterance; return what is left to say."""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
             return []  # it ended by itself, and does not say where
@@ -102,12 +105,12 @@ class Story:
         return self._say(said)
 
     def _beyond_the_deltas(self, text: str) -> str:
-        """What the whole text of an utterance has beyond its deltas."""
+        """What the full text of an utterance has after its deltas."""
         whole, deltas = text.strip(), "".join(self._deltas).strip()
         return whole[len(deltas) :] if whole.startswith(deltas) else ""
 
     def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
-        """Whether no more words come that a session before this one has brought."""
+        """Whether this session is past the words that an earlier one brought."""
         if text:
             self._text_s = now_s
             return self.place > self._said_end + SLACK_SAMPLES

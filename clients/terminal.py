@@ -1,4 +1,4 @@
-"""What keeps a terminal whole: troubles of one line, plain text, and signals that end a program."""
+"""The terminal: errors in one line, text that cannot steer it, and signals that end a program."""
 
 import asyncio
 import os
@@ -17,16 +17,16 @@ class Trouble(Exception):
 
 
 def plain(text: str) -> str:
-    """`text` without what could steer a terminal; newlines and the joiners of scripts stay."""
+    """`text` without characters that steer a terminal; newlines and zero-width joiners stay."""
     kept = "\n\u200c\u200d"
     return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
 
 
 @contextmanager
 def ending(act: Callable[[], object]) -> Iterator[None]:
-    """Meanwhile Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning.
+    """Within it Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
 
-    Afterwards only what was heard is to be written: one signal waits for that, the next one kills.
+    After it the program only writes what it has: the first signal lets it, the second one kills.
     """
     loop = asyncio.get_running_loop()
     terminals = [number for number in (1, 2) if os.isatty(number)]

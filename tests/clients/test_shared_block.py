@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 import stream_microphone
 import test_file_transcribe
 from clients.generate import BLOCK, CLIENTS, COMMAND, SOURCES, generated
+from clients.going_on import PASSING
+from lanscribe.errors import CODES
 from lanscribe.speech import captions
 from lanscribe.speech.captions import Word
 from lanscribe.speech.transcript import Token, words_of
@@ -47,7 +51,7 @@ def test_the_blocks_are_fresh(client: Path) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
-def test_what_is_written_by_hand_into_a_block_is_not_fresh(client: Path) -> None:
+def test_an_edit_inside_a_block_is_overwritten(client: Path) -> None:
     text = client.read_text(encoding="utf-8")
     by_hand = text.replace("class Trouble(Exception):", "class Trouble(ValueError):")
     assert by_hand != text
@@ -55,19 +59,31 @@ def test_what_is_written_by_hand_into_a_block_is_not_fresh(client: Path) -> None
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
-def test_imports_come_and_go_with_what_needs_them(client: Path) -> None:
+def test_imports_follow_what_is_used(client: Path) -> None:
     text = client.read_text(encoding="utf-8")
-    missing = re.sub("^from itertools import .*\n", "", text, flags=re.MULTILINE)
-    more = text.replace("import asyncio\n", "import asyncio\nimport zipfile\n", 1)
-    pairwise = "from itertools import pairwise\n" if "pairwise(" in text else ""
-    assert generated(missing.replace("import json\n", f"import json\n{pairwise}", 1)) == text
-    assert generated(more) == text
+    without = text.replace("import unicodedata\n", "", 1)
+    unused = text.replace("import asyncio\n", "import asyncio\nimport zipfile\n", 1)
+    assert text not in (without, unused)
+    assert generated(without) == text
+    assert generated(unused) == text
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
+def test_it_runs_alone_from_any_folder(client: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copy(client, tmp_path))
+    command = [sys.executable, "-I", alone, "--help"]  # -I: nothing of this project is in its path
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith(f"usage: {client.name}")
 
 
 def test_a_name_is_defined_once() -> None:
     text = CLIENTS[0].read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="more than one part of a client: PAUSE_S"):
         generated(text.replace("TICK_S = 0.05", "TICK_S, PAUSE_S = 0.05, 1.0"))
+
+
+def test_the_server_knows_the_errors_that_pass() -> None:
+    assert set(PASSING) <= set(CODES)
 
 
 @pytest.mark.parametrize("client", [stream_microphone, test_file_transcribe])
