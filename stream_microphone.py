@@ -12,10 +12,10 @@ kept and sent once it is back. Ctrl-C waits for the last words; a second one qui
 0 done, also when no speech was heard, 1 failed, 2 wrong usage, 130 quit.
 """
 
-# This file runs alone, so it has copies of what it shares with the other client and the server: the
-# blocks from `# >>> FILE` to `# <<< FILE`. Change those in FILE, which lies in the project's folder,
-# and run there `.venv/bin/python -m clients.generate`. Change the rest here: the settings and the
-# imports above the blocks, and the program itself, which begins below the last block.
+# This file runs alone, so it has copies of what it shares with the other client and the server:
+# the blocks from `# >>> FILE` to `# <<< FILE`. Change those in FILE, in the project's folder, and
+# run there `.venv/bin/python -m clients.generate`. Change the rest here: the settings above the
+# blocks, and the program itself, which begins below the last block.
 
 import signal
 

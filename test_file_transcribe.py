@@ -14,10 +14,10 @@ waits for the last words; a second one quits. Exit status: 0 done, also when no 
 (stderr says so), 1 failed, 2 wrong usage, 130 interrupted before the first word.
 """
 
-# This file runs alone, so it has copies of what it shares with the other client and the server: the
-# blocks from `# >>> FILE` to `# <<< FILE`. Change those in FILE, which lies in the project's folder,
-# and run there `.venv/bin/python -m clients.generate`. Change the rest here: the settings and the
-# imports above the blocks, and the program itself, which begins below the last block.
+# This file runs alone, so it has copies of what it shares with the other client and the server:
+# the blocks from `# >>> FILE` to `# <<< FILE`. Change those in FILE, in the project's folder, and
+# run there `.venv/bin/python -m clients.generate`. Change the rest here: the settings above the
+# blocks, and the program itself, which begins below the last block.
 
 import signal
 

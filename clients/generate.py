@@ -1,10 +1,10 @@
 """Writes what the two clients share into them: .venv/bin/python -m clients.generate
 
-A client is one file that runs alone, so it cannot import what it shares. It has a block for each of
-SOURCES instead, between the lines `# >>> FILE: ...` and `# <<< FILE`. A block is the text of FILE
-without its docstring and imports; the imports are added to those of the client. Then ruff sorts the
-imports, removes those that nothing needs, and formats. To share one more file, add it to SOURCES and
-its two marker lines to both clients.
+A client is one file that runs alone, so it cannot import what it shares. It has a block for each
+of SOURCES instead, between the lines `# >>> FILE: ...` and `# <<< FILE`. A block is the text of
+FILE without its docstring and imports; the imports are added to those of the client. Then ruff
+sorts the imports, removes those that nothing needs, and formats. To share one more file, add it to
+SOURCES, and its two marker lines to both clients.
 """
 
 import ast
@@ -47,9 +47,13 @@ def block_of(source: str) -> str:
 
 def body_of(source: str) -> str:
     """A source without its docstring and its imports."""
-    text = (PROJECT_DIR / source).read_text(encoding="utf-8")
-    last = imports_of(text)[-1]
-    return "\n".join(text.splitlines()[last.end_lineno :]).strip()
+    text = text_of(source)
+    return "\n".join(text.split("\n")[imports_of(text)[-1].end_lineno :]).strip()
+
+
+def text_of(source: str) -> str:
+    """What is in the file."""
+    return (PROJECT_DIR / source).read_text(encoding="utf-8")
 
 
 def imports_of(text: str) -> list[ast.Import | ast.ImportFrom]:
@@ -60,15 +64,16 @@ def imports_of(text: str) -> list[ast.Import | ast.ImportFrom]:
 def with_imports(client: str) -> str:
     """The client with what its blocks import, each on a line, after the imports that it has."""
     present = imports_of(client)
-    missing: list[str] = []
-    for source in SOURCES:
-        for node in imports_of((PROJECT_DIR / source).read_text(encoding="utf-8")):
-            missing += sorted(lines_of(node))
     had = {line for node in present for line in lines_of(node)}
-    lines = client.splitlines()
-    at = present[-1].end_lineno
-    lines[at:at] = [line for line in dict.fromkeys(missing) if line not in had]
-    return "\n".join(lines) + "\n"
+    needed = {
+        line
+        for source in SOURCES
+        for node in imports_of(text_of(source))
+        for line in lines_of(node)
+    }
+    lines = client.split("\n")
+    lines.insert(present[-1].end_lineno or 0, "\n".join(sorted(needed - had)))
+    return "\n".join(lines)
 
 
 def lines_of(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
@@ -81,8 +86,8 @@ def lines_of(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 def check_names(handwritten: str) -> None:
     """Raises ValueError where two parts of a client would define the same name."""
-    texts = [(PROJECT_DIR / source).read_text(encoding="utf-8") for source in SOURCES]
-    count = Counter(name for text in [handwritten, *texts] for name in names_of(text))
+    parts = [handwritten, *map(text_of, SOURCES)]
+    count = Counter(name for part in parts for name in names_of(part))
     if twice := [name for name, times in count.items() if times > 1]:
         raise ValueError(f"defined in more than one part of a client: {', '.join(twice)}")
 

@@ -70,7 +70,7 @@ def test_imports_follow_what_is_used(client: Path) -> None:
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
 def test_it_runs_alone_from_any_folder(client: Path, tmp_path: Path) -> None:
-    alone = Path(shutil.copy(client, tmp_path))
+    alone = shutil.copy(client, tmp_path)
     command = [sys.executable, "-I", alone, "--help"]  # -I: nothing of this project is in its path
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith(f"usage: {client.name}")
