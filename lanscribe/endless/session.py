@@ -32,7 +32,7 @@ from lanscribe.endless.rollover import (
     within,
 )
 from lanscribe.endless.stitch import LastWord, Seam
-from lanscribe.engines.base import Engine, EngineInfo, EngineSession
+from lanscribe.engines.base import Engine, EngineInfo, EngineSession, running
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector, SpeechMap
@@ -227,19 +227,12 @@ class EndlessSession(EngineSession):
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
         """Let one engine session hear and speak, up to a cut or (None) the end of the audio."""
-        session = self._engine.session()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                await session.start()
-                feeder = tasks.create_task(self._feed(session, rollover, start))
-                heard_s = await self._listen(session, rollover, start, feeder)
-                fed_s = rollover.fed_s
-                if not feeder.done() or fed_s - heard_s > UNHEARD_AT_END_S:
-                    raise EngineFailed(f"the engine ended by itself at {heard_s:.1f} s")
-        except BaseExceptionGroup as group:
-            raise _only_engine_error(group) from group
-        finally:
-            await session.abort()
+        async with running(self._engine) as (session, tasks):
+            feeder = tasks.create_task(self._feed(session, rollover, start))
+            heard_s = await self._listen(session, rollover, start, feeder)
+            fed_s = rollover.fed_s
+            if not feeder.done() or fed_s - heard_s > UNHEARD_AT_END_S:
+                raise EngineFailed(f"the engine ended by itself at {heard_s:.1f} s")
         return feeder.result()
 
     async def _feed(self, session: EngineSession, rollover: Rollover, start: Start) -> Cut | None:
@@ -387,11 +380,3 @@ class EndlessSession(EngineSession):
     @property
     def _oldest_s(self) -> float:
         return duration_s(self._ring.oldest)
-
-
-def _only_engine_error(group: BaseExceptionGroup) -> BaseException:
-    """The engine's error in the group, or the group itself when there is something else."""
-    matching, other = group.split(EngineError)
-    if other is not None or matching is None:
-        return group
-    return matching.exceptions[0]

@@ -6,13 +6,17 @@ iterates over it and receives tokens until the last one. Tokens are append-only:
 emitted is never taken back.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from lanscribe.errors import EngineError
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.transcript import Token
+from lanscribe.tasks import leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +87,23 @@ class Engine(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Free the model and end the worker threads. Sessions still open are aborted."""
+
+
+@asynccontextmanager
+async def running(engine: Engine) -> AsyncIterator[tuple[EngineSession, asyncio.TaskGroup]]:
+    """A started engine session, and a group for the tasks that feed and watch it.
+
+    It is aborted at the end, whatever happens. When several tasks fail, one error comes out: one
+    that is not the engine's, if there is any, because its caller raised it; else the first.
+    """
+    session = engine.session()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            await session.start()
+            yield session, tasks
+    except BaseExceptionGroup as group:
+        found = list(leaves(group))
+        others = (error for error in found if not isinstance(error, EngineError))
+        raise next(others, found[0]) from group
+    finally:
+        await session.abort()

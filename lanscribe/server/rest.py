@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lanscribe import errors
 from lanscribe.config import LimitSettings
-from lanscribe.engines.base import Engine, EngineSession
+from lanscribe.engines.base import Engine, EngineSession, running
 from lanscribe.errors import (
     ClientError,
     EngineUnavailable,
@@ -31,7 +31,7 @@ from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.server.uploads import Upload, slowest
 from lanscribe.speech.audio import Samples, in_pieces
 from lanscribe.speech.transcript import Token
-from lanscribe.tasks import Changes, Line, first_of, leaves
+from lanscribe.tasks import Changes, Line, first_of
 
 log = logging.getLogger(__name__)
 
@@ -228,19 +228,12 @@ async def _hear(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> N
 
     When the blocks end with an error, it is raised once all before it was told.
     """
-    session = engine.session()
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            await session.start()
-            feeding = tasks.create_task(_feed(session, blocks))
-            async for token in session:
-                await tell(token)
-        if (error := feeding.result()) is not None:
-            raise error
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
-    finally:
-        await session.abort()
+    async with running(engine) as (session, tasks):
+        feeding = tasks.create_task(_feed(session, blocks))
+        async for token in session:
+            await tell(token)
+    if (error := feeding.result()) is not None:
+        raise error
 
 
 async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> ClientError | None:
@@ -253,9 +246,3 @@ async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> Clien
         error = caught
     await session.finish()
     return error
-
-
-def _first(group: BaseExceptionGroup) -> BaseException:
-    """One error of many: ours rather than another."""
-    errors = list(leaves(group))
-    return next((error for error in errors if isinstance(error, LanscribeError)), errors[0])

@@ -37,7 +37,7 @@ from lanscribe.dialects.events import (
     SessionResumed,
     SessionStopping,
 )
-from lanscribe.engines.base import Engine, EngineSession
+from lanscribe.engines.base import Engine, EngineSession, running
 from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError
 from lanscribe.session.channel import Channel
 from lanscribe.session.lag import LagMeter
@@ -45,7 +45,7 @@ from lanscribe.session.outbox import Outbox
 from lanscribe.session.pace import Pace
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import duration_s, in_pieces
-from lanscribe.tasks import Changes, Line, end, first_of, leaves
+from lanscribe.tasks import Changes, Line, end, first_of
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,6 @@ class Conversation:
         """Wait until the socket of before is let go, then be attached."""
         try:
             async with self._serving:
-                await self._changes.tell()
                 yield
         finally:
             await self._changes.tell()
@@ -317,22 +316,18 @@ class Conversation:
 
     async def _transcribe_utterance(self) -> None:
         self._tell_of_cut()
-        engine_session = self._engine.session()
         failure: EngineError | None = None
         try:
-            async with asyncio.TaskGroup() as tasks:
-                await engine_session.start()
+            async with running(self._engine) as (engine_session, tasks):
                 watcher = tasks.create_task(self._raise_when_cancelled())
                 tasks.create_task(self._feed(engine_session))
                 await self._listen(engine_session)
                 watcher.cancel()
-        except* _Cancelled:
+        except _Cancelled:
             pass
-        except* EngineError as group:
-            failure = next(error for error in leaves(group) if isinstance(error, EngineError))
+        except EngineError as error:
+            failure = error
             log.error("%s: the engine failed: %s", self.session_id, failure)
-        finally:
-            await engine_session.abort()
         for event in self._session.failed(failure) if failure else self._session.completed():
             self._put(event)
             self._log_done(event)
