@@ -832,7 +832,7 @@ def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
 
 
 class OutputTrouble(Trouble):
-    """The transcript cannot be written; trying again cannot help that."""
+    """The transcript cannot be written; trying again does not help."""
 
 
 class Ring:
@@ -857,13 +857,13 @@ class Ring:
         self.start += excess_bytes // 2
 
     def read(self, at: int, most: int) -> bytes:
-        """Up to `most` samples from the index `at`, which must be one still kept."""
+        """Up to `most` samples from the index `at`, which must still be kept."""
         first = 2 * (at - self.start)
         return bytes(self._pcm16[first : first + 2 * most])
 
 
 class Meter:
-    """How loud it is; and a remark, once an episode, when nothing is heard."""
+    """The level of the sound; a remark when nothing is heard, once each time."""
 
     def __init__(self) -> None:
         self.level_dbfs = -math.inf
@@ -871,11 +871,11 @@ class Meter:
 
     @property
     def is_muted(self) -> bool:
-        """Whether it was said that nothing but zeros comes, and that still holds."""
+        """Whether the microphone has sent only zeros for MUTED_S."""
         return self._zero_s >= MUTED_S
 
     def feed(self, samples: Samples) -> str:
-        """Take in at least one sample, 16 kHz; a remark when it is time for one, else ""."""
+        """Take at least one sample, 16 kHz; return a remark when one is due, else ""."""
         peak, duration_s = float(np.abs(samples).max()), len(samples) / RATE_HZ
         rms = math.sqrt(np.square(samples, dtype=np.float64).mean())
         self.level_dbfs = 20 * math.log10(rms) if rms else -math.inf
@@ -890,7 +890,7 @@ class Meter:
 
 
 class Lines:
-    """Breaks a text that grows into lines, at the end of a sentence where there is one."""
+    """Breaks a growing text into lines, at the end of a sentence where possible."""
 
     def __init__(self) -> None:
         self.line, self._has_gap = "", False
@@ -916,7 +916,7 @@ class Lines:
 
 
 def choose_device(devices: Sequence[Mapping[str, Any]], wanted: str) -> int:
-    """The index of the one input device that `wanted`, an index or a part of a name, means."""
+    """The index of the input device with the index or the part of a name `wanted`."""
     inputs = [device for device in devices if device["max_input_channels"]]
     found = [d for d in inputs if wanted in (str(d["index"]), d["name"])]
     found = found or [d for d in inputs if wanted.casefold() in d["name"].casefold()]
@@ -928,7 +928,7 @@ def choose_device(devices: Sequence[Mapping[str, Any]], wanted: str) -> int:
 
 
 def sounddevice() -> Any:
-    """The module. Raises Trouble where PortAudio is missing."""
+    """The sounddevice module. Raises Trouble when PortAudio is missing."""
     try:
         import sounddevice as module  # type: ignore[import-untyped]  # noqa: PLC0415
     except OSError as error:
@@ -938,7 +938,7 @@ def sounddevice() -> Any:
 
 
 class Microphone:
-    """A sound card at its own rate; what its callback is given waits in a bounded queue."""
+    """A sound card at its own rate; its callback puts blocks into a bounded queue."""
 
     def __init__(self, wanted: str | None) -> None:
         sd = sounddevice()
@@ -954,7 +954,7 @@ class Microphone:
             raise Trouble(f"no microphone to record from: {error}; see --list-devices") from error
 
     def _start(self, sd: Any, index: int | None, channels: int) -> Any:
-        """A stream that records. A sound system that is busy or wakes up gets time for it."""
+        """Start a stream, in up to three tries: a sound system may be busy or waking up."""
         for is_last in [False, False, True]:
             stream = self._open(sd, index, channels)
             try:
@@ -984,7 +984,7 @@ class Microphone:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was unplugged, or for another reason records no more."""
+        """Whether it stopped recording, because it was unplugged or for another reason."""
         return not self._stream.active
 
     def take(self, *, is_last: bool = False) -> Samples:
@@ -995,12 +995,12 @@ class Microphone:
         return samples
 
     def close(self) -> None:
-        """Record no more; `take` still gives what there is."""
+        """Stop recording; `take` still returns what was recorded."""
         self._stream.close(ignore_errors=True)
 
 
 class CaptionFile:
-    """A file of captions that grows: at any moment a player that reads it finds a whole one."""
+    """A growing file of captions, replaced as a whole, so that a player never reads half of it."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._kind = path, path.suffix[1:]
@@ -1031,7 +1031,7 @@ class CaptionFile:
 
 
 def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
-    """Write at once, if wanted in place of what it holds. Raises OutputTrouble, once for a file."""
+    """Write at once; may replace what the file holds. Raises OutputTrouble, once for a file."""
     try:
         if replaces and file.seekable():
             file.truncate(0)
@@ -1104,7 +1104,7 @@ class Screen:
         self._console.print(Text(line, style="dim"), soft_wrap=True)
 
     def show(self, state: str, level_dbfs: float, recorded_s: float, lag_s: float) -> None:
-        """Renew the live line."""
+        """Update the live line."""
         self._recorded_s = recorded_s
         cells = round(min(20, max(0, 20 + level_dbfs / 3))) if level_dbfs > -60 else 0
         self._status = Text.assemble(
@@ -1116,7 +1116,7 @@ class Screen:
         )
 
     def close(self) -> None:
-        """Leave the terminal as it was, all of the transcript on it. Raises OutputTrouble."""
+        """Restore the terminal, with the whole transcript on it. Raises OutputTrouble."""
         self._live.stop()
         end = "\n" if self._lines.line else ""
         if self._kind == "txt":
@@ -1137,7 +1137,7 @@ class Screen:
 class Talk:
     """Sends the ring to the server and prints what comes back, however often it reconnects.
 
-    A session that the server kept goes on where it was; another listens again from where every
+    A session that the server kept goes on where it was; a new one listens again from where every
     word is safe.
     """
 
@@ -1156,7 +1156,7 @@ class Talk:
         return max(0, self.ring.end - self._story.heard) / RATE_HZ
 
     async def run(self) -> None:
-        """Talk until the last words are there. Raises Trouble."""
+        """Run until the last words are here. Raises Trouble."""
         try:
             async with self.deadline:
                 while not self._is_done:
@@ -1167,7 +1167,7 @@ class Talk:
             self.settle()
 
     def settle(self) -> None:
-        """No other session comes: the last words of one that was cut are all there is."""
+        """Say the last words of a session that was cut, as no other session follows."""
         self.screen.hold("")  # or they would be there twice
         self._say(self._story.last_words)
         self._story.last_words = []
@@ -1177,7 +1177,7 @@ class Talk:
         self.deadline.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
 
     async def _try(self) -> None:
-        """One connection, and when it breaks, a pause. Raises Trouble that will not pass."""
+        """Use one connection; when it breaks, pause. Raises Trouble that will not pass."""
         try:
             await self._converse()
         except Trouble as trouble:
@@ -1204,9 +1204,9 @@ class Talk:
             raise group.exceptions[0] from None
 
     def _greet(self, greeting: Event) -> bool:
-        """Go on, or go back to where the words are safe, as far as the ring still has that.
+        """Go on, or go back to where the words are safe, as far as the ring reaches.
 
-        False when the server has the session no more.
+        False when the server has lost the session.
         """
         safe, place = self._story.safe, max(self._story.safe, self.ring.start)
         if not self._session.greet(greeting, self._story, place):
@@ -1257,7 +1257,7 @@ class Talk:
         self._is_done = True
 
     def _take(self, event: Event) -> bool:
-        """Take one event in; whether more are to come. Raises Trouble for an error."""
+        """Take an event; return whether more are to come. Raises Trouble for an error."""
         story, session = self._story, self._session
         if event.kind == "error":
             raise session.trouble(event, story.base)
@@ -1293,7 +1293,7 @@ class Talk:
 
 
 async def next_message(ws: ClientConnection) -> str | bytes:
-    """What comes next. Raises TimeoutError when the peer is silent and answers no ping."""
+    """The next message. Raises TimeoutError when the server sends none and answers no ping."""
     while True:
         try:
             async with asyncio.timeout(SILENCE_S):
@@ -1304,7 +1304,7 @@ async def next_message(ws: ClientConnection) -> str | bytes:
 
 
 async def record(mic: Microphone, talk: Talk, stop: asyncio.Event) -> bool:
-    """Fill the ring and renew the live line; whether it was told to stop, and not left alone."""
+    """Fill the ring and update the live line; False when the microphone stopped by itself."""
     meter, screen, clock = talk.meter, talk.screen, asyncio.get_running_loop().time
     lost_blocks, last_block_s = 0, clock()
     while not stop.is_set() and not mic.is_gone and clock() - last_block_s < GONE_S:

@@ -832,7 +832,7 @@ def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
 
 
 class Sound(soundfile.SoundFile):  # type: ignore[misc]
-    """An open audio file that is only read on: a seek damages MP3 and Vorbis in libsndfile 1.2."""
+    """An open audio file that never seeks: in libsndfile 1.2 a seek damages MP3 and Vorbis."""
 
     def seekable(self) -> bool:
         """No; otherwise soundfile seeks after each read."""
@@ -840,7 +840,7 @@ class Sound(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class Recording:
-    """An audio file as 16 kHz mono PCM16. Raises Trouble when it is none, or is damaged."""
+    """An audio file as 16 kHz mono PCM16. Raises Trouble when it is no audio, or damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -921,7 +921,7 @@ class Tally:
         return self.story.heard / RATE_HZ
 
     def take(self, event: Event) -> str:
-        """Count a delta, or that the utterance is done; what is to be said of it."""
+        """Take a delta or the end of the utterance; return the text to say."""
         base_s = self.story.base / RATE_HZ
         if event.kind == "transcription.done":
             self.no_speech = event.no_speech if self.story.is_wordless(event) else {}
@@ -932,7 +932,7 @@ class Tally:
         return said
 
     def settle(self) -> str:
-        """No other session comes: the last words of one that was cut are all there is."""
+        """Return the last words of a session that was cut, as no other session follows."""
         pieces, self.story.last_words = self.story.last_words, []
         return self._say(pieces)
 
@@ -1007,7 +1007,7 @@ class Screen:
             put(text.rstrip())
 
     def show(self, tally: Tally) -> None:
-        """Bring the progress up to date."""
+        """Update the progress."""
         heard, whole = (timedelta(seconds=round(s)) for s in (tally.heard_s, self._duration_s))
         text = f"{heard} / {whole}  lag {tally.sent_s - tally.heard_s:.1f} s"
         self._held = "".join(text for text, _, _ in tally.story.last_words)
@@ -1018,7 +1018,7 @@ class Screen:
         self._console.print(Text(line), soft_wrap=True)
 
     def close(self, *, is_whole: bool) -> None:
-        """Leave the terminal as it was, the transcript on it and ended by a newline."""
+        """Restore the terminal, with the transcript on it and a newline at its end."""
         self._live.stop()
         if self._shows_text and (is_whole or self._has_begun):
             put(f"{self._line}\n")
@@ -1038,7 +1038,7 @@ class Screen:
 
 
 def put(text: str) -> None:
-    """Write to stdout at once. Raises Trouble when nobody reads it any more, or a disk is full."""
+    """Write to stdout at once. Raises Trouble when the reader is gone, or the disk is full."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -1050,7 +1050,7 @@ def put(text: str) -> None:
 class Transcription:
     """One file, over one connection, or over more when the server keeps sessions.
 
-    A session that the server kept goes on where it was; another listens again from where every
+    A session that the server kept goes on where it was; a new one listens again from where every
     word is safe.
     """
 
@@ -1087,11 +1087,11 @@ class Transcription:
 
     @property
     def progress(self) -> str:
-        """How far it came, in words."""
+        """How far the server has listened, in words."""
         return f"{self.tally.heard_s:.1f} s of {self._recording.duration_s:.1f} s"
 
     def _interrupt(self) -> None:
-        """End the audio here; the second time, and before there is any, end at once."""
+        """End the audio here; the second time, or before any audio, end the program."""
         if self._stop.is_set() or not self.tally.sent_s:
             self._screen.write(self.tally.settle())
             self._screen.close(is_whole=False)
@@ -1100,7 +1100,7 @@ class Transcription:
         self._deadline.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
 
     async def _try(self) -> None:
-        """One connection, and when it breaks, a pause. Raises Trouble that does not pass."""
+        """Use one connection; when it breaks, pause. Raises Trouble that does not pass."""
         self._is_there = False
         try:
             await self._converse()
@@ -1169,7 +1169,7 @@ class Transcription:
         self._is_done = True
 
     def _greet(self, greeting: Event) -> bool:
-        """Begin, or go on; False when the server has the session no more. Raises Trouble."""
+        """Begin, or go on; False when the server has lost the session. Raises Trouble."""
         self._is_there = True
         if not self._failures:
             self.tally.started_s = time.monotonic()
@@ -1180,7 +1180,7 @@ class Transcription:
         return True
 
     def _take(self, event: Event) -> bool:
-        """Take one event in; whether more are to come. Raises Trouble for an error."""
+        """Take an event; return whether more are to come. Raises Trouble for an error."""
         story, is_done = self.tally.story, event.kind == "transcription.done"
         if event.kind == "error":
             raise self._session.trouble(event, story.base)
@@ -1197,7 +1197,7 @@ class Transcription:
 
 
 async def next_message(ws: ClientConnection) -> str | bytes:
-    """What comes next. Raises TimeoutError when the peer is silent and answers no ping."""
+    """The next message. Raises TimeoutError when the server sends none and answers no ping."""
     for _ in range(MAX_SILENCES):
         try:
             async with asyncio.timeout(SILENCE_S):
@@ -1209,7 +1209,7 @@ async def next_message(ws: ClientConnection) -> str | bytes:
 
 
 def read_reference(path: Path) -> str:
-    """What was said, from a text file. Raises Trouble when that is nothing."""
+    """What was said, from a text file. Raises Trouble when it has no words."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -33,7 +33,9 @@ BLOCK = re.compile(r"^# >>> (?P<source>\S+):.*?^# <<< (?P=source)$", re.MULTILIN
 
 
 def generated(client: str) -> str:
-    """A client with fresh blocks. Raises ValueError for a name that is defined twice."""
+    """A client with fresh blocks. Raises ValueError for wrong markers, or a name in two parts."""
+    if [block["source"] for block in BLOCK.finditer(client)] != list(SOURCES):
+        raise ValueError(f"expected two marker lines for each of these, in order: {SOURCES}")
     check_names(BLOCK.sub("", client))
     text = BLOCK.sub(lambda block: block_of(block["source"]), client)
     return by_ruff(with_imports(text))
