@@ -96,10 +96,6 @@ def test_the_server_knows_the_errors_that_pass() -> None:
 def test_their_files_are_those_of_the_server(client: ModuleType) -> None:
     tokens = [Token("Mr.", 0.4, start_s=0.1), Token(" Beckett -", 1.0)]
     tokens += [Token("-> so.", 1.5, start_s=1.4)]
-        Token("Mr.", 0.4, start_s=0.1),
-        Token(" Beckett -", 1.0),
-        Token("-> so.", 1.5, start_s=1.4),
-    ]
     tokens += [Token(" \u8a9e", 9.0, start_s=8.5), Token("\u3002", 9.2), Token(" <Fin> &", 99.0)]
     words: list[Word] = []
     for token in tokens:
