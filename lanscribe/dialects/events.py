@@ -8,9 +8,9 @@ from dataclasses import KW_ONLY, dataclass
 
 from lanscribe.errors import LanscribeError
 from lanscribe.speech.audio import Samples
+from lanscribe.speech.captions import Word
 from lanscribe.speech.silence import NoSpeech
 from lanscribe.speech.spans import Span
-from lanscribe.speech.transcript import Word
 from lanscribe.speech.turns import TurnSettings
 
 Message = str | bytes

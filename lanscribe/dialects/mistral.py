@@ -27,8 +27,8 @@ from lanscribe.dialects.json_text import to_json
 from lanscribe.dialects.vllm import usage
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LanscribeError, ProtocolError
+from lanscribe.speech.captions import Word
 from lanscribe.speech.pcm import PcmDecoder, unknown_encoding
-from lanscribe.speech.transcript import Word
 
 MAX_APPEND_BYTES = 262_144
 """Of decoded audio in one message."""

@@ -13,10 +13,11 @@ from lanscribe.engines.base import EngineInfo
 from lanscribe.server.http_errors import FieldError, JsonResponse
 from lanscribe.server.media import Hole, Piece
 from lanscribe.speech.audio import Samples, duration_s
+from lanscribe.speech.captions import caption_file, verbose
 from lanscribe.speech.silence import Listener, NoSpeech
 from lanscribe.speech.spans import Span, Spans
 from lanscribe.speech.timeline import Timeline
-from lanscribe.speech.transcript import Token, Transcript, srt, verbose, vtt
+from lanscribe.speech.transcript import Token, Transcript
 from lanscribe.voxtral.steps import steps_of
 
 LOST_HEADER = "Lanscribe-Lost"
@@ -129,9 +130,11 @@ class FileTranscript:
             case "text":
                 return PlainTextResponse(self.transcript.text + "\n", headers=headers)
             case "srt":
-                return Response(srt(words), 200, headers, "application/x-subrip; charset=utf-8")
+                return Response(
+                    caption_file(words, "srt"), 200, headers, "application/x-subrip; charset=utf-8"
+                )
             case "vtt":
-                return Response(vtt(words), 200, headers, "text/vtt; charset=utf-8")
+                return Response(caption_file(words, "vtt"), 200, headers, "text/vtt; charset=utf-8")
             case "json":
                 content = {"text": self.transcript.text, "usage": self._usage}
                 return JsonResponse(content | self._told)

@@ -33,7 +33,7 @@ from lanscribe.errors import (
     LanscribeError,
     ProtocolError,
 )
-from lanscribe.speech.transcript import Word
+from lanscribe.speech.captions import Word
 
 ENGINE = FakeEngine().describe()
 START = [Commit(is_final=False)]

@@ -30,7 +30,7 @@ from lanscribe.dialects.events import (
 from lanscribe.dialects.openai import OpenAiDialect
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
-from lanscribe.speech.transcript import Word
+from lanscribe.speech.captions import Word
 from lanscribe.speech.turns import TurnSettings
 from tests.contract import received
 

@@ -26,7 +26,7 @@ from lanscribe.dialects.events import (
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.engines.fake import FakeEngine
 from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
-from lanscribe.speech.transcript import Word
+from lanscribe.speech.captions import Word
 
 DIALECT = VllmDialect()
 INFO = FakeEngine().describe()

@@ -41,7 +41,7 @@ from lanscribe.errors import (
     LimitError,
     ProtocolError,
 )
-from lanscribe.speech.transcript import Word
+from lanscribe.speech.captions import Word
 
 PCM = np.array([1, -2, 3], dtype="<i2").tobytes()
 AUDIO = base64.b64encode(PCM).decode()

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.endless.stitch import LastWord, Seam, new_words
-from lanscribe.speech.transcript import Token, Word
+from lanscribe.speech.captions import Word
+from lanscribe.speech.transcript import Token
 
 SAID_S = 3 * 0.4
 """Where the last word of timed("a b c") ends."""

@@ -24,8 +24,9 @@ from lanscribe.dialects.events import (
 from lanscribe.errors import EngineFailed, LimitError, ProtocolError
 from lanscribe.session.state import MAX_UTTERANCES, RECORDING_SAMPLES, Session
 from lanscribe.speech.audio import Samples, duration_s
+from lanscribe.speech.captions import Word
 from lanscribe.speech.detection import LevelDetector
-from lanscribe.speech.transcript import Token, Word
+from lanscribe.speech.transcript import Token
 
 START, END = Commit(is_final=False), Commit(is_final=True)
 

@@ -8,22 +8,27 @@ import webvtt
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lanscribe.speech.transcript import (
+from lanscribe.speech.captions import (
     LINE_WIDTH,
-    PAUSE_S,
+    SEGMENT_GAP_S,
     SEGMENT_S,
     Segment,
-    Token,
-    Transcript,
     Word,
+    caption_file,
     segments,
-    srt,
     verbose,
-    vtt,
-    words_of,
 )
+from lanscribe.speech.transcript import Token, Transcript, words_of
 
 HOURS_99_S = 99 * 3600.0
+
+
+def srt(words: list[Word]) -> str:
+    return caption_file(words, "srt")
+
+
+def vtt(words: list[Word]) -> str:
+    return caption_file(words, "vtt")
 
 
 @st.composite
@@ -123,7 +128,7 @@ def test_segments_share_out_the_words(tokens: list[Token]) -> None:
             later.start_s - word.end_s
             for word, later in zip(segment.words, segment.words[1:], strict=False)
         ]
-        assert max(gaps_s, default=0) <= PAUSE_S
+        assert max(gaps_s, default=0) <= SEGMENT_GAP_S
         if len(segment.words) > 1:
             assert segment.end_s - segment.start_s <= SEGMENT_S
             assert all(len(line) <= LINE_WIDTH for line in segment.lines)
@@ -190,7 +195,7 @@ def test_both_kinds_of_file_are_read_back_as_they_were_meant(tokens: list[Token]
 @pytest.mark.parametrize("kind", ["srt", "vtt"])
 def test_what_could_be_taken_for_markup_is_read_back_as_text(kind: str) -> None:
     words = spoken("a < b && <c> & d \u2192 e")
-    made = {"srt": srt, "vtt": vtt}[kind](words)
+    made = caption_file(words, kind)
     (caption,) = webvtt.from_buffer(io.StringIO(made), format=kind).captions
     assert (
         caption.raw_text
