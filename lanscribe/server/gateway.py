@@ -29,6 +29,7 @@ from lanscribe.server.rest import Rest
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.session.channel import Channel, refuse
 from lanscribe.session.conversation import Conversation
+from lanscribe.session.lag import LagMeter
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import sample_count
 from lanscribe.tasks import Changes, Line
@@ -214,7 +215,8 @@ class Gateway:
             slot.enter_context(self._slots.take(peer))
             models = [engine.describe().model]
             waiting = sample_count(settings.limits.waiting_audio_s)
-            session = Session(models, waiting, engine.detector())
+            lag = LagMeter(settings.limits.lag_s)
+            session = Session(models, waiting, engine.detector(), lag)
             conversation = Conversation(
                 dialect, engine, session, settings.limits, settings.resume, self._line
             )

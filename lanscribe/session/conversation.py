@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 from lanscribe import errors
 from lanscribe.config import LimitSettings, ResumeSettings
@@ -24,7 +23,6 @@ from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
     ClientEvent,
-    Delta,
     Done,
     Failure,
     Finish,
@@ -40,11 +38,10 @@ from lanscribe.dialects.events import (
 from lanscribe.engines.base import Engine, EngineSession, running
 from lanscribe.errors import ClientError, EngineError, EngineFailed, LanscribeError
 from lanscribe.session.channel import Channel
-from lanscribe.session.lag import LagMeter
 from lanscribe.session.outbox import Outbox
 from lanscribe.session.pace import Pace
 from lanscribe.session.state import Session
-from lanscribe.speech.audio import duration_s, in_pieces
+from lanscribe.speech.audio import in_pieces
 from lanscribe.tasks import Changes, Line, end, first_of
 
 log = logging.getLogger(__name__)
@@ -80,7 +77,6 @@ class Conversation:
         self._resume = resume
         self._line = line
         self._outbox = Outbox(resume.messages)
-        self._lag = LagMeter(limits.lag_s)
         self._pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
         self._changes = Changes()
         self._sockets = 0
@@ -105,7 +101,7 @@ class Conversation:
         It says that anew to the next server, from before the cut; here a word might be cut short.
         """
         if self._is_kept and not self._session.is_stopped:
-            self._session.receive(Cancel())
+            self._session.receive(Cancel(), time.monotonic())
         await self.stop(reason)
 
     async def run(self) -> None:
@@ -186,7 +182,7 @@ class Conversation:
     async def _read(self, channel: Channel) -> LanscribeError | None:
         """Take messages in until the client leaves (None), or is idle for too long."""
         while True:
-            await self._changes.until(self._has_room)
+            await self._changes.until(lambda: self._session.has_room)
             try:
                 async with asyncio.timeout(self._limits.idle_timeout_s):
                     message = await channel.receive()
@@ -203,10 +199,6 @@ class Conversation:
             await asyncio.sleep(self._pace.wait_s(len(message), time.monotonic()))
             await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
 
-    def _has_room(self) -> bool:
-        session = self._session
-        return session.has_room if self._lag.is_live else session.has_room_for_recording
-
     async def _take_in(self, message: Message) -> None:
         """Take a message in; others have their turn between its pieces of audio.
 
@@ -219,7 +211,7 @@ class Conversation:
                     await self._changes.tell()
                     await asyncio.sleep(0)
                     await self._turn()
-                    await self._changes.until(self._has_room)
+                    await self._changes.until(lambda: self._session.has_room)
                 if self._session.is_stopped:
                     return
                 self._take_in_event(event)
@@ -229,7 +221,7 @@ class Conversation:
 
     async def _turn(self) -> None:
         """A recording waits for its turn, a speaker does not."""
-        if not self._lag.is_live:
+        if not self._session.is_live:
             await self._line.turn()
 
     def _take_in_event(self, event: ClientEvent) -> None:
@@ -243,12 +235,8 @@ class Conversation:
             case Finish():
                 self._session.stop()
             case _:
-                answers = self._session.receive(event)
-                has_changed = self._note_received()
-                for answer in answers:
-                    self._put_answer(answer)
-                if has_changed and self._session.is_busy:
-                    self._tell(self._session.progress())
+                for answer in self._session.receive(event, time.monotonic()):
+                    self._put(answer)
 
     async def _write(self, channel: Channel, position: int) -> LanscribeError | None:
         """Send the outbox from `position` on, until everything is said."""
@@ -351,7 +339,7 @@ class Conversation:
     async def _listen(self, engine_session: EngineSession) -> None:
         async for token in engine_session:
             if not self._session.is_cancelled:
-                self._tell(self._session.heard(token))
+                self._put(self._session.heard(token))
             await self._changes.tell()
             await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
         if not self._session.is_ended or self._session.has_audio:
@@ -359,24 +347,6 @@ class Conversation:
                 "the engine ended before the utterance did; commit again to go on with the"
                 " audio it did not take"
             )
-
-    def _note_received(self) -> bool:
-        """Whether a live client has to know of its lag though the engine says nothing."""
-        received_s = duration_s(self._session.received_samples)
-        return self._lag.received(received_s, time.monotonic())
-
-    def _put_answer(self, answer: ServerEvent) -> None:
-        """Digital silence is told to a live client alone: a recording may well have some."""
-        if not isinstance(answer, Delta):
-            self._put(answer)
-        elif self._lag.is_live:
-            self._tell(answer)
-
-    def _tell(self, delta: Delta) -> None:
-        """Put a delta into the outbox, with the lag of the moment."""
-        self._lag.heard(self._session.heard_s)
-        lag = self._lag
-        self._put(replace(delta, lag_s=lag.lag_s, is_behind=lag.is_behind))
 
     def _put(self, event: ServerEvent) -> None:
         self._put_messages(self._dialect.encode(event))

@@ -30,6 +30,7 @@ from lanscribe.dialects.events import (
     SpeechStopped,
 )
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
+from lanscribe.session.lag import LagMeter
 from lanscribe.session.utterance import UtteranceState
 from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector
@@ -50,10 +51,15 @@ class Session:
     models: the names by which the served model may be asked for.
     max_waiting_samples: how much audio may wait for the engine.
     detector: what finds the speaker's turns.
+    lag: judges whether the client speaks live and has to know that its text is behind.
     """
 
     def __init__(
-        self, models: Sequence[str], max_waiting_samples: int, detector: SpeechDetector
+        self,
+        models: Sequence[str],
+        max_waiting_samples: int,
+        detector: SpeechDetector,
+        lag: LagMeter | None = None,
     ) -> None:
         self._models = models
         self._detector = detector
@@ -65,21 +71,23 @@ class Session:
         self._is_stopped = False
         self._turns: Turns | None = None
         self._mute_watch = MuteWatch()
+        self._lag = lag or LagMeter()
         self.received_samples = 0
         """How much audio was taken in."""
         self.received_commits = 0
         """How many utterances the client has ended."""
 
-    def receive(self, event: ClientEvent) -> list[ServerEvent]:
-        """Take in what the client says; what to answer at once.
+    def receive(self, event: ClientEvent, now_s: float) -> list[ServerEvent]:
+        """Take in what the client says at that time of a clock; what to answer at once.
 
         Raises ClientError; the session goes on after it.
         """
+        self._lag.received(duration_s(self.received_samples), now_s)
         match event:
             case SelectModel():
                 self._select_model(event.model)
             case AppendAudio():
-                return self._append(event.samples)
+                return self._append(event.samples, now_s)
             case Commit():
                 return self._commit(event)
             case DetectTurns():
@@ -111,6 +119,11 @@ class Session:
         return self._is_stopped
 
     @property
+    def is_live(self) -> bool:
+        """Whether the client sends no faster than people speak; otherwise it is a recording."""
+        return self._lag.is_live
+
+    @property
     def has_room(self) -> bool:
         """Whether the next message should be read now, rather than left with the sender.
 
@@ -119,13 +132,10 @@ class Session:
         """
         if not self.is_busy:
             return True
-        has_row = self._turns is None or len(self._utterances) < MAX_UTTERANCES
-        return has_row and self._waiting_samples < self._max_waiting_samples
-
-    @property
-    def has_room_for_recording(self) -> bool:
-        """The same for a sender that is faster than speech."""
-        return self.has_room and not (self.is_busy and self._waiting_samples >= RECORDING_SAMPLES)
+        has_queue = self._turns is None or len(self._utterances) < MAX_UTTERANCES
+        most = self._max_waiting_samples
+        bound = most if self.is_live else min(most, RECORDING_SAMPLES)
+        return has_queue and self._waiting_samples < bound
 
     @property
     def is_busy(self) -> bool:
@@ -168,6 +178,11 @@ class Session:
         head = self._utterances[0]
         return duration_s(head.offset_samples) + head.heard_s
 
+    @property
+    def lag_s(self) -> float:
+        """How much audio was received and not yet listened to."""
+        return max(0.0, duration_s(self.received_samples) - self.heard_s)
+
     def take_audio(self) -> Samples:
         """The next audio for the engine, shape (n,), n up to one second; (0,) if there is none."""
         head = self._utterances[0]
@@ -181,12 +196,24 @@ class Session:
         lost = head.hear(token)
         start_s = None if lost else token.start_s
         end_s = token.end_s if token.text else head.heard_s  # a successor listens again
-        return Delta(token.text, end_s, start_s, lost=lost, of=head.name)
+        return self._with_lag(Delta(token.text, end_s, start_s, lost=lost, of=head.name))
 
     def progress(self) -> Delta:
         """How far the engine is, without a word."""
         head = self._utterances[0]
-        return Delta("", head.heard_s, of=head.name)
+        return self._with_lag(Delta("", head.heard_s, of=head.name))
+
+    def _with_lag(self, delta: Delta) -> Delta:
+        self._lag.judge(self.lag_s)
+        return replace(delta, lag_s=self.lag_s, is_behind=self._lag.is_behind)
+
+    def _noted(self, *, is_mute: bool) -> list[ServerEvent]:
+        """What a live client has to know at once: that it is behind or no more, or sends zeros."""
+        has_changed = self._lag.judge(self.lag_s)
+        is_mute = is_mute and self.is_live  # a recording may well have digital silence
+        if not self.is_busy or self.is_cancelled or not (has_changed or is_mute):
+            return []
+        return [replace(self.progress(), is_muted=is_mute)]
 
     def completed(self) -> list[ServerEvent]:
         """The engine has emitted the last token of the utterance being transcribed."""
@@ -234,7 +261,7 @@ class Session:
             )
         self._has_model = True
 
-    def _append(self, samples: Samples) -> list[ServerEvent]:
+    def _append(self, samples: Samples, now_s: float) -> list[ServerEvent]:
         if not self.is_busy and self._waiting_samples >= self._max_waiting_samples:
             raise LimitError(
                 "audio_buffer_full",
@@ -242,13 +269,12 @@ class Session:
                 " append was refused; send input_audio_buffer.commit first, then append",
             )
         self.received_samples += len(samples)
-        told: list[ServerEvent] = []
-        if self._mute_watch.add(samples) and self.is_busy and not self.is_cancelled:
-            told.append(replace(self.progress(), is_muted=True))
+        self._lag.received(duration_s(self.received_samples), now_s)
+        noted = self._noted(is_mute=self._mute_watch.add(samples))
         if self._turns is not None:
-            return told + self._follow(self._turns.add(samples))
+            return noted + self._follow(self._turns.add(samples))
         self._utterances[-1].append(samples)
-        return told
+        return noted
 
     def _require_model(self) -> None:
         if not self._has_model:

@@ -77,18 +77,18 @@ def test_who_can_resume_is_told_that_last_words_follow(
 def test_what_a_client_has_ended_is_finished_whatever_ends_the_server(seed: int) -> None:
     rng = Random(seed)
     session = Session([MODEL], 10**9, LevelDetector())
-    session.receive(SelectModel(MODEL))
+    session.receive(SelectModel(MODEL), 0.0)
     ended = rng.randint(0, 5)
     for number in range(ended):
-        session.receive(AppendAudio(spoken([number + 1])))
-        session.receive(Commit(is_final=True))
+        session.receive(AppendAudio(spoken([number + 1])), 0.0)
+        session.receive(Commit(is_final=True), 0.0)
     has_open = rng.random() < 0.7
     if has_open:
-        session.receive(Commit(is_final=False))
-        session.receive(AppendAudio(spoken([99])))
+        session.receive(Commit(is_final=False), 0.0)
+        session.receive(AppendAudio(spoken([99])), 0.0)
     is_restart = rng.random() < 0.5
     if is_restart:
-        session.receive(Cancel())
+        session.receive(Cancel(), 0.0)
     session.stop(is_cut=True)
     done: list[Done] = []
     cut: list[bool] = []

@@ -93,7 +93,7 @@ class Talk(ABC):
             case Acknowledge() | KeepForResume():
                 self._put(SessionResumed("sess-00", self._session.received_samples, 0))
             case _:
-                for answer in self._session.receive(event):
+                for answer in self._session.receive(event, 0.0):
                     self._put(answer)
 
     def _transcribe(self) -> None:

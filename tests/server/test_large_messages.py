@@ -47,11 +47,11 @@ class Watched(Session):
 
     turns = 0
 
-    def receive(self, event: ClientEvent) -> list[ServerEvent]:
+    def receive(self, event: ClientEvent, now_s: float) -> list[ServerEvent]:
         if isinstance(event, AppendAudio):
             self.noted.append(self.turns)
             assert self.has_room, "more came than there was room for"
-        return super().receive(event)
+        return super().receive(event, now_s)
 
     noted: list[int]
 

@@ -135,7 +135,7 @@ def test_when_there_is_nothing_to_tell_nothing_is_added(name: str) -> None:
 def session(*events: ClientEvent) -> Session:
     one = Session(["m"], sample_count(60), LevelDetector())
     for event in [SelectModel("m"), *events]:
-        one.receive(event)
+        one.receive(event, 0.0)
     return one
 
 
@@ -174,7 +174,7 @@ def test_a_turn_without_words_is_told_of_no_further() -> None:
     """The server made it an utterance, by a noise; nobody waits for its text."""
     clap = np.random.default_rng(0).normal(0, 0.2, sample_count(1)).astype(np.float32)
     one = session(DetectTurns(TurnSettings()))
-    told = one.receive(AppendAudio(np.concatenate([SILENCE, clap, SILENCE])))
+    told = one.receive(AppendAudio(np.concatenate([SILENCE, clap, SILENCE])), 0.0)
     assert len(told) == 3, "it begins, it ends, it is committed"
     assert done(one).no_speech is None
 

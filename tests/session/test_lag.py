@@ -10,29 +10,32 @@ from tests.support import Event, client
 
 def test_a_live_client_is_told_once_when_it_falls_behind_and_once_when_it_is_over() -> None:
     lag = LagMeter(threshold_s=5.0)
-    assert [lag.received(second, now_s=100.0 + second) for second in range(1, 9)] == [
-        *[False] * 5, True, False, False,
-    ]  # fmt: skip
-    assert lag.lag_s == 8.0
-    assert not lag.heard(5.0)
+    changed = []
+    for second in range(1, 9):
+        lag.received(second, now_s=100.0 + second)
+        changed.append(lag.judge(second))
+    assert changed == [*[False] * 5, True, False, False]
+    assert not lag.judge(8.0 - 5.0)
     assert lag.is_behind
-    assert lag.heard(5.6)
+    assert lag.judge(8.0 - 5.6)
     assert not lag.is_behind
-    assert not lag.received(9.0, now_s=109.0)
+    lag.received(9.0, now_s=109.0)
+    assert not lag.judge(9.0 - 5.6)
 
 
 def test_who_sends_a_recording_is_never_behind() -> None:
     lag = LagMeter(threshold_s=5.0)
-    assert not lag.received(60.0, now_s=100.0)
-    assert not lag.received(61.0, now_s=300.0)
-    assert lag.lag_s == 61.0
+    for audio_s, now_s in ((60.0, 100.0), (61.0, 300.0)):
+        lag.received(audio_s, now_s)
+        assert not lag.judge(audio_s)
+        assert not lag.is_live
 
 
 def test_what_was_kept_while_the_socket_was_broken_is_still_live() -> None:
     lag = LagMeter(threshold_s=5.0)
     lag.received(1.0, now_s=101.0)
-    lag.heard(1.0)
-    assert lag.received(30.0, now_s=130.0)
+    lag.received(30.0, now_s=130.0)
+    assert lag.judge(30.0 - 1.0)
     assert lag.is_behind
 
 

@@ -24,7 +24,7 @@ from lanscribe.dialects.events import (
 )
 from lanscribe.errors import EngineFailed, LimitError, ProtocolError
 from lanscribe.session.state import MAX_UTTERANCES, RECORDING_SAMPLES, Session
-from lanscribe.speech.audio import Samples
+from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.transcript import Token
 from lanscribe.speech.turns import TurnSettings
@@ -35,7 +35,7 @@ START, END = Commit(is_final=False), Commit(is_final=True)
 def make(max_waiting_samples: int = 1000, with_model: bool = True) -> Session:
     session = Session(["m"], max_waiting_samples, LevelDetector())
     if with_model:
-        session.receive(SelectModel("m"))
+        session.receive(SelectModel("m"), 0.0)
     return session
 
 
@@ -52,9 +52,9 @@ def take_all(session: Session) -> Samples:
 
 def test_nothing_runs_before_the_first_commit() -> None:
     session = make()
-    session.receive(audio(10))
+    session.receive(audio(10), 0.0)
     assert not session.is_busy
-    session.receive(START)
+    session.receive(START, 0.0)
     assert session.is_busy
     assert len(take_all(session)) == 10
     assert not session.is_ended
@@ -62,31 +62,31 @@ def test_nothing_runs_before_the_first_commit() -> None:
 
 def test_a_final_commit_alone_starts_and_ends() -> None:
     session = make()
-    session.receive(audio(10))
-    session.receive(END)
+    session.receive(audio(10), 0.0)
+    session.receive(END, 0.0)
     assert session.is_busy
     assert session.is_ended
 
 
 def test_a_commit_while_one_runs_changes_nothing() -> None:
     session = make()
-    session.receive(START)
-    session.receive(audio(10))
-    session.receive(START)
+    session.receive(START, 0.0)
+    session.receive(audio(10), 0.0)
+    session.receive(START, 0.0)
     assert len(take_all(session)) == 10
-    session.receive(END)
+    session.receive(END, 0.0)
     session.completed()
     assert not session.is_busy
 
 
 def test_text_accumulates_into_done() -> None:
     session = make()
-    session.receive(START)
-    session.receive(audio(1600))
-    session.receive(END)
+    session.receive(START, 0.0)
+    session.receive(audio(1600), 0.0)
+    session.receive(END, 0.0)
     take_all(session)
-    assert session.heard(Token("Hello", 0.05)) == Delta("Hello", 0.05)
-    assert session.heard(Token("", 0.08)) == Delta("", 0.08)
+    assert session.heard(Token("Hello", 0.05)) == Delta("Hello", 0.05, lag_s=0.1 - 0.05)
+    assert session.heard(Token("", 0.08)) == Delta("", 0.08, lag_s=0.1 - 0.08)
     session.heard(Token(" world", 0.1))
     words = (SpokenWord("Hello", 0.0, 0.05), SpokenWord("world", 0.05, 0.1))
     assert session.completed() == [Done("Hello world", 0.1, 2, words)]
@@ -95,7 +95,7 @@ def test_text_accumulates_into_done() -> None:
 def test_audio_after_a_final_commit_waits_for_the_next_utterance() -> None:
     session = make()
     for event in (audio(3, 0.1), END, audio(4, 0.2), START):
-        session.receive(event)
+        session.receive(event, 0.0)
     assert take_all(session).tolist() == pytest.approx([0.1] * 3)
     session.completed()
     assert session.is_busy
@@ -104,69 +104,74 @@ def test_audio_after_a_final_commit_waits_for_the_next_utterance() -> None:
 
 def test_an_unknown_model_is_refused_with_the_served_names() -> None:
     with pytest.raises(ProtocolError, match="this server has: m") as caught:
-        make().receive(SelectModel("voxtral"))
+        make().receive(SelectModel("voxtral"), 0.0)
     assert caught.value.code == "model_not_found"
 
 
 @pytest.mark.parametrize("event", [START, END, DetectTurns(TurnSettings())], ids=str)
 def test_without_a_model_nothing_starts_and_the_audio_is_kept(event: ClientEvent) -> None:
     session = make(with_model=False)
-    session.receive(audio(10))
+    session.receive(audio(10), 0.0)
     with pytest.raises(ProtocolError) as caught:
-        session.receive(event)
+        session.receive(event, 0.0)
     assert caught.value.code == "model_not_validated"
-    session.receive(SelectModel("m"))
-    session.receive(START)
+    session.receive(SelectModel("m"), 0.0)
+    session.receive(START, 0.0)
     assert len(take_all(session)) == 10
 
 
 def test_too_much_audio_before_a_commit_is_refused_and_the_rest_kept() -> None:
     session = make(max_waiting_samples=10)
-    session.receive(audio(10))
+    session.receive(audio(10), 0.0)
     assert session.has_room
     with pytest.raises(LimitError) as caught:
-        session.receive(audio(1))
+        session.receive(audio(1), 0.0)
     assert caught.value.code == "audio_buffer_full"
-    session.receive(START)
+    session.receive(START, 0.0)
     assert not session.has_room
     assert len(take_all(session)) == 10
     assert session.has_room
 
 
 def test_of_a_recording_less_may_wait_than_of_a_live_voice() -> None:
-    session = make(max_waiting_samples=10 * RECORDING_SAMPLES)
-    session.receive(audio(RECORDING_SAMPLES))
-    assert session.has_room_for_recording  # no commit has claimed it: waiting would be for ever
-    session.receive(START)
-    assert session.has_room
-    assert not session.has_room_for_recording
-    session.take_audio()
-    assert session.has_room_for_recording
+    recording = make(max_waiting_samples=10 * RECORDING_SAMPLES)
+    recording.receive(audio(RECORDING_SAMPLES), 0.0)
+    assert recording.has_room  # no commit has claimed it: waiting would be for ever
+    recording.receive(START, 0.0)
+    assert not recording.is_live
+    assert not recording.has_room
+    recording.take_audio()
+    assert recording.has_room
+    live = make(max_waiting_samples=10 * RECORDING_SAMPLES)
+    live.receive(audio(RECORDING_SAMPLES), duration_s(RECORDING_SAMPLES))
+    live.receive(START, duration_s(RECORDING_SAMPLES))
+    assert live.is_live
+    assert live.has_room
 
 
 def test_too_many_waiting_utterances_are_refused() -> None:
     session = make()
     for _ in range(MAX_UTTERANCES - 1):
-        session.receive(END)
+        session.receive(END, 0.0)
     with pytest.raises(LimitError) as caught:
-        session.receive(END)
+        session.receive(END, 0.0)
     assert caught.value.code == "too_many_utterances"
     assert session.has_room  # or the refusal could not be told
     for _ in range(MAX_UTTERANCES - 1):
         session.completed()
-    session.receive(END)
+    session.receive(END, 0.0)
     assert session.is_busy
 
 
 def test_a_failed_open_utterance_keeps_its_audio_for_the_next_commit() -> None:
     session = make()
-    session.receive(START)
-    session.receive(audio(10))
+    session.receive(START, 0.0)
+    session.receive(audio(10), 0.0)
     error = EngineFailed("broken")
     lost = Lost(text="", start_s=0.0, end_s=0.0)
     assert session.failed(error) == [Failure(error, lost, Utterance(1))]
     assert not session.is_busy
-    session.receive(START)
+    session.receive(START, 0.0)
     assert len(take_all(session)) == 10
 
 
@@ -175,11 +180,11 @@ def test_no_two_utterances_have_the_same_number_whatever_breaks() -> None:
     session = make()
     numbers = []
     for _ in range(3):
-        session.receive(START)
-        session.receive(audio(10))
+        session.receive(START, 0.0)
+        session.receive(audio(10), 0.0)
         numbers.append(session.progress().of.number)
         session.failed(EngineFailed("broken"))
-        session.receive(END)
+        session.receive(END, 0.0)
         numbers.append(session.progress().of.number)
         session.completed()
     assert numbers == [1, 2, 3, 4, 5, 6]
@@ -188,7 +193,7 @@ def test_no_two_utterances_have_the_same_number_whatever_breaks() -> None:
 def test_a_failed_ended_utterance_gives_way_to_the_next() -> None:
     session = make()
     for event in (audio(3), END, audio(4), END):
-        session.receive(event)
+        session.receive(event, 0.0)
     session.failed(EngineFailed("broken"))
     assert len(take_all(session)) == 4
 
@@ -196,7 +201,7 @@ def test_a_failed_ended_utterance_gives_way_to_the_next() -> None:
 def test_stop_ends_what_was_started_and_forgets_the_rest() -> None:
     session = make()
     for event in (audio(3), START, audio(4)):
-        session.receive(event)
+        session.receive(event, 0.0)
     session.stop()
     assert session.is_ended
     assert len(take_all(session)) == 7
@@ -207,7 +212,7 @@ def test_stop_ends_what_was_started_and_forgets_the_rest() -> None:
 
 def test_stop_without_a_commit_is_over_at_once() -> None:
     session = make()
-    session.receive(audio(3))
+    session.receive(audio(3), 0.0)
     session.stop()
     assert session.is_over
 
@@ -215,20 +220,20 @@ def test_stop_without_a_commit_is_over_at_once() -> None:
 def test_who_sends_audio_and_never_commits_is_waited_for() -> None:
     """So that an idle timeout ends the session, which nobody else would."""
     session = make()
-    session.receive(audio(10))
+    session.receive(audio(10), 0.0)
     assert session.is_waiting_for_client
 
 
 def test_waiting_for_the_client_is_not_waiting_for_the_engine() -> None:
     session = make()
     assert session.is_waiting_for_client
-    session.receive(START)
+    session.receive(START, 0.0)
     assert session.is_waiting_for_client
-    session.receive(audio(3))
+    session.receive(audio(3), 0.0)
     assert not session.is_waiting_for_client
     take_all(session)
     assert session.is_waiting_for_client
-    session.receive(END)
+    session.receive(END, 0.0)
     assert not session.is_waiting_for_client
 
 
@@ -238,18 +243,18 @@ def test_every_committed_sample_is_transcribed_once_and_in_order(steps: list[int
     sent, heard = 0, []
     for step in steps:
         if isinstance(step, int):
-            session.receive(AppendAudio(np.arange(sent, sent + step, dtype=np.float32)))
+            session.receive(AppendAudio(np.arange(sent, sent + step, dtype=np.float32)), 0.0)
             sent += step
         elif step == "start":
-            session.receive(START)
+            session.receive(START, 0.0)
         elif step == "end":
             if sum(one == "end" for one in steps) < MAX_UTTERANCES:
-                session.receive(END)
+                session.receive(END, 0.0)
         elif session.is_busy:
             heard.append(take_all(session))
             if session.is_ended:
                 session.completed()
-    session.receive(END)
+    session.receive(END, 0.0)
     while session.is_busy:
         heard.append(take_all(session))
         session.completed()
@@ -259,14 +264,14 @@ def test_every_committed_sample_is_transcribed_once_and_in_order(steps: list[int
 def test_a_cancelled_utterance_is_given_up_and_the_next_begins() -> None:
     session = make()
     for event in (Commit(is_final=False, tag="a"), audio(10)):
-        session.receive(event)
+        session.receive(event, 0.0)
     session.take_audio()
-    assert session.receive(Cancel("a")) == [Cancelled(Utterance(1, "a"))]
+    assert session.receive(Cancel("a"), 0.0) == [Cancelled(Utterance(1, "a"))]
     assert session.is_cancelled
     assert session.is_ended
     assert session.completed() == []
-    session.receive(audio(1600))
-    session.receive(Commit(is_final=True, tag="b"))
+    session.receive(audio(1600), 0.0)
+    session.receive(Commit(is_final=True, tag="b"), 0.0)
     assert len(take_all(session)) == 1600
     (done,) = session.completed()
     assert isinstance(done, Done)
@@ -276,7 +281,7 @@ def test_a_cancelled_utterance_is_given_up_and_the_next_begins() -> None:
 def test_nobody_is_told_that_the_engine_broke_on_what_was_given_up() -> None:
     session = make()
     for event in (START, audio(10), Cancel(), audio(20), END):
-        session.receive(event)
+        session.receive(event, 0.0)
     assert session.failed(EngineFailed("broken")) == []
     assert len(take_all(session)) == 20
 
@@ -284,11 +289,11 @@ def test_nobody_is_told_that_the_engine_broke_on_what_was_given_up() -> None:
 def test_a_waiting_utterance_can_be_cancelled_while_another_runs() -> None:
     session = make()
     for tag in ("a", "b", "c"):
-        session.receive(audio(10))
-        session.receive(Commit(is_final=True, tag=tag))
-    assert session.receive(Cancel("b")) == [Cancelled(Utterance(2, "b", 10 / 16_000))]
-    assert session.receive(Cancel("b")) == []
-    assert session.receive(Cancel("unknown")) == []
+        session.receive(audio(10), 0.0)
+        session.receive(Commit(is_final=True, tag=tag), 0.0)
+    assert session.receive(Cancel("b"), 0.0) == [Cancelled(Utterance(2, "b", 10 / 16_000))]
+    assert session.receive(Cancel("b"), 0.0) == []
+    assert session.receive(Cancel("unknown"), 0.0) == []
     session.completed()
     (done,) = session.completed()
     assert isinstance(done, Done)
@@ -297,19 +302,19 @@ def test_a_waiting_utterance_can_be_cancelled_while_another_runs() -> None:
 
 def test_cancelling_the_open_utterance_forgets_its_audio() -> None:
     session = make()
-    session.receive(audio(10))
-    assert session.receive(Cancel()) == [Cancelled(Utterance(1))]
-    session.receive(audio(20))
-    session.receive(END)
+    session.receive(audio(10), 0.0)
+    assert session.receive(Cancel(), 0.0) == [Cancelled(Utterance(1))]
+    session.receive(audio(20), 0.0)
+    session.receive(END, 0.0)
     assert len(take_all(session)) == 20
 
 
 def test_each_end_is_confirmed_with_the_one_before_it() -> None:
     session = make()
-    assert session.receive(START) == []
-    assert session.receive(END) == [Committed(Utterance(1), previous=0)]
-    assert session.receive(Cancel()) == [Cancelled(Utterance(2))]
-    assert session.receive(END) == [Committed(Utterance(3), previous=1)]
+    assert session.receive(START, 0.0) == []
+    assert session.receive(END, 0.0) == [Committed(Utterance(1), previous=0)]
+    assert session.receive(Cancel(), 0.0) == [Cancelled(Utterance(2))]
+    assert session.receive(END, 0.0) == [Committed(Utterance(3), previous=1)]
     assert session.received_commits == 2
 
 
@@ -321,8 +326,8 @@ def test_a_failure_tells_which_seconds_may_lack_words(
 ) -> None:
     """From where the text is complete: the engine may have listened further than it wrote down."""
     session = make(max_waiting_samples=2_000_000)
-    session.receive(audio(1_920_000))
-    session.receive(END)
+    session.receive(audio(1_920_000), 0.0)
+    session.receive(END, 0.0)
     session.take_audio()
     session.heard(Token("a", 0.5, 0.2))
     session.heard(Token("", 100.0, settled_s=settled_s))
@@ -334,7 +339,7 @@ def test_a_failure_tells_which_seconds_may_lack_words(
 def test_what_is_finished_is_said_and_no_more_taken() -> None:
     session = make()
     for event in (audio(10), START, Finish()):
-        session.receive(event)
+        session.receive(event, 0.0)
     assert session.is_stopped
     assert session.is_ended
     assert len(take_all(session)) == 10
@@ -346,7 +351,7 @@ def test_what_is_finished_is_said_and_no_more_taken() -> None:
 def test_how_far_was_listened_never_goes_back(heard: list[tuple[str, float]]) -> None:
     """Also where another engine session takes over, and listens again from before."""
     session = make()
-    session.receive(START)
+    session.receive(START, 0.0)
     furthest_s = 0.0
     for text, end_s in heard:
         is_lost = text == "lost"

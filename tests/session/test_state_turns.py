@@ -44,14 +44,14 @@ def speech(seconds: float = SPEECH_S) -> AppendAudio:
 
 def make(*events: AppendAudio | Commit | DetectTurns) -> tuple[Session, list[ServerEvent]]:
     session = Session(["m"], sample_count(1000), LevelDetector())
-    session.receive(SelectModel("m"))
+    session.receive(SelectModel("m"), 0.0)
     return session, receive(session, DetectTurns(TurnSettings()), *events)
 
 
 def receive(
     session: Session, *events: AppendAudio | Commit | DetectTurns | Cancel
 ) -> list[ServerEvent]:
-    return [told for event in events for told in session.receive(event)]
+    return [told for event in events for told in session.receive(event, 0.0)]
 
 
 def take_all(session: Session) -> Samples:
@@ -104,7 +104,7 @@ def test_a_commit_of_silence_is_an_utterance_and_of_nothing_is_refused() -> None
     session, _ = make(silence())
     assert kinds(receive(session, END)) == ["Committed"]
     with pytest.raises(ProtocolError) as caught:
-        session.receive(END)
+        session.receive(END, 0.0)
     assert caught.value.code == "input_audio_buffer_commit_empty"
     assert duration_s(len(take_all(session))) == pytest.approx(PADDING_S + 3 * BLOCK_S)
 
@@ -112,7 +112,7 @@ def test_a_commit_of_silence_is_an_utterance_and_of_nothing_is_refused() -> None
 def test_without_turns_a_commit_of_nothing_is_refused_when_audio_is_needed() -> None:
     session, _ = make(DetectTurns(None))
     with pytest.raises(ProtocolError, match="append"):
-        session.receive(END)
+        session.receive(END, 0.0)
     assert kinds(receive(session, speech(), END)) == ["Committed"]
 
 
