@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from lanscribe import PROJECT_DIR
@@ -30,8 +31,19 @@ def _apart_from_each_other() -> Iterator[None]:
         yield
 
 
-def pytest_configure() -> None:
-    """Let programs under test meet signals as on a terminal, though nohup or & ignore some.
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare for the quick run or the whole one, and for signals."""
+    settings.register_profile("whole", deadline=None)  # a busy machine is no fault
+    settings.register_profile("quick", deadline=None, max_examples=20)
+    is_quick = bool(config.getoption("--quick"))
+    settings.load_profile("quick" if is_quick else "whole")
+    if is_quick:
+        config.option.markexpr = "not slow"
+    _meet_signals_as_on_a_terminal()
+
+
+def _meet_signals_as_on_a_terminal() -> None:
+    """Let programs under test do so, though nohup or & ignore some signals.
 
     What is ignored stays so for whom one starts, what has a handler does not.
     """
@@ -41,8 +53,16 @@ def pytest_configure() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--long: the tests that take minutes, instead of the others."""
+    """--long: the tests that take minutes, instead of the others; --quick: none that are slow."""
     parser.addoption("--long", action="store_true", help="the tests that take minutes, only")
+    parser.addoption("--quick", action="store_true", help="no test that is slow")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the quick run the import of files that it does not run."""
+    place = collection_path.relative_to(PROJECT_DIR).as_posix().removeprefix("tests/")
+    is_slow = bool(config.getoption("--quick")) and selection.lies_in(place, selection.SLOW_PLACES)
+    return True if is_slow else None  # None: as it would be otherwise
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
@@ -53,8 +73,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in others]
     config.hook.pytest_deselected(items=others)
     for item in items:
-        if selection.is_slow(_place(item), set(getattr(item, "fixturenames", ()))):
+        place, fixtures = _place(item), set(getattr(item, "fixturenames", ()))
+        if selection.is_slow(place, fixtures):
             item.add_marker("slow")
+        if selection.is_apart(place, fixtures):
+            raise pytest.UsageError(f"{place} uses a shared vLLM: name it in tests/selection.py")
     items.sort(key=lambda item: selection.rank(_place(item)))
 
 

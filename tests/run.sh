@@ -62,7 +62,7 @@ quick() {
   require_setup
   bash tests/lint.sh
   say "quick tests"
-  exec "$BIN/python" -m pytest -n 2 -m "not slow" --quiet "$@"
+  exec "$BIN/python" -m pytest -n 2 --quick --quiet "$@"
 }
 
 whole() {
