@@ -16,22 +16,40 @@ from lanscribe import PROJECT_DIR
 from tests.test_architecture import MODULES, is_pure
 
 FLOOR = 100
-FLOORS: dict[str, int] = {}
+FLOORS = {
+    "dialects/fields.py": 56,
+    "dialects/openai.py": 99,
+    "dialects/vllm.py": 96,
+    "endless/rollover.py": 98,
+    "endless/stitch.py": 98,
+    "server/access.py": 97,
+    "server/framing.py": 97,
+    "session/state.py": 98,
+    "speech/audio.py": 97,
+    "speech/pcm.py": 94,
+    "speech/spans.py": 97,
+    "speech/transcript.py": 93,
+}
 """Percent, where it is less."""
-VALUES = {"dialects/__init__.py", "dialects/base.py", "dialects/events.py", "speech/__init__.py"}
+VALUES = {
+    *("dialects/__init__.py", "dialects/base.py", "dialects/events.py"),
+    *("errors.py", "speech/__init__.py"),
+}
 """Modules that name things and decide nothing."""
 OWN = {
     "dialects/openai_settings.py": "dialects/test_openai.py",
+    "session/state.py": "session/test_state*.py",
     "session/utterance.py": "session/test_state.py",
     "voxtral/memory.py": "voxtral/test_plan.py",
 }
-"""The test file of a module, where it is not that of its name."""
+"""The test file of a module, where it is not that of its name; a star stands for several."""
 
 
-def own_test(module: str) -> Path:
-    """The test file of a module, below tests/."""
+def own_tests(module: str) -> list[str]:
+    """The test files of a module; none when they are missing."""
     path = Path(module)
-    return Path(OWN.get(module, path.with_name(f"test_{path.stem}.py")))
+    pattern = OWN.get(module, str(path.with_name(f"test_{path.stem}.py")))
+    return sorted(str(file) for file in (PROJECT_DIR / "tests").glob(pattern))
 
 
 def covered_percent(module: str) -> float:
@@ -41,7 +59,7 @@ def covered_percent(module: str) -> float:
         coverage = [sys.executable, "-m", "coverage"]
         run = ["run", "--branch", f"--include=lanscribe/{module}", "-m", "pytest", "--quiet"]
         for command in (
-            [*coverage, *run, "-m", "not slow and not long", f"tests/{own_test(module)}"],
+            [*coverage, *run, "-m", "not slow and not long", *own_tests(module)],
             [*coverage, "json", "--quiet", "-o", f"{folder}/report.json"],
         ):
             subprocess.run(
@@ -60,13 +78,10 @@ def main(modules: list[str]) -> int:
     """Look at each; 1 when one is below its floor."""
     is_fine = True
     for module in modules or decisions():
-        if not (PROJECT_DIR / "tests" / own_test(module)).exists():
-            percent, why = 0.0, f"there is no tests/{own_test(module)}"
-        else:
-            percent, why = covered_percent(module), str(own_test(module))
+        percent = covered_percent(module) if own_tests(module) else 0.0
         floor = FLOORS.get(module, FLOOR)
         is_fine &= percent >= floor
-        sys.stdout.write(f"{percent:5.1f} % of {floor:3d}  {module}  ({why})\n")
+        sys.stdout.write(f"{percent:5.1f} % of {floor:3d}  {module}\n")
         sys.stdout.flush()
     return 0 if is_fine else 1
 

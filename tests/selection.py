@@ -8,17 +8,16 @@ SLOW_PLACES = (
     "admin/test_restart.py",
     "admin/test_serve_sh.py",
     "admin/test_setup.py",
-    "clients/test_crashes.py",
-    "clients/test_file_client.py",
-    "clients/test_going_on.py",
-    "clients/test_microphone_client.py",
-    "clients/test_microphone_endings.py",
-    "clients/test_streams.py",
+    "bench",
+    "clients",
     "endless/test_hours.py",
     "endless/test_idle.py",
     "engines/embedded/test_endless_speech.py",
     "engines/embedded/test_model_store.py",
     "fuzz",
+    "server/test_floods.py",
+    "server/test_lobby.py",
+    "server/test_media.py",
     "server/test_media_bounds.py",
     "server/test_rest_told.py",
     "session/test_resume.py",
@@ -31,7 +30,7 @@ SLOW_PLACES = (
     "vllm/test_setup.py",
     "voxtral/test_files.py",
 )
-"""Below tests/: programs, scripts and set-ups in processes, and hours of sound."""
+"""Below tests/: programs and set-ups in processes, hours of sound, files, waits in real time."""
 SLOW_FIXTURES = {
     *("embedded_server", "embedded_engine", "moonshine", "detector", "model_folder"),
     *("start_server", "start_client", "start_microphone", "sound_card"),
