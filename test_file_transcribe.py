@@ -14,6 +14,11 @@ waits for the last words; a second one quits. Exit status: 0 done, also when no 
 (stderr says so), 1 failed, 2 wrong usage, 130 interrupted before the first word.
 """
 
+# This file runs alone, so it has copies of what it shares with the other client and the server:
+# the blocks from `# >>> FILE` to `# <<< FILE`. Change those in FILE, in the project's folder, and
+# run there `.venv/bin/python -m clients.generate`. Change the rest here: the settings above the
+# blocks, and the program itself, which begins below the last block.
+
 import signal
 
 if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceback
@@ -28,6 +33,7 @@ import random
 import re
 import sys
 import time
+import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -37,10 +43,8 @@ from html import escape
 from http.client import HTTPException
 from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from unicodedata import category
-from unicodedata import east_asian_width as wide
-from unicodedata import name as letter_name
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
@@ -57,17 +61,13 @@ from rich.text import Text
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-DEFAULT_URL = "ws://127.0.0.1:8000"
-CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
-CONNECT_S = 10.0
 LAST_WORDS_S = 10.0  # after Ctrl-C
-MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
 LOADING_S = 300.0  # for a server that was restarted
 SILENCE_S = 30.0  # without a message; then a ping has as long
 MAX_SILENCES = 10  # in a row, each with its ping answered
 
 
-# >>> The terminal. These lines are the same in both clients; a test compares them.
+# >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
 class Trouble(Exception):
     """A line for the person at the terminal; `passes` when trying again later may help."""
 
@@ -77,72 +77,99 @@ class Trouble(Exception):
 
 
 def plain(text: str) -> str:
-    """`text` without what could steer a terminal; newlines and the joiners of scripts stay."""
-    return "".join(c for c in text if c in "\n\u200c\u200d" or category(c) not in "Cc Cf Cs")
-
-
-def reason(error: Exception) -> str:
-    """What a server that refuses a request says of it, if it does."""
-    with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
-        body = error.response.body if isinstance(error, InvalidStatus) else b""
-        body = error.read(9999) if isinstance(error, HTTPError) else body
-        return f": {json.loads(body)['error']['message'][:500]}"
-    return ""
+    """`text` without characters that steer a terminal; newlines and zero-width joiners stay."""
+    kept = "\n\u200c\u200d"
+    return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
 
 
 @contextmanager
 def ending(act: Callable[[], object]) -> Iterator[None]:
-    """Meanwhile Ctrl-C, SIGTERM and a terminal that closes call `act`; nohup keeps its meaning.
+    """Within it Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
 
-    Afterwards only what was heard is to be written: one signal waits for that, the next one kills.
+    After it the program only writes what it has: the first signal lets it, the second one kills.
     """
     loop = asyncio.get_running_loop()
     terminals = [number for number in (1, 2) if os.isatty(number)]
-    closed = getattr(signal, "SIGHUP", None)  # not on Windows
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
     is_over = False
 
+    def act_in_time() -> None:
+        if not is_over:
+            act()
+
     def end(name: int, _: object) -> None:
-        for number in terminals if name == closed else ():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        if name == hangup:
+            for number in terminals:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
         if is_over:
             signal.signal(name, signal.SIG_DFL)
         else:
-            loop.call_soon_threadsafe(lambda: is_over or act())
+            loop.call_soon_threadsafe(act_in_time)
 
-    for name in (signal.SIGINT, signal.SIGTERM, closed):
-        if name and (name != closed or signal.getsignal(name) != signal.SIG_IGN):
-            signal.signal(name, end)
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    if hangup and signal.getsignal(hangup) != signal.SIG_IGN:
+        signal.signal(hangup, end)
     try:
         yield
     finally:
         is_over = True
 
 
-# <<< The terminal.
+# <<< clients/terminal.py
 
 
-# >>> The protocol. These lines are the same in both clients; a test compares them.
+# >>> clients/protocol.py: edit it there, then run: .venv/bin/python -m clients.generate
+DEFAULT_URL = "ws://127.0.0.1:8000"
+CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
+"""What `first_model` and `open_socket` raise when the server cannot be reached."""
+CONNECT_S = 10.0  # for the greeting
+MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
+RATE_HZ = 16_000
+BEGIN = '{"type":"input_audio_buffer.commit","final":false}'
+END = '{"type":"input_audio_buffer.commit","final":true}'
+PASSING_FAILURE = re.compile(r" 50[234]\b|hung up, (?!1008)")
+"""Statuses of HTTP, and close codes, after which trying again may help."""
+
+T = TypeVar("T", bool, int, str)
+Samples = npt.NDArray[np.float32]
+"""Sound, shape (n,), float32 in [-1, 1]."""
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """The options that name the server, the model and the key."""
+    url, key = os.environ.get("LANSCRIBE_URL", DEFAULT_URL), os.environ.get("LANSCRIBE_API_KEY")
+    parser.add_argument("--url", default=url, help="default: %(default)s")
+    parser.add_argument("--model", help="default: the first that the server names")
+    parser.add_argument("--api-key", default=key, help="the key, or LANSCRIBE_API_KEY")
+
+
+def parse_server_options(
+    parser: argparse.ArgumentParser, arguments: list[str] | None
+) -> argparse.Namespace:
+    """The command line, its `url` as a WebSocket address; exits with 2 when it is wrong."""
+    options = parser.parse_args(arguments)
+    try:
+        options.url = realtime_url(options.url)
+    except (ValueError, KeyError):
+        parser.error(f"--url: got {options.url!r}, expected such as ws://HOST:8000")
+    return options
+
+
 def realtime_url(text: str) -> str:
-    """The WebSocket address that a URL, host:port or host means. Raises ValueError, KeyError."""
+    """The WebSocket address for a URL, host:port or host. Raises ValueError, KeyError."""
     parts = urlsplit(text if "://" in text else f"//{text}")
     if not parts.hostname:
         raise ValueError("no host")
-    tls = {"": "", "ws": "", "http": "", "wss": "s", "https": "s"}[parts.scheme]
+    scheme = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}[parts.scheme]
     host = parts.netloc if parts.scheme or parts.port else f"{parts.netloc}:8000"
     path = parts.path.rstrip("/").removesuffix("/realtime").removesuffix("/v1")
-    return urlunsplit((f"ws{tls}", host, f"{path}/v1/realtime", parts.query, ""))
+    return urlunsplit((scheme, host, f"{path}/v1/realtime", parts.query, ""))
 
 
-def explain(error: Exception, url: str) -> Trouble:
-    """What an error of the connection means for the person at the terminal."""
-    what = str(error).strip("<>").replace("503:", "503, it may be loading:") or "it is silent"
-    what += reason(error)
-    if isinstance(error, ConnectionClosed):
-        what = f"it hung up, {error.rcvd or 'without a word'}"
-    elif not isinstance(error, OSError | WebSocketException):
-        what = "it names no model"
-    line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
-    return Trouble(line, passes=bool(re.search(r" 50[234]\b|hung up, (?!1008)", what)))
+def authorization(key: str | None) -> dict[str, str]:
+    """The headers that show the key, if there is one."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def first_model(url: str, headers: dict[str, str]) -> str:
@@ -152,62 +179,370 @@ def first_model(url: str, headers: dict[str, str]) -> str:
         return str(json.load(reply)["data"][0]["id"])
 
 
-T = TypeVar("T", bool, int, str)
+async def open_socket(url: str, headers: dict[str, str]) -> ClientConnection:
+    """A connection to the server. Raises one of CONNECT_ERRORS."""
+    return await connect(
+        url,
+        additional_headers=headers,
+        proxy=None,
+        ping_timeout=None,
+        close_timeout=1,
+        max_size=MESSAGE_BYTES,
+    )
+
+
+def explain(error: Exception, url: str) -> Trouble:
+    """What an error of the connection means for the person at the terminal."""
+    if isinstance(error, ConnectionClosed):
+        what = f"it hung up, {error.rcvd or 'without a word'}"
+    elif isinstance(error, OSError | WebSocketException):
+        what = str(error).strip("<>").replace("503:", "503, it may be loading:")
+        what = (what or "it is silent") + reason(error)
+    else:
+        what = "it names no model"
+    line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
+    return Trouble(line, passes=bool(PASSING_FAILURE.search(what)))
+
+
+def reason(error: Exception) -> str:
+    """Why the server refused a request, in its own words; "" when it gives no reason."""
+    with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
+        if isinstance(error, InvalidStatus):
+            body = error.response.body
+        elif isinstance(error, HTTPError):
+            body = error.read(9999)
+        else:
+            return ""
+        return f": {json.loads(body)['error']['message'][:500]}"
+    return ""
+
+
+def pcm16(samples: Samples) -> bytes:
+    """Sound as 16-bit little-endian samples, clipped."""
+    return np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2").tobytes()
 
 
 class Event:
-    """A message of the server. Raises Trouble for what is none."""
+    """A message of the server. Raises Trouble when it is not of the protocol."""
 
     def __init__(self, message: str | bytes) -> None:
         try:
-            of = self._fields = dict(json.loads(message))
-            of |= of.get("resume") or {}
-            lost = of.get("lost") or []
-            lost = [lost] if isinstance(lost, dict) else lost  # of an error
-            self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in lost]
-            self.no_speech = dict(of.get("no_speech") or {})
-            self.kind, self.code = str(of["type"]), str(of.get("code"))
-            self.text = plain(of.get("error") or of.get("delta") or of.get("text") or "")
+            fields = dict(json.loads(message))
+            fields |= fields.get("resume") or {}
+            lost = fields.get("lost") or []
+            parts = [lost] if isinstance(lost, dict) else lost  # in an error it is not a list
+            self.kind = str(fields["type"])
+            self.code = str(fields.get("code"))
+            self.text = plain(
+                fields.get("error") or fields.get("delta") or fields.get("text") or ""
+            )
+            self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
+            self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
             raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
+        self._fields = fields
 
     def seconds(self, name: str) -> float | None:
-        """The time under that name, if there is one."""
-        s = self._fields.get(name)
-        return s if isinstance(s, float | int) and 0 <= s < 1e6 else None
+        """The field as a time; None when it is missing or is no time."""
+        value = self._fields.get(name)
+        return value if isinstance(value, float | int) and 0 <= value < 1e6 else None
 
     def field(self, name: str, default: T) -> T:
-        """What is under that name, if it is of the type of the default."""
+        """The field; `default` when it is missing or of another type."""
         value = self._fields.get(name)
         return value if isinstance(value, type(default)) else default
 
 
-RATE_HZ, DELTA_S = 16_000, 0.08  # a delta without end_s, as of bare vLLM, stands for 0.08 s
-BEGIN, END = (f'{{"type":"input_audio_buffer.commit","final":{x}}}' for x in ("false", "true"))
-# <<< The protocol.
+# <<< clients/protocol.py
 
 
-# >>> Going on. These lines are the same in both clients; a test compares them.
+# >>> clients/stitch.py: edit it there, then run: .venv/bin/python -m clients.generate
+HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
+WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
+OLD_WORDS = 24
+"""How many of the last words said are compared."""
+NEAR_S = 0.6
+"""Two sessions may time the same word this far apart."""
+TIE_S = 0.15
+"""The same for the end of a word that one of them misheard."""
+SLACK_SAMPLES = 19_200
+"""1.2 s: the times of words are late by no more than this."""
+
 Piece = tuple[str, float | None, float]
 """Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
 
 
+class Stitch:
+    """Joins the transcript of a new connection to what was `said` before.
+
+    The server hears some sound a second time. While the stitch is open it holds the words of that
+    sound; when it is closed, it drops those that were said already, up to `said_s`.
+    """
+
+    def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
+        self._old, self._said_s = WORD.findall(said)[-OLD_WORDS:], said_s
+        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
+        self.is_open = is_open
+
+    def feed(self, piece: Piece) -> list[Piece]:
+        """Add a piece; return what can be said now."""
+        self._held.append(piece)
+        return [] if self.is_open else self._release(0)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether it holds words."""
+        return bool(self._text.strip())
+
+    def close(self) -> list[Piece]:
+        """Return the held words that were not said before."""
+        self.is_open = False
+        words = list(WORD.finditer(self._text))
+        count = self._count_said([word[0] for word in words], self._ends_s(words))
+        if not count:
+            return self._release(0)
+        old, new = self._old[-1], words[count - 1]
+        if new[0].casefold().startswith(old.casefold()):  # the old word may have been cut short
+            return self._release(new.start() + len(old))
+        return self._release(new.end())
+
+    def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
+        """The ends of those words that may have been said already."""
+        until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
+        return list(
+            takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
+        )
+
+    def _count_said(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
+        """How many of the words were said already."""
+        count = repeated(self._old, words[: len(ends_s)])
+        has_times = any(start_s is not None for _, start_s, _ in self._held)
+        if count or not self._old or not has_times:
+            return count
+        return self._count_by_time(words, ends_s)
+
+    def _count_by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
+        """How many were said already, by their times; for when no run of words is equal."""
+        for index, end_s in enumerate(ends_s):
+            is_near = abs(end_s - self._said_s) < NEAR_S
+            if is_near and same_words(self._old[-1:], [words[index]]):
+                return index + 1
+        return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
+
+    def _end_s(self, at: int) -> float:
+        """When the letter before the index `at` ends."""
+        ends = accumulate(len(text) for text, _, _ in self._held)
+        return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
+
+    @property
+    def _text(self) -> str:
+        return "".join(text for text, _, _ in self._held)
+
+    def _release(self, start: int) -> list[Piece]:
+        """Return what is held, without its first `start` letters."""
+        released = []
+        for text, start_s, end_s in self._held:
+            if text[start:]:
+                released.append((text[start:], start_s, end_s))
+            start = max(0, start - len(text))
+        self._held = []
+        return released
+
+
+def repeated(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many of the first `new` words repeat the last `old` ones; the very last may differ."""
+    for count in range(min(len(old), len(new)), 0, -1):
+        for end in range(count, last_end(old, new, count) + 1):
+            if same_words(old[-count:], new[end - count : end]):
+                return end
+            is_last_misheard = 1 < count < len(old) and same_words(
+                old[-count - 1 : -1], new[end - count : end]
+            )
+            if is_last_misheard:
+                return min(end + 1, len(new))
+    return 0
+
+
+def last_end(old: Sequence[str], new: Sequence[str], count: int) -> int:
+    """How far into `new` a run of `count` old words may end; a single word only near the start."""
+    if count > 1:
+        return len(new)
+    is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # letters are often the same
+    return min(len(new), 1 if is_letter else 4)
+
+
+def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether they are equal except for case, punctuation, and a last old word cut short."""
+    *pairs, (a, b) = [(bare(x), bare(y)) for x, y in zip(old, new, strict=True)]
+    is_last_same = a == b or (len(a) > 2 and b.startswith(a))
+    return is_last_same and all(x == y for x, y in pairs)
+
+
+def bare(word: str) -> str:
+    """A word's letters and digits, caseless."""
+    return re.sub(r"\W", "", word).casefold()
+
+
+# <<< clients/stitch.py
+
+
+# >>> clients/story.py: edit it there, then run: .venv/bin/python -m clients.generate
+DELTA_S = 0.08  # the sound of a delta without end_s; bare vLLM sends those
+PAUSE_S = 3.0  # this long without a word: the speaker pauses or has ended
+CHUNK_SAMPLES = 1_600
+UNSURE_SAMPLES = 480_000  # 30 s: by then an engine has written all that it heard
+WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
+SAID_LETTERS = 500  # kept of what was said, for the stitch to the next session
+
+
+class Story:
+    """What the server says of the recording, each word once, over any number of sessions.
+
+    Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
+    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: every
+    word before it is here, so a new session has to listen from there on. `last_words`: those of a
+    session that the server cut; the next session hears them again, so they are said only when
+    none follows.
+    """
+
+    def __init__(self) -> None:
+        self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
+        self.is_committed = self._is_cut = False
+        self.last_words: list[Piece] = []
+        self._said, self._stitch = "", Stitch("", is_open=False)
+        self._deltas: list[str] = []
+        self._text_s = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all audio was sent and listened to."""
+        return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
+
+    def is_wordless(self, event: Event) -> bool:
+        """Whether the whole recording has no word, and the event that ends it should say why."""
+        is_bare = (
+            event.seconds("duration_s") is None and self.sent >= RATE_HZ
+        )  # bare vLLM tells no cause
+        return bool(event.no_speech or is_bare) and not self._said.strip()
+
+    def begin(self, place: int) -> None:
+        """Begin a session that listens from `place` on."""
+        self.base = self.sent = self.heard = self.place = place
+        is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
+        self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
+        self._deltas, self.last_words = [], []
+        self.is_committed = self._is_cut = False
+
+    def cut(self) -> None:
+        """Note that the server ends the utterance here, perhaps within a word."""
+        self._is_cut = True
+
+    def hear(self, event: Event, now_s: float) -> list[Piece]:
+        """Take a delta; return what can be said now."""
+        said = self._feed(event)
+        if self._stitch.is_open:
+            if not self._is_beyond_the_old(event.text, now_s):
+                return []
+            said = self._stitch.close()
+        if self._is_cut:
+            self.last_words += said
+            return []
+        self._secure(event.text)
+        return self._say(said)
+
+    def _feed(self, event: Event) -> list[Piece]:
+        """Give a delta to the stitch; return what it releases."""
+        start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
+        if end_s is None:
+            start_s = len(self._deltas) * DELTA_S
+            end_s = start_s + DELTA_S
+        self._deltas.append(event.text)
+        self.place = self._place(end_s)
+        self.heard = max(self.heard, self.place)
+        if not event.text:
+            return []
+        begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
+        return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
+
+    def _secure(self, text: str) -> None:
+        """Move `safe` on after a delta with this text."""
+        if text:
+            is_new_word = any(map(str.isspace, text))  # then the word before it is whole
+            whole_to = max(self._said_end if is_new_word else 0, self.place - WORD_SAMPLES)
+            self.safe = max(self.safe, whole_to - SLACK_SAMPLES)
+            self._said_end = max(self._said_end, self.place)
+        self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
+
+    def end(self, event: Event) -> list[Piece]:
+        """Take the end of the utterance; return what is left to say."""
+        end_s = event.seconds("duration_s")
+        if end_s is None and not self.is_committed:
+            return []  # it ended by itself, and does not say where
+        self.heard = self.sent if end_s is None else self._place(end_s)
+        if more := self._beyond_the_deltas(event.text):
+            self.last_words += self._stitch.feed((more, None, self.heard / RATE_HZ))
+        self.last_words += self._stitch.close()
+        if not self.is_whole:
+            return []
+        self.safe = self._said_end = self.heard
+        said, self.last_words = self.last_words, []
+        return self._say(said)
+
+    def _beyond_the_deltas(self, text: str) -> str:
+        """What the full text of an utterance has after its deltas."""
+        whole, deltas = text.strip(), "".join(self._deltas).strip()
+        return whole[len(deltas) :] if whole.startswith(deltas) else ""
+
+    def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
+        """Whether this session is past the words that an earlier one brought."""
+        if text:
+            self._text_s = now_s
+            return self.place > self._said_end + SLACK_SAMPLES
+        if not self._stitch.has_words:
+            return self.heard > self._said_end + UNSURE_SAMPLES
+        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
+        return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
+
+    def _place(self, time_s: float) -> int:
+        return min(self.base + round(time_s * RATE_HZ), self.sent)
+
+    def _say(self, pieces: list[Piece]) -> list[Piece]:
+        self._said = (self._said + "".join(text for text, _, _ in pieces))[-SAID_LETTERS:]
+        return pieces
+
+
+# <<< clients/story.py
+
+
+# >>> clients/going_on.py: edit it there, then run: .venv/bin/python -m clients.generate
+PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping")
+"""The codes of errors after which trying again may help."""
+
+
+def pause_s(failures: int) -> float:
+    """How long to wait before the next attempt; random, so that clients do not come together."""
+    return random.uniform(0.06, 0.12) * 2.0 ** min(failures, 5)
+
+
 class Session:
-    """What outlives a socket: the server's token, and which of its messages are here."""
+    """What outlives a socket: the server's token, and the number of its last message."""
 
     def __init__(self) -> None:
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
     def address(self, url: str) -> str:
-        """Where the session goes on; where one begins, while there is none."""
+        """The address at which the session goes on, or at which a new one begins."""
+        if not self.token:
+            return url
         query = urlencode({"resume": self.token, "seen": self._seen})
-        return f"{url}{'&' if '?' in url else '?'}{query}" if self.token else url
+        return f"{url}{'&' if '?' in url else '?'}{query}"
 
-    def greet(self, greeting: Event, story: "Story", place: int) -> bool:
-        """Go on where the server says, or begin at `place`; False: it is to be asked for another.
+    def greet(self, greeting: Event, story: Story, place: int) -> bool:
+        """Go on where the server says, or begin at `place`.
 
-        Raises Trouble when the server refuses.
+        False: the server has lost the session; connect again for a new one. Raises Trouble when
+        the server refuses.
         """
         if self.token and greeting.code == "resume_failed":
             self.token = ""
@@ -228,10 +563,10 @@ class Session:
         keep = {"resume": True} if self.token else {}
         return json.dumps({"type": "session.update", "model": name, **keep})
 
-    def audio(self, pcm16: bytes) -> str:
-        """The message that adds audio, and tells which messages are here."""
+    def audio(self, pcm: bytes) -> str:
+        """The message that adds audio, and acknowledges what was received."""
         seen = {"seen": self._seen} if self.token else {}
-        audio = b64encode(pcm16).decode("ascii")
+        audio = b64encode(pcm).decode("ascii")
         return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **seen})
 
     def is_new(self, event: Event) -> bool:
@@ -240,39 +575,42 @@ class Session:
         self._seen = max(number, seen)
         return number == 0 or number > seen
 
-    def remarks(self, event: Event, story: "Story") -> list[str]:
-        """Lines on lag that comes or goes, on what was not heard, and on why nothing was."""
+    def remarks(self, event: Event, story: Story) -> list[str]:
+        """Lines about audio that was lost, no speech at all, and lag that comes or goes."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
-        lines = [f"{span} could not be transcribed" for span in spans(event, story.base)]
-        lag_s, was_behind = event.seconds("lag_s"), self._is_behind
-        if lag_s is None or event.field("is_behind", False) == was_behind:
-            return lines
-        self._is_behind = not was_behind
-        is_over, behind = "the server has caught up", f"the server is behind by {lag_s:.0f} s"
-        return [*lines, is_over if was_behind else behind]
+        lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
+        return lost + self._lag_remarks(event)
+
+    def _lag_remarks(self, event: Event) -> list[str]:
+        lag_s, is_behind = event.seconds("lag_s"), event.field("is_behind", False)
+        if lag_s is None or is_behind == self._is_behind:
+            return []
+        self._is_behind = is_behind
+        caught_up = "the server has caught up"
+        return [f"the server is behind by {lag_s:.0f} s" if is_behind else caught_up]
 
     def broken(self, error: Exception, url: str) -> Trouble:
-        """What an error of the connection means; it passes where the server keeps sessions."""
+        """An error of the connection as Trouble; it passes when the server keeps sessions."""
         trouble = explain(error, url)
         trouble.passes |= self.keep_s > 0
         return trouble
 
     def trouble(self, event: Event, base: int) -> Trouble:
-        """What an error, about audio that begins at sample `base`, means; it ends the session."""
-        self.token, what = "", f"the server says: {event.text}"
-        what += "".join(f" (not transcribed: {span})" for span in spans(event, base))
-        return Trouble(what, passes=event.code in PASSING)
+        """An error event as Trouble; it ends the session, whose audio begins at sample `base`."""
+        self.token = ""
+        lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
+        return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
 
 
 def spans(event: Event, base: int) -> list[str]:
-    """What was not transcribed of audio that begins at sample `base`."""
+    """The parts that were not transcribed, of audio that begins at sample `base`."""
     base_s = base / RATE_HZ
     return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:
-    """A line on why nothing was heard, as likely as not."""
+    """A line on the probable reason why no speech was heard."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     causes = {
@@ -282,292 +620,228 @@ def no_speech(event: Event) -> str:
     return f"no speech was heard{causes.get(str(code), '')}"
 
 
-class Story:
-    """What the server says of the recording, each word once, however often it begins anew.
+# <<< clients/going_on.py
 
-    Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
-    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: up to
-    where every word is there, so that a new session has to listen from there on. `last_words`:
-    those of a session that the server has cut, for when no other follows, which hears them anew.
+
+# >>> lanscribe/speech/captions.py: edit it there, then run: .venv/bin/python -m clients.generate
+LINE_WIDTH = 42
+SEGMENT_S = 7.0
+SEGMENT_GAP_S = 0.8
+"""A longer pause between two words begins a segment."""
+WORD_S = 1.0
+"""A word whose beginning the engine did not tell is taken to be no longer than this."""
+SHOWN_S = 1.0
+"""A caption stays for so long, unless the next one comes before."""
+NEVER_S = 1e9
+"""When the caption after the last one begins."""
+FILE_HEADS = {"srt": "", "vtt": "WEBVTT\n\n"}
+"""The formats of caption files, and what such a file begins with."""
+SENTENCE_END = re.compile(r"""[.!?\u2026\u3002\uff01\uff1f]["')\]\u2019\u201d\u300d]*$""")
+ABBREVIATION = re.compile(r"^(?:Mrs?|Ms|Drs?|St|Prof|Sr|Jr|vs|[A-Z])\.$")
+ARROW = re.compile("--+>")
+UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC")
+
+
+class Word(NamedTuple):
+    """A word and when it was spoken, in seconds from the first sample.
+
+    In a transcript it is as it was emitted, its surrounding space included; a client of the server
+    is told `bare`.
     """
 
-    def __init__(self) -> None:
-        self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
-        self.is_committed = self._is_cut = False
-        self.last_words: list[Piece] = []
-        self._said, self._stitch = "", Stitch("", is_open=False)
-        self._deltas: list[str] = []
-        self._text_s = 0.0
+    text: str
+    start_s: float
+    end_s: float
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all audio was sent and listened to."""
-        return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
+    def bare(self) -> "Word":
+        """The word without the space around it."""
+        return self._replace(text=self.text.strip())
 
-    def is_wordless(self, event: Event) -> bool:
-        """Whether, as it is done, nothing was said in all, and somebody may wonder why."""
-        is_bare = event.seconds("duration_s") is None and self.sent >= RATE_HZ  # it tells no cause
-        return bool(event.no_speech or is_bare) and not self._said.strip()
-
-    def begin(self, place: int) -> None:
-        """A new session is to listen from `place` on."""
-        self.base = self.sent = self.heard = self.place = place
-        is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
-        self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
-        self._deltas, self.last_words = [], []
-        self.is_committed = self._is_cut = False
-
-    def cut(self) -> None:
-        """Take in that the server ends the utterance here, perhaps within a word."""
-        self._is_cut = True
-
-    def hear(self, event: Event, now_s: float) -> list[Piece]:
-        """Take in a delta; what can be said now."""
-        start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
-        if end_s is None:
-            start_s, end_s = len(self._deltas) * DELTA_S, (len(self._deltas) + 1) * DELTA_S
-        self._deltas.append(event.text)
-        place = self.place = self._place(end_s)
-        self.heard = max(self.heard, place)
-        said: list[Piece] = []
-        if event.text:
-            begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
-            said = self._stitch.feed((event.text, begin_s, place / RATE_HZ))
-        if self._stitch.is_open:
-            if not self._is_beyond_the_old(event.text, now_s):
-                return []
-            said = self._stitch.close()
-        if self._is_cut:
-            self.last_words += said
-            return []
-        if event.text:
-            is_new_word = any(map(str.isspace, event.text))  # then the word before it is whole
-            whole_to = max(self._said_end if is_new_word else 0, place - WORD_SAMPLES)
-            self.safe = max(self.safe, whole_to - SLACK_SAMPLES)
-            self._said_end = max(self._said_end, place)
-        self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
-        return self._say(said)
-
-    def end(self, event: Event) -> list[Piece]:
-        """Take in that the utterance is done; what is left to say."""
-        end_s, deltas = event.seconds("duration_s"), "".join(self._deltas).strip()
-        if end_s is None and not self.is_committed:
-            return []  # it ended by itself, and does not say where
-        self.heard = self.sent if end_s is None else self._place(end_s)
-        more = event.text.strip().removeprefix(deltas)
-        is_more = more and event.text.strip().startswith(deltas)
-        said = self._stitch.feed((more, None, self.heard / RATE_HZ)) if is_more else []
-        self.last_words += said + self._stitch.close()
-        if not self.is_whole:
-            return []
-        self.safe = self._said_end = self.heard
-        said, self.last_words = self.last_words, []
-        return self._say(said)
-
-    def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
-        """Whether no more words come that a session before this one has brought."""
-        if text:
-            self._text_s = now_s
-            return self.place > self._said_end + SLACK_SAMPLES
-        if not self._stitch.has_words:
-            return self.heard > self._said_end + UNSURE_SAMPLES
-        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
-        return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
-
-    def _place(self, time_s: float) -> int:
-        return min(self.base + round(time_s * RATE_HZ), self.sent)
-
-    def _say(self, pieces: list[Piece]) -> list[Piece]:
-        self._said = (self._said + "".join(text for text, _, _ in pieces))[-500:]
-        return pieces
+    @property
+    def key(self) -> str:
+        """What has to be equal for two words to be the same."""
+        folded = unicodedata.normalize("NFKC", self.text).casefold()
+        return "".join(letter for letter in folded if letter.isalnum())
 
 
-class Stitch:
-    """Joins the transcript of a new connection to what was `said` before.
+def add_word(words: list[Word], text: str, start_s: float | None, end_s: float) -> None:
+    """Add a piece of text, not empty, to words in order of time and without overlap.
 
-    While it is open it holds the words of the sound that is listened to again; when it is closed,
-    those that were said already, up to `said_s`, are taken out.
+    A word begins with a piece that begins with space, or after one that ends with it; in a
+    script that has no spaces every piece is one. What is no letter belongs to the word before.
+    start_s: None when the engine cannot tell.
     """
+    last = words[-1] if words else Word("", 0.0, 0.0)
+    end_s = max(end_s, last.end_s)
+    start_s = end_s - WORD_S if start_s is None else start_s
+    if not words or opens_word(last.text, text):
+        words.append(Word(text, min(max(start_s, last.end_s), end_s), end_s))
+    elif last.text.strip():
+        words[-1] = Word(last.text + text, last.start_s, end_s)
+    else:
+        words[-1] = Word(last.text + text, min(max(start_s, 0.0), end_s), end_s)
 
-    def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
-        self._old, self._said_s = WORD.findall(said)[-24:], said_s
-        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
-        self.is_open = is_open
 
-    def feed(self, piece: Piece) -> list[Piece]:
-        """What can be said now."""
-        self._held.append(piece)
-        return [] if self.is_open else self._release(0)
+def opens_word(before: str, text: str) -> bool:
+    """Whether a new word begins with `text`, which comes after the word `before`."""
+    if not before.strip() or not text.strip():
+        return False
+    is_parted = text[0].isspace() or before[-1].isspace()
+    return is_parted or (is_unspaced(text[0]) and text[0].isalnum())
 
-    @property
-    def has_words(self) -> bool:
-        """Whether it holds any."""
-        return bool(self._text.strip())
 
-    def close(self) -> list[Piece]:
-        """What is left to say of the words that were held."""
-        self.is_open = False
-        until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
-        words = list(WORD.finditer(self._text))
-        ends_s = [self._end_s(word.end()) for word in words]
-        ends_s = list(takewhile(lambda end_s: end_s <= until_s, ends_s))
-        count = repeated(self._old, [word[0] for word in words[: len(ends_s)]])
-        if self._old and not count and any(start_s is not None for _, start_s, _ in self._held):
-            count = self._by_time([word[0] for word in words], ends_s)
-        if not count:
-            return self._release(0)
-        old, new = self._old[-1], words[count - 1]
-        goes_on = new[0].casefold().startswith(old.casefold())  # the old word had been cut short
-        return self._release(new.start() + len(old) if goes_on else new.end())
+def is_unspaced(letter: str) -> bool:
+    """Whether the letter is of a script without spaces between words."""
+    return unicodedata.name(letter, "").startswith(UNSPACED_SCRIPTS)
 
-    def _by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
-        """How many were said already, where hardly a word was heard as before."""
-        for index, end_s in enumerate(ends_s):
-            if abs(end_s - self._said_s) < NEAR_S and same_words(self._old[-1:], [words[index]]):
-                return index + 1
-        return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
 
-    def _end_s(self, at: int) -> float:
-        """When the letter before that place ends."""
-        ends = accumulate(len(text) for text, _, _ in self._held)
-        return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
+def in_line(words: Sequence[Word]) -> str:
+    """The text of the words, without line breaks and with single spaces."""
+    return " ".join("".join(word.text for word in words).split())
+
+
+def width(text: str) -> int:
+    """Letters, of which Chinese, Japanese and Korean ones are twice as wide."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Words that are shown together; at least one."""
+
+    words: tuple[Word, ...]
 
     @property
-    def _text(self) -> str:
-        return "".join(text for text, _, _ in self._held)
+    def start_s(self) -> float:
+        """Where its first word begins."""
+        return self.words[0].start_s
 
-    def _release(self, start: int) -> list[Piece]:
-        """What is held, without its first `start` letters."""
-        released = []
-        for text, start_s, end_s in self._held:
-            if text[start:]:
-                released.append((text[start:], start_s, end_s))
-            start = max(0, start - len(text))
-        self._held = []
-        return released
+    @property
+    def end_s(self) -> float:
+        """Where its last word ends."""
+        return self.words[-1].end_s
 
+    @property
+    def text(self) -> str:
+        """Its words, in one line."""
+        return in_line(self.words)
 
-def repeated(old: Sequence[str], new: Sequence[str]) -> int:
-    """How many of the first `new` words repeat the last `old` ones, which may be misheard."""
-    most = 1 if old and re.match(f"[{HAN_LETTERS}]", old[-1]) else 4  # letters are often the same
-    for count in range(min(len(old), len(new)), 0, -1):
-        for end in range(count, len(new) + 1 if count > 1 else min(len(new), most) + 1):
-            if same_words(old[-count:], new[end - count : end]):
-                return end
-            if 1 < count < len(old) and same_words(old[-count - 1 : -1], new[end - count : end]):
-                return min(end + 1, len(new))
-    return 0
-
-
-def same_words(old: Sequence[str], new: Sequence[str]) -> bool:
-    """Whether they agree but for case, punctuation, and a last old word that is cut short."""
-    *pairs, (a, b) = ((bare(x), bare(y)) for x, y in zip(old, new, strict=True))
-    return all(x == y for x, y in pairs) and (a == b or (len(a) > 2 and b.startswith(a)))
+    @property
+    def lines(self) -> list[str]:
+        """The text in one line if that is short enough, else in two that are about as long."""
+        if width(self.text) <= LINE_WIDTH or len(self.words) == 1:
+            return [self.text]
+        halves = [
+            [in_line(self.words[:cut]), in_line(self.words[cut:])]
+            for cut in range(1, len(self.words))
+        ]
+        return min(halves, key=lambda lines: max(map(width, lines)))
 
 
-def bare(word: str) -> str:
-    """A word's letters and digits, caseless."""
-    return re.sub(r"\W", "", word).casefold()
-
-
-HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
-WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
-NEAR_S, TIE_S = 0.6, 0.15  # as far apart are times of one word; and of one misheard, at its end
-PAUSE_S = 3.0  # without a word: a speaker pauses, or has ended
-CHUNK_SAMPLES = 1_600
-UNSURE_SAMPLES = 480_000  # 30 s: an engine has written down what it heard longer ago
-WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
-SLACK_SAMPLES = 19_200  # 1.2 s: by which the times of words are too late at most
-PASSING = ["engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping"]
-# <<< Going on.
-
-
-# >>> The captions. These lines are the same in both clients; a test compares them.
-Words = list[tuple[str, float, float]]  # text as it came, and where it begins and ends in seconds
-FORMATS, HEADS = ("txt", "json", "srt", "vtt"), {"srt": "", "vtt": "WEBVTT\n\n"}
-FAR_S = 1e9
-SENTENCE = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"')\]\u2019\u201d\u300d]*$")
-HAN = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC")  # scripts without spaces
-TITLE = re.compile(r"(?:Mrs?|Ms|Drs?|St|Prof|Sr|Jr|vs|[A-Z])\.$")
-
-
-def add_word(words: Words, text: str, start_s: float | None, end_s: float) -> None:
-    """Add a piece of text, not empty: it goes on with the last word or opens another."""
-    before, first_s, last_s = words[-1] if words else ("", 0.0, 0.0)
-    is_han = letter_name(text[0], "").startswith(HAN) and text[0].isalnum()
-    is_parted = text[0].isspace() or before[-1:].isspace() or is_han
-    is_new = not words or bool(is_parted and before.strip() and text.strip())
-    end_s = max(end_s, last_s)
-    start_s = max(end_s - 1 if start_s is None else start_s, last_s if is_new else 0.0)
-    start_s = first_s if before.strip() and not is_new else min(start_s, end_s)
-    words[len(words) - (not is_new) :] = [(text if is_new else before + text, start_s, end_s)]
-
-
-def in_line(words: Words) -> str:
-    """The text without line breaks."""
-    return " ".join("".join(text for text, _, _ in words).split())
-
-
-def in_lines(words: Words) -> tuple[int, str]:
-    """The text in a line of 42, or in two of about the same width; and that width."""
-    cuts = [[words]] if len(words) == 1 else [[words[:n], words[n:]] for n in range(1, len(words))]
-    texts = [[in_line(part) for part in cut] for cut in [[words], *cuts]]
-    widths = [max(sum(1 + (wide(c) in "WF") for c in line) for line in one) for one in texts]
-    best = 0 if widths[0] <= 42 else widths.index(min(widths))
-    return widths[best], "\n".join(texts[best])
-
-
-def segments(words: Words) -> list[Words]:
-    """The words, cut at ends of sentences, in pauses, and where two lines or 7 s are full."""
-    found: list[Words] = []
-    for word in words:
-        last = found[-1][-1] if found else word
-        ends = SENTENCE.search(last[0].strip()) and not TITLE.match(last[0].strip())
-        is_late = found and (word[1] - last[2] > 0.8 or word[2] - found[-1][0][1] > 7)
-        if not found or ends or is_late or in_lines([*found[-1], word])[0] > 42:
-            found.append([])
-        found[-1].append(word)
+def segments(words: Sequence[Word]) -> list[Segment]:
+    """The words in order, cut at ends of sentences, in pauses, and where no more fits."""
+    found: list[Segment] = []
+    start = 0
+    for index in range(1, len(words) + 1):
+        if index == len(words) or ends_segment(words[start:index], words[index]):
+            found.append(Segment(tuple(words[start:index])))
+            start = index
     return found
 
 
-def cue(number: int, segment: Words, next_s: float, kind: str) -> str:
-    """A segment of an SRT or VTT file; it stays for a second, if the next one lets it."""
-    first_ms, last_ms, next_ms = (round(1000 * s) for s in (segment[0][1], segment[-1][2], next_s))
-    times = (first_ms, max(last_ms, min(first_ms + 1000, next_ms), first_ms + 1))
-    clocks = [f"{t // 3_600_000:02}:{t // 60_000 % 60:02}:{t % 60_000 / 1000:06.3f}" for t in times]
-    arrow, text = " --> ".join(clocks), in_lines(segment)[1]
-    if kind == "srt":
-        return f"{number}\n{arrow.replace('.', ',')}\n{re.sub('--+>', '->', text)}\n\n"
-    return f"{arrow}\n{escape(text, quote=False)}\n\n"
+def ends_segment(words: Sequence[Word], following: Word) -> bool:
+    """Whether a segment that has `words` ends before the word `following`."""
+    last = words[-1].text.strip()
+    if SENTENCE_END.search(last) and not ABBREVIATION.match(last):
+        return True
+    if following.start_s - words[-1].end_s > SEGMENT_GAP_S:
+        return True
+    longer = Segment((*words, following))
+    is_too_long = following.end_s - words[0].start_s > SEGMENT_S
+    return is_too_long or max(map(width, longer.lines)) > LINE_WIDTH
 
 
-def document(words: Words, kind: str, duration_s: float) -> str:
-    """The words as a file that is one of FORMATS."""
-    words = words if in_line(words) else []
+def verbose(words: Sequence[Word], duration_s: float) -> dict[str, Any]:
+    """Text, words and segments as OpenAI's `verbose_json` has them; times in seconds."""
+    return {
+        "text": in_line(words),
+        "duration": round(duration_s, 3),
+        "words": [
+            {"word": in_line([word]), "start": round(word.start_s, 3), "end": round(word.end_s, 3)}
+            for word in words
+        ],
+        "segments": [
+            {
+                "id": index,
+                "start": round(segment.start_s, 3),
+                "end": round(segment.end_s, 3),
+                "text": segment.text,
+            }
+            for index, segment in enumerate(segments(words))
+        ],
+    }
+
+
+def caption_file(words: Sequence[Word], kind: str) -> str:
+    """The words as a file of one of the kinds of FILE_HEADS."""
     found = segments(words)
+    next_starts_s = [*(segment.start_s for segment in found[1:]), NEVER_S]
+    cues = [
+        cue(number, segment, next_s, kind)
+        for number, (segment, next_s) in enumerate(zip(found, next_starts_s, strict=False), 1)
+    ]
+    return FILE_HEADS[kind] + "".join(cues)
+
+
+def cue(number: int, segment: Segment, next_s: float, kind: str) -> str:
+    """A segment as a part of a caption file; next_s: where the segment after it begins.
+
+    An arrow in the text gets short in SRT, which cannot escape it.
+    """
+    text = "\n".join(segment.lines)
+    if kind == "srt":
+        return f"{number}\n{cue_times(segment, next_s, ',')}\n{ARROW.sub('->', text)}\n\n"
+    return f"{cue_times(segment, next_s, '.')}\n{escape(text, quote=False)}\n\n"
+
+
+def cue_times(segment: Segment, next_s: float, mark: str) -> str:
+    """When a segment is shown; WebVTT wants an end that is after the start."""
+    start_ms, next_ms = round(1000 * segment.start_s), round(1000 * next_s)
+    shown_ms = min(start_ms + round(1000 * SHOWN_S), next_ms)
+    end_ms = max(round(1000 * segment.end_s), shown_ms, start_ms + 1)
+    return f"{clock(start_ms, mark)} --> {clock(end_ms, mark)}"
+
+
+def clock(ms: int, mark: str) -> str:
+    """A time as hours:minutes:seconds, with the `mark` before its milliseconds."""
+    hours, ms = divmod(ms, 3_600_000)
+    minutes, ms = divmod(ms, 60_000)
+    return f"{hours:02}:{minutes:02}:{ms // 1000:02}{mark}{ms % 1000:03}"
+
+
+# <<< lanscribe/speech/captions.py
+
+
+# >>> clients/document.py: edit it there, then run: .venv/bin/python -m clients.generate
+FORMATS = ("txt", "json", *FILE_HEADS)
+
+
+def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
+    """The words as a file in one of FORMATS."""
+    words = words if in_line(words) else []
     if kind == "txt":
         return f"{in_line(words)}\n"
     if kind == "json":
-        said = [
-            {"word": in_line([w]), "start": round(w[1], 3), "end": round(w[2], 3)} for w in words
-        ]
-        spans = [(round(segment[0][1], 3), round(segment[-1][2], 3)) for segment in found]
-        parts = [
-            {"id": number, "start": span[0], "end": span[1], "text": in_line(segment)}
-            for number, (span, segment) in enumerate(zip(spans, found, strict=True))
-        ]
-        whole = {"text": in_line(words), "duration": round(duration_s, 3)}
-        return f"{json.dumps(whole | {'words': said, 'segments': parts})}\n"
-    starts_s = [*(segment[0][1] for segment in found[1:]), FAR_S]
-    cues = [cue(n + 1, segment, starts_s[n], kind) for n, segment in enumerate(found)]
-    return HEADS[kind] + "".join(cues)
+        return f"{json.dumps(verbose(words, duration_s))}\n"
+    return caption_file(words, kind)
 
 
-# <<< The captions.
+# <<< clients/document.py
 
 
 class Sound(soundfile.SoundFile):  # type: ignore[misc]
-    """An open audio file that is only read on: a seek damages MP3 and Vorbis in libsndfile 1.2."""
+    """An open audio file that never seeks: in libsndfile 1.2 a seek damages MP3 and Vorbis."""
 
     def seekable(self) -> bool:
         """No; otherwise soundfile seeks after each read."""
@@ -575,7 +849,7 @@ class Sound(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class Recording:
-    """An audio file as 16 kHz mono PCM16. Raises Trouble when it is none, or is damaged."""
+    """An audio file as 16 kHz mono PCM16. Raises Trouble when it is no audio, or damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -600,8 +874,7 @@ class Recording:
                 samples = resampler.resample_chunk(mono, last=is_last)
                 samples, excess = samples[excess:], max(0, excess - len(samples))
                 if len(samples):
-                    pcm16 = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2")
-                    yield pcm16.tobytes()
+                    yield pcm16(samples)
 
     def _open(self) -> Sound:
         try:
@@ -639,7 +912,7 @@ class Tally:
 
     story: Story = field(default_factory=Story)
     texts: list[str] = field(default_factory=list)
-    words: Words = field(default_factory=list)
+    words: list[Word] = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
     lost_s: list[tuple[float, float]] = field(default_factory=list)
     no_speech: dict[str, Any] = field(default_factory=dict)
@@ -657,7 +930,7 @@ class Tally:
         return self.story.heard / RATE_HZ
 
     def take(self, event: Event) -> str:
-        """Count a delta, or that the utterance is done; what is to be said of it."""
+        """Take a delta or the end of the utterance; return the text to say."""
         base_s = self.story.base / RATE_HZ
         if event.kind == "transcription.done":
             self.no_speech = event.no_speech if self.story.is_wordless(event) else {}
@@ -668,7 +941,7 @@ class Tally:
         return said
 
     def settle(self) -> str:
-        """No other session comes: the last words of one that was cut are all there is."""
+        """Return the last words of a session that was cut, as no other session follows."""
         pieces, self.story.last_words = self.story.last_words, []
         return self._say(pieces)
 
@@ -743,7 +1016,7 @@ class Screen:
             put(text.rstrip())
 
     def show(self, tally: Tally) -> None:
-        """Bring the progress up to date."""
+        """Update the progress."""
         heard, whole = (timedelta(seconds=round(s)) for s in (tally.heard_s, self._duration_s))
         text = f"{heard} / {whole}  lag {tally.sent_s - tally.heard_s:.1f} s"
         self._held = "".join(text for text, _, _ in tally.story.last_words)
@@ -754,7 +1027,7 @@ class Screen:
         self._console.print(Text(line), soft_wrap=True)
 
     def close(self, *, is_whole: bool) -> None:
-        """Leave the terminal as it was, the transcript on it and ended by a newline."""
+        """Restore the terminal, with the transcript on it and a newline at its end."""
         self._live.stop()
         if self._shows_text and (is_whole or self._has_begun):
             put(f"{self._line}\n")
@@ -774,7 +1047,7 @@ class Screen:
 
 
 def put(text: str) -> None:
-    """Write to stdout at once. Raises Trouble when nobody reads it any more, or a disk is full."""
+    """Write to stdout at once. Raises Trouble when the reader is gone, or the disk is full."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -786,7 +1059,7 @@ def put(text: str) -> None:
 class Transcription:
     """One file, over one connection, or over more when the server keeps sessions.
 
-    A session that the server kept goes on where it was; another listens again from where every
+    A session that the server kept goes on where it was; a new one listens again from where every
     word is safe.
     """
 
@@ -823,11 +1096,11 @@ class Transcription:
 
     @property
     def progress(self) -> str:
-        """How far it came, in words."""
+        """How far the server has listened, in words."""
         return f"{self.tally.heard_s:.1f} s of {self._recording.duration_s:.1f} s"
 
     def _interrupt(self) -> None:
-        """End the audio here; the second time, and before there is any, end at once."""
+        """End the audio here; the second time, or before any audio, end the program."""
         if self._stop.is_set() or not self.tally.sent_s:
             self._screen.write(self.tally.settle())
             self._screen.close(is_whole=False)
@@ -836,7 +1109,7 @@ class Transcription:
         self._deadline.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
 
     async def _try(self) -> None:
-        """One connection, and when it breaks, a pause. Raises Trouble that does not pass."""
+        """Use one connection; when it breaks, pause. Raises Trouble that does not pass."""
         self._is_there = False
         try:
             await self._converse()
@@ -850,21 +1123,13 @@ class Transcription:
             if time.monotonic() - self._away_since_s > patience_s:
                 raise Trouble(f"stopped at {self.progress}: {trouble}") from trouble
             self._failures += 1
-            await asyncio.sleep(random.uniform(0.06, 0.12) * 2 ** min(self._failures, 5))
+            await asyncio.sleep(pause_s(self._failures))
 
     async def _converse(self) -> None:
-        url, key = self._options.url, self._options.api_key
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        url, headers = self._options.url, authorization(self._options.api_key)
         try:
             self.model = self.model or await asyncio.to_thread(first_model, url, headers)
-            ws = await connect(
-                self._session.address(url),
-                additional_headers=headers,
-                proxy=None,
-                ping_timeout=None,
-                close_timeout=1,
-                max_size=MESSAGE_BYTES,
-            )
+            ws = await open_socket(self._session.address(url), headers)
         except CONNECT_ERRORS as error:
             raise self._session.broken(error, url) from error
         try:
@@ -913,7 +1178,7 @@ class Transcription:
         self._is_done = True
 
     def _greet(self, greeting: Event) -> bool:
-        """Begin, or go on; False when the server has the session no more. Raises Trouble."""
+        """Begin, or go on; False when the server has lost the session. Raises Trouble."""
         self._is_there = True
         if not self._failures:
             self.tally.started_s = time.monotonic()
@@ -924,7 +1189,7 @@ class Transcription:
         return True
 
     def _take(self, event: Event) -> bool:
-        """Take one event in; whether more are to come. Raises Trouble for an error."""
+        """Take an event; return whether more are to come. Raises Trouble for an error."""
         story, is_done = self.tally.story, event.kind == "transcription.done"
         if event.kind == "error":
             raise self._session.trouble(event, story.base)
@@ -941,7 +1206,7 @@ class Transcription:
 
 
 async def next_message(ws: ClientConnection) -> str | bytes:
-    """What comes next. Raises TimeoutError when the peer is silent and answers no ping."""
+    """The next message. Raises TimeoutError when the server sends none and answers no ping."""
     for _ in range(MAX_SILENCES):
         try:
             async with asyncio.timeout(SILENCE_S):
@@ -953,7 +1218,7 @@ async def next_message(ws: ClientConnection) -> str | bytes:
 
 
 def read_reference(path: Path) -> str:
-    """What was said, from a text file. Raises Trouble when that is nothing."""
+    """What was said, from a text file. Raises Trouble when it has no words."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -984,25 +1249,14 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="FILE",
         help="the recording: whatever libsndfile reads",
     )
-    add("--url", default=os.environ.get("LANSCRIBE_URL", DEFAULT_URL), help="default: %(default)s")
-    add("--model", help="default: the first that the server names")
-    add(
-        "--api-key",
-        default=os.environ.get("LANSCRIBE_API_KEY"),
-        help="the key, or LANSCRIBE_API_KEY",
-    )
+    add_server_options(parser)
     add("--realtime", action="store_true", help="send at the speed of speech")
     add("--reference", type=Path, metavar="FILE", help="what was said; adds the word error rate")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     formats = "txt as it comes (the default), or at the end json, srt or vtt, with times"
     output.add_argument("--format", choices=FORMATS, default="txt", help=formats)
-    options = parser.parse_args(arguments)
-    try:
-        options.url = realtime_url(options.url)
-    except (ValueError, KeyError):
-        parser.error(f"--url: got {options.url!r}, expected such as ws://HOST:8000")
-    return options
+    return parse_server_options(parser, arguments)
 
 
 def transcribe(options: argparse.Namespace) -> int:

@@ -27,11 +27,11 @@ from lanscribe.engines.fake import FakeEngine, spoken
 from lanscribe.engines.vllm import VllmEngine, VllmServer
 from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import LevelDetector
+from lanscribe.voxtral.steps import STEP_S
 from tests.vllm.real.forked import ForkedVllm
 from tests.vllm.real.sound import melody
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs/images/endless.png"
-STEP_S = 0.08
 TURN_S = 30.0
 ENDS = 5
 """So many minutes at each end are compared."""

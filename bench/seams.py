@@ -22,13 +22,13 @@ import soundfile
 from bench.speech import ErrorCount
 from bench.words import plain_words
 from lanscribe.config import EngineSettings, RolloverSettings
-from lanscribe.endless.rollover import GRID_S
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.engines.embedded.engine import EmbeddedEngine
 from lanscribe.speech.audio import Samples, sample_count
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.transcript import Token
+from lanscribe.voxtral.steps import STEP_S
 from tests.engines.driving import listen, text_of
 
 GROUPS = {"clean", "libri"}
@@ -96,7 +96,7 @@ class FedEngine(Engine):
         ends = []
         for one in self.fed:
             fed = np.concatenate(one.blocks)
-            starts = range(0, len(samples), sample_count(GRID_S))
+            starts = range(0, len(samples), sample_count(STEP_S))
             first = next(at for at in starts if np.array_equal(samples[at:][: len(fed)], fed))
             ends.append(first + len(fed))
         return ends[:-1]

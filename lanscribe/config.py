@@ -74,7 +74,7 @@ class RolloverSettings(_Table):
     """Audio from before the next speech that the engine hears with it, at most half of idle_s."""
     rut_s: float = Field(default=16.0, ge=2, le=3600)
     """Clear speech without a word after which Voxtral's session is taken for deaf."""
-    stall_s: float = Field(default=60.0, ge=0.1, le=3600)
+    stall_s: float = Field(default=30.0, ge=0.1, le=3600)
     """How long an engine may say nothing at all while it has audio, before it is given up."""
     retry_s: float = Field(default=300.0, ge=0, le=86_400)
     """How long an engine that is away is waited for; audio waits meanwhile."""

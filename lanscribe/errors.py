@@ -2,7 +2,8 @@
 
 Every error that a client or an operator can see is a `LanscribeError` with a code out of
 `CODES`. A code is stable: programs match on it. A message is for people: what was got, what
-was expected, what to do. docs/protocol.md lists every code, and a test holds that.
+was expected, what to do. All that is known of a code stands in the table; the protocols, HTTP and
+Wyoming take it from there, and tests hold docs/protocol.md and the two clients to it.
 """
 
 from dataclasses import dataclass
@@ -13,54 +14,74 @@ _SERVICE_RESTART = 1012
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """What a code means, and the WebSocket close code when it ends the connection.
+    """What a code means, whoever is told of it and over which protocol."""
 
-    close_code is None for an error after which the connection stays usable (RFC 6455 section
-    7.4; 4000-4999 are private use).
-    """
-
-    close_code: int | None
     meaning: str
+    close_code: int | None = None
+    """With which a WebSocket is closed (RFC 6455 section 7.4; 4000-4999 are private use); None
+    for an error after which the connection stays usable."""
+    http_status: int = 400
+    """The status of an HTTP answer; protocols whose codes are numbers use it too."""
+    is_passing: bool = False
+    """Whether a client may try again by itself: nobody has to change anything."""
+    is_of_message: bool = False
+    """Whether only the shape of one message is wrong, and nothing that was begun is touched."""
 
 
 CODES: dict[str, ErrorCode] = {
-    "invalid_json": ErrorCode(None, "a text frame is not JSON"),
-    "invalid_event": ErrorCode(None, "a message lacks a field or a field has the wrong type"),
-    "unknown_event": ErrorCode(None, "the type of a message is not one of the protocol"),
-    "out_of_order": ErrorCode(None, "a message came before or after its turn"),
-    "invalid_audio": ErrorCode(None, "audio is empty, not base64, or not whole PCM16 samples"),
-    "model_not_found": ErrorCode(None, "the model asked for is not the one served"),
-    "model_not_validated": ErrorCode(None, "a commit came before a session.update with a model"),
-    "invalid_request": ErrorCode(
-        None, "an HTTP request, or a field of it, is not what it should be"
+    "invalid_json": ErrorCode("a text frame is not JSON", is_of_message=True),
+    "invalid_event": ErrorCode(
+        "a message lacks a field or a field has the wrong type", is_of_message=True
     ),
-    "not_found": ErrorCode(None, "nothing is at the path of a request"),
-    "method_not_allowed": ErrorCode(None, "what is at the path takes another method"),
-    "invalid_file": ErrorCode(None, "an uploaded file is empty, damaged, or holds no sound"),
-    "upload_too_large": ErrorCode(None, "an upload is larger than limits.upload_bytes"),
+    "unknown_event": ErrorCode(
+        "the type of a message is not one of the protocol", is_of_message=True
+    ),
+    "out_of_order": ErrorCode("a message came before or after its turn", http_status=409),
+    "invalid_audio": ErrorCode(
+        "audio is empty, not base64, or not whole PCM16 samples", is_of_message=True
+    ),
+    "model_not_found": ErrorCode("the model asked for is not the one served", http_status=404),
+    "model_not_validated": ErrorCode("a commit came before a session.update with a model"),
+    "invalid_request": ErrorCode("an HTTP request, or a field of it, is not what it should be"),
+    "not_found": ErrorCode("nothing is at the path of a request", http_status=404),
+    "method_not_allowed": ErrorCode("what is at the path takes another method", http_status=405),
+    "invalid_file": ErrorCode("an uploaded file is empty, damaged, or holds no sound"),
+    "upload_too_large": ErrorCode("an upload is larger than limits.upload_bytes", http_status=413),
     "recording_too_long": ErrorCode(
-        None, "an uploaded file has more sound than its bytes can hold, or than a day"
+        "an uploaded file has more sound than its bytes can hold, or than a day", http_status=413
     ),
-    "upload_too_slow": ErrorCode(None, "an upload was slow while another waited for its place"),
-    "storage_full": ErrorCode(None, "the server's disk has no room for the upload"),
-    "processing_error": ErrorCode(None, "the engine failed on this utterance"),
-    "input_audio_buffer_commit_empty": ErrorCode(None, "a commit came without audio before it"),
-    "audio_buffer_full": ErrorCode(None, "too much audio is waiting for its first commit"),
-    "too_many_utterances": ErrorCode(None, "too many committed utterances are waiting"),
-    "engine_unavailable": ErrorCode(1013, "the engine is still loading or has failed to load"),
-    "server_busy": ErrorCode(1013, "as many sessions run as this machine holds in real time"),
-    "unauthorized": ErrorCode(1008, "the key is missing or wrong"),
-    "too_many_guesses": ErrorCode(1008, "the address has shown too many wrong keys"),
-    "not_allowed": ErrorCode(1008, "the address, host or origin may not use this server"),
-    "message_too_large": ErrorCode(1009, "a message is larger than the server takes"),
-    "idle_timeout": ErrorCode(4000, "nothing was sent and nothing was running for too long"),
-    "session_too_long": ErrorCode(4003, "the session has lasted as long as one may"),
-    "resume_failed": ErrorCode(4004, "the session to resume has ended, or its events are gone"),
-    "resumed_elsewhere": ErrorCode(4001, "the session goes on over a newer socket"),
-    "client_too_slow": ErrorCode(1008, "the client does not read what it is sent"),
-    "server_stopping": ErrorCode(1001, "the server was asked to stop"),
-    "internal": ErrorCode(1011, "a defect of the server; its log has the traceback"),
-    "config_invalid": ErrorCode(None, "a setting is unknown, of the wrong type or out of range"),
+    "upload_too_slow": ErrorCode(
+        "an upload was slow while another waited for its place", http_status=408
+    ),
+    "storage_full": ErrorCode("the server's disk has no room for the upload", http_status=507),
+    "processing_error": ErrorCode(
+        "the engine failed on this utterance", http_status=500, is_passing=True
+    ),
+    "input_audio_buffer_commit_empty": ErrorCode("a commit came without audio before it"),
+    "audio_buffer_full": ErrorCode(
+        "too much audio is waiting for its first commit", http_status=429
+    ),
+    "too_many_utterances": ErrorCode("too many committed utterances are waiting", http_status=429),
+    "engine_unavailable": ErrorCode(
+        "the engine is still loading or has failed to load", 1013, 503, is_passing=True
+    ),
+    "server_busy": ErrorCode(
+        "as many sessions run as this machine holds in real time", 1013, 503, is_passing=True
+    ),
+    "unauthorized": ErrorCode("the key is missing or wrong", 1008, 401),
+    "too_many_guesses": ErrorCode("the address has shown too many wrong keys", 1008, 429),
+    "not_allowed": ErrorCode("the address, host or origin may not use this server", 1008, 403),
+    "message_too_large": ErrorCode("a message is larger than the server takes", 1009),
+    "idle_timeout": ErrorCode("nothing was sent and nothing was running for too long", 4000, 408),
+    "session_too_long": ErrorCode("the session has lasted as long as one may", 4003, 413),
+    "resume_failed": ErrorCode("the session to resume has ended, or its events are gone", 4004),
+    "resumed_elsewhere": ErrorCode("the session goes on over a newer socket", 4001),
+    "client_too_slow": ErrorCode("the client does not read what it is sent", 1008, 408),
+    "server_stopping": ErrorCode("the server was asked to stop", 1001, 503, is_passing=True),
+    "internal": ErrorCode(
+        "a defect of the server; its log has the traceback", 1011, 500, is_passing=True
+    ),
+    "config_invalid": ErrorCode("a setting is unknown, of the wrong type or out of range"),
 }
 
 
@@ -73,7 +94,9 @@ class LanscribeError(Exception):
     def __init__(self, code: str, public_message: str, *, close_code: int | None = None) -> None:
         super().__init__(public_message)
         self.code = code
-        self.close_code = close_code or CODES[code].close_code
+        self.kind = CODES[code]
+        """What the table says of the code."""
+        self.close_code = close_code or self.kind.close_code
         self.public_message = public_message
         self.retry_after_s: float | None = None
         """When to try again, if that is known."""

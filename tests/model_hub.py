@@ -22,6 +22,8 @@ class Fault:
 
     status: int = 0
     """Answer with this status and nothing else."""
+    retry_after_s: int | None = None
+    """When to come again, said with the status."""
     cut_at: int | None = None
     """Close the connection after so many bytes."""
     content: bytes | None = None
@@ -120,7 +122,8 @@ class _Answer(BaseHTTPRequestHandler):
         fault = faults.popleft() if faults else Fault()
         fault.before()
         if fault.status:
-            self._send(fault.status)
+            later = {} if fault.retry_after_s is None else {"Retry-After": f"{fault.retry_after_s}"}
+            self._send(fault.status, headers=later)
             return
         content = self.hub.files[name] if fault.content is None else fault.content
         asked = "" if fault.ignores_range else self.headers.get("Range", "")

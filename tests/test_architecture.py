@@ -20,10 +20,11 @@ FOLDERS = [
     "speech",
 ]
 """The rooms from the top of the house down; a module imports from its own room or lower ones."""
-BASEMENT = {"__init__", "config", "errors", "installation", "tasks"}
+BASEMENT = {"__init__", "backoff", "config", "errors", "installation", "manifest", "tasks"}
 """Modules below every room; `__main__` is above them all."""
 PURE_FOLDERS = {"dialects", "speech"}
 PURE = {
+    "backoff.py",
     "endless/rollover.py",
     "endless/stitch.py",
     "engines/embedded/alignment.py",
@@ -46,6 +47,7 @@ PURE = {
     "vllm/restarts.py",
     "voxtral/memory.py",
     "voxtral/plan.py",
+    "voxtral/steps.py",
     "voxtral/verdict.py",
 }
 """Modules of decisions: no clock, no socket, no thread, no event loop."""

@@ -1,5 +1,6 @@
 """The documents tell of everything they promise to tell of."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -8,17 +9,58 @@ from pathlib import Path
 import pytest
 
 from lanscribe import PROJECT_DIR
+from lanscribe.dialects.mistral import OWN_STATUS
+from lanscribe.dialects.yap import YAPS_CODES
 from lanscribe.errors import CODES, LanscribeError
 
 PROTOCOL = (PROJECT_DIR / "docs/protocol.md").read_text(encoding="utf-8")
 DOCUMENTS = [*PROJECT_DIR.glob("*.md"), *PROJECT_DIR.glob("docs/*.md")]
 
 
-@pytest.mark.parametrize("code", CODES)
-def test_the_protocol_lists_every_error_code_with_its_close_code(code: str) -> None:
-    if code != "config_invalid":  # never on the wire
-        close_code = CODES[code].close_code
-        assert f"| `{code}` | {close_code or '-'} |" in PROTOCOL
+ON_THE_WIRE = sorted(CODES.keys() - {"config_invalid"})
+
+
+@pytest.mark.parametrize("code", ON_THE_WIRE)
+def test_the_protocol_lists_every_error_code_as_the_table_does(code: str) -> None:
+    kind = CODES[code]
+    passes = "yes" if kind.is_passing else "-"
+    assert f"| `{code}` | {kind.close_code or '-'} | {passes} |" in PROTOCOL
+
+
+def test_the_protocol_lists_no_other_error_code() -> None:
+    rows = PROTOCOL.partition("| code | close code |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE)) == ON_THE_WIRE
+
+
+def test_the_protocol_tells_the_status_of_each_error_over_http() -> None:
+    """Of a code that is not there the status is 400, and only a WebSocket tells it."""
+    rows = PROTOCOL.partition("| status | codes |")[2].partition("\n\n")[0]
+    told = {
+        code: int(status)
+        for status, codes in re.findall(r"^\| (\d{3})[^|]* \| (.*) \|$", rows, re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", codes)
+    }
+    assert told == {code: CODES[code].http_status for code in told}
+    only_websocket = {"out_of_order", "audio_buffer_full", "too_many_utterances", "client_too_slow"}
+    assert {code for code in ON_THE_WIRE if CODES[code].http_status != 400} == (
+        set(told) - {"invalid_request", "invalid_file"}
+    ) | only_websocket
+
+
+@pytest.mark.parametrize("client", ["stream_microphone.py", "test_file_transcribe.py"])
+def test_the_clients_try_again_by_themselves_after_what_passes(client: str) -> None:
+    (listed,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse((PROJECT_DIR / client).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PASSING"
+    )
+    assert sorted(listed) == sorted(code for code, kind in CODES.items() if kind.is_passing)
+
+
+def test_what_dialects_say_of_codes_otherwise_is_true_of_listed_codes() -> None:
+    assert CODES.keys() >= YAPS_CODES.keys()
+    differing = {code for code, status in OWN_STATUS.items() if status != CODES[code].http_status}
+    assert differing == OWN_STATUS.keys()
 
 
 def test_an_unlisted_code_is_a_defect() -> None:
@@ -33,13 +75,20 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
-def test_the_readme_has_every_flag() -> None:
-    text = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
-    programs = (["-m", "lanscribe", "serve"], ["stream_microphone.py"], ["test_file_transcribe.py"])
-    for program in programs:
-        command = [sys.executable, *program, "--help"]
-        shown = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
-        flags = set(re.findall(r"--[a-z_-]+", shown.stdout.partition("options:")[2]))
-        assert flags > {"--help", "--model"}
-        missing = {flag for flag in flags - {"--help", "--audio-path"} if f"`{flag}" not in text}
-        assert not missing
+@pytest.mark.parametrize(
+    ("program", "document"),
+    [
+        (["-m", "lanscribe", "serve"], "docs/operations.md"),
+        (["stream_microphone.py"], "docs/clients.md"),
+        (["test_file_transcribe.py"], "docs/clients.md"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[-1],
+)
+def test_the_documents_have_every_flag(program: list[str], document: str) -> None:
+    text = (PROJECT_DIR / document).read_text(encoding="utf-8")
+    command = [sys.executable, *program, "--help"]
+    shown = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
+    flags = set(re.findall(r"--[a-z_-]+", shown.stdout.partition("options:")[2]))
+    assert flags > {"--help", "--model"}
+    missing = {flag for flag in flags - {"--help", "--audio-path"} if f"`{flag}" not in text}
+    assert not missing

@@ -157,6 +157,11 @@ def test_lock_files_agree_with_each_other_and_with_what_was_asked_for() -> None:
             assert pins[package].versions == {version}
 
 
+def test_a_download_runs_the_same_code_in_every_environment() -> None:
+    locks = [read_pins(lock_path(name)) for name in ("embedded", "vllm", "vllm-cpu")]
+    assert len({pins["huggingface-hub"].versions for pins in locks}) == 1
+
+
 def test_the_installation_module_runs_without_any_package() -> None:
     script = "import sys, lanscribe.admin.doctor; print(*sorted(sys.modules))"
     done = subprocess.run(

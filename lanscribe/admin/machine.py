@@ -6,24 +6,23 @@ sound driver that crashes or hangs, is a fact like any other.
 """
 
 import ctypes.util
-import http.client
 import json
 import os
 import platform
 import shlex
 import shutil
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR
 from lanscribe.installation import VLLM_LOCK, Outcome, run, run_in_venv
-from lanscribe.server import keys
+from lanscribe.server import keys, network
+from lanscribe.vllm import probe
 
-HEALTH_TIMEOUT_S = 3
-HEALTH_BYTES = 4096
+ANSWER_TIMEOUT_S = 3
+WYOMING_BYTES = 4096
 WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
 NVIDIA_VENDOR = "0x10de"
 DISPLAY_CLASS = "0x03"
@@ -175,9 +174,9 @@ def _first_line(path: Path) -> str:
 def _bind_error(host: str, number: int) -> str:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, number))
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, number))
     except OSError as error:
         return error.strerror or str(error)
     return ""
@@ -185,33 +184,22 @@ def _bind_error(host: str, number: int) -> str:
 
 def health(host: str, number: int, *, is_secure: bool = False) -> tuple[int, str] | None:
     """HTTP status and body of /health there; None when nothing answers in HTTP."""
-    connection = _http_connection(_address_here(host), number, is_secure)
+    scheme = "https" if is_secure else "http"
+    url = f"{scheme}://{network.url_host(_address_here(host))}:{number}/health"
     try:
-        connection.request("GET", "/health")
-        answer = connection.getresponse()
-        return answer.status, answer.read(HEALTH_BYTES).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException):
+        answer = probe.get(url, ANSWER_TIMEOUT_S)
+    except OSError:
         return None
-    finally:
-        connection.close()
-
-
-def _http_connection(address: str, number: int, is_secure: bool) -> http.client.HTTPConnection:
-    if not is_secure:
-        return http.client.HTTPConnection(address, number, timeout=HEALTH_TIMEOUT_S)
-    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # who answers is judged by what it says
-    anybody.check_hostname = False
-    anybody.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(address, number, timeout=HEALTH_TIMEOUT_S, context=anybody)
+    return answer.status, answer.body.decode("utf-8", "replace")
 
 
 def _wyoming_answer(host: str, number: int) -> str:
     """What a Wyoming server says of itself; "" when there is none."""
     address = (_address_here(host), number)
     try:
-        with socket.create_connection(address, HEALTH_TIMEOUT_S) as peer:
+        with socket.create_connection(address, ANSWER_TIMEOUT_S) as peer:
             peer.sendall(b'{"type": "describe"}\n')
-            return peer.recv(HEALTH_BYTES).decode("utf-8", "replace")
+            return peer.recv(WYOMING_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
 

@@ -4,10 +4,11 @@ A dialect decodes messages into client events and encodes server events into mes
 session turns the one into the other.
 """
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from lanscribe.errors import LanscribeError
 from lanscribe.speech.audio import Samples
+from lanscribe.speech.captions import Word
 from lanscribe.speech.silence import NoSpeech
 from lanscribe.speech.spans import Span
 from lanscribe.speech.turns import TurnSettings
@@ -22,7 +23,7 @@ MAX_LISTED_WORDS = 10_000
 class SelectModel:
     """The client names the model it wants; "" for the one served."""
 
-    model: str = ""
+    model: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,15 +110,6 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
-class SpokenWord:
-    """A word of a whole utterance; seconds from the utterance's first sample."""
-
-    text: str
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class SessionCreated:
     """The session exists; the first thing a client hears.
 
@@ -167,6 +159,7 @@ class Delta:
 
     text: str
     end_s: float
+    _: KW_ONLY
     start_s: float | None = None
     lag_s: float = 0.0
     is_behind: bool = False
@@ -218,7 +211,8 @@ class Done:
     """How much audio the utterance had."""
     token_count: int
     """How many tokens with text the engine emitted."""
-    words: tuple[SpokenWord, ...] = ()
+    words: tuple[Word, ...] = ()
+    """Each of them bare."""
     of: Utterance = Utterance()
     lost: tuple[Span, ...] = ()
     """All of the utterance's audio that was not transcribed, in order."""
@@ -226,7 +220,7 @@ class Done:
     """Why there is no text, where somebody may have expected some."""
 
     @property
-    def listed_words(self) -> tuple[SpokenWord, ...]:
+    def listed_words(self) -> tuple[Word, ...]:
         """The words, for one message; none where that would be too large for many clients."""
         return self.words if len(self.words) <= MAX_LISTED_WORDS else ()
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from lanscribe.dialects.events import Message
 from lanscribe.errors import ProtocolError
-from lanscribe.speech.audio import Samples, pcm16_to_samples
+from lanscribe.speech.audio import Samples
+from lanscribe.speech.pcm import decoded
 
 Fields = Mapping[str, Any]
 """A JSON object."""
@@ -20,7 +21,7 @@ _SPACE = b" \t\n\r\v\f"
 
 
 def decode_object(message: Message, example: str) -> Fields:
-    """A text frame as a JSON object such as `example`."""
+    """A text frame as a JSON object such as `example`. Raises ProtocolError."""
     if isinstance(message, bytes):
         raise ProtocolError(
             "invalid_event",
@@ -58,7 +59,7 @@ def parsed(message: str | bytes, most_parts: int = _MAX_PARTS) -> Any:
 def text(fields: Fields, name: str, default: str | None = None, *, longest: int = 0) -> str:
     """A text field, of at most `longest` characters unless that is 0.
 
-    Where it is absent or null: `default`, if there is one.
+    Where it is absent or null: `default`, if there is one. Raises ProtocolError.
     """
     value = fields.get(name)
     if value is None and default is not None:
@@ -74,7 +75,7 @@ def text(fields: Fields, name: str, default: str | None = None, *, longest: int 
 
 
 def flag(fields: Fields, name: str) -> bool:
-    """A field that is true or false; false where it is absent or null."""
+    """A field that is true or false; false where it is absent or null. Raises ProtocolError."""
     value = fields.get(name)
     if value is None:
         return False
@@ -84,7 +85,10 @@ def flag(fields: Fields, name: str) -> bool:
 
 
 def integer(fields: Fields, name: str) -> int:
-    """A whole number that every JSON library can hold (RFC 8259, section 6)."""
+    """A whole number that every JSON library can hold (RFC 8259, section 6).
+
+    Raises ProtocolError.
+    """
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int):
         raise _unexpected(fields, name, "a whole number")
@@ -94,7 +98,7 @@ def integer(fields: Fields, name: str) -> int:
 
 
 def inner(fields: Fields, name: str) -> Fields:
-    """An object inside; empty where it is absent or null."""
+    """An object inside; empty where it is absent or null. Raises ProtocolError."""
     value = fields.get(name)
     if value is None:
         return {}
@@ -104,7 +108,7 @@ def inner(fields: Fields, name: str) -> Fields:
 
 
 def base64_bytes(text: str) -> bytes:
-    """What base64 stands for; line breaks in it are left out."""
+    """What base64 stands for; line breaks in it are left out. Raises ProtocolError."""
     try:
         return _packed_base64(text)
     except ValueError as error:
@@ -122,9 +126,14 @@ def _packed_base64(text: str) -> bytes:
 
 
 def pcm16_samples(data: bytes) -> Samples:
-    """16-bit little-endian PCM, 16 kHz, mono, as samples, shape (n,)."""
+    """16-bit little-endian PCM, 16 kHz, mono, not empty, as samples, shape (n,).
+
+    Raises ProtocolError.
+    """
     try:
-        return pcm16_to_samples(data)
+        if not data:
+            raise ValueError("got no audio bytes")
+        return decoded(data, "pcm_s16le")
     except ValueError as error:
         raise ProtocolError(
             "invalid_audio", f"{error}; expected 16-bit little-endian PCM, 16 kHz, mono"

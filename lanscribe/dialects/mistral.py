@@ -18,10 +18,8 @@ from lanscribe.dialects.events import (
     Finish,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
-    SpokenWord,
 )
 from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields
@@ -29,7 +27,8 @@ from lanscribe.dialects.json_text import to_json
 from lanscribe.dialects.vllm import usage
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LanscribeError, ProtocolError
-from lanscribe.speech.pcm import PcmDecoder
+from lanscribe.speech.captions import Word
+from lanscribe.speech.pcm import PcmDecoder, unknown_encoding
 
 MAX_APPEND_BYTES = 262_144
 """Of decoded audio in one message."""
@@ -37,22 +36,9 @@ _EXAMPLE = '{"type":"input_audio.append","audio":"BASE64"}'
 _TYPES = "session.update, input_audio.append, input_audio.flush or input_audio.end"
 _HOSTED_MODELS = "voxtral-"
 """How the models begin that Mistral's own servers have, and its clients ask for by default."""
-_STATUS = {
-    "model_not_found": 404,
-    "out_of_order": 409,
-    "audio_buffer_full": 429,
-    "too_many_utterances": 429,
-    "server_busy": 429,
-    "unauthorized": 401,
-    "not_allowed": 403,
-    "idle_timeout": 408,
-    "client_too_slow": 408,
-    "processing_error": 500,
-    "internal": 500,
-    "engine_unavailable": 503,
-    "server_stopping": 503,
-}
-"""Mistral's codes are numbers: the HTTP status that means the same; 400 for all others."""
+_ENCODINGS = ("pcm_s16le", "pcm_s32le", "pcm_f16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw")
+OWN_STATUS = {"server_busy": 429, "session_too_long": 400, "too_many_guesses": 400}
+"""Mistral's codes are numbers: the HTTP status that means the same, but for these."""
 
 
 class MistralDialect:
@@ -160,7 +146,7 @@ class MistralDialect:
         if self._is_started:
             return []
         self._is_started = True
-        return [SelectModel(), Commit(is_final=False)]
+        return [Commit(is_final=False)]
 
     @property
     def _session(self) -> dict[str, Any]:
@@ -208,7 +194,7 @@ class MistralDialect:
         }
 
 
-def _segment(done: Done, word: SpokenWord) -> dict[str, Any]:
+def _segment(done: Done, word: Word) -> dict[str, Any]:
     return {
         "text": word.text,
         "start": round(done.of.offset_s + word.start_s, 3),
@@ -233,6 +219,8 @@ def _model_error(info: EngineInfo, model: str) -> ProtocolError | None:
 
 def _new_decoder(encoding: str, rate_hz: int) -> PcmDecoder:
     try:
+        if encoding not in _ENCODINGS:
+            raise unknown_encoding(encoding, _ENCODINGS)
         return PcmDecoder(encoding, rate_hz)
     except ValueError as error:
         raise ProtocolError("invalid_event", str(error)) from error
@@ -250,7 +238,7 @@ def _check_wishes(wished: Fields) -> None:
 
 def _error(error: LanscribeError) -> dict[str, Any]:
     """Mistral's code is a number; ours is the type."""
-    code = _STATUS.get(error.code, 400)
+    code = OWN_STATUS.get(error.code, error.kind.http_status)
     return {
         "type": "error",
         "error": {"message": error.public_message, "code": code, "type": error.code},

@@ -21,7 +21,6 @@ from lanscribe.dialects.events import (
     Failure,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     SpeechStarted,
@@ -105,7 +104,7 @@ class OpenAiDialect:
     def _update(self, event: Fields, *, is_beta: bool) -> Sequence[ClientEvent]:
         settings = updated(self._settings, inner(event, "session"))
         before, self._settings, self._is_beta = self._settings, settings, is_beta
-        events: list[ClientEvent] = [SelectModel("")]
+        events: list[ClientEvent] = []
         if settings.audio != before.audio:
             events += self._append(self._decoder.flush(), before)
             self._decoder = settings.audio.decoder()

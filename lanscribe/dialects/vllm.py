@@ -5,7 +5,6 @@ binary frame is raw PCM of the same format, and deltas and done carry times in e
 docs/protocol.md describes both.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,12 +29,11 @@ from lanscribe.dialects.extras import extras
 from lanscribe.dialects.json_text import to_json
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
+from lanscribe.voxtral.steps import steps_of
 
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
 _TIMES = ("start_s", "end_s")
-_PROMPT_TOKEN_S = 0.08
-"""Audio that one prompt token stands for in vLLM's usage of a realtime model."""
 
 
 class VllmDialect:
@@ -44,8 +42,11 @@ class VllmDialect:
     name = "vllm"
 
     def __init__(
-        self, _info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
+        self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
     ) -> None:
+        self._info = info
+        self._has_model = False
+        """Whether the client has named the served model, as vLLM wants it before a commit."""
         self._number = 0
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
@@ -54,7 +55,7 @@ class VllmDialect:
             return [AppendAudio(fields.pcm16_samples(message))]
         event = fields.decode_object(message, _EXAMPLE)
         acknowledged = [Acknowledge(fields.integer(event, "seen"))] if "seen" in event else []
-        return [*acknowledged, *_client_events(event)]
+        return [*acknowledged, *self._client_events(event)]
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """Encode one event as one text frame; none for what vLLM does not tell.
@@ -70,24 +71,37 @@ class VllmDialect:
             told["seq"] = self._number
         return [to_json(told)]
 
+    def _client_events(self, event: fields.Fields) -> list[ClientEvent]:
+        match event.get("type"):
+            case "session.update":
+                return self._update(event)
+            case "input_audio_buffer.append":
+                audio = fields.base64_bytes(fields.text(event, "audio"))
+                return [AppendAudio(fields.pcm16_samples(audio))]
+            case "input_audio_buffer.commit":
+                return [self._commit(is_final=fields.flag(event, "final"))]
+            case str(unknown):
+                raise fields.unknown(unknown, _EXPECTED)
+            case other:
+                raise ProtocolError(
+                    "invalid_event", f"got {fields.kind(other)} as the type; expected a string"
+                )
 
-def _client_events(event: fields.Fields) -> list[ClientEvent]:
-    match event.get("type"):
-        case "session.update":
-            keep: list[ClientEvent] = [KeepForResume()] if fields.flag(event, "resume") else []
-            return [SelectModel(fields.text(event, "model")), *keep]
-        case "input_audio_buffer.append":
-            return [
-                AppendAudio(fields.pcm16_samples(fields.base64_bytes(fields.text(event, "audio"))))
-            ]
-        case "input_audio_buffer.commit":
-            return [Commit(is_final=fields.flag(event, "final"))]
-        case str(unknown):
-            raise fields.unknown(unknown, _EXPECTED)
-        case other:
+    def _update(self, event: fields.Fields) -> list[ClientEvent]:
+        """Choose a model; the session refuses any but the served one, and it is not chosen then."""
+        model = fields.text(event, "model")
+        is_resumable = fields.flag(event, "resume")
+        is_served = self._info is None or model in ("", self._info.model)
+        self._has_model = self._has_model or is_served
+        return [SelectModel(model), *([KeepForResume()] if is_resumable else [])]
+
+    def _commit(self, *, is_final: bool) -> Commit:
+        if not self._has_model:
             raise ProtocolError(
-                "invalid_event", f"got {fields.kind(other)} as the type; expected a string"
+                "model_not_validated",
+                "got a commit before a model was chosen; send session.update with a model first",
             )
+        return Commit(is_final=is_final)
 
 
 def _is_apart(event: ServerEvent) -> bool:
@@ -182,7 +196,7 @@ def _error(event: Failure) -> dict[str, Any]:
 
 def usage(done: Done) -> dict[str, int]:
     """The tokens of an utterance, as vLLM counts them."""
-    prompt_tokens = math.ceil(done.audio_s / _PROMPT_TOKEN_S)
+    prompt_tokens = steps_of(done.audio_s)
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": done.token_count,

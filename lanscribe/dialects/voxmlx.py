@@ -18,7 +18,6 @@ from lanscribe.dialects.events import (
     Failure,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
 )
@@ -53,7 +52,7 @@ class VoxmlxDialect:
         event = decode_object(message, 'an object such as {"type":"session.update"}')
         match text(event, "type"):
             case "session.update":
-                return [SelectModel(""), Reply((_frame({"type": "session.updated"}),))]
+                return [Reply((_frame({"type": "session.updated"}),))]
             case "input_audio_buffer.append":
                 return _append(event)
             case "input_audio_buffer.commit":

@@ -29,7 +29,7 @@ from lanscribe.dialects.json_text import to_json
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.audio import Samples
-from lanscribe.speech.pcm import PcmDecoder
+from lanscribe.speech.pcm import Resampler, bounded, decoded
 
 HANG_UP: Message = b""
 """No event: where it stands in the row of messages, the connection is to be closed."""
@@ -39,9 +39,8 @@ MAX_DATA_BYTES = 2**16
 MAX_CHANNELS = 32
 MAX_CHUNK_S = 60
 """More would take long to resample, and nobody else is served meanwhile."""
-_HARMLESS = frozenset({"invalid_json", "invalid_event", "invalid_audio"})
-"""Errors about one event, after which the others have their answers. After any other error an
-answer is missing, and a client that knows no error event would wait for it for ever."""
+_ENCODINGS = {1: "pcm_u8", 2: "pcm_s16le", 3: "pcm_s24le", 4: "pcm_s32le"}
+"""By the bytes of a sample."""
 _MAX_PARTS = 4000
 """Of an event, beside its sound: the names of a large house, which `transcribe` may hold."""
 _DOMAINS = ("asr", "tts", "handle", "intent", "wake", "mic", "snd")
@@ -108,7 +107,7 @@ class _Format(NamedTuple):
     rate: int
     """In hertz."""
     width: int
-    """Bytes of a sample: 1 is unsigned, the others are signed, little-endian."""
+    """Bytes of a sample, a key of _ENCODINGS."""
     channels: int
 
 
@@ -117,7 +116,7 @@ class _Sound:
 
     def __init__(self, form: _Format) -> None:
         self.form = form
-        self._decoder = PcmDecoder("pcm_f32le", form.rate)
+        self._resampler = Resampler(form.rate)
 
     def feed(self, payload: bytes) -> Samples:
         """Decode whole frames, to shape (n,). Raises ValueError for anything else."""
@@ -129,12 +128,12 @@ class _Sound:
         chunk_s = len(payload) // frame_bytes / self.form.rate
         if chunk_s > MAX_CHUNK_S:
             raise ValueError(f"got a chunk of {chunk_s:.0f} s, where {MAX_CHUNK_S} s are the most")
-        channels = _integers(payload, self.form.width).reshape(-1, self.form.channels)
-        return self._decoder.feed(channels.mean(axis=1, dtype=np.float32).tobytes())
+        channels = decoded(payload, _ENCODINGS[self.form.width]).reshape(-1, self.form.channels)
+        return self._resampler.feed(bounded(channels.mean(axis=1, dtype=np.float32)))
 
     def flush(self) -> Samples:
         """What the resampler holds back, shape (n,)."""
-        return self._decoder.flush()
+        return self._resampler.flush()
 
 
 class WyomingDialect:
@@ -179,7 +178,9 @@ class WyomingDialect:
             case Failure():
                 error = event.error
                 told = _message("error", {"text": error.public_message, "code": error.code})
-                goes_on = error.code in _HARMLESS or error.close_code is not None
+                # After most errors an answer is missing, and a client that knows no error event
+                # would wait for it for ever.
+                goes_on = error.kind.is_of_message or error.close_code is not None
                 return [told] if goes_on else [told, HANG_UP]
             case _:
                 return []
@@ -187,8 +188,8 @@ class WyomingDialect:
     def _choose(self, event: _Event) -> list[ClientEvent]:
         """Take the model; the language is the engine's own affair, and told with the text."""
         _optional_text(event, "language")
-        self._model = _optional_text(event, "name")
-        return [SelectModel(self._model)]
+        model = _optional_text(event, "name")
+        return [SelectModel(model)] if model else []
 
     def _start(self, event: _Event) -> list[ClientEvent]:
         if self._sound is not None:
@@ -197,7 +198,7 @@ class WyomingDialect:
                 "got audio-start in an utterance; expected audio-stop before the next one",
             )
         self._sound = _sound(_format(event))
-        return [SelectModel(self._model), Commit(is_final=False)]
+        return [Commit(is_final=False)]
 
     def _append(self, event: _Event) -> list[ClientEvent]:
         begin = self._start(event) if self._sound is None else []
@@ -221,7 +222,7 @@ class WyomingDialect:
         if self._sound is None:
             raise ProtocolError("invalid_event", "got audio-stop; expected audio-start before it")
         rest = self._sound.flush()
-        self._sound, self._model = None, ""
+        self._sound = None
         return [*([AppendAudio(rest)] if len(rest) else []), Commit(is_final=True)]
 
     @property
@@ -368,20 +369,6 @@ def _optional_text(event: _Event, key: str) -> str:
             "invalid_event", f"got {value!r:.100} as {key!r} of {event.type}; expected a string"
         )
     return value or ""
-
-
-def _integers(data: bytes, width: int) -> Samples:
-    """Samples of `width` bytes, shape (n,), in [-1, 1]."""
-    match width:
-        case 1:
-            return (np.frombuffer(data, dtype=np.uint8).astype(np.float32) - 128) / np.float32(2**7)
-        case 2:
-            return np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(2**15)
-        case 3:
-            padded = np.zeros((len(data) // 3, 4), dtype=np.uint8)
-            padded[:, 1:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
-            data = padded.tobytes()
-    return np.frombuffer(data, dtype="<i4").astype(np.float32) / np.float32(2**31)
 
 
 def _too_large(what: str, size: int, most: int) -> ProtocolError:

@@ -40,7 +40,7 @@ _EXAMPLE = '{"type":"ping","session_id":"...","request_id":"...","payload":{}}'
 _TYPES = (
     "session.update, input_audio_buffer.commit, input_audio_buffer.append, cancel, ping, pong, end"
 )
-_YAPS_CODES = {
+YAPS_CODES = {
     "invalid_json": "invalid_message",
     "invalid_event": "invalid_message",
     "unknown_event": "invalid_message",
@@ -135,7 +135,7 @@ class YapDialect:
     def _update(self, payload: Fields) -> list[ClientEvent]:
         model = fields.text(payload, "model", "")
         updated = _envelope("session.updated", self._asked, {"model": self._model})
-        return [SelectModel(model), Reply((updated,))]
+        return [*([SelectModel(model)] if model else []), Reply((updated,))]
 
     def _append(self, payload: Fields) -> list[ClientEvent]:
         self._require_open("audio")
@@ -147,7 +147,7 @@ class YapDialect:
         is_next = self._open is not None and self._open != self._asked
         ended = self._finish_open() if is_next else self._mended()
         self._open = self._asked
-        return [*ended, SelectModel(), Commit(is_final=False, tag=self._asked.tag)]
+        return [*ended, Commit(is_final=False, tag=self._asked.tag)]
 
     def _finish_request(self) -> list[ClientEvent]:
         self._require_open("a final commit")
@@ -197,7 +197,7 @@ class YapDialect:
         return _enveloped(
             ids,
             failure,
-            code=_YAPS_CODES.get(error.code, error.code),
+            code=YAPS_CODES.get(error.code, error.code),
             reason_code=error.code,
             message=error.public_message,
         )

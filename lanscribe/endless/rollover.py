@@ -9,12 +9,12 @@ speech, `SpeechMap` says; what was heard and what is written, the engine's token
 import math
 from dataclasses import dataclass
 
+from lanscribe.backoff import Backoff
 from lanscribe.config import RolloverSettings
 from lanscribe.speech.detection import SpeechMap
 from lanscribe.speech.transcript import Token
+from lanscribe.voxtral.steps import STEP_S
 
-GRID_S = 0.08
-"""Engine sessions start at multiples of a step of Voxtral: a successor hears the same steps."""
 UNCERTAIN_S = 0.6
 """A word that ends this close to a cut in the middle of speech may be half a word."""
 SPOKEN_IN_PAUSE_S = 0.1
@@ -32,8 +32,8 @@ MAX_FAILURES = 3
 """How often engine sessions may break with no progress between before the client is told."""
 PROGRESS_S = 1.0
 """Progress is to hear so much further than at the last failure that counted."""
-BACKOFF_S = (0.0, 0.5, 1.0, 2.0)
-"""The waits before one attempt after the other."""
+BACKOFF = Backoff(first_s=0.5, longest_s=2.0)
+"""Between the attempts, of which the first is made at once."""
 _EPSILON_S = 1e-6
 
 
@@ -145,14 +145,14 @@ class Rollover:
         return Cut(self.fed_s, is_in_pause, is_starved=True)
 
     def heard(self, token: Token) -> None:
-        """The engine session emitted a token."""
+        """The engine session emitted a token; its times are in the utterance."""
         self._heard_s = max(self._heard_s, token.end_s)
         if token.text:
             self._has_spoken = True
             self._last_word_s = token.end_s
 
     def withheld(self, start_s: float) -> None:
-        """A word that begins there was left to the next engine session, as uncertain."""
+        """A word that begins there (s) was left to the next engine session, as uncertain."""
         self._withheld_s = min(self._withheld_s, start_s)
 
     def after_cut(self, cut: Cut, said_s: float, oldest_s: float) -> Start:
@@ -176,7 +176,7 @@ class Rollover:
         return Start(again_s, is_clean=False, not_before_s=not_before_s)
 
     def after_failure(self, known_s: float, oldest_s: float) -> Start:
-        """Where the successor of a session begins whose text is complete up to known_s.
+        """Where the successor of a session begins whose text is complete up to known_s seconds.
 
         Where the session began, if it said nothing and is not much further.
         """
@@ -258,9 +258,12 @@ class Patience:
         else:
             self._failures += 1
             is_too_much = self._failures > MAX_FAILURES
-        return None if is_too_much else BACKOFF_S[min(self._attempts, len(BACKOFF_S)) - 1]
+        return None if is_too_much else BACKOFF.pause_s(self._attempts - 1)
 
 
 def on_grid(at_s: float) -> float:
-    """The nearest time at which an engine session may begin."""
-    return round(at_s / GRID_S) * GRID_S
+    """The nearest time at which an engine session may begin, in seconds.
+
+    A multiple of a step of Voxtral, so that a successor hears the same steps.
+    """
+    return round(at_s / STEP_S) * STEP_S

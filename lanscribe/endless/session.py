@@ -21,7 +21,6 @@ from functools import partial
 
 from lanscribe.config import RolloverSettings
 from lanscribe.endless.rollover import (
-    GRID_S,
     OWED_S,
     Cut,
     Deafness,
@@ -38,12 +37,13 @@ from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector, SpeechMap
 from lanscribe.speech.transcript import Token, words_of
 from lanscribe.tasks import Changes
+from lanscribe.voxtral.steps import STEP_S
 
 log = logging.getLogger(__name__)
 
 MAX_UNHEARD_S = 30.0
 MAX_WAITING_TOKENS = 256
-STEP_SAMPLES = sample_count(GRID_S)
+STEP_SAMPLES = sample_count(STEP_S)
 """How much audio at least a token of progress is for while there is no engine session."""
 UNHEARD_AT_END_S = 0.01
 """An engine session that listened this much less far than it was fed has broken off."""
@@ -113,7 +113,10 @@ class EndlessSession(EngineSession):
         self._runner = asyncio.create_task(self._run())
 
     async def feed(self, samples: Samples) -> None:
-        """Take audio; waits while 30 s of it are unheard."""
+        """Take audio, shape (n,); waits while 30 s of it are unheard.
+
+        Raises RuntimeError after `finish`.
+        """
         if self._is_finished:
             raise RuntimeError("feed() after finish()")
         await self._changes.until(
@@ -222,7 +225,7 @@ class EndlessSession(EngineSession):
         if lost_s is not None and max(lost_s, self._lost_s) < start.at_s:
             lost_s, self._lost_s = max(lost_s, self._lost_s), start.at_s
             log.warning("%.1f to %.1f s were passed over: no words", lost_s, start.at_s)
-            await self._emit([Token("", start.at_s, lost_s, is_lost=True)])
+            await self._emit([Token("", start.at_s, start_s=lost_s, is_lost=True)])
         return start
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
@@ -322,7 +325,10 @@ class EndlessSession(EngineSession):
             try:
                 while not (await asyncio.wait([following], timeout=self._settings.stall_s))[0]:
                     if owes():
-                        raise EngineFailed(f"the engine says nothing at {self._heard_s:.1f} s")
+                        raise EngineFailed(
+                            f"the engine has said nothing for {self._settings.stall_s:g} s at"
+                            f" {self._heard_s:.1f} s, though audio waits; it hangs or is overloaded"
+                        )
             finally:
                 following.cancel()
             token = following.result()

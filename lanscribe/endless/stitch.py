@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lanscribe.speech.transcript import Token, Word, is_unspaced, words_of
+from lanscribe.speech.captions import Word, is_unspaced
+from lanscribe.speech.transcript import Token, words_of
 
 RUN_TOLERANCE_S = 0.6
 """How far apart the same word may be timed by two engine sessions, in a run of several."""
@@ -130,7 +131,7 @@ def _begins_word(text: str) -> bool:
 
 
 def _token(word: Word) -> Token:
-    return Token(word.text, word.end_s, word.start_s)
+    return Token(word.text, word.end_s, start_s=word.start_s)
 
 
 def new_words(said: Sequence[Word], heard: Sequence[Word]) -> tuple[Word | None, list[Word]]:

@@ -19,7 +19,7 @@ from lanscribe.speech.transcript import Token
 
 FRAME_SAMPLES = sample_count(0.08)
 _LEVEL = np.float32(1 / 32_768)
-_MAX_WAITING_SAMPLES = sample_count(30)
+_MAX_WAITING_SAMPLES = sample_count(1)
 _UNMEASURED_CAPACITY = 64
 
 
@@ -80,7 +80,10 @@ class FakeSession(EngineSession):
         """Ready at once."""
 
     async def feed(self, samples: Samples) -> None:
-        """Take audio; waits while 30 s of it are unheard."""
+        """Take audio, shape (n,); waits while a second of it is unheard.
+
+        Raises RuntimeError after `finish`.
+        """
         if self._is_finished:
             raise RuntimeError("feed() after finish()")
         async with self._changed:
@@ -133,4 +136,4 @@ class FakeSession(EngineSession):
             return Token("", end_s)
         text = str(number) if self._is_first_word else f" {number}"
         self._is_first_word = False
-        return Token(text, end_s, start_s)
+        return Token(text, end_s, start_s=start_s)

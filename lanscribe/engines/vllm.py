@@ -35,23 +35,24 @@ from lanscribe.speech.audio import (
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.transcript import Token
 from lanscribe.tasks import Changes
+from lanscribe.voxtral.steps import STEP_S
 
 log = logging.getLogger(__name__)
 
-STEP_S = 0.08
 STEP_SAMPLES = sample_count(STEP_S)
 LANGUAGES = ("en", "fr", "es", "de", "ru", "zh", "ja", "it", "pt", "nl", "ar", "hi", "ko")
 """Of the model card of Voxtral-Mini-4B-Realtime-2602."""
 _PADDING_TOKENS = 32 + (30 + 1) + 10 + 2
 """Of max_model_len, at most: padding before; the longest delay, BOS and a long word after."""
 _CHUNK_SAMPLES = SAMPLE_RATE_HZ
-_MAX_UNHEARD_S = 30.0
 _LATE_S = 2.0
 """How much later than its delay the model may write a word down, at most: a long word in pieces,
 and words that follow each other closely."""
 _MAX_HELD_S = 4.0
 """Audio that vLLM may hold without a delta: before the first, the longest delay and a step."""
-_MAX_WAITING_MESSAGES = 1024
+_MAX_UNHEARD_S = _MAX_HELD_S + 1.0
+"""feed() waits while more than this was sent and not heard: what waits has its place elsewhere."""
+_MAX_WAITING_MESSAGES = 256
 """More than the deltas of _MAX_UNHEARD_S, so a consumer's pause never stops the socket."""
 _UNKNOWN_CAPACITY = 4
 """Full-length sessions in INT4 on 12 GB."""
@@ -75,8 +76,8 @@ class VllmServer:
     delay_s: float = 0.48
     """How far its text is behind the voice."""
     api_key: str = ""
-    answer_timeout_s: float = 30.0
-    """How long it may leave audio unheard."""
+    connect_timeout_s: float = 30.0
+    """How long it may take to greet. Whoever runs a session watches that it goes on."""
     why_down: Callable[[], str | None] = lambda: None
     """Why it does not serve at the moment, where that is known."""
 
@@ -144,27 +145,29 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         self._is_first_word = True
         self._is_finished = False
         self._is_over = False
-        self._owed_since_s: float | None = None
         self._changes = Changes()
 
     async def start(self) -> None:
         """Connect and begin. Raises EngineUnavailable."""
         server = self._server
         try:
-            async with asyncio.timeout(server.answer_timeout_s):
+            async with asyncio.timeout(server.connect_timeout_s):
                 self._socket = await _connect(server)
                 await self._socket.recv()  # session.created
                 await self._send(type="session.update", model=server.model)
                 await self._send(type="input_audio_buffer.commit", final=False)
         except TimeoutError:
-            raise self._unavailable(f"no answer within {server.answer_timeout_s:g} s") from None
+            raise self._unavailable(f"no answer within {server.connect_timeout_s:g} s") from None
         except InvalidStatus as error:
             raise self._unavailable(_refusal(error.response.status_code)) from error
         except (OSError, InvalidHandshake, ConnectionClosed, EngineFailed) as error:
             raise self._unavailable(str(error)) from error
 
     async def feed(self, samples: Samples) -> None:
-        """Send audio; waits while 30 s of it are unheard."""
+        """Send audio, shape (n,); waits while 5 s of it are unheard.
+
+        Raises RuntimeError after `finish`.
+        """
         if self._is_finished:
             raise RuntimeError("feed() after finish()")
         for start in range(0, len(samples), _CHUNK_SAMPLES):
@@ -173,7 +176,6 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
                 return
             chunk = samples[start : start + _CHUNK_SAMPLES]
             self._fed_samples += len(chunk)
-            self._note_debt(progressed=False)
             audio = base64.b64encode(samples_to_pcm16(chunk)).decode("ascii")
             await self._send(type="input_audio_buffer.append", audio=audio)
 
@@ -183,7 +185,6 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         if not self._fed_samples:
             await self.abort()
         elif is_first and not self._is_over:
-            self._note_debt(progressed=False)
             await self._send(type="input_audio_buffer.commit", final=True)
 
     async def abort(self) -> None:
@@ -214,7 +215,6 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
 
     async def _hear(self, text: str) -> Token:
         self._steps += 1
-        self._note_debt(progressed=True)
         await self._changes.tell()
         if self._is_first_word:
             text = text.lstrip()
@@ -224,21 +224,17 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
             settled_s = max(0.0, self._steps * STEP_S - _LATE_S)
             return Token("", min(self._listened_s, fed_s), settled_s=min(settled_s, fed_s))
         start_s, end_s = (self._steps - 1) * STEP_S, self._steps * STEP_S
-        return Token(text, min(end_s, fed_s), min(start_s, fed_s))
+        return Token(text, min(end_s, fed_s), start_s=min(start_s, fed_s))
 
     async def _receive(self) -> Mapping[str, Any] | None:
         """The next delta or done; None when aborted. Raises EngineError."""
         assert self._socket is not None, "iterated before start()"
-        while True:
-            try:
-                async with asyncio.timeout(self._server.answer_timeout_s):
-                    return _known_event(await self._socket.recv())
-            except TimeoutError:
-                self._check_debt()
-            except ConnectionClosed as error:
-                if self._is_over:
-                    return None
-                raise _connection_lost(error) from error
+        try:
+            return _known_event(await self._socket.recv())
+        except ConnectionClosed as error:
+            if self._is_over:
+                return None
+            raise _connection_lost(error) from error
 
     async def _send(self, **event: object) -> None:
         assert self._socket is not None, "fed before start()"
@@ -256,24 +252,6 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
     @property
     def _unheard_s(self) -> float:
         return duration_s(self._fed_samples) - self._listened_s
-
-    def _note_debt(self, *, progressed: bool) -> None:
-        """Keep since when vLLM has had audio to hear, or an end to tell, and has not done so."""
-        if not self._is_finished and self._unheard_s <= _MAX_HELD_S:
-            self._owed_since_s = None
-        elif progressed or self._owed_since_s is None:
-            self._owed_since_s = asyncio.get_running_loop().time()
-
-    def _check_debt(self) -> None:
-        """Raises EngineFailed when vLLM has been given audio and been silent for too long."""
-        if self._owed_since_s is None:
-            return
-        silent_s = asyncio.get_running_loop().time() - self._owed_since_s
-        if silent_s >= self._server.answer_timeout_s:
-            raise EngineFailed(
-                f"vLLM has said nothing for {silent_s:.0f} s while {max(self._unheard_s, 0):.1f} s"
-                " of audio wait; it hangs or is overloaded: logs/vllm.log says more"
-            )
 
     def _unavailable(self, reason: str) -> EngineUnavailable:
         known = self._server.why_down()

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+import ifaddr
 import zeroconf
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from lanscribe import __version__
-from lanscribe.server import network
+from lanscribe.server.adapters import shared_addresses
 from lanscribe.tasks import end
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,14 @@ def services(http_port: int, wyoming_port: int | None) -> list[Service]:
 
 
 def announced_addresses(host: str) -> list[str]:
-    """Under which addresses a server that listens on `host` is to be found."""
+    """The addresses of a server that listens on `host`; :: is IPv4 and IPv6, 0.0.0.0 IPv4 only.
+
+    Raises OSError when the system does not tell.
+    """
     if host not in {"0.0.0.0", "::"}:
         return [address for address in [host] if _is_address(address)]
-    return [address for address in network.lan_addresses() if _is_address(address)]
+    found = shared_addresses(ifaddr.get_adapters())
+    return [address for address in found if host == "::" or ":" not in address]
 
 
 @asynccontextmanager
@@ -85,8 +90,9 @@ async def _announce(
     await ready.wait()
     last_trouble = ""
     while True:
-        addresses = find_addresses()
+        addresses: Sequence[str] = ()
         try:
+            addresses = find_addresses()
             async with _registered(offered, addresses):
                 last_trouble = ""
                 await _until_changed(addresses, find_addresses, look_every_s)

@@ -7,14 +7,14 @@ response, or server-sent events, or an error that is told at once.
 import asyncio
 import errno
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -136,15 +136,12 @@ class Exchange:
             raise self._too_large(f"{int(length)} bytes")
 
     async def _parsed(self) -> FormData:
-        parser = MultiPartParser(
-            _without_charset(self._headers["content-type"]),
-            self._chunks(),
-            max_files=1,
-            max_fields=_MAX_FIELDS,
-            max_part_size=_MAX_FIELD_BYTES,
-        )
+        head = _without_charset(self._headers["content-type"])
+        request = Request({"type": "http", "headers": head.raw}, self._paced())
         try:
-            return await parser.parse()
+            return await request.form(
+                max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
+            )
         except MultiPartException as error:
             raise ProtocolError(
                 "invalid_request", f"the form cannot be read: {error.message}"
@@ -158,20 +155,22 @@ class Exchange:
                 " folder for temporary files, or set TMPDIR to a larger one",
             ) from error
 
-    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+    def _paced(self) -> Receive:
+        """The body as it comes, counted, and no faster than a client may send."""
         limits, upload = self._limits, self.upload
         pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
-        while not self._is_read:
+
+        async def receive() -> Message:
             message = await self._next_part()
-            if message["type"] == "http.disconnect":
-                self._is_read = True
-                raise ClientDisconnect
             self._is_read = not message.get("more_body", False)
-            upload.received_bytes += len(message["body"])
-            if upload.received_bytes > limits.upload_bytes:
-                raise self._too_large(f"more than {limits.upload_bytes} bytes")
-            yield message["body"]
-            await asyncio.sleep(pace.wait_s(len(message["body"]), time.monotonic()))
+            if message["type"] == "http.request":
+                upload.received_bytes += len(message["body"])
+                if upload.received_bytes > limits.upload_bytes:
+                    raise self._too_large(f"more than {limits.upload_bytes} bytes")
+                await asyncio.sleep(pace.wait_s(len(message["body"]), time.monotonic()))
+            return message
+
+        return receive
 
     async def _next_part(self) -> Message:
         longest_s = min(self._limits.idle_timeout_s, self._limits.send_timeout_s)

@@ -10,26 +10,6 @@ from lanscribe.dialects.json_text import to_json
 from lanscribe.errors import LanscribeError, ProtocolError
 
 _RETRY_AFTER_S = 5
-_STATUS = {
-    "unauthorized": 401,
-    "not_allowed": 403,
-    "not_found": 404,
-    "model_not_found": 404,
-    "method_not_allowed": 405,
-    "idle_timeout": 408,
-    "upload_too_slow": 408,
-    "upload_too_large": 413,
-    "recording_too_long": 413,
-    "session_too_long": 413,
-    "too_many_guesses": 429,
-    "processing_error": 500,
-    "internal": 500,
-    "engine_unavailable": 503,
-    "server_busy": 503,
-    "server_stopping": 503,
-    "storage_full": 507,
-}
-"""The HTTP status of an error; 400 for those that are not here."""
 
 
 class JsonResponse(Response):
@@ -57,7 +37,7 @@ def error_response(
 
     status: another one than that of the error's code. so_far: what was done of it, in fields.
     """
-    status = status or _STATUS.get(error.code, 400)
+    status = status or error.kind.http_status
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -68,7 +48,7 @@ def error_response(
 
 def error_content(error: LanscribeError, so_far: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """An error in OpenAI's shape, with what was done of the request before it."""
-    is_ours = _STATUS.get(error.code, 400) >= 500
+    is_ours = error.kind.http_status >= 500
     details = {
         "message": error.public_message,
         "type": "server_error" if is_ours else "invalid_request_error",

@@ -23,7 +23,7 @@ from av.container import InputContainer
 
 from lanscribe.errors import LimitError, ProtocolError
 from lanscribe.speech.audio import Samples, duration_s
-from lanscribe.speech.pcm import PcmDecoder
+from lanscribe.speech.pcm import Resampler, bounded
 
 _T = TypeVar("_T")
 
@@ -231,13 +231,13 @@ class _Source:
 
 def _decode_by_libsndfile(sound: soundfile.SoundFile) -> Iterator[Samples]:
     with sound:
-        decoder = PcmDecoder("pcm_f32le", sound.samplerate)
+        resampler = Resampler(sound.samplerate)
         frames = max(1, _BLOCK_VALUES // sound.channels)
         left = sound.frames
         while len(block := sound.read(frames, dtype="float32", always_2d=True)):
             left -= len(block)
-            yield _mono(decoder, block.T)
-        yield decoder.flush()
+            yield _mono(resampler, block.T)
+        yield resampler.flush()
         if left > 0:
             raise ValueError(f"{left} of its {sound.frames} samples are not to be found")
 
@@ -281,7 +281,7 @@ def _decoders_of_sound() -> str:
 
 
 def _decode_stream(container: InputContainer, stream: AudioStream) -> Iterator[Piece]:
-    decoder = PcmDecoder("pcm_f32le", stream.rate or 0)
+    resampler = Resampler(stream.rate or 0)
     to_floats = av.AudioResampler(format="flt")  # packed: PyAV reads no planes beyond the eighth
     start_s = (container.start_time or 0) / av.time_base
     position_s = 0.0
@@ -290,13 +290,13 @@ def _decode_stream(container: InputContainer, stream: AudioStream) -> Iterator[P
             raise ValueError(f"its rate changes from {stream.rate} to {frame.sample_rate} Hz")
         gap_s = 0.0 if frame.time is None else frame.time - start_s - position_s
         if gap_s > _GAP_S:
-            yield from _hole(decoder, gap_s, stream.rate)
+            yield from _hole(resampler, gap_s, stream.rate)
             position_s += gap_s
         for packed in to_floats.resample(frame):
             channels = packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
-            yield _mono(decoder, channels.astype(np.float32, copy=False))
+            yield _mono(resampler, channels.astype(np.float32, copy=False))
         position_s += frame.samples / stream.rate
-    yield decoder.flush()
+    yield resampler.flush()
     if position_s < _said_s(container, stream) - _SHORT_BY_S:
         raise ValueError(f"it says to last {_said_s(container, stream):.1f} s and ends before")
 
@@ -310,12 +310,12 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
                 yield frame
 
 
-def _hole(decoder: PcmDecoder, gap_s: float, rate_hz: int) -> Iterator[Piece]:
+def _hole(resampler: Resampler, gap_s: float, rate_hz: int) -> Iterator[Piece]:
     """Silence for a hole; only a pause for a longer one, and then how much is left out."""
     paused_s = min(gap_s, PAUSE_S)
-    yield decoder.feed(bytes(4 * round(paused_s * rate_hz)))
+    yield resampler.feed(np.zeros(round(paused_s * rate_hz), dtype=np.float32))
     if gap_s > paused_s:
-        yield decoder.flush()
+        yield resampler.flush()
         yield Hole(gap_s - paused_s, paused_s)
 
 
@@ -328,11 +328,11 @@ def _said_s(container: InputContainer, stream: AudioStream) -> float:
     return 0.0
 
 
-def _mono(decoder: PcmDecoder, channels: Samples) -> Samples:
+def _mono(resampler: Resampler, channels: Samples) -> Samples:
     """The mean of channels, shape (channels, n), at 16 kHz."""
-    with np.errstate(invalid="ignore"):  # the decoder says what is no number
+    with np.errstate(invalid="ignore"):  # `bounded` says what is no number
         mean = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
-    return decoder.feed(mean.astype("<f4").tobytes())
+    return resampler.feed(bounded(mean.astype(np.float32)))
 
 
 def _tracks(container: InputContainer) -> str:

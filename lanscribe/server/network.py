@@ -1,4 +1,7 @@
-"""Under which addresses other machines on the network reach this one. Standard library only."""
+"""What to tell people of this machine's addresses. Standard library only, for the doctor.
+
+adapters.py finds all of them, for programs.
+"""
 
 import ipaddress
 import socket

@@ -26,7 +26,7 @@ from lanscribe.server import openapi
 from lanscribe.server.exchange import Exchange
 from lanscribe.server.http_errors import JsonResponse, error_response
 from lanscribe.server.media import opened
-from lanscribe.server.rest_form import Heard, Wanted, delta_event
+from lanscribe.server.rest_form import FileTranscript, Wanted, delta_event
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.server.uploads import Upload, slowest
 from lanscribe.speech.audio import Samples, in_pieces
@@ -61,6 +61,7 @@ class Rest:
         self._is_stopping = False
         self._changes = Changes()
         self._started_unix_s = int(time.time())
+        self._description = openapi.description()
 
     def routes(self) -> list[Route]:
         """Where what is answered."""
@@ -108,10 +109,10 @@ class Rest:
         }
 
     async def _describe(self, _request: Request) -> Response:
-        return JsonResponse(openapi.description())
+        return JsonResponse(self._description)
 
     async def _document(self, _request: Request) -> Response:
-        return HTMLResponse(openapi.page(openapi.description()))
+        return HTMLResponse(openapi.page(self._description))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for a transcript, whatever happens."""
@@ -169,7 +170,7 @@ class Rest:
         async with self._slot(exchange.address):
             pass  # who is to be turned away need not upload first
         async with exchange.form() as form:
-            wanted, heard = Wanted.of(form), Heard()
+            wanted, heard = Wanted.of(form), FileTranscript()
 
             async def tell(token: Token) -> None:
                 heard.hear(token)

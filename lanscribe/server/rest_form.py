@@ -13,16 +13,16 @@ from lanscribe.engines.base import EngineInfo
 from lanscribe.server.http_errors import FieldError, JsonResponse
 from lanscribe.server.media import Hole, Piece
 from lanscribe.speech.audio import Samples, duration_s
+from lanscribe.speech.captions import caption_file, verbose
 from lanscribe.speech.silence import Listener, NoSpeech
 from lanscribe.speech.spans import Span, Spans
 from lanscribe.speech.timeline import Timeline
-from lanscribe.speech.transcript import Token, Transcript, srt, verbose, vtt
+from lanscribe.speech.transcript import Token, Transcript
+from lanscribe.voxtral.steps import steps_of
 
 LOST_HEADER = "Lanscribe-Lost"
 NO_SPEECH_HEADER = "Lanscribe-No-Speech"
 Format = Literal["json", "text", "srt", "vtt", "verbose_json"]
-_PROMPT_TOKEN_S = 0.08
-"""One token of a prompt stands for so much sound, as with vLLM."""
 _OF_WHISPER = {
     "seek": 0,
     "tokens": [],
@@ -71,8 +71,8 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Heard:
-    """What became of a file."""
+class FileTranscript:
+    """The text of a file as it grows, and what of the file it does not cover."""
 
     transcript: Transcript = field(default_factory=Transcript)
     lost: Spans = field(default_factory=Spans)
@@ -130,9 +130,11 @@ class Heard:
             case "text":
                 return PlainTextResponse(self.transcript.text + "\n", headers=headers)
             case "srt":
-                return Response(srt(words), 200, headers, "application/x-subrip; charset=utf-8")
+                return Response(
+                    caption_file(words, "srt"), 200, headers, "application/x-subrip; charset=utf-8"
+                )
             case "vtt":
-                return Response(vtt(words), 200, headers, "text/vtt; charset=utf-8")
+                return Response(caption_file(words, "vtt"), 200, headers, "text/vtt; charset=utf-8")
             case "json":
                 content = {"text": self.transcript.text, "usage": self._usage}
                 return JsonResponse(content | self._told)
@@ -147,8 +149,8 @@ class Heard:
         return JsonResponse(head | details | {"usage": self._usage} | self._told)
 
     def done(self) -> dict[str, Any]:
-        """The last event of a stream; the tokens by OpenAI's names, and by vLLM's."""
-        input_tokens = math.ceil(self.audio_s / _PROMPT_TOKEN_S)
+        """The last event of a stream; its tokens are vLLM's, by OpenAI's names and by vLLM's."""
+        input_tokens = steps_of(self.audio_s)
         output_tokens = self.transcript.token_count
         return {
             "type": "transcript.text.done",

@@ -228,6 +228,7 @@ class Conversation:
         match event:
             case Reply():
                 self._put_messages(event.messages)
+                self._session.receive(event, time.monotonic())  # its clock begins
             case Acknowledge():
                 self._outbox.acknowledge(event.number)
             case KeepForResume():

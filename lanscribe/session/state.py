@@ -67,7 +67,6 @@ class Session:
         self._utterances = deque([UtteranceState(number=1, offset_samples=0)])
         self._last_number = 1
         self._last_committed = 0
-        self._has_model = False
         self._is_stopped = False
         self._turns: Turns | None = None
         self._mute_watch = MuteWatch()
@@ -80,6 +79,7 @@ class Session:
     def receive(self, event: ClientEvent, now_s: float) -> list[ServerEvent]:
         """Take in what the client says at that time of a clock; what to answer at once.
 
+        From the first time on audio is judged to be live, so a `Reply`, too, is to be told.
         Raises ClientError; the session goes on after it.
         """
         self._lag.received(duration_s(self.received_samples), now_s)
@@ -196,7 +196,7 @@ class Session:
         lost = head.hear(token)
         start_s = None if lost else token.start_s
         end_s = token.end_s if token.text else head.heard_s  # a successor listens again
-        return self._with_lag(Delta(token.text, end_s, start_s, lost=lost, of=head.name))
+        return self._with_lag(Delta(token.text, end_s, start_s=start_s, lost=lost, of=head.name))
 
     def progress(self) -> Delta:
         """How far the engine is, without a word."""
@@ -259,7 +259,6 @@ class Session:
                 f"got the model {model[:200]!r}; this server has: {served}. Send session.update"
                 " with that name, or read it from GET /v1/models",
             )
-        self._has_model = True
 
     def _append(self, samples: Samples, now_s: float) -> list[ServerEvent]:
         if not self.is_busy and self._waiting_samples >= self._max_waiting_samples:
@@ -276,15 +275,7 @@ class Session:
         self._utterances[-1].append(samples)
         return noted
 
-    def _require_model(self) -> None:
-        if not self._has_model:
-            raise ProtocolError(
-                "model_not_validated",
-                "got a commit before a model was chosen; send session.update with a model first",
-            )
-
     def _commit(self, commit: Commit) -> list[ServerEvent]:
-        self._require_model()
         if commit.is_final and len(self._utterances) >= MAX_UTTERANCES:
             raise LimitError(
                 "too_many_utterances",
@@ -317,7 +308,6 @@ class Session:
 
         What the open utterance has is not lost: what was started goes on, other audio is searched.
         """
-        self._require_model()
         one = self._utterances[-1]
         is_speaking = one.is_committed
         if self._turns is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from lanscribe.dialects.events import Done, SpokenWord, Utterance
+from lanscribe.dialects.events import Done, Utterance
 from lanscribe.speech.audio import SampleRing, Samples, duration_s
 from lanscribe.speech.silence import Listener, NoSpeech
 from lanscribe.speech.spans import Span, Spans
@@ -60,12 +60,11 @@ class UtteranceState:
 
     def done(self) -> Done:
         """That it is complete."""
-        words = self.transcript.words
         return Done(
             text=self.transcript.text,
             audio_s=duration_s(self.taken_samples),
             token_count=self.transcript.token_count,
-            words=tuple(SpokenWord(one.text.strip(), one.start_s, one.end_s) for one in words),
+            words=tuple(word.bare for word in self.transcript.words),
             lost=tuple(self.lost),
             no_speech=self.no_speech,
             of=self.name,

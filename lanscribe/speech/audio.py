@@ -1,4 +1,4 @@
-"""Pure arithmetic on sound: decoding PCM, level, duration, a bounded-by-caller sample buffer.
+"""Pure arithmetic on sound: durations, PCM to send, a sample buffer that its caller bounds.
 
 From the moment it is decoded, audio is 16 kHz mono float32 in [-1, 1): `Samples`, shape (n,).
 """
@@ -12,7 +12,6 @@ Samples = npt.NDArray[np.float32]
 """Audio, shape (n,), 16 kHz, mono, float32 in [-1, 1)."""
 
 SAMPLE_RATE_HZ = 16_000
-BYTES_PER_PCM16_SAMPLE = 2
 PIECE_S = 0.25
 """So much sound is dealt with at a time: to look for speech in it takes a millisecond or two."""
 _FULL_SCALE = 32_768.0
@@ -35,20 +34,9 @@ def in_pieces(samples: Samples) -> Iterator[Samples]:
     return (samples[start : start + step] for start in range(0, len(samples), step))
 
 
-def pcm16_to_samples(data: bytes) -> Samples:
-    """Decode little-endian 16-bit PCM, 16 kHz, mono; n*2 bytes give shape (n,).
-
-    Raises ValueError when `data` is empty or not a whole number of samples.
-    """
-    if not data:
-        raise ValueError("got no audio bytes")
-    if len(data) % BYTES_PER_PCM16_SAMPLE:
-        raise ValueError(f"got {len(data)} bytes, which is not a whole number of 16-bit samples")
-    return np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(_FULL_SCALE)
-
-
 def samples_to_pcm16(samples: Samples) -> bytes:
-    """Encode to little-endian 16-bit PCM; values outside [-1, 1) are clipped."""
+    """Encode samples, shape (n,), to n*2 bytes of little-endian PCM; what is outside [-1, 1) is
+    clipped."""
     scaled = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
     return bytes(scaled.astype("<i2"))
 

@@ -3,7 +3,7 @@
 Pure arithmetic; the resampling is libsoxr's, whose output is in step with its input.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -24,6 +24,69 @@ class _Encoding(NamedTuple):
     decode: Callable[[bytes], Samples]
 
 
+def decoded(data: bytes, encoding: str) -> Samples:
+    """Decode little-endian PCM of one of ENCODINGS, to shape (n,) in [-1, 1).
+
+    Raises ValueError when `data` is not whole samples, or has some that are not numbers.
+    """
+    _check_whole(data, ENCODINGS[encoding].sample_bytes)
+    return ENCODINGS[encoding].decode(data)
+
+
+def _check_whole(data: bytes, sample_bytes: int) -> None:
+    if len(data) % sample_bytes:
+        raise ValueError(
+            f"got {len(data)} bytes, which is not a whole number of {8 * sample_bytes}-bit samples"
+        )
+
+
+def bounded(samples: Samples) -> Samples:
+    """Samples of any source, shape (n,), clipped to [-1, 1).
+
+    Raises ValueError when some are infinite or not numbers.
+    """
+    if not np.isfinite(samples).all():
+        raise ValueError("got samples that are infinite or not numbers")
+    return _clipped(samples)
+
+
+class Resampler:
+    """One stream of sound, mono: samples at one rate in, samples at 16 kHz out.
+
+    Raises ValueError when the rate is out of range.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+            raise ValueError(
+                f"got a sample rate of {rate_hz:.6g} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ}"
+            )
+        self._stream: soxr.ResampleStream | None = None
+        if rate_hz != SAMPLE_RATE_HZ:
+            self._stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+
+    def feed(self, samples: Samples) -> Samples:
+        """Resample the next samples, shape (n,) at the stream's rate, to shape (m,).
+
+        Some of them are held back for the next call: up to 115 ms at 8 kHz, 37 ms at 24 kHz and
+        above.
+        """
+        return self._resampled(samples)
+
+    def flush(self) -> Samples:
+        """The samples that are still to come, shape (m,); what is fed next is a new stream."""
+        rest = self._resampled(np.empty(0, dtype=np.float32), is_last=True)
+        if self._stream is not None:
+            self._stream.clear()
+        return rest
+
+    def _resampled(self, samples: Samples, *, is_last: bool = False) -> Samples:
+        if self._stream is None:
+            return samples
+        resampled: Samples = self._stream.resample_chunk(samples, last=is_last)
+        return resampled
+
+
 class PcmDecoder:
     """One stream of sound, mono, little-endian: bytes in, samples at 16 kHz out.
 
@@ -32,74 +95,58 @@ class PcmDecoder:
 
     def __init__(self, encoding: str, rate_hz: int) -> None:
         if encoding not in ENCODINGS:
-            raise ValueError(
-                f"got the encoding {encoding[:100]!r}; expected one of {', '.join(ENCODINGS)}"
-            )
-        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-            raise ValueError(
-                f"got a sample rate of {rate_hz:.6g} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ}"
-            )
-        self._encoding = ENCODINGS[encoding]
+            raise unknown_encoding(encoding, ENCODINGS)
+        self._encoding = encoding
         self._rate_hz = rate_hz
-        self._resampler: soxr.ResampleStream | None = None
-        if rate_hz != SAMPLE_RATE_HZ:
-            self._resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+        self._resampler = Resampler(rate_hz)
 
     def feed(self, data: bytes) -> Samples:
-        """Decode the next bytes, to shape (n,).
-
-        A resampler holds some of them back for the next call: up to 115 ms at 8 kHz, 37 ms at
-        24 kHz and above.
+        """Decode the next bytes, to shape (n,); `Resampler.feed` may hold some of them back.
 
         Raises ValueError, and takes nothing in, when they are not whole samples or not numbers.
         """
-        self._check(data)
-        return self._resampled(self._encoding.decode(data))
-
-    def _check(self, data: bytes) -> None:
-        size = self._encoding.sample_bytes
-        if len(data) % size:
-            raise ValueError(
-                f"got {len(data)} bytes, which is not a whole number of {8 * size}-bit samples"
-            )
+        return self._resampler.feed(decoded(data, self._encoding))
 
     def pieces(self, data: bytes) -> Iterator[Samples]:
         """The same in pieces of PIECE_S at most, each decoded when it is asked for.
 
         For encodings of whole numbers. Raises ValueError, before the first one.
         """
-        self._check(data)
-        step = max(1, round(PIECE_S * self._rate_hz)) * self._encoding.sample_bytes
+        size = ENCODINGS[self._encoding].sample_bytes
+        _check_whole(data, size)
+        step = max(1, round(PIECE_S * self._rate_hz)) * size
         return (self.feed(data[at : at + step]) for at in range(0, len(data), step))
 
     def flush(self) -> Samples:
         """The samples that are still to come, shape (n,); what is fed next is a new stream."""
-        if self._resampler is None:
-            return np.empty(0, dtype=np.float32)
-        rest = self._resampled(np.empty(0, dtype=np.float32), is_last=True)
-        self._resampler.clear()
-        return rest
+        return self._resampler.flush()
 
-    def _resampled(self, samples: Samples, *, is_last: bool = False) -> Samples:
-        if self._resampler is None:
-            return samples
-        resampled: Samples = self._resampler.resample_chunk(samples, last=is_last)
-        return resampled
+
+def unknown_encoding(encoding: str, allowed: Iterable[str]) -> ValueError:
+    """The error for an encoding that is not allowed."""
+    return ValueError(f"got the encoding {encoding[:100]!r}; expected one of {', '.join(allowed)}")
 
 
 def _integers(data: bytes, kind: str) -> Samples:
     full_scale = np.float32(-float(np.iinfo(kind).min))
-    return _bounded(np.frombuffer(data, dtype=kind).astype(np.float32) / full_scale)
+    return np.frombuffer(data, dtype=kind).astype(np.float32) / full_scale
+
+
+def _unsigned_bytes(data: bytes) -> Samples:
+    return (np.frombuffer(data, dtype=np.uint8).astype(np.float32) - 128) / np.float32(2**7)
+
+
+def _three_bytes(data: bytes) -> Samples:
+    padded = np.zeros((len(data) // 3, 4), dtype=np.uint8)
+    padded[:, 1:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
+    return _integers(padded.tobytes(), "<i4")
 
 
 def _floats(data: bytes, kind: str) -> Samples:
-    samples = np.frombuffer(data, dtype=kind).astype(np.float32)
-    if not np.isfinite(samples).all():
-        raise ValueError("got samples that are infinite or not numbers")
-    return _bounded(samples)
+    return bounded(np.frombuffer(data, dtype=kind).astype(np.float32))
 
 
-def _bounded(samples: Samples) -> Samples:
+def _clipped(samples: Samples) -> Samples:
     return np.clip(samples, np.float32(-1), _BELOW_ONE)
 
 
@@ -126,11 +173,14 @@ def _looked_up(data: bytes, table: Samples) -> Samples:
 
 
 ENCODINGS: Mapping[str, _Encoding] = {
+    "pcm_u8": _Encoding(1, _unsigned_bytes),
     "pcm_s16le": _Encoding(2, lambda data: _integers(data, "<i2")),
-    "pcm_s32le": _Encoding(4, lambda data: _integers(data, "<i4")),
+    "pcm_s24le": _Encoding(3, _three_bytes),
+    "pcm_s32le": _Encoding(4, lambda data: _clipped(_integers(data, "<i4"))),
     "pcm_f16le": _Encoding(2, lambda data: _floats(data, "<f2")),
     "pcm_f32le": _Encoding(4, lambda data: _floats(data, "<f4")),
     "pcm_mulaw": _Encoding(1, lambda data: _looked_up(data, _mulaw_table())),
     "pcm_alaw": _Encoding(1, lambda data: _looked_up(data, _alaw_table())),
 }
-"""The encodings that a `PcmDecoder` takes."""
+"""The encodings that can be decoded; those of whole numbers cannot fail but for their length.
+The largest number of 32 bits would be rounded to 1."""

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import json
 import logging
-import re
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from lanscribe.errors import EngineUnavailable
 from lanscribe.vllm import guard
 from lanscribe.vllm.log import Diagnosis, LineSplitter, diagnose, progress
+from lanscribe.vllm.probe import Answer, get_in_thread
 from lanscribe.vllm.restarts import RestartSchedule
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ _READ_BYTES = 65_536
 _REMEMBERED_LINES = 300
 _KEPT_FILES = 2
 _MAX_MISSED = 3
-_STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
 _GUARD_LEEWAY_S = 5.0
 
 
@@ -191,40 +190,27 @@ async def ask(watch: Watch) -> Serving | str:
     """What vLLM serves, or why it does not."""
     try:
         async with asyncio.timeout(watch.watch_s):
-            status, _ = await _get(watch, "/health")
-            if status == 200:
-                status, body = await _get(watch, "/v1/models")
+            answer = await _get(watch, "/health")
+            if answer.status == 200:
+                answer = await _get(watch, "/v1/models")
     except TimeoutError:
         return f"{watch.url} does not answer"
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+    except OSError as error:
         return f"{watch.url} cannot be reached: {error}"
-    if status in {401, 403}:
+    if answer.status in {401, 403}:
         return f"{watch.url} refuses the key; set VLLM_API_KEY to the one it was started with"
-    if status != 200:
-        return f"{watch.url} answers HTTP {status}"
+    if answer.status != 200:
+        return f"{watch.url} answers HTTP {answer.status}"
     try:
-        model = json.loads(body)["data"][0]
+        model = json.loads(answer.body)["data"][0]
         return Serving(str(model["id"]), int(model["max_model_len"]))
     except (ValueError, KeyError, IndexError, TypeError):
         return f"{watch.url} does not say what it serves, as vLLM would"
 
 
-async def _get(watch: Watch, path: str) -> tuple[int, bytes]:
-    """HTTP status and body. Raises OSError, or an error of asyncio's when it is not HTTP."""
-    parts = urlsplit(watch.url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
-    request = [f"GET {path} HTTP/1.0", f"Host: {parts.netloc}", "Connection: close"]
-    if watch.api_key:
-        request.append(f"Authorization: Bearer {watch.api_key}")
-    try:
-        writer.write("\r\n".join([*request, "", ""]).encode("ascii"))
-        head = await reader.readuntil(b"\r\n\r\n")
-        status = _STATUS_LINE.match(head)
-        if status is None:
-            raise ConnectionError("what answers there is not HTTP")
-        return int(status[1]), await reader.read()
-    finally:
-        writer.close()
+async def _get(watch: Watch, path: str) -> Answer:
+    url = watch.url.removesuffix("/") + path
+    return await get_in_thread(url, watch.watch_s, watch.api_key)
 
 
 async def _start(launch: Launch) -> Process:

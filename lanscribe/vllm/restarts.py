@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from lanscribe.backoff import Backoff
+
 
 class RestartSchedule:
     """Longer waits from failure to failure; no more after too many of them in too short a time.
@@ -20,8 +22,7 @@ class RestartSchedule:
     ) -> None:
         self._most_failures = most_failures
         self._within_s = within_s
-        self._first_wait_s = first_wait_s
-        self._longest_wait_s = longest_wait_s
+        self._backoff = Backoff(first_wait_s, longest_wait_s)
         self._sound_after_s = sound_after_s
         self._failed_at_s: deque[float] = deque()
 
@@ -37,7 +38,4 @@ class RestartSchedule:
         while self._failed_at_s[0] < now_s - self._within_s:
             self._failed_at_s.popleft()
         count = len(self._failed_at_s)
-        if count >= self._most_failures:
-            return None
-        wait_s: float = self._first_wait_s * 2 ** (count - 1)
-        return min(wait_s, self._longest_wait_s)
+        return None if count >= self._most_failures else self._backoff.pause_s(count)

@@ -73,6 +73,6 @@ class VllmService:
             max_num_seqs=self._max_num_seqs,
             delay_s=vllm.delay_ms / 1000,
             api_key=watch.api_key,
-            answer_timeout_s=vllm.answer_timeout_s,
+            connect_timeout_s=vllm.answer_timeout_s,
             why_down=lambda: self._why_down,
         )

@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lanscribe.voxtral.steps import STEP_MS
+
 DEFAULT_DELAY_MS = 480
-DELAYS_MS = (*range(80, 1201, 80), 2400)
+DELAYS_MS = (*range(STEP_MS, 1201, STEP_MS), 2400)
 """What the model was trained for, by its card."""
 TEKKEN = "tekken.json"
 NEEDED_FILES = (TEKKEN, "params.json")
@@ -45,7 +47,7 @@ def folder_for(model_dir: Path, delay_ms: int) -> Path:
 
 
 def _allowed() -> str:
-    return f"the multiples of 80 from {DELAYS_MS[0]} to {DELAYS_MS[-2]}, and {DELAYS_MS[-1]}"
+    return f"the multiples of {STEP_MS} from {DELAYS_MS[0]} to {DELAYS_MS[-2]}, and {DELAYS_MS[-1]}"
 
 
 def _read_tekken(folder: Path) -> dict[str, Any]:

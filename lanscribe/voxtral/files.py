@@ -11,18 +11,18 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from lanscribe import PROJECT_DIR
-from lanscribe.voxtral.digests import has_digest, sha256_digest
+from lanscribe import PROJECT_DIR, manifest
+from lanscribe.manifest import MANIFEST, Content, file_fault, sha256_digest
 
 REPOSITORY = "mistralai/Voxtral-Mini-4B-Realtime-2602"
 WEIGHTS = "consolidated.safetensors"
 FILES = ("config.json", "params.json", "tekken.json", WEIGHTS)
 """In the order of fetching: what fails soon, fails first."""
-MANIFEST = "manifest.json"
 SPARE_BYTES = 1_000_000_000
 """Left free on the disk, for logs and updates."""
 APPROXIMATE_BYTES = 9_200_000_000
@@ -45,7 +45,7 @@ class FilesError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class Contents:
     """What is in the folder, and where it came from."""
 
     repository: str
@@ -56,21 +56,27 @@ class Manifest:
     files: Mapping[str, tuple[int, str]]
     """Name -> size in bytes, digest (sha256:HEX or git:HEX)."""
 
+    @classmethod
+    def of(cls, content: Content) -> Self:
+        """As a manifest says. Raises what looking into one of another shape raises."""
+        files = {
+            name: (int(size), str(digest)) for name, (size, digest) in content["files"].items()
+        }
+        return cls(content["repository"], content["commit"], content["source"], files)
+
+    def write(self, folder: Path) -> None:
+        """Make it the folder's manifest; what was only half fetched is of no more use."""
+        manifest.write(folder, asdict(self))
+        _remove_partials(folder)
+
 
 def fault(folder: Path = MODEL_DIR, *, thorough: bool = False) -> str | None:
     """What is wrong with the files, in one line; None when they are whole.
 
     Looks at the sizes only, unless `thorough`, which reads everything (about 20 s).
     """
-    try:
-        manifest = _read_manifest(folder)
-    except FileNotFoundError:
-        return f"the Voxtral model is not in {folder}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"{folder / MANIFEST} cannot be used: {error}"
-    if set(manifest.files) != set(FILES):
-        return f"{folder / MANIFEST} is of another version"
-    return next(_file_faults(folder, manifest, thorough=thorough), None)
+    faults = partial(_faults, folder, thorough=thorough)
+    return manifest.fault(folder, "the Voxtral model", faults)
 
 
 def install(folder: Path = MODEL_DIR) -> bool:
@@ -109,12 +115,12 @@ def adopt(source: Path, folder: Path = MODEL_DIR) -> bool:
         )
     _say(f"reading the files in {source}")
     try:
-        files = {name: (_size_bytes(source / name), sha256_digest(source / name)) for name in FILES}
+        files = {
+            name: ((source / name).stat().st_size, sha256_digest(source / name)) for name in FILES
+        }
         _link(source, folder)
         is_elsewhere = source != folder.resolve()
-        _write_manifest(
-            folder, Manifest(REPOSITORY, "", str(source) if is_elsewhere else "", files)
-        )
+        Contents(REPOSITORY, "", str(source) if is_elsewhere else "", files).write(folder)
     except OSError as error:
         raise FilesError(f"cannot link {source} into {folder}: {error}; {_AGAIN}") from error
     return True
@@ -175,7 +181,7 @@ def _fetch(folder: Path) -> None:
             f"{error}; then {_AGAIN} (it continues where it was), or: {_OWN_COPY}"
         ) from error
     files = {file.name: (file.size_bytes, file.digest) for file in listing.files}
-    _write_manifest(folder, Manifest(listing.repository, listing.commit, "", files))
+    Contents(listing.repository, listing.commit, "", files).write(folder)
 
 
 def _require_space(to_fetch_bytes: int, folder: Path) -> None:
@@ -191,7 +197,7 @@ def _require_space(to_fetch_bytes: int, folder: Path) -> None:
 def _recorded_source(folder: Path) -> Path | None:
     """The folder that the links lead into, of an installation that need not be whole."""
     try:
-        source = _read_manifest(folder).source
+        source = Contents.of(manifest.read(folder)).source
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Path(source) if source else None
@@ -208,40 +214,18 @@ def _link(source: Path, folder: Path) -> None:
         (folder / name).symlink_to(source / name)
 
 
-def _read_manifest(folder: Path) -> Manifest:
-    found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    files = {name: (int(size), str(digest)) for name, (size, digest) in found["files"].items()}
-    return Manifest(found["repository"], found["commit"], found["source"], files)
-
-
-def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Say that everything is there, in one step; what was only half fetched is of no more use."""
-    content = {
-        "repository": manifest.repository,
-        "commit": manifest.commit,
-        "source": manifest.source,
-        "files": manifest.files,
-    }
-    temporary = folder / f".{MANIFEST}.new"
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(folder / MANIFEST)
-    _remove_partials(folder)
-
-
 def _remove_partials(folder: Path) -> None:
-    for partial in folder.glob(".*.partial"):
-        partial.unlink()
+    for path in folder.glob(".*.partial"):
+        path.unlink()
 
 
-def _file_faults(folder: Path, manifest: Manifest, *, thorough: bool) -> Iterator[str]:
-    for name, (size_bytes, digest) in manifest.files.items():
-        actual_bytes = _size_bytes(folder / name)
-        if actual_bytes < 0:
-            yield f"{folder / name} is missing"
-        elif actual_bytes != size_bytes:
-            yield f"{folder / name} is damaged: {actual_bytes} bytes, not {size_bytes}"
-        elif thorough and not has_digest(folder / name, digest):
-            yield f"{folder / name} is damaged: its hash is not {digest}"
+def _faults(folder: Path, content: Content, *, thorough: bool) -> Iterator[str]:
+    files = Contents.of(content).files
+    if set(files) != set(FILES):
+        yield f"{folder / MANIFEST} is of another version"
+    for name, (size_bytes, digest) in files.items():
+        if why := file_fault(folder / name, digest if thorough else None, size_bytes):
+            yield why
 
 
 def _weights_fault(path: Path) -> str | None:
@@ -257,14 +241,6 @@ def _weights_fault(path: Path) -> str | None:
     if actual_bytes != expected_bytes:
         return f"{path.name} has {actual_bytes} bytes, not {expected_bytes}: it is not whole"
     return None
-
-
-def _size_bytes(path: Path) -> int:
-    """-1 when there is no such file."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 def _say(text: str) -> None:

@@ -1,8 +1,9 @@
 """Fetches single files of a repository on the model hub, so that no byte is fetched twice.
 
-huggingface_hub says where the hub is (HF_ENDPOINT), who asks (HF_TOKEN, `hf auth login`) and what
-an answer means. The streaming is done here, because that library (2.4) gives each download a name
-of its own and deletes what it has when it is interrupted: 8.9 GB would start again from zero.
+huggingface_hub says where the hub is (HF_ENDPOINT), who asks (HF_TOKEN, `hf auth login`), what an
+answer means and when to ask again. Where the bytes go is decided here. In that library (2.4)
+hf_hub_download deletes what it has when it is interrupted; http_get below it loses up to 10 MiB
+with every cut, begins again without end when a server cannot continue, and bounds no answer.
 """
 
 import errno
@@ -19,17 +20,20 @@ import httpx2
 from huggingface_hub import HfApi, get_token, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoSibling
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, tqdm
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff, tqdm
 
-from lanscribe.voxtral.digests import has_digest
+from lanscribe.backoff import Backoff
+from lanscribe.manifest import has_digest
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
-PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+PAUSES_S = tuple(map(Backoff(first_s=1.0, longest_s=16.0).pause_s, range(1, 6)))
 """Before each further attempt, after one that brought nothing new; then it is given up."""
 DOWNLOADS = 2
 """Of one file, from its beginning, when what came is not what the hub announces."""
 RANGE_IS_OUTSIDE = 416
+COME_AGAIN = (408, 429)
+"""Statuses after which huggingface_hub asks again when the hub says, or soon: it limits all."""
 LONG_TO_READ_BYTES = 500_000_000
 
 Say = Callable[[str], None]
@@ -46,7 +50,7 @@ class RemoteFile:
     name: str
     size_bytes: int
     digest: str
-    """As in lanscribe.voxtral.digests."""
+    """As in lanscribe.manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,14 @@ def _stream(url: str, out: BinaryIO, bar: tqdm, *, limit_bytes: int) -> bool:
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if start := out.tell():
         headers["Range"] = f"bytes={start}-"
-    with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_S) as response:
+    with http_stream_backoff(
+        "GET",
+        url,
+        headers=headers,
+        timeout=TIMEOUT_S,
+        retry_on_exceptions=(),
+        retry_on_status_codes=COME_AGAIN,
+    ) as response:
         if response.status_code == RANGE_IS_OUTSIDE:
             return True
         hf_raise_for_status(response)

@@ -12,11 +12,10 @@ from typing import Any
 from lanscribe.voxtral import memory
 from lanscribe.voxtral.delay import DEFAULT_DELAY_MS
 from lanscribe.voxtral.memory import GIB, MIB, QUANTIZATIONS, Quantization
+from lanscribe.voxtral.steps import STEP_MS
 
-TOKENS_PER_MINUTE = 750
-"""One token is 80 ms."""
+TOKENS_PER_MINUTE = 60_000 // STEP_MS
 LEFT_PAD_TOKENS = 32
-MS_PER_TOKEN = 80
 TOKENS_BESIDES_AUDIO = LEFT_PAD_TOKENS + 43
 """Of a request, at most: padding before; the longest delay (30), BOS and 10 for a long word after
 it; and one, because vLLM stops when max-model-len is reached (voxtral_realtime.py)."""
@@ -36,7 +35,6 @@ WANTED_SPARE_BYTES = GIB
 """Taken where there is so much. More would be of no use: sessions and their lengths have bounds."""
 PERCENT = 100
 
-STEP_MS = 80
 BASE_STEP_MS = 24
 MS_PER_SESSION_MINUTE = 3
 """A step took 23.8 ms and 2.99 more for each minute of its request on an RTX 3090 in bf16
@@ -198,7 +196,7 @@ class Plan:
 
 def prompt_tokens(delay_ms: int = DEFAULT_DELAY_MS) -> int:
     """What a session starts with in one step: BOS, padding, the delay."""
-    return 1 + LEFT_PAD_TOKENS + delay_ms // MS_PER_TOKEN
+    return 1 + LEFT_PAD_TOKENS + delay_ms // STEP_MS
 
 
 def work_out(wish: Wish) -> Plan:

@@ -16,7 +16,6 @@ from lanscribe.voxtral.memory import GIB, QUANTIZATIONS
 from lanscribe.voxtral.plan import (
     LEAST_SPARE_BYTES,
     PERCENT,
-    STEP_MS,
     VISIBLE_SHARE,
     Line,
     Plan,
@@ -24,6 +23,7 @@ from lanscribe.voxtral.plan import (
     alternatives,
     work_out,
 )
+from lanscribe.voxtral.steps import STEP_MS
 
 
 def table(plan: Plan) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lanscribe.admin.orders import RESTART_SIGNAL
-from lanscribe.dialects.events import AppendAudio, Cancel, Commit, Done, SelectModel
+from lanscribe.dialects.events import AppendAudio, Cancel, Commit, Done
 from lanscribe.engines.fake import spoken
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import Samples
@@ -77,7 +77,6 @@ def test_who_can_resume_is_told_that_last_words_follow(
 def test_what_a_client_has_ended_is_finished_whatever_ends_the_server(seed: int) -> None:
     rng = Random(seed)
     session = Session([MODEL], 10**9, LevelDetector())
-    session.receive(SelectModel(MODEL), 0.0)
     ended = rng.randint(0, 5)
     for number in range(ended):
         session.receive(AppendAudio(spoken([number + 1])), 0.0)
@@ -99,7 +98,7 @@ def test_what_a_client_has_ended_is_finished_whatever_ends_the_server(seed: int)
         cut.append(session.is_cut)
         while session.has_audio:
             session.take_audio()
-        session.heard(Token(str(len(done) + 1), 0.08, 0.0))
+        session.heard(Token(str(len(done) + 1), 0.08, start_s=0.0))
         done += [event for event in session.completed() if isinstance(event, Done)]
     expected = ended + (has_open and not is_restart)
     assert len(done) == expected, f"seed {seed}"

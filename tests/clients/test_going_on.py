@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def speak(port: int, samples: Any, some: Iterator[Cut], model: str) -> tuple[Pap
     return asyncio.run(scenario())
 
 
-def assert_in_time(words: list[tuple[str, float, float]]) -> None:
+def assert_in_time(words: Sequence[tuple[str, float, float]]) -> None:
     """Each of the numbers once, where its frame is."""
     assert [int(text) for text, _, _ in words] == NUMBERS
     starts_s, ends_s = (np.array([word[at] for word in words]) for at in (1, 2))

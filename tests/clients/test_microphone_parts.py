@@ -143,7 +143,7 @@ def test_nothing_is_taken_out_of_what_was_not_listened_to_again() -> None:
 def test_captions_are_whole_at_every_moment(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"live.{kind}"
     captions = client.CaptionFile(path)
-    words: client.Words = []
+    words: list[client.Word] = []
     assert path.read_text() == client.document([], kind, 0)
     text = "I came . I saw < that , and I con quered what I saw . " * 4
     for index, word in enumerate(text.split()):
@@ -249,7 +249,7 @@ class Paper:
 
     def __init__(self) -> None:
         self.text = self.held = ""
-        self.words: client.Words = []
+        self.words: list[client.Word] = []
         self.remarks: list[str] = []
         self.written, self.told = asyncio.Event(), asyncio.Event()
 

@@ -3,24 +3,25 @@
 import ast
 import json
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import stream_microphone
 import test_file_transcribe
+from clients.generate import CLIENTS, COMMAND, SOURCES, generated
+from clients.going_on import PASSING
 from lanscribe import PROJECT_DIR
-from lanscribe.speech import transcript
-from lanscribe.speech.transcript import Token
+from lanscribe.errors import CODES
+from lanscribe.speech import captions
+from lanscribe.speech.captions import Word
+from lanscribe.speech.transcript import Token, words_of
 
-CLIENTS = [PROJECT_DIR / "stream_microphone.py", PROJECT_DIR / "test_file_transcribe.py"]
-LONGEST = {"The terminal": 55, "The protocol": 66, "Going on": 295, "The captions": 90}
-BLOCK = re.compile(r"^# >>> .*?^# <<< [^\n]*\n", re.MULTILINE | re.DOTALL)
 HEADER = re.compile(r"^# /// script\n((?:#(?: [^\n]*)?\n)*?)# ///$", re.MULTILINE)
 
 
@@ -41,50 +42,81 @@ def imported(client: Path) -> set[str]:
     return names - sys.stdlib_module_names
 
 
-def test_what_they_share_is_the_same_in_both_and_short() -> None:
-    one, other = (BLOCK.findall(client.read_text(encoding="utf-8")) for client in CLIENTS)
-    assert one == other
-    assert [block.split(".")[0] for block in one] == [f"# >>> {name}" for name in LONGEST]
-    for block, lines in zip(one, LONGEST.values(), strict=True):
-        assert len(block.splitlines()) <= lines
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
+def test_the_blocks_are_fresh(client: Path) -> None:
+    text = client.read_text(encoding="utf-8")
+    is_fresh = generated(text) == text
+    assert is_fresh, f"a block of {client.name} is not what its source says; run: {COMMAND}"
 
 
-def as_tokens(draw: st.DrawFn) -> list[Token]:
-    """Pieces of text with times, as a server sends them."""
-    at_s, tokens = draw(st.sampled_from([0.0, 359_990.0])), []
-    texts = st.one_of(
-        st.text(" ab.!?<>&-\n\u8a9e\u3002", min_size=1, max_size=8), st.just(" words")
-    )
-    for text in draw(st.lists(texts, max_size=40)):
-        at_s += draw(st.floats(0, 2))
-        start_s = draw(st.one_of(st.none(), st.floats(max(0.0, at_s - 3), at_s)))
-        tokens.append(Token(text, at_s, start_s))
-    return tokens
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
+def test_an_edit_inside_a_block_is_overwritten(client: Path) -> None:
+    text = client.read_text(encoding="utf-8")
+    by_hand = text.replace("class Trouble(Exception):", "class Trouble(ValueError):")
+    assert by_hand != text
+    assert generated(by_hand) == text
 
 
-@given(st.composite(as_tokens)(), st.sampled_from([stream_microphone, test_file_transcribe]))
-def test_their_files_are_those_of_the_server(tokens: list[Token], client: ModuleType) -> None:
-    words: list[tuple[str, float, float]] = []
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
+def test_imports_follow_what_is_used(client: Path) -> None:
+    text = client.read_text(encoding="utf-8")
+    without = text.replace("import unicodedata\n", "", 1)
+    unused = text.replace("import asyncio\n", "import asyncio\nimport zipfile\n", 1)
+    assert text not in (without, unused)
+    assert generated(without) == text
+    assert generated(unused) == text
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
+def test_it_runs_alone_from_any_folder(client: Path, tmp_path: Path) -> None:
+    alone = shutil.copy(client, tmp_path)
+    command = [sys.executable, "-I", alone, "--help"]  # -I: nothing of this project is in its path
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith(f"usage: {client.name}")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_client_has_every_block(source: str) -> None:
+    text = CLIENTS[1].read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="expected two marker lines for each of these"):
+        generated(text.replace(f"# <<< {source}\n", ""))
+
+
+def test_a_name_is_defined_once() -> None:
+    text = CLIENTS[0].read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="more than one part of a client: PAUSE_S"):
+        generated(text.replace("TICK_S = 0.05", "TICK_S, PAUSE_S = 0.05, 1.0"))
+
+
+def test_the_server_knows_the_errors_that_pass() -> None:
+    assert set(PASSING) <= set(CODES)
+
+
+@pytest.mark.parametrize("client", [stream_microphone, test_file_transcribe])
+def test_their_files_are_those_of_the_server(client: ModuleType) -> None:
+    tokens = [Token("Mr.", 0.4, start_s=0.1), Token(" Beckett -", 1.0)]
+    tokens += [Token("-> so.", 1.5, start_s=1.4)]
+    tokens += [Token(" \u8a9e", 9.0, start_s=8.5), Token("\u3002", 9.2), Token(" <Fin> &", 99.0)]
+    words: list[Word] = []
     for token in tokens:
         client.add_word(words, token.text, token.start_s, token.end_s)
-    expected = transcript.words_of(tokens)
-    if expected:
-        assert words == [(word.text, word.start_s, word.end_s) for word in expected]
-        assert client.document(words, "srt", 1.0) == transcript.srt(expected)
-        assert client.document(words, "vtt", 1.0) == transcript.vtt(expected)
-        in_json = json.loads(client.document(words, "json", 1.2345))
-        assert in_json == transcript.verbose(expected, 1.2345)
+    assert words == words_of(tokens)
+    assert client.document(words, "srt", 1.0) == captions.caption_file(words, "srt")
+    assert client.document(words, "vtt", 1.0) == captions.caption_file(words, "vtt")
+    in_json = json.loads(client.document(words, "json", 1.2345))
+    assert in_json == captions.verbose(words, 1.2345)
+    assert client.document(words, "txt", 1.0) == "Mr. Beckett --> so. \u8a9e\u3002 <Fin> &\n"
 
 
 @pytest.mark.parametrize("client", [stream_microphone, test_file_transcribe])
 @pytest.mark.parametrize("pieces", [[], [" "]])
 def test_nothing_said_is_a_document_too(client: ModuleType, pieces: list[str]) -> None:
-    words: list[tuple[str, float, float]] = []
+    words: list[Word] = []
     for piece in pieces:
         client.add_word(words, piece, 0.0, 1.0)
-    assert client.document(words, "srt", 1.0) == transcript.srt([])
-    assert client.document(words, "vtt", 1.0) == transcript.vtt([])
-    assert json.loads(client.document(words, "json", 1.0)) == transcript.verbose([], 1.0)
+    assert client.document(words, "srt", 1.0) == captions.caption_file([], "srt")
+    assert client.document(words, "vtt", 1.0) == captions.caption_file([], "vtt")
+    assert json.loads(client.document(words, "json", 1.0)) == captions.verbose([], 1.0)
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)

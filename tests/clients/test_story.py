@@ -2,19 +2,18 @@
 
 import json
 from random import Random
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-import stream_microphone
-import test_file_transcribe
+from clients.protocol import Event
+from clients.stitch import Piece, Stitch
+from clients.story import Story
 
 RATE_HZ = 16_000
 WORD_S, GAP_S = 0.3, 0.1
 VOCABULARY = [f"{first}{rest}" for first in "bcdfglmnprst" for rest in ("arn", "elo", "ivit", "ox")]
 SEEDS = 200
-BOTH = pytest.mark.parametrize("client", [stream_microphone, test_file_transcribe])
 
 
 class Speech:
@@ -44,77 +43,71 @@ class Speech:
         return deltas
 
 
-def event(client: ModuleType, kind: str, **fields: Any) -> Any:
-    return client.Event(json.dumps({"type": kind, **fields}))
+def event(kind: str, **fields: Any) -> Event:
+    return Event(json.dumps({"type": kind, **fields}))
 
 
-def hear(client: ModuleType, story: Any, delta: dict[str, Any]) -> list[Any]:
-    return list(story.hear(event(client, "transcription.delta", **delta), 0.0))
+def hear(story: Story, delta: dict[str, Any]) -> list[Piece]:
+    return story.hear(event("transcription.delta", **delta), 0.0)
 
 
-def text_of(pieces: list[Any]) -> str:
+def text_of(pieces: list[Piece]) -> str:
     return "".join(text for text, _, _ in pieces)
 
 
-def last_words(client: ModuleType, story: Any, heard: list[dict[str, Any]], half: str) -> None:
+def last_words(story: Story, heard: list[dict[str, Any]], half: str) -> None:
     """A server that is stopped: half a word, and the end of an utterance that nobody ended."""
     story.cut()
     at_s = heard[-1]["end_s"] + WORD_S / 2
-    assert hear(client, story, {"delta": f" {half}", "start_s": at_s - 0.1, "end_s": at_s}) == []
+    assert hear(story, {"delta": f" {half}", "start_s": at_s - 0.1, "end_s": at_s}) == []
     text = "".join(delta["delta"] for delta in heard) + f" {half}"
-    assert story.end(event(client, "transcription.done", text=text, duration_s=at_s)) == []
+    assert story.end(event("transcription.done", text=text, duration_s=at_s)) == []
 
 
-@BOTH
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_every_word_comes_once_however_sessions_end(client: ModuleType, seed: int) -> None:
+def test_every_word_comes_once_however_sessions_end(seed: int) -> None:
     rng = Random(seed)
-    speech, story, said = Speech(rng, 60), client.Story(), ""
+    speech, story, said = Speech(rng, 60), Story(), ""
     for way in [*rng.choices(["crash", "stop"], k=rng.randint(1, 6)), "end"]:
         story.begin(story.safe)
         story.sent = speech.end
         deltas = speech.heard_from(story.base)
         heard = deltas if way == "end" else deltas[: rng.randint(1, max(1, len(deltas) - 1))]
         for delta in heard:
-            said += text_of(hear(client, story, delta))
+            said += text_of(hear(story, delta))
         if way == "stop":
             before = story.safe
-            last_words(client, story, heard, rng.choice([*VOCABULARY, "stan", "uh"]))
+            last_words(story, heard, rng.choice([*VOCABULARY, "stan", "uh"]))
             assert story.safe == before, f"seed {seed}: a cut settles nothing"
     story.is_committed = True
     text = "".join(delta["delta"] for delta in deltas)
     duration_s = (speech.end - story.base) / RATE_HZ
-    said += text_of(
-        story.end(event(client, "transcription.done", text=text, duration_s=duration_s))
-    )
+    said += text_of(story.end(event("transcription.done", text=text, duration_s=duration_s)))
     assert said.split() == speech.words, f"seed {seed}"
     assert story.last_words == []
 
 
-@BOTH
-def test_what_was_said_later_is_no_repetition(client: ModuleType) -> None:
+def test_what_was_said_later_is_no_repetition() -> None:
     """The first word is misheard the second time; the next sentence ends as it did."""
-    stitch = client.Stitch("No matter. Try again.", is_open=True, said_s=1.8)
+    stitch = Stitch("No matter. Try again.", is_open=True, said_s=1.8)
     for text, end_s in (("So?", 2.0), (" Fail", 4.0), (" again.", 4.4), (" Better.", 5.0)):
         stitch.feed((text, end_s - 0.3, end_s))
     assert text_of(stitch.close()) == " So? Fail again. Better."
 
 
-@BOTH
-def test_the_last_words_of_a_server_that_stays_away_are_all_there_is(client: ModuleType) -> None:
-    story = client.Story()
+def test_the_last_words_of_a_server_that_stays_away_are_all_there_is() -> None:
+    story = Story()
     story.begin(0)
     story.sent = 3 * RATE_HZ
-    said = text_of(hear(client, story, {"delta": "one two", "start_s": 0.2, "end_s": 1.0}))
+    said = text_of(hear(story, {"delta": "one two", "start_s": 0.2, "end_s": 1.0}))
     story.cut()
-    said += text_of(hear(client, story, {"delta": " three", "start_s": 1.1, "end_s": 1.4}))
-    done = event(client, "transcription.done", text="one two three four", duration_s=2.0)
+    said += text_of(hear(story, {"delta": " three", "start_s": 1.1, "end_s": 1.4}))
+    done = event("transcription.done", text="one two three four", duration_s=2.0)
     said += text_of(story.end(done))
     assert said == "one two"
     assert text_of(story.last_words) == " three four"
 
 
-@BOTH
 @pytest.mark.parametrize(
     ("said", "again", "rest"),
     [
@@ -123,11 +116,9 @@ def test_the_last_words_of_a_server_that_stays_away_are_all_there_is(client: Mod
         ("nothing is", "heard alike. In", " In"),
     ],
 )
-def test_what_is_heard_otherwise_is_told_by_its_time(
-    client: ModuleType, said: str, again: str, rest: str
-) -> None:
+def test_what_is_heard_otherwise_is_told_by_its_time(said: str, again: str, rest: str) -> None:
     """The old words end at 2 s, when those that are heard again do; the last one is new."""
-    stitch = client.Stitch(said, is_open=True, said_s=2.0)
+    stitch = Stitch(said, is_open=True, said_s=2.0)
     words = again.split()
     for number, word in enumerate(words, start=2 - len(words)):
         end_s = 2.0 + 0.3 * number

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 import stream_microphone
-import test_file_transcribe
+from clients.protocol import Event
+from clients.terminal import Trouble
 from tests.clients.conftest import MakeNumbers, StartClient
 from tests.clients.peers import greet, hear, say, server
 from tests.clients.test_microphone_parts import Paper
@@ -131,10 +131,7 @@ def test_a_muted_microphone_is_told_once() -> None:
     assert remarks_of(handler, is_muted=True) == []
 
 
-@pytest.mark.parametrize("client", [stream_microphone, test_file_transcribe])
 @pytest.mark.parametrize("lost", [7, "x", [1], [{}], {"start_s": None, "end_s": 1}, [["a", "b"]]])
-def test_what_is_no_part_of_the_protocol_is_one_line_of_trouble(
-    client: ModuleType, lost: Any
-) -> None:
-    with pytest.raises(client.Trouble, match="the server sent what is not its protocol"):
-        client.Event(json.dumps(delta("", 1.0, lost=lost)))
+def test_what_is_no_part_of_the_protocol_is_one_line_of_trouble(lost: Any) -> None:
+    with pytest.raises(Trouble, match="the server sent what is not its protocol"):
+        Event(json.dumps(delta("", 1.0, lost=lost)))

@@ -11,7 +11,7 @@ import pytest
 
 from lanscribe.dialects import WEBSOCKET_PATHS
 from lanscribe.dialects.events import AppendAudio
-from lanscribe.dialects.fields import base64_bytes, decode_object
+from lanscribe.dialects.fields import base64_bytes, decode_object, pcm16_samples
 from lanscribe.dialects.negotiation import NegotiatingDialect
 from lanscribe.dialects.openai import OpenAiDialect
 from lanscribe.errors import ProtocolError
@@ -88,3 +88,10 @@ def test_audio_comes_in_pieces(rate_hz: int, is_decided: bool) -> None:
     pieces = [event.samples for event in events if isinstance(event, AppendAudio)]
     assert max(map(len, pieces)) <= 2 * sample_count(PIECE_S)
     np.testing.assert_allclose(np.concatenate(pieces), np.concatenate(sent), atol=1e-6)
+
+
+@pytest.mark.parametrize(("data", "message"), [(b"", "no audio"), (b"abc", "3 bytes")])
+def test_bad_pcm16_says_what_it_got(data: bytes, message: str) -> None:
+    with pytest.raises(ProtocolError, match=message) as caught:
+        pcm16_samples(data)
+    assert caught.value.code == "invalid_audio"

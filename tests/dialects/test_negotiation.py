@@ -91,7 +91,7 @@ def test_the_first_update_decides(protocol: str, appends: int, query: dict[str, 
     dialect = make(**query)
     assert send(dialect, *[APPEND] * appends) == []
     events = send(dialect, UPDATES[protocol], *[APPEND] * (3 - appends))
-    assert isinstance(events[0], SelectModel)
+    assert isinstance(events[0], SelectModel) is (protocol == "vllm")
     events += send(dialect, {"type": "input_audio_buffer.commit", "final": True})
     assert isinstance(events[-1], Commit)
     assert samples_in(events) == 3 * SAMPLES[protocol]
@@ -122,8 +122,18 @@ def test_vllms_extras_survive() -> None:
     assert samples_in([*events, *dialect.decode(AUDIO)]) == 4800
 
 
-def test_a_commit_before_any_update_is_left_to_the_session() -> None:
-    assert send(make(), {"type": "input_audio_buffer.commit"}) == [Commit(is_final=False)]
+@pytest.mark.parametrize("query", [{}, {"intent": "transcription"}], ids=str)
+@pytest.mark.parametrize("protocol", UPDATES)
+def test_a_commit_before_any_update_is_refused_and_the_audio_kept(
+    protocol: str, query: dict[str, str]
+) -> None:
+    dialect = make(**query)
+    send(dialect, APPEND)
+    with pytest.raises(ProtocolError) as caught:
+        send(dialect, {"type": "input_audio_buffer.commit"})
+    assert caught.value.code == "model_not_validated"
+    final = {"type": "input_audio_buffer.commit", "final": True}
+    assert samples_in(send(dialect, UPDATES[protocol], final)) == SAMPLES[protocol]
 
 
 @pytest.mark.parametrize("protocol", UPDATES)

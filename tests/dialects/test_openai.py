@@ -20,18 +20,17 @@ from lanscribe.dialects.events import (
     Failure,
     Lost,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     SessionEnded,
     SpeechStarted,
     SpeechStopped,
-    SpokenWord,
     Utterance,
 )
 from lanscribe.dialects.openai import OpenAiDialect
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
+from lanscribe.speech.captions import Word
 from lanscribe.speech.turns import TurnSettings
 from tests.contract import received
 
@@ -84,7 +83,7 @@ def samples_in(events: list[ClientEvent]) -> int:
 
 def test_an_update_is_answered_with_the_whole_session() -> None:
     events, session = update(make())
-    assert events == [SelectModel("")]
+    assert events == []
     assert session == {
         "id": "sess-0123456789abcdef",
         "object": "realtime.transcription_session",
@@ -126,16 +125,16 @@ def test_an_update_changes_only_what_it_names() -> None:
     events, _ = update(
         dialect, format={"type": "audio/pcmu"}, turn_detection={"silence_duration_ms": 730}
     )
-    assert events == [SelectModel(""), DetectTurns(TurnSettings(silence_s=0.75))]
+    assert events == [DetectTurns(TurnSettings(silence_s=0.75))]
     events, session = update(dialect, turn_detection={"threshold": 7, "prefix_padding_ms": 1e9})
     wanted = TurnSettings(threshold=1, prefix_padding_s=10, silence_s=0.75)
-    assert events == [SelectModel(""), DetectTurns(wanted)]
+    assert events == [DetectTurns(wanted)]
     assert session["audio"]["input"]["format"] == {"type": "audio/pcmu"}
     assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 750
-    assert update(dialect)[0] == [SelectModel("")]
+    assert update(dialect)[0] == []
     _, session = update(dialect, turn_detection={"silence_duration_ms": 0})
     assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 50
-    assert update(dialect, turn_detection=None)[0] == [SelectModel(""), DetectTurns(None)]
+    assert update(dialect, turn_detection=None)[0] == [DetectTurns(None)]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +174,7 @@ def test_the_beta_has_flat_fields() -> None:
     }
     events = decode(dialect, "transcription_session.update", session=session)
     events, answer = split(events, "transcription_session.updated")
-    assert events == [SelectModel(""), DetectTurns(TurnSettings())]
+    assert events == [DetectTurns(TurnSettings())]
     assert answer["input_audio_format"] == "g711_alaw"
     assert answer["input_audio_transcription"]["model"] == "served"
     assert answer["turn_detection"]["type"] == "server_vad"
@@ -263,7 +262,7 @@ def test_an_item_from_its_first_sound_to_its_last_word() -> None:
         {"type": f"{kind}.delta", **place, "delta": " né"}
     ]
     assert encode(dialect, Delta("", 1.0, of=two)) == []
-    assert encode(dialect, Done("a né", 1.2345, 2, (SpokenWord("a", 0.1, 0.2),), two)) == [
+    assert encode(dialect, Done("a né", 1.2345, 2, (Word("a", 0.1, 0.2),), two)) == [
         {
             "type": f"{kind}.completed",
             **place,

@@ -21,13 +21,15 @@ from lanscribe.dialects.events import (
     ServerEvent,
     SessionCreated,
     SessionResumed,
-    SpokenWord,
     Utterance,
 )
 from lanscribe.dialects.vllm import VllmDialect
+from lanscribe.engines.fake import FakeEngine
 from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
+from lanscribe.speech.captions import Word
 
 DIALECT = VllmDialect()
+INFO = FakeEngine().describe()
 PCM = np.array([1, -2, 3], dtype="<i2").tobytes()
 
 
@@ -53,7 +55,27 @@ def append(audio: object) -> str:
     ],
 )
 def test_client_events(message: str, event: object) -> None:
-    assert list(DIALECT.decode(message)) == [event]
+    dialect = VllmDialect()
+    dialect.decode('{"type":"session.update","model":"m"}')
+    assert list(dialect.decode(message)) == [event]
+
+
+@pytest.mark.parametrize("commit", ['"final":false', '"final":true', '"other":1'])
+def test_a_commit_needs_a_model_before_it(commit: str) -> None:
+    """As with vLLM itself; audio before it is kept by the session."""
+    dialect = VllmDialect(INFO)
+    message = f'{{"type":"input_audio_buffer.commit",{commit}}}'
+    for update in ("", '{"type":"session.update","model":"another"}'):
+        if update:
+            assert dialect.decode(update) == [SelectModel("another")]
+        with pytest.raises(ProtocolError, match="before a model was chosen") as caught:
+            dialect.decode(message)
+        assert caught.value.code == "model_not_validated"
+    assert len(dialect.decode(PCM)) == 1
+    dialect.decode(json.dumps({"type": "session.update", "model": INFO.model}))
+    assert len(dialect.decode(message)) == 1
+    dialect.decode('{"type":"session.update","model":"another"}')
+    assert len(dialect.decode(message)) == 1
 
 
 @pytest.mark.parametrize(
@@ -160,7 +182,9 @@ def test_server_events() -> None:
         "created": 5,
         "seq": 1,
     }
-    assert encode(Delta(" né", 1.23456, 1.10049, lag_s=0.50049, is_behind=True), dialect) == {
+    assert encode(
+        Delta(" né", 1.23456, start_s=1.10049, lag_s=0.50049, is_behind=True), dialect
+    ) == {
         "type": "transcription.delta",
         "delta": " né",
         "start_s": 1.1,
@@ -169,7 +193,7 @@ def test_server_events() -> None:
         "is_behind": True,
         "seq": 2,
     }
-    assert encode(Done("a b", 1.0, 2, (SpokenWord("a", 0.12345, 0.2),)), dialect) == {
+    assert encode(Done("a b", 1.0, 2, (Word("a", 0.12345, 0.2),)), dialect) == {
         "type": "transcription.done",
         "text": "a b",
         "usage": {"prompt_tokens": 13, "completion_tokens": 2, "total_tokens": 15},
@@ -195,7 +219,7 @@ def test_server_events() -> None:
 
 
 def test_the_end_of_a_long_utterance_fits_into_a_message_of_a_mebibyte() -> None:
-    words = (SpokenWord("misunderstanding", 10_000.123, 10_000.456),) * 10_001
+    words = (Word("misunderstanding", 10_000.123, 10_000.456),) * 10_001
     (hour,) = DIALECT.encode(Done("misunderstanding " * 10_000, 3600.0, 10_000, words[:-1]))
     assert 500_000 < len(hour) < 2**20
     assert len(json.loads(hour)["words"]) == 10_000

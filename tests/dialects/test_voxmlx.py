@@ -15,7 +15,6 @@ from lanscribe.dialects.events import (
     Done,
     Failure,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     Utterance,
@@ -31,7 +30,7 @@ DIALECT = VoxmlxDialect()
     [
         (
             '{"type":"session.update","session":7}',
-            [SelectModel(""), Reply(('{"type":"session.updated"}',))],
+            [Reply(('{"type":"session.updated"}',))],
         ),
         ('{"type":"input_audio_buffer.commit"}', []),
         ('{"type":"input_audio_buffer.commit","final":false}', []),

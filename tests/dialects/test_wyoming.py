@@ -37,7 +37,8 @@ from lanscribe.dialects.wyoming import (
 )
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import CODES, EngineFailed, LimitError, ProtocolError
-from lanscribe.speech.audio import Samples, pcm16_to_samples
+from lanscribe.speech.audio import Samples
+from lanscribe.speech.pcm import decoded
 
 INFO = EngineInfo("embedded", "moonshine", ("en",), False, None, 4)
 MAX_BYTES = 2**20
@@ -101,19 +102,19 @@ def test_an_utterance() -> None:
     dialect = WyomingDialect(INFO)
     assert dialect.decode(wire(Transcribe(name="m", language="en").event())) == [SelectModel("m")]
     start = dialect.decode(wire(AudioStart(16_000, 2, 1).event()))
-    assert start == [SelectModel("m"), Commit(is_final=False)]
+    assert start == [Commit(is_final=False)]
     (append,) = dialect.decode(chunk(PCM))
     assert isinstance(append, AppendAudio)
     assert append.samples.tolist() == [1 / 32768, -2 / 32768, 3 / 32768]
     assert dialect.decode(wire(AudioStop().event())) == [Commit(is_final=True)]
     again = dialect.decode(wire(AudioStart(16_000, 2, 1).event()))
-    assert again == [SelectModel(""), Commit(is_final=False)]
+    assert again == [Commit(is_final=False)]
 
 
 @pytest.mark.parametrize("data", [{}, {"name": None}, {"name": ""}, {"language": "de"}], ids=str)
 def test_a_program_need_not_say_which_model_it_wants(data: dict[str, Any]) -> None:
     dialect = WyomingDialect(INFO)
-    assert dialect.decode(raw({"type": "transcribe", "data": data})) == [SelectModel("")]
+    assert dialect.decode(raw({"type": "transcribe", "data": data})) == []
 
 
 def test_a_chunk_without_a_format_has_that_of_the_utterance() -> None:
@@ -126,8 +127,8 @@ def test_a_chunk_without_a_format_has_that_of_the_utterance() -> None:
 
 def test_a_chunk_that_nothing_announced_begins_an_utterance() -> None:
     begin = WyomingDialect(INFO).decode(chunk(PCM))
-    assert begin[:2] == [SelectModel(""), Commit(is_final=False)]
-    assert isinstance(begin[2], AppendAudio)
+    assert begin[:1] == [Commit(is_final=False)]
+    assert isinstance(begin[1], AppendAudio)
 
 
 def test_text_is_streamed_and_told_whole() -> None:
@@ -226,7 +227,7 @@ def test_every_width_is_what_wyomings_own_converter_makes_of_it(width: int, chan
         AudioChunk(16_000, width, channels, interleaved)
     )
     # theirs adds the channels up, ours takes their mean
-    assert ours * channels == pytest.approx(pcm16_to_samples(theirs.audio), abs=2 / 2**15)
+    assert ours * channels == pytest.approx(decoded(theirs.audio, "pcm_s16le"), abs=2 / 2**15)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100, 48_000])

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.endless.stitch import LastWord, Seam, new_words
-from lanscribe.speech.transcript import Token, Word
+from lanscribe.speech.captions import Word
+from lanscribe.speech.transcript import Token
 
 SAID_S = 3 * 0.4
 """Where the last word of timed("a b c") ends."""
@@ -99,11 +100,14 @@ def test_a_seam_lets_go_once_it_is_past_what_was_said() -> None:
     seam = Seam(timed("a b c"), needs_space=True)
     assert seam.add(Token("b", 0.8)) == []
     assert seam.add(Token(" c", 1.2)) == []
-    assert seam.add(Token(" d", 1.6, 1.3)) == []
+    assert seam.add(Token(" d", 1.6, start_s=1.3)) == []
     assert seam.add(Token("", 1.1)) == []
     # listened so far, and may yet say "c" once more
     assert seam.add(Token("", 2.3, settled_s=1.7)) == [Token("", 2.3, settled_s=SAID_S)]
-    assert seam.add(Token(" e", 2.6, 2.4)) == [Token(" d", 1.6, 1.3), Token(" e", 2.6, 2.4)]
+    assert seam.add(Token(" e", 2.6, start_s=2.4)) == [
+        Token(" d", 1.6, start_s=1.3),
+        Token(" e", 2.6, start_s=2.4),
+    ]
     assert seam.add(Token("f", 2.7)) == [Token("f", 2.7)]
 
 
@@ -113,12 +117,12 @@ def test_a_seam_lets_go_of_words_that_nothing_follows_once_the_engine_says_so(
 ) -> None:
     seam = Seam(timed("a b c"), needs_space=True)
     assert seam.add(Token(" c", 1.2)) == []
-    assert seam.add(Token(" d", 1.6, 1.3)) == []
+    assert seam.add(Token(" d", 1.6, start_s=1.3)) == []
     assert seam.add(Token("", listened_s, settled_s=1.75)) == [
         Token("", listened_s, settled_s=SAID_S)
     ]
     settled = Token("", listened_s, settled_s=1.85)
-    assert seam.add(settled) == [Token(" d", 1.6, 1.3), settled]
+    assert seam.add(settled) == [Token(" d", 1.6, start_s=1.3), settled]
 
 
 def test_a_seam_waits_for_words_however_far_the_engine_listens_without_writing() -> None:
@@ -134,8 +138,8 @@ def test_a_script_without_spaces_has_seams_too() -> None:
     ]
     seam = Seam(said, needs_space=True)
     assert seam.add(Token("\u306f", 1.2)) == []
-    assert seam.add(Token("\u6674", 1.6, 1.2)) == []
-    told = seam.add(Token("\u308c", 2.4, 2.0))
+    assert seam.add(Token("\u6674", 1.6, start_s=1.2)) == []
+    told = seam.add(Token("\u308c", 2.4, start_s=2.0))
     assert [token.text for token in told] == ["\u6674", "\u308c"]
 
 
@@ -160,5 +164,5 @@ def test_a_word_in_pieces_is_not_cut_at_the_seam() -> None:
 
 def test_the_rest_of_a_word_begins_where_its_half_ended() -> None:
     seam = Seam(timed("one transcr"), needs_space=True)
-    assert seam.add(Token(" transcription", 0.9, 0.4)) == []
-    assert seam.close() == [Token("iption", 0.9, 0.8)]
+    assert seam.add(Token(" transcription", 0.9, start_s=0.4)) == []
+    assert seam.close() == [Token("iption", 0.9, start_s=0.8)]

@@ -232,9 +232,11 @@ def test_an_aborted_session_leaves_nothing_behind(case: Case) -> None:
         session = case.engine.session()
         watched = weakref.ref(session)
         await session.start()
-        await session.feed(case.speech)
+        feeding = asyncio.create_task(session.feed(case.speech))
+        await asyncio.sleep(0)
         await session.abort()
-        del session
+        await feeding
+        del session, feeding
         await asyncio.sleep(0)
         gc.collect()
         assert watched() is None

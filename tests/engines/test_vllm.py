@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lanscribe.config import EngineSettings
+from lanscribe.config import EngineSettings, RolloverSettings
+from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.engines.fake import spoken
@@ -61,9 +62,10 @@ def test_vllms_own_count_is_kept(engine: Engine) -> None:
         session = engine.session()
         assert isinstance(session, VllmSession)
         await session.start()
+        listening = asyncio.create_task(drain(session))
         await session.feed(SPEECH)
         await session.finish()
-        tokens = await drain(session)
+        tokens = await listening
         assert session.usage["completion_tokens"] == len(tokens) == len(NUMBERS) + 10
 
     asyncio.run(scenario())
@@ -120,15 +122,12 @@ async def broken(engine: Engine) -> tuple[list[Token], Exception | None]:
         ("cut", "vLLM ended in the middle of the utterance"),
         ("error", "CUDA went away (processing_error)"),
         ("nonsense", "not its protocol"),
-        ("mute", "said nothing for"),
     ],
 )
 def test_a_fault_is_told_and_holds_nobody(
     server: Standin, engine: Engine, fault: Fault, words: str
 ) -> None:
     server.fault = fault
-    if fault == "mute":
-        engine = VllmEngine(replace(settings(server), answer_timeout_s=0.1), LevelDetector())
     tokens, failure = asyncio.run(broken(engine))
     text = text_of(tokens)  # a cut may lose what is on its way
     assert text == "1 2 3 4 5" or (fault == "cut" and "1 2 3 4 5".startswith(text))
@@ -188,28 +187,32 @@ def test_the_reason_is_the_supervisors_where_it_has_one(server: Standin) -> None
 
 def test_a_vllm_that_never_greets_is_told(server: Standin) -> None:
     server.fault = "never greets"
-    mute = replace(settings(server), answer_timeout_s=0.1)
+    mute = replace(settings(server), connect_timeout_s=0.1)
     assert "no answer within 0.1 s" in refusal(mute)
 
 
-def test_silence_on_the_line_is_no_fault(server: Standin) -> None:
+IMPATIENT = RolloverSettings(stall_s=0.1)
+
+
+def test_one_that_falls_silent_is_given_up(server: Standin, engine: Engine) -> None:
+    """By the endless session, whatever the engine is: it has heard five words and owes the rest."""
+    server.fault = "mute"
+    tokens, failure = asyncio.run(broken(EndlessEngine(engine, IMPATIENT)))
+    assert text_of(tokens).startswith("1 2 3 4 5")
+    assert "has said nothing for 0.1 s" in str(failure)
+    assert "hangs or is overloaded" in str(failure)
+
+
+def test_silence_on_the_line_is_no_fault(server: Standin, engine: Engine) -> None:
     """Nothing is owed while the client sends nothing, however long that is."""
-    patient = VllmEngine(replace(settings(server), answer_timeout_s=0.01), LevelDetector())
 
     async def scenario() -> None:
-        session = patient.session()
-        session_is_open = False
+        session = EndlessEngine(engine, IMPATIENT).session()
         async with asyncio.timeout(DEADLINE_S):
-            while not session_is_open:  # the short timeout counts for the greeting too
-                try:
-                    await session.start()
-                    session_is_open = True
-                except EngineUnavailable:
-                    await session.abort()
-                    session = patient.session()
+            await session.start()
             await session.feed(spoken([1, 2]))
             listening = asyncio.create_task(drain(session))
-            done, _ = await asyncio.wait([listening], timeout=0.1)
+            done, _ = await asyncio.wait([listening], timeout=0.4)
             assert not done
             await session.abort()
             assert await listening == []
@@ -221,7 +224,7 @@ def test_abort_drops_the_connection(server: Standin, engine: Engine) -> None:
     async def scenario() -> None:
         session = engine.session()
         await session.start()
-        await session.feed(SPEECH)
+        await session.feed(SPEECH[: sample_count(4)])
         await session.abort()
 
     asyncio.run(scenario())

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-from lanscribe.speech.audio import pcm16_to_samples
+from lanscribe.speech.pcm import decoded
 
 MODEL = "standin"
 KEY = "internal"
@@ -76,7 +76,7 @@ class _Conversation:
                 case "session.update" if event["model"] != MODEL:
                     self._send(type="error", error="no such model", code="model_not_found")
                 case "input_audio_buffer.append":
-                    self._hear(pcm16_to_samples(base64.b64decode(event["audio"])))
+                    self._hear(decoded(base64.b64decode(event["audio"]), "pcm_s16le"))
                 case "input_audio_buffer.commit" if event["final"]:
                     self._hear(np.zeros(PADDING_STEPS * STEP_SAMPLES, dtype=np.float32))
                     self._done()

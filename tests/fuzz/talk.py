@@ -108,7 +108,7 @@ class Talk(ABC):
         elif session.has_audio:
             end_s = session.heard_s + len(session.take_audio()) / 16_000
             start_s, text = session.heard_s, self._choices.one_of(["", "a", " né", ".", "lost"])
-            lost = Token("", end_s, start_s, is_lost=True)
+            lost = Token("", end_s, start_s=start_s, is_lost=True)
             answers = [session.heard(lost if text == "lost" else Token(text, end_s))]
         else:
             answers = [replace(session.progress(), is_muted=bool(self._choices.number(2)))]

@@ -1,15 +1,19 @@
 import asyncio
 import gc
+import json
 import logging
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import ifaddr
 import pytest
 from zeroconf import IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from lanscribe.server import network
+from lanscribe import PROJECT_DIR
 from lanscribe.server.discovery import (
     Service,
     announced,
@@ -21,12 +25,29 @@ from tests.servers import StartServer
 from tests.support import DEADLINE_S
 
 LOOPBACK = "127.0.0.1"
+NAMESPACE = ["unshare", "--map-root-user", "--net", "--mount", "bash", "-euc"]
+TWO_NETWORKS = """
+mount -t sysfs none /sys
+ip link set lo up
+for number in 50 60; do
+  ip link add lan$number type veth peer name far$number
+  ip link set far$number up
+  ip link set lan$number up
+  ip addr add 192.168.$number.7/24 dev lan$number
+  ip addr add fd$number::7/64 dev lan$number nodad
+done
+ip link add docker0 type bridge
+ip link set docker0 up
+ip addr add 172.17.0.1/16 dev docker0
+"""
 Changes = asyncio.Queue[tuple[str, ServiceStateChange]]
 
 
 @asynccontextmanager
-async def browser(kind: str) -> AsyncIterator[tuple[AsyncZeroconf, Changes]]:
-    """What comes and goes of a service type on the loopback interface."""
+async def browser(
+    kind: str, address: str = LOOPBACK
+) -> AsyncIterator[tuple[AsyncZeroconf, Changes]]:
+    """What comes and goes of a service type on the network of an address of this machine."""
     changes: Changes = asyncio.Queue()
 
     def note(
@@ -34,7 +55,7 @@ async def browser(kind: str) -> AsyncIterator[tuple[AsyncZeroconf, Changes]]:
     ) -> None:
         changes.put_nowait((name, state_change))
 
-    async with AsyncZeroconf(interfaces=[LOOPBACK]) as seeker:
+    async with AsyncZeroconf(interfaces=[address]) as seeker:
         search = AsyncServiceBrowser(seeker.zeroconf, kind, handlers=[note])
         yield seeker, changes
         await search.async_cancel()
@@ -169,10 +190,41 @@ def test_what_is_announced() -> None:
     assert [one.kind for one in services(8000, None)] == ["_lanscribe._tcp"]
 
 
-def test_addresses_are_those_that_others_reach() -> None:
+def test_addresses_are_those_that_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    ips = [ifaddr.IP("192.168.1.7", 24, "x"), ifaddr.IP(("fd00::7", 0, 0), 64, "x")]
+    adapters = [
+        ifaddr.Adapter("x", "x", ips),
+        ifaddr.Adapter("y", "y", [ifaddr.IP("10.0.0.2", 8, "y")]),
+    ]
+    monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters)
     assert announced_addresses("192.168.1.7") == ["192.168.1.7"]
     assert announced_addresses("box.local") == []
-    everywhere = announced_addresses("0.0.0.0")
-    assert everywhere == [one for one in network.lan_addresses() if not one.endswith(".local")]
-    for address in everywhere:
-        socket.inet_aton(address)
+    assert announced_addresses("0.0.0.0") == ["192.168.1.7", "10.0.0.2"]
+    assert announced_addresses("::") == ["192.168.1.7", "fd00::7", "10.0.0.2"]
+
+
+def test_the_addresses_of_this_machine_can_be_listened_on() -> None:
+    for address in announced_addresses("::"):
+        with socket.create_server(
+            (address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET
+        ):
+            pass
+
+
+def test_every_network_hears_of_it() -> None:
+    """Two networks with IPv6, and a bridge for containers, whose address nobody hears."""
+    try:
+        subprocess.run([*NAMESPACE, TWO_NETWORKS], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no network namespaces here")
+    listen = f"exec {sys.executable} -m tests.server.two_networks"
+    done = subprocess.run(
+        [*NAMESPACE, TWO_NETWORKS + listen],
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ours = ["192.168.50.7", "192.168.60.7", "fd50::7", "fd60::7"]
+    assert json.loads(done.stdout) == dict.fromkeys(ours, ours)

@@ -21,7 +21,7 @@ from lanscribe.server.media import (
     Piece,
     decode,
 )
-from lanscribe.server.rest_form import Heard
+from lanscribe.server.rest_form import FileTranscript
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.spans import Span
 from lanscribe.speech.transcript import Token
@@ -75,10 +75,10 @@ def test_what_a_table_names_a_few_times_is_sound() -> None:
 
 
 def test_what_the_engine_passes_over_is_told_in_the_time_of_the_file() -> None:
-    heard = Heard()
+    heard = FileTranscript()
     heard.timeline.skip(2.0, 100.0)
-    heard.hear(Token("", 4.0, 3.0, is_lost=True))
-    heard.hear(Token("a", 1.0, 0.5))
+    heard.hear(Token("", 4.0, start_s=3.0, is_lost=True))
+    heard.hear(Token("a", 1.0, start_s=0.5))
     assert list(heard.lost) == [Span(103.0, 104.0)]
     assert heard.transcript.text == "a"
 
@@ -153,7 +153,7 @@ def test_a_hole_between_packets_of_any_container(
     assert sound_s(pieces) == pytest.approx(duration_s(len(sound)) + PAUSE_S, abs=0.3)
 
 
-def check_told(heard: Heard, holes: Sequence[tuple[float, float]], seed: int) -> None:
+def check_told(heard: FileTranscript, holes: Sequence[tuple[float, float]], seed: int) -> None:
     """That every hole longer than a pause is told as lost, where it is in the whole."""
     long = [(at_s, length_s) for at_s, length_s in holes if length_s > PAUSE_S]
     starts_s = [at_s + sum(length_s for a, length_s in holes if a < at_s) for at_s, _ in long]
@@ -167,15 +167,15 @@ def check_told(heard: Heard, holes: Sequence[tuple[float, float]], seed: int) ->
     assert told_s == pytest.approx(sum(length_s for _, length_s in long), abs=0.5), f"seed {seed}"
 
 
-def listened(data: bytes) -> tuple[Heard, list[Token]]:
+def listened(data: bytes) -> tuple[FileTranscript, list[Token]]:
     """What an engine hears of a file, with the times that REST tells."""
 
     async def pieces() -> AsyncIterator[Piece]:
         for piece in decode(io.BytesIO(data)):
             yield piece
 
-    async def listen() -> tuple[Heard, list[Token]]:
-        heard, session = Heard(), FakeEngine().session()
+    async def listen() -> tuple[FileTranscript, list[Token]]:
+        heard, session = FileTranscript(), FakeEngine().session()
         await session.start()
         async for block in heard.counted(pieces()):
             await session.feed(block)

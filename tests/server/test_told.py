@@ -27,7 +27,6 @@ from lanscribe.dialects.events import (
     DetectTurns,
     Done,
     Message,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     Utterance,
@@ -128,13 +127,13 @@ def test_every_protocol_tells_that_one_is_muted(name: str) -> None:
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_when_there_is_nothing_to_tell_nothing_is_added(name: str) -> None:
-    told = said(name, Delta("a", 1.0, 0.5), Done("a", 9.0, 1))
+    told = said(name, Delta("a", 1.0, start_s=0.5), Done("a", 9.0, 1))
     assert not any({"lost", "no_speech", "notice"} & set(fields) for fields in told)
 
 
 def session(*events: ClientEvent) -> Session:
     one = Session(["m"], sample_count(60), LevelDetector())
-    for event in [SelectModel("m"), *events]:
+    for event in events:
         one.receive(event, 0.0)
     return one
 
@@ -151,11 +150,11 @@ def done(one: Session, *tokens: Token) -> Done:
 
 def test_lost_audio_is_collected_where_the_engine_tells_of_it() -> None:
     one = session(START, AppendAudio(spoken([1] * 100)), END)
-    lost = Token("", 3.0, 1.0, is_lost=True)
+    lost = Token("", 3.0, start_s=1.0, is_lost=True)
     delta = one.heard(lost)
     assert (delta.text, delta.lost, delta.start_s, delta.end_s) == ("", Span(1.0, 3.0), None, 3.0)
     assert one.heard_s == 3.0
-    event = done(one, Token("", 4.0, 3.0, is_lost=True), Token("a", 5.0, 4.5))
+    event = done(one, Token("", 4.0, start_s=3.0, is_lost=True), Token("a", 5.0, start_s=4.5))
     assert event.lost == (Span(1.0, 4.0),)
     assert [word.text for word in event.words] == ["a"]
 
@@ -163,10 +162,10 @@ def test_lost_audio_is_collected_where_the_engine_tells_of_it() -> None:
 def test_why_nothing_was_said_is_told_of_a_whole_utterance_alone() -> None:
     audio = AppendAudio(SILENCE)
     assert done(session(START, audio, END)).no_speech == NoSpeech("zeros")
-    assert done(session(START, audio, END), Token("a", 1.0, 0.5)).no_speech is None
+    assert done(session(START, audio, END), Token("a", 1.0, start_s=0.5)).no_speech is None
     assert done(session(END)).no_speech is None, "an empty commit"
     assert done(session(START, AppendAudio(SILENCE[:4000]), END)).no_speech is None, "a tap"
-    lost = Token("", 2.0, 0.0, is_lost=True)
+    lost = Token("", 2.0, start_s=0.0, is_lost=True)
     assert done(session(START, audio, END), lost).no_speech is None, "it was not listened to"
 
 
@@ -189,7 +188,7 @@ class Lossy(FakeSession):
                 yield token
             elif not is_told:
                 is_told = True
-                yield Token("", 2.0, 1.0, is_lost=True)
+                yield Token("", 2.0, start_s=1.0, is_lost=True)
 
 
 class LossyEngine(FakeEngine):
@@ -264,7 +263,7 @@ TOLD_OF = Utterance(3, "", 100.0)
 EXTRA: list[ServerEvent] = [
     Delta("", 3.5, of=TOLD_OF, lost=Span(1.0, 3.5)),
     Delta("", 3.5, of=TOLD_OF, is_muted=True),
-    Delta("a", 4.0, 3.7, of=TOLD_OF),
+    Delta("a", 4.0, start_s=3.7, of=TOLD_OF),
     Done("a", 9.0, 1, of=TOLD_OF, lost=(Span(1.0, 3.5),)),
     Done("", 9.0, 0, of=TOLD_OF, no_speech=NoSpeech("quiet", -60.0)),
 ]

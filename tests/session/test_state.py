@@ -13,30 +13,26 @@ from lanscribe.dialects.events import (
     Commit,
     Committed,
     Delta,
-    DetectTurns,
     Done,
     Failure,
     Finish,
     Lost,
+    Reply,
     SelectModel,
-    SpokenWord,
     Utterance,
 )
 from lanscribe.errors import EngineFailed, LimitError, ProtocolError
 from lanscribe.session.state import MAX_UTTERANCES, RECORDING_SAMPLES, Session
 from lanscribe.speech.audio import Samples, duration_s
+from lanscribe.speech.captions import Word
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.transcript import Token
-from lanscribe.speech.turns import TurnSettings
 
 START, END = Commit(is_final=False), Commit(is_final=True)
 
 
-def make(max_waiting_samples: int = 1000, with_model: bool = True) -> Session:
-    session = Session(["m"], max_waiting_samples, LevelDetector())
-    if with_model:
-        session.receive(SelectModel("m"), 0.0)
-    return session
+def make(max_waiting_samples: int = 1000) -> Session:
+    return Session(["m"], max_waiting_samples, LevelDetector())
 
 
 def audio(count: int, value: float = 0.0) -> AppendAudio:
@@ -88,7 +84,7 @@ def test_text_accumulates_into_done() -> None:
     assert session.heard(Token("Hello", 0.05)) == Delta("Hello", 0.05, lag_s=0.1 - 0.05)
     assert session.heard(Token("", 0.08)) == Delta("", 0.08, lag_s=0.1 - 0.08)
     session.heard(Token(" world", 0.1))
-    words = (SpokenWord("Hello", 0.0, 0.05), SpokenWord("world", 0.05, 0.1))
+    words = (Word("Hello", 0.0, 0.05), Word("world", 0.05, 0.1))
     assert session.completed() == [Done("Hello world", 0.1, 2, words)]
 
 
@@ -108,18 +104,6 @@ def test_an_unknown_model_is_refused_with_the_served_names() -> None:
     assert caught.value.code == "model_not_found"
 
 
-@pytest.mark.parametrize("event", [START, END, DetectTurns(TurnSettings())], ids=str)
-def test_without_a_model_nothing_starts_and_the_audio_is_kept(event: ClientEvent) -> None:
-    session = make(with_model=False)
-    session.receive(audio(10), 0.0)
-    with pytest.raises(ProtocolError) as caught:
-        session.receive(event, 0.0)
-    assert caught.value.code == "model_not_validated"
-    session.receive(SelectModel("m"), 0.0)
-    session.receive(START, 0.0)
-    assert len(take_all(session)) == 10
-
-
 def test_too_much_audio_before_a_commit_is_refused_and_the_rest_kept() -> None:
     session = make(max_waiting_samples=10)
     session.receive(audio(10), 0.0)
@@ -133,7 +117,8 @@ def test_too_much_audio_before_a_commit_is_refused_and_the_rest_kept() -> None:
     assert session.has_room
 
 
-def test_of_a_recording_less_may_wait_than_of_a_live_voice() -> None:
+@pytest.mark.parametrize("begin", [SelectModel("m"), Reply(("pong",))], ids=str)
+def test_of_a_recording_less_may_wait_than_of_a_live_voice(begin: ClientEvent) -> None:
     recording = make(max_waiting_samples=10 * RECORDING_SAMPLES)
     recording.receive(audio(RECORDING_SAMPLES), 0.0)
     assert recording.has_room  # no commit has claimed it: waiting would be for ever
@@ -143,6 +128,7 @@ def test_of_a_recording_less_may_wait_than_of_a_live_voice() -> None:
     recording.take_audio()
     assert recording.has_room
     live = make(max_waiting_samples=10 * RECORDING_SAMPLES)
+    live.receive(begin, 0.0)
     live.receive(audio(RECORDING_SAMPLES), duration_s(RECORDING_SAMPLES))
     live.receive(START, duration_s(RECORDING_SAMPLES))
     assert live.is_live
@@ -329,7 +315,7 @@ def test_a_failure_tells_which_seconds_may_lack_words(
     session.receive(audio(1_920_000), 0.0)
     session.receive(END, 0.0)
     session.take_audio()
-    session.heard(Token("a", 0.5, 0.2))
+    session.heard(Token("a", 0.5, start_s=0.2))
     session.heard(Token("", 100.0, settled_s=settled_s))
     (failure,) = session.failed(EngineFailed("broken"))
     assert isinstance(failure, Failure)
@@ -355,7 +341,7 @@ def test_how_far_was_listened_never_goes_back(heard: list[tuple[str, float]]) ->
     furthest_s = 0.0
     for text, end_s in heard:
         is_lost = text == "lost"
-        token = Token("" if is_lost else text, end_s, end_s / 2, is_lost=is_lost)
+        token = Token("" if is_lost else text, end_s, start_s=end_s / 2, is_lost=is_lost)
         delta = session.heard(token)
         furthest_s = max(furthest_s, end_s)
         assert delta.end_s == (end_s if delta.text else furthest_s)

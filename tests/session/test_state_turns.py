@@ -14,7 +14,6 @@ from lanscribe.dialects.events import (
     DetectTurns,
     Done,
     Failure,
-    SelectModel,
     ServerEvent,
     SpeechStarted,
     SpeechStopped,
@@ -44,7 +43,6 @@ def speech(seconds: float = SPEECH_S) -> AppendAudio:
 
 def make(*events: AppendAudio | Commit | DetectTurns) -> tuple[Session, list[ServerEvent]]:
     session = Session(["m"], sample_count(1000), LevelDetector())
-    session.receive(SelectModel("m"), 0.0)
     return session, receive(session, DetectTurns(TurnSettings()), *events)
 
 

@@ -6,32 +6,20 @@ from hypothesis import strategies as st
 from lanscribe.speech.audio import (
     SampleRing,
     duration_s,
-    pcm16_to_samples,
     sample_count,
     samples_to_pcm16,
 )
-
-
-def test_pcm16_is_scaled_to_one() -> None:
-    samples = pcm16_to_samples(np.array([-32768, 0, 16384], dtype="<i2").tobytes())
-    assert samples.tolist() == [-1.0, 0.0, 0.5]
-    assert samples.dtype == np.float32
+from lanscribe.speech.pcm import decoded
 
 
 @given(st.binary(min_size=2, max_size=200).filter(lambda data: len(data) % 2 == 0))
 def test_pcm16_survives_the_way_there_and_back(data: bytes) -> None:
-    assert samples_to_pcm16(pcm16_to_samples(data)) == data
+    assert samples_to_pcm16(decoded(data, "pcm_s16le")) == data
 
 
 def test_loud_samples_are_clipped_not_wrapped() -> None:
     loud = np.array([1.5, -1.5], dtype=np.float32)
     assert np.frombuffer(samples_to_pcm16(loud), dtype="<i2").tolist() == [32767, -32768]
-
-
-@pytest.mark.parametrize(("data", "message"), [(b"", "no audio"), (b"abc", "3 bytes")])
-def test_bad_pcm16_says_what_it_got(data: bytes, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        pcm16_to_samples(data)
 
 
 def test_seconds_and_samples_are_each_others_inverse() -> None:

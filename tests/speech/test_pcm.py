@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanscribe.speech.audio import Samples
-from lanscribe.speech.pcm import ENCODINGS, PcmDecoder
+from lanscribe.speech.pcm import ENCODINGS, PcmDecoder, Resampler, bounded
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)).astype(np.float32)
 
@@ -22,6 +22,9 @@ def as_s16(samples: Samples) -> bytes:
 @pytest.mark.parametrize(
     ("encoding", "data", "samples"),
     [
+        ("pcm_u8", np.array([0, 128, 192], "u1"), [-1, 0, 0.5]),
+        ("pcm_s24le", np.frombuffer(b"\0\0\x80\0\0\0\0\0\x40", "u1"), [-1, 0, 0.5]),
+        ("pcm_s16le", np.array([-32768, 0, 16384], "<i2"), [-1, 0, 0.5]),
         ("pcm_s16le", np.array([-32768, -1, 0, 32767], "<i2"), [-1, -1 / 32768, 0, 32767 / 32768]),
         ("pcm_s32le", np.array([-(2**31), 0, 2**30], "<i4"), [-1, 0, 0.5]),
         ("pcm_f16le", np.array([-1.5, -0.25, 0.5], "<f2"), [-1, -0.25, 0.5]),
@@ -86,6 +89,8 @@ def test_after_a_flush_it_is_as_new() -> None:
     ("encoding", "data"),
     [
         ("pcm_s16le", b"a"),
+        ("pcm_s16le", b"abc"),
+        ("pcm_s24le", b"abcd"),
         ("pcm_f32le", b"abcdef"),
         ("pcm_f32le", np.array([np.nan], "<f4").tobytes()),
         ("pcm_f16le", np.array([np.inf], "<f2").tobytes()),
@@ -123,3 +128,17 @@ def test_bytes_are_sound_or_refused(encoding: str, data: bytes) -> None:
         return
     assert samples.shape == (len(data) // ENCODINGS[encoding].sample_bytes,)
     assert ((samples >= -1) & (samples < 1)).all()
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100])
+def test_a_decoder_is_the_encoding_and_a_resampler(rate_hz: int) -> None:
+    decoder, resampler = PcmDecoder("pcm_f32le", rate_hz), Resampler(rate_hz)
+    by_bytes = np.concatenate([decoder.feed(TONE.tobytes()), decoder.flush()])
+    by_samples = np.concatenate([resampler.feed(TONE), resampler.flush()])
+    assert by_samples.tolist() == by_bytes.tolist()
+
+
+@pytest.mark.parametrize("sample", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers_are_not_bounded(sample: float) -> None:
+    with pytest.raises(ValueError, match="infinite or not numbers"):
+        bounded(np.array([0.5, sample], dtype=np.float32))

@@ -8,22 +8,27 @@ import webvtt
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lanscribe.speech.transcript import (
+from lanscribe.speech.captions import (
     LINE_WIDTH,
-    PAUSE_S,
+    SEGMENT_GAP_S,
     SEGMENT_S,
     Segment,
-    Token,
-    Transcript,
     Word,
+    caption_file,
     segments,
-    srt,
     verbose,
-    vtt,
-    words_of,
 )
+from lanscribe.speech.transcript import Token, Transcript, words_of
 
 HOURS_99_S = 99 * 3600.0
+
+
+def srt(words: list[Word]) -> str:
+    return caption_file(words, "srt")
+
+
+def vtt(words: list[Word]) -> str:
+    return caption_file(words, "vtt")
 
 
 @st.composite
@@ -39,7 +44,7 @@ def token_lists(draw: st.DrawFn) -> list[Token]:
         at_s += draw(st.floats(0, 3))
         length_s = draw(st.one_of(st.none(), st.floats(0, 4)))
         start_s = None if length_s is None else max(0.0, at_s - length_s)
-        tokens.append(Token(text, at_s, start_s))
+        tokens.append(Token(text, at_s, start_s=start_s))
     return tokens
 
 
@@ -73,18 +78,29 @@ def test_words_joined_are_the_text_and_their_times_grow(tokens: list[Token]) -> 
 
 
 def test_pieces_make_words_and_marks_stay_with_theirs() -> None:
-    pieces = [Token("trans", 0.5, 0.4), Token("crib", 0.6, 0.5), Token("e", 0.7, 0.6)]
-    pieces += [Token(",", 0.8, 0.8), Token(" it", 1.2, 1.0), Token("", 3.0)]
+    pieces = [
+        Token("trans", 0.5, start_s=0.4),
+        Token("crib", 0.6, start_s=0.5),
+        Token("e", 0.7, start_s=0.6),
+    ]
+    pieces += [Token(",", 0.8, start_s=0.8), Token(" it", 1.2, start_s=1.0), Token("", 3.0)]
     assert words_of(pieces) == [Word("transcribe,", 0.4, 0.8), Word(" it", 1.0, 1.2)]
 
 
 def test_a_word_after_lone_space_begins_with_its_first_letter() -> None:
-    pieces = [Token(" ", 0.1, 0.0), Token("so", 1.0, 0.9), Token(" ", 1.1, 1.0), Token("on", 2.0)]
+    pieces = [
+        Token(" ", 0.1, start_s=0.0),
+        Token("so", 1.0, start_s=0.9),
+        Token(" ", 1.1, start_s=1.0),
+        Token("on", 2.0),
+    ]
     assert words_of(pieces) == [Word(" so ", 0.9, 1.1), Word("on", 1.1, 2.0)]
 
 
 def test_scripts_without_spaces_have_a_word_for_each_token() -> None:
-    pieces = [Token(text, 1.0, 1.0) for text in ("\u65e5", "\u672c", "\u3002", "\u8a9e", "!")]
+    pieces = [
+        Token(text, 1.0, start_s=1.0) for text in ("\u65e5", "\u672c", "\u3002", "\u8a9e", "!")
+    ]
     assert [word.text for word in words_of(pieces)] == ["\u65e5", "\u672c\u3002", "\u8a9e!"]
 
 
@@ -112,7 +128,7 @@ def test_segments_share_out_the_words(tokens: list[Token]) -> None:
             later.start_s - word.end_s
             for word, later in zip(segment.words, segment.words[1:], strict=False)
         ]
-        assert max(gaps_s, default=0) <= PAUSE_S
+        assert max(gaps_s, default=0) <= SEGMENT_GAP_S
         if len(segment.words) > 1:
             assert segment.end_s - segment.start_s <= SEGMENT_S
             assert all(len(line) <= LINE_WIDTH for line in segment.lines)
@@ -179,7 +195,7 @@ def test_both_kinds_of_file_are_read_back_as_they_were_meant(tokens: list[Token]
 @pytest.mark.parametrize("kind", ["srt", "vtt"])
 def test_what_could_be_taken_for_markup_is_read_back_as_text(kind: str) -> None:
     words = spoken("a < b && <c> & d \u2192 e")
-    made = {"srt": srt, "vtt": vtt}[kind](words)
+    made = caption_file(words, kind)
     (caption,) = webvtt.from_buffer(io.StringIO(made), format=kind).captions
     assert (
         caption.raw_text

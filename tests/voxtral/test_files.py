@@ -233,7 +233,7 @@ def test_a_connection_that_brings_nothing_new_is_given_up_and_continued_by_the_n
     hub.faults[WEIGHTS] += [Fault(cut_at=2 * MIB), *[Fault(cut_at=0)] * 6]
     with pytest.raises(FilesError, match=r"cannot fetch consolidated\.safetensors"):
         install(folder)
-    assert pauses == list(hub_download.PAUSES_S)
+    assert pauses == list(hub_download.PAUSES_S) == [1.0, 2.0, 4.0, 8.0, 16.0]
     assert partial_of_weights(folder).stat().st_size >= MIB
     assert install(folder)
     assert_whole(folder)
@@ -246,6 +246,24 @@ def test_a_server_that_always_cuts_and_cannot_continue_is_given_up(
     with pytest.raises(FilesError, match="check the network"):
         install(folder)
     assert len(hub.ranges(WEIGHTS)) < 10
+
+
+def test_a_hub_that_limits_its_clients_is_asked_again_when_it_says(
+    hub: Hub, folder: Path, pauses: list[float]
+) -> None:
+    hub.faults[WEIGHTS] += [Fault(status=429, retry_after_s=7), Fault(cut_at=2 * MIB)]
+    hub.faults[WEIGHTS] += [Fault(status=429)] * 2
+    assert install(folder)
+    assert pauses == [8, 1, 2]  # a second more than it says
+    assert len(hub.ranges(WEIGHTS)) == 5
+    assert_whole(folder)
+
+
+def test_a_hub_that_always_limits_is_given_up(hub: Hub, folder: Path, pauses: list[float]) -> None:
+    hub.faults[WEIGHTS] += [Fault(status=429)] * 100
+    with pytest.raises(FilesError, match="the status 429; try again later"):
+        install(folder)
+    assert len(pauses) < 10
 
 
 def test_wrong_bytes_are_fetched_once_more(hub: Hub, folder: Path) -> None:

@@ -30,14 +30,15 @@ from lanscribe.speech.audio import (
     SampleRing,
     Samples,
     duration_s,
-    pcm16_to_samples,
     sample_count,
 )
 from lanscribe.speech.detection import BLOCK_SAMPLES, SpeechDetector
+from lanscribe.speech.pcm import decoded
 from lanscribe.speech.transcript import Token
 
-MAX_WAITING_S = 30.0
-"""feed() waits while so much audio is unprocessed."""
+MAX_WAITING_S = 3.0
+"""feed() waits while so much audio is unprocessed. A job takes up to a second of it, and a session
+is late by its rest: so more than _BEHIND_S is left there, and none that is late is ever without."""
 MAX_WAITING_TOKENS = 256
 """A session whose tokens nobody takes stops working at so many."""
 _JOB_S = 0.1
@@ -162,7 +163,10 @@ class EmbeddedSession(EngineSession):
         self._work = asyncio.create_task(self._run())
 
     async def feed(self, samples: Samples) -> None:
-        """Take audio of any length; waits while 30 s of it are unprocessed."""
+        """Take audio, shape (n,), of any length; waits while 3 s of it are unprocessed.
+
+        Raises RuntimeError before `start` and after `finish`.
+        """
         if self._is_finished or not (self._work or self._is_over):
             raise RuntimeError("feed() before start() or after finish()")
         limit = sample_count(MAX_WAITING_S)
@@ -273,4 +277,4 @@ def usable_cores() -> int:
 def read_wave(path: Path) -> Samples:
     """The 16 kHz mono sample that comes with the model."""
     with wave.open(str(path)) as file:
-        return pcm16_to_samples(file.readframes(file.getnframes()))
+        return decoded(file.readframes(file.getnframes()), "pcm_s16le")

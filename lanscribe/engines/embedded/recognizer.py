@@ -130,7 +130,7 @@ class Recognizer:
         start_s = max(spoken.start_s, self._end_s)
         if spoken.unit.is_word:
             self._end_s = max(start_s, min(spoken.end_s, self._heard_s))
-        self._tokens.append(Token(text, self._end_s, min(start_s, self._end_s)))
+        self._tokens.append(Token(text, self._end_s, start_s=min(start_s, self._end_s)))
 
     def _taken_tokens(self, *, is_last: bool) -> list[Token]:
         if is_last or self._heard_s - self._progress_s >= _PROGRESS_S:

@@ -1,0 +1,1 @@
+"""What the two terminal clients share; generate.py writes it into their scripts."""

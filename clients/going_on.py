@@ -1,0 +1,114 @@
+"""A session that goes on when a socket or a server breaks, and remarks for the person."""
+
+import json
+import random
+from base64 import b64encode
+from urllib.parse import urlencode
+
+from clients.protocol import RATE_HZ, Event, explain
+from clients.story import Story
+from clients.terminal import Trouble
+
+PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping")
+"""The codes of errors after which trying again may help."""
+
+
+def pause_s(failures: int) -> float:
+    """How long to wait before the next attempt; random, so that clients do not come together."""
+    return random.uniform(0.06, 0.12) * 2.0 ** min(failures, 5)
+
+
+class Session:
+    """What outlives a socket: the server's token, and the number of its last message."""
+
+    def __init__(self) -> None:
+        self.token, self.keep_s = "", 0.0
+        self._seen, self._is_behind = 0, False
+
+    def address(self, url: str) -> str:
+        """The address at which the session goes on, or at which a new one begins."""
+        if not self.token:
+            return url
+        query = urlencode({"resume": self.token, "seen": self._seen})
+        return f"{url}{'&' if '?' in url else '?'}{query}"
+
+    def greet(self, greeting: Event, story: Story, place: int) -> bool:
+        """Go on where the server says, or begin at `place`.
+
+        False: the server has lost the session; connect again for a new one. Raises Trouble when
+        the server refuses.
+        """
+        if self.token and greeting.code == "resume_failed":
+            self.token = ""
+            return False
+        if greeting.kind == "error":
+            raise self.trouble(greeting, 0)
+        if greeting.kind == "session.resumed":
+            story.sent = story.base + max(0, greeting.field("received_samples", 0))
+            story.is_committed = greeting.field("received_commits", 0) > 0
+            return True
+        self.token, self._seen = greeting.field("token", ""), greeting.field("seq", 0)
+        self.keep_s = greeting.seconds("keep_s") or 0.0
+        story.begin(place)
+        return True
+
+    def model(self, name: str) -> str:
+        """The message that chooses the model."""
+        keep = {"resume": True} if self.token else {}
+        return json.dumps({"type": "session.update", "model": name, **keep})
+
+    def audio(self, pcm: bytes) -> str:
+        """The message that adds audio, and acknowledges what was received."""
+        seen = {"seen": self._seen} if self.token else {}
+        audio = b64encode(pcm).decode("ascii")
+        return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **seen})
+
+    def is_new(self, event: Event) -> bool:
+        """Whether it comes for the first time."""
+        number, seen = event.field("seq", 0), self._seen
+        self._seen = max(number, seen)
+        return number == 0 or number > seen
+
+    def remarks(self, event: Event, story: Story) -> list[str]:
+        """Lines about audio that was lost, no speech at all, and lag that comes or goes."""
+        if event.kind == "transcription.done":
+            return [no_speech(event)] if story.is_wordless(event) else []
+        lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
+        return lost + self._lag_remarks(event)
+
+    def _lag_remarks(self, event: Event) -> list[str]:
+        lag_s, is_behind = event.seconds("lag_s"), event.field("is_behind", False)
+        if lag_s is None or is_behind == self._is_behind:
+            return []
+        self._is_behind = is_behind
+        caught_up = "the server has caught up"
+        return [f"the server is behind by {lag_s:.0f} s" if is_behind else caught_up]
+
+    def broken(self, error: Exception, url: str) -> Trouble:
+        """An error of the connection as Trouble; it passes when the server keeps sessions."""
+        trouble = explain(error, url)
+        trouble.passes |= self.keep_s > 0
+        return trouble
+
+    def trouble(self, event: Event, base: int) -> Trouble:
+        """An error event as Trouble; it ends the session, whose audio begins at sample `base`."""
+        self.token = ""
+        lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
+        return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
+
+
+def spans(event: Event, base: int) -> list[str]:
+    """The parts that were not transcribed, of audio that begins at sample `base`."""
+    base_s = base / RATE_HZ
+    return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
+
+
+def no_speech(event: Event) -> str:
+    """A line on the probable reason why no speech was heard."""
+    code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
+    level_dbfs = level if isinstance(level, float | int) else -99.0
+    causes = {
+        "zeros": ": each sample is zero: was the microphone muted, or without permission?",
+        "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
+    }
+    return f"no speech was heard{causes.get(str(code), '')}"

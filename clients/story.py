@@ -1,0 +1,127 @@
+"""The transcript of a recording over several sessions, and from where a new one must listen."""
+
+from clients.protocol import RATE_HZ, Event
+from clients.stitch import SLACK_SAMPLES, Piece, Stitch
+
+DELTA_S = 0.08  # the sound of a delta without end_s; bare vLLM sends those
+PAUSE_S = 3.0  # this long without a word: the speaker pauses or has ended
+CHUNK_SAMPLES = 1_600
+UNSURE_SAMPLES = 480_000  # 30 s: by then an engine has written all that it heard
+WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
+SAID_LETTERS = 500  # kept of what was said, for the stitch to the next session
+
+
+class Story:
+    """What the server says of the recording, each word once, over any number of sessions.
+
+    Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
+    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: every
+    word before it is here, so a new session has to listen from there on. `last_words`: those of a
+    session that the server cut; the next session hears them again, so they are said only when
+    none follows.
+    """
+
+    def __init__(self) -> None:
+        self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
+        self.is_committed = self._is_cut = False
+        self.last_words: list[Piece] = []
+        self._said, self._stitch = "", Stitch("", is_open=False)
+        self._deltas: list[str] = []
+        self._text_s = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all audio was sent and listened to."""
+        return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
+
+    def is_wordless(self, event: Event) -> bool:
+        """Whether the whole recording has no word, and the event that ends it should say why."""
+        is_bare = (
+            event.seconds("duration_s") is None and self.sent >= RATE_HZ
+        )  # bare vLLM tells no cause
+        return bool(event.no_speech or is_bare) and not self._said.strip()
+
+    def begin(self, place: int) -> None:
+        """Begin a session that listens from `place` on."""
+        self.base = self.sent = self.heard = self.place = place
+        is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
+        self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
+        self._deltas, self.last_words = [], []
+        self.is_committed = self._is_cut = False
+
+    def cut(self) -> None:
+        """Note that the server ends the utterance here, perhaps within a word."""
+        self._is_cut = True
+
+    def hear(self, event: Event, now_s: float) -> list[Piece]:
+        """Take a delta; return what can be said now."""
+        said = self._feed(event)
+        if self._stitch.is_open:
+            if not self._is_beyond_the_old(event.text, now_s):
+                return []
+            said = self._stitch.close()
+        if self._is_cut:
+            self.last_words += said
+            return []
+        self._secure(event.text)
+        return self._say(said)
+
+    def _feed(self, event: Event) -> list[Piece]:
+        """Give a delta to the stitch; return what it releases."""
+        start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
+        if end_s is None:
+            start_s = len(self._deltas) * DELTA_S
+            end_s = start_s + DELTA_S
+        self._deltas.append(event.text)
+        self.place = self._place(end_s)
+        self.heard = max(self.heard, self.place)
+        if not event.text:
+            return []
+        begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
+        return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
+
+    def _secure(self, text: str) -> None:
+        """Move `safe` on after a delta with this text."""
+        if text:
+            is_new_word = any(map(str.isspace, text))  # then the word before it is whole
+            whole_to = max(self._said_end if is_new_word else 0, self.place - WORD_SAMPLES)
+            self.safe = max(self.safe, whole_to - SLACK_SAMPLES)
+            self._said_end = max(self._said_end, self.place)
+        self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
+
+    def end(self, event: Event) -> list[Piece]:
+        """Take the end of the utterance; return what is left to say."""
+        end_s = event.seconds("duration_s")
+        if end_s is None and not self.is_committed:
+            return []  # it ended by itself, and does not say where
+        self.heard = self.sent if end_s is None else self._place(end_s)
+        if more := self._beyond_the_deltas(event.text):
+            self.last_words += self._stitch.feed((more, None, self.heard / RATE_HZ))
+        self.last_words += self._stitch.close()
+        if not self.is_whole:
+            return []
+        self.safe = self._said_end = self.heard
+        said, self.last_words = self.last_words, []
+        return self._say(said)
+
+    def _beyond_the_deltas(self, text: str) -> str:
+        """What the full text of an utterance has after its deltas."""
+        whole, deltas = text.strip(), "".join(self._deltas).strip()
+        return whole[len(deltas) :] if whole.startswith(deltas) else ""
+
+    def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
+        """Whether this session is past the words that an earlier one brought."""
+        if text:
+            self._text_s = now_s
+            return self.place > self._said_end + SLACK_SAMPLES
+        if not self._stitch.has_words:
+            return self.heard > self._said_end + UNSURE_SAMPLES
+        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
+        return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
+
+    def _place(self, time_s: float) -> int:
+        return min(self.base + round(time_s * RATE_HZ), self.sent)
+
+    def _say(self, pieces: list[Piece]) -> list[Piece]:
+        self._said = (self._said + "".join(text for text, _, _ in pieces))[-SAID_LETTERS:]
+        return pieces

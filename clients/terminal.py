@@ -1,0 +1,56 @@
+"""The terminal: errors in one line, text that cannot steer it, and signals that end a program."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unicodedata import category
+
+
+class Trouble(Exception):
+    """A line for the person at the terminal; `passes` when trying again later may help."""
+
+    def __init__(self, line: str, *, passes: bool = False) -> None:
+        super().__init__(" ".join(plain(line).split()))
+        self.passes = passes
+
+
+def plain(text: str) -> str:
+    """`text` without characters that steer a terminal; newlines and zero-width joiners stay."""
+    kept = "\n\u200c\u200d"
+    return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
+
+
+@contextmanager
+def ending(act: Callable[[], object]) -> Iterator[None]:
+    """Within it Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
+
+    After it the program only writes what it has: the first signal lets it, the second one kills.
+    """
+    loop = asyncio.get_running_loop()
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    is_over = False
+
+    def act_in_time() -> None:
+        if not is_over:
+            act()
+
+    def end(name: int, _: object) -> None:
+        if name == hangup:
+            for number in terminals:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        if is_over:
+            signal.signal(name, signal.SIG_DFL)
+        else:
+            loop.call_soon_threadsafe(act_in_time)
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    if hangup and signal.getsignal(hangup) != signal.SIG_IGN:
+        signal.signal(hangup, end)
+    try:
+        yield
+    finally:
+        is_over = True
