@@ -92,3 +92,33 @@ def test_the_documents_have_every_flag(program: list[str], document: str) -> Non
     assert flags > {"--help", "--model"}
     missing = {flag for flag in flags - {"--help", "--audio-path"} if f"`{flag}" not in text}
     assert not missing
+
+
+STEP = re.compile(r"`(lanscribe/[a-z_/]+\.py):([A-Za-z_.]+)`")
+ARCHITECTURE = (PROJECT_DIR / "docs/architecture.md").read_text(encoding="utf-8")
+
+
+def names_in(path: Path) -> set[str]:
+    """Functions, classes and methods as Class.method that a file defines."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+            names |= {node.name}
+            names |= {f"{node.name}.{own.name}" for own in node.body if isinstance(own, functions)}
+    return names
+
+
+def test_the_way_of_a_sound_leads_through_what_there_is() -> None:
+    steps = STEP.findall(ARCHITECTURE)
+    assert len(steps) > 15
+    for path, name in steps:
+        assert name in names_in(PROJECT_DIR / path), f"{path} has no {name}"
+
+
+def test_the_page_names_every_room() -> None:
+    rooms = {path.name for path in (PROJECT_DIR / "lanscribe").iterdir() if path.is_dir()}
+    listed = {line.split("/`")[0].removeprefix("| `") for line in ARCHITECTURE.splitlines()}
+    assert rooms - {"__pycache__"} <= listed
