@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from lanscribe import PROJECT_DIR
+from tests import selection
 from tests.servers import (
     Parts,
     ServeHere,
@@ -28,8 +31,19 @@ def _apart_from_each_other() -> Iterator[None]:
         yield
 
 
-def pytest_configure() -> None:
-    """Let programs under test meet signals as on a terminal, though nohup or & ignore some.
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare for the quick run or the whole one, and for signals."""
+    settings.register_profile("whole", deadline=None)  # a busy machine is no fault
+    settings.register_profile("quick", deadline=None, max_examples=20)
+    is_quick = bool(config.getoption("--quick"))
+    settings.load_profile("quick" if is_quick else "whole")
+    if is_quick:
+        config.option.markexpr = "not slow"
+    _meet_signals_as_on_a_terminal()
+
+
+def _meet_signals_as_on_a_terminal() -> None:
+    """Let programs under test do so, though nohup or & ignore some signals.
 
     What is ignored stays so for whom one starts, what has a handler does not.
     """
@@ -39,25 +53,43 @@ def pytest_configure() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--long: the tests that take minutes, instead of the others."""
+    """--long: the tests that take minutes, instead of the others; --quick: none that are slow."""
     parser.addoption("--long", action="store_true", help="the tests that take minutes, only")
+    parser.addoption("--quick", action="store_true", help="no test that is slow")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the quick run the import of files that it does not run."""
+    place = collection_path.relative_to(PROJECT_DIR).as_posix().removeprefix("tests/")
+    is_slow = bool(config.getoption("--quick")) and selection.lies_in(place, selection.SLOW_PLACES)
+    return True if is_slow else None  # None: as it would be otherwise
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that take minutes are run alone; of the others, what takes longest goes first."""
     is_long = bool(config.getoption("--long"))
     others = [item for item in items if bool(item.get_closest_marker("long")) != is_long]
     items[:] = [item for item in items if item not in others]
     config.hook.pytest_deselected(items=others)
-    items.sort(key=lambda item: "vllm" not in item.path.parts)
+    for item in items:
+        place, fixtures = _place(item), set(getattr(item, "fixturenames", ()))
+        if selection.is_slow(place, fixtures):
+            item.add_marker("slow")
+        if selection.is_apart(place, fixtures):
+            raise pytest.UsageError(f"{place} uses a shared vLLM: name it in tests/selection.py")
+    items.sort(key=lambda item: selection.rank(_place(item)))
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(PROJECT_DIR / "tests").as_posix()
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """Tests of one file share a process, and all of real vLLM's do: one server is enough."""
+    """Tests of one file share a process, and those of one vLLM do: one server is enough."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        return "vllm" if "/vllm/" in path else path
+        return selection.scope(nodeid.partition("::")[0].removeprefix("tests/"))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -125,10 +125,6 @@ async def transcribe(engine: Engine, samples: Samples, piece: int = 1600) -> lis
         await session.abort()
 
 
-def text_of(tokens: Sequence[Token]) -> str:
-    return "".join(token.text for token in tokens)
-
-
 def run(engine: Engine, numbers: Sequence[int], rollover: Timing = FAST) -> list[Token]:
     tokens = asyncio.run(transcribe(EndlessEngine(engine, rollover), spoken(numbers)))
     ends = [token.end_s for token in tokens if token.text]

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs every check from a fresh clone: sets up what they need, then format, lint, types, scripts
-# and tests. Arguments go to pytest: bash tests/run.sh -k session
-# Before a release also, for half an hour: bash tests/run.sh --long
+# Runs every check from a fresh clone: sets up what they need, then tests/lint.sh and the tests.
+# bash tests/run.sh --quick    while you work: a minute, no network, no real model, no set-up
+# bash tests/run.sh --long     before a release also, for half an hour
+# Other arguments, and those after --quick, go to pytest: bash tests/run.sh -k session
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -52,18 +53,29 @@ system_packages() {
   apt_get update && apt_get install --yes --no-install-recommends "${missing[@]}"
 }
 
-check_scripts() { git ls-files -z -- '*.sh' .ci/run | xargs -0 shellcheck; }
+require_setup() {
+  "$BIN/python" -c 'import pytest, xdist' 2>/dev/null ||
+    die "the test tools are not installed; bash setup.sh --dev does that, --quick does not"
+}
+
+quick() {
+  require_setup
+  bash tests/lint.sh
+  say "quick tests"
+  exec "$BIN/python" -m pytest -n 2 --quick --quiet "$@"
+}
+
+whole() {
+  step "system packages" system_packages
+  step "setup" bash setup.sh --dev
+  bash tests/lint.sh
+  say "tests"
+  exec "$BIN/python" -m pytest -n 2 "$@" # its summary is the last word
+}
 
 main() {
   cd "$PROJECT"
-  step "system packages" system_packages
-  step "setup" bash setup.sh --dev
-  step "format" "$BIN/ruff" format --check
-  step "lint" "$BIN/ruff" check
-  step "types" "$BIN/mypy"
-  step "scripts" check_scripts
-  say "tests"
-  exec "$BIN/python" -m pytest -n 2 "$@" # its summary is the last word
+  if [[ ${1-} == --quick ]]; then quick "${@:2}"; else whole "$@"; fi
 }
 
 main "$@"

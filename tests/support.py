@@ -105,3 +105,8 @@ def text_of(events: Sequence[Event]) -> str:
 def counting(numbers: Sequence[int]) -> str:
     """What the fake engine makes of `spoken(numbers)`."""
     return " ".join(str(number) for number in numbers if number)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, without case and punctuation."""
+    return "".join(one if one.isalpha() else " " for one in text.lower()).split()

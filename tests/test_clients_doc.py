@@ -12,15 +12,11 @@ import pytest
 from lanscribe import PROJECT_DIR
 from lanscribe.engines.embedded.model_store import sample_path
 from tests.servers import Server
-from tests.support import DEADLINE_S
+from tests.support import DEADLINE_S, words
 
 DOCUMENT = (PROJECT_DIR / "docs/clients.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(python|bash)\n(.*?)^```$", DOCUMENT, re.M | re.S)
 INTERPRETERS = {"python": [sys.executable, "-c"], "bash": ["bash", "-c"]}
-
-
-def words(text: str) -> list[str]:
-    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))

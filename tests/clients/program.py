@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR
+from tests.support import DEADLINE_S
 
-DEADLINE_S = 60
-"""Only so that a hang ends: nothing here is timed."""
 _STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 

@@ -12,7 +12,8 @@ from typing import Self
 
 import pytest
 
-DEADLINE_S = 60
+from tests.support import DEADLINE_S
+
 MODULES = [
     "module-native-protocol-unix socket={folder}/native auth-anonymous=1",
     "module-null-sink sink_name=card rate=44100 channels=2",

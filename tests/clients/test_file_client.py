@@ -25,8 +25,8 @@ import test_file_transcribe as client
 from lanscribe import PROJECT_DIR
 from tests.clients.conftest import StartClient
 from tests.clients.peers import greet, hear, say, server
-from tests.clients.program import DEADLINE_S
 from tests.servers import ServeHere, Server, StartServer
+from tests.support import DEADLINE_S
 
 SCRIPT = "test_file_transcribe.py"
 BECKETT = "ever tried ever failed no matter try again fail again fail better"

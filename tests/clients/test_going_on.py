@@ -21,11 +21,11 @@ from lanscribe.engines.fake import spoken
 from test_file_transcribe import normalised
 from tests.clients.conftest import MakeNumbers, StartClient
 from tests.clients.peers import greet, hear, say, server
-from tests.clients.program import DEADLINE_S
 from tests.clients.test_file_client import BECKETT, counted
 from tests.clients.test_microphone_parts import Paper
 from tests.cutting import Cut, Relay, relay
 from tests.servers import ServeHere, Server, StartServer
+from tests.support import DEADLINE_S
 
 FILE_CLIENT = "test_file_transcribe.py"
 CUTS = 24

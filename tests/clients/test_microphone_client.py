@@ -21,10 +21,11 @@ from lanscribe import PROJECT_DIR
 from test_file_transcribe import normalised
 from tests.clients.conftest import MakeNumbers, StartClient
 from tests.clients.peers import greet, hear, say, server
-from tests.clients.program import DEADLINE_S, Program
+from tests.clients.program import Program
 from tests.clients.sound import SoundCard
 from tests.clients.test_file_client import BECKETT, refused_port
 from tests.servers import ServeHere, Server, StartServer
+from tests.support import DEADLINE_S
 
 SCRIPT = "stream_microphone.py"
 StartMicrophone = Callable[..., Program]

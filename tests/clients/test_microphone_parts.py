@@ -20,8 +20,8 @@ from websockets.asyncio.server import ServerConnection, serve
 import stream_microphone as client
 from lanscribe.engines.fake import spoken
 from tests.clients.numbers import Break, NumberServer, han, send
+from tests.support import DEADLINE_S
 
-DEADLINE_S = 60
 DEVICES = [
     {"index": 0, "name": "HDMI", "max_input_channels": 0},
     {"index": 1, "name": "USB Microphone", "max_input_channels": 1},

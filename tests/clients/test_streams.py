@@ -15,8 +15,9 @@ import stream_microphone
 import test_file_transcribe
 from lanscribe import PROJECT_DIR
 from tests.clients.conftest import MakeNumbers
-from tests.clients.program import DEADLINE_S, Stream
+from tests.clients.program import Stream
 from tests.servers import Server
+from tests.support import DEADLINE_S
 
 WRITING = {
     "test_file_transcribe": (

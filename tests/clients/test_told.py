@@ -14,9 +14,9 @@ from clients.protocol import Event
 from clients.terminal import Trouble
 from tests.clients.conftest import MakeNumbers, StartClient
 from tests.clients.peers import greet, hear, say, server
-from tests.clients.program import DEADLINE_S
 from tests.clients.test_microphone_parts import Paper
 from tests.servers import Server
+from tests.support import DEADLINE_S
 
 FILE_CLIENT = "test_file_transcribe.py"
 ZEROS = "no speech was heard: each sample is zero: was the microphone muted, or without permission?"

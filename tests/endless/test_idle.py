@@ -16,6 +16,7 @@ from lanscribe.engines.fake import FRAME_SAMPLES, FakeSession, spoken
 from lanscribe.errors import EngineUnavailable
 from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.transcript import Token
+from tests.engines.driving import text_of
 from tests.flawed import (
     FAST,
     Away,
@@ -27,7 +28,6 @@ from tests.flawed import (
     numbers_with_pauses,
     run,
     sound,
-    text_of,
     transcribe,
 )
 from tests.support import counting

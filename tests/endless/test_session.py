@@ -18,6 +18,7 @@ from lanscribe.engines.fake import FRAME_SAMPLES, FakeEngine, FakeSession, spoke
 from lanscribe.errors import EngineError, EngineUnavailable
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.transcript import Token
+from tests.engines.driving import text_of
 from tests.flawed import (
     FAST,
     Away,
@@ -32,7 +33,6 @@ from tests.flawed import (
     numbers_with_pauses,
     run,
     sound,
-    text_of,
     transcribe,
 )
 from tests.support import counting

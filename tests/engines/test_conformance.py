@@ -35,7 +35,7 @@ class Case:
         assert likeness >= self.least_likeness, f"got {words}, expected {self.words}"
 
 
-@pytest.fixture(params=["fake", "vllm", "embedded"])
+@pytest.fixture(params=["fake", "vllm", pytest.param("embedded", marks=pytest.mark.slow)])
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     """Each engine in turn; only the one asked for is loaded."""
     numbers = [*range(1, 60), 0, 0, 0, *range(100, 150)]

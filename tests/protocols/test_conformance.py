@@ -20,7 +20,7 @@ from tests.contract import document
 from tests.protocols.driver import Driver, Speaker
 from tests.protocols.relay import Line, recording
 from tests.servers import Parts, ServeHere, Server
-from tests.support import DEADLINE_S, Refused, counting
+from tests.support import DEADLINE_S, Refused, counting, words
 
 
 def drivers() -> list[Driver]:
@@ -56,10 +56,6 @@ async def say(speaker: Speaker, samples: Samples, chunk_samples: int = 1600) -> 
         await speaker.say(samples[start : start + chunk_samples])
     deltas, text = await speaker.end()
     return "".join(deltas), text
-
-
-def words(text: str) -> list[str]:
-    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.protocols.mistral_driver import MistralDriver, mistral_speaker
 from tests.servers import ServeHere, Server
-from tests.support import DEADLINE_S, Refused, counting
+from tests.support import DEADLINE_S, Refused, counting, words
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
 MODEL = "voxtral-mini-transcribe-realtime-2602"
@@ -43,10 +43,6 @@ SUBTYPES = {
     "pcm_alaw": "ALAW",
 }
 """libsndfile's names."""
-
-
-def words(text: str) -> list[str]:
-    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
 
 
 def text_of(events: Sequence[RealtimeEvent]) -> str:

@@ -32,15 +32,11 @@ from lanscribe.server.wyoming import check_peer, serving
 from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.protocols.wyoming_driver import FORMAT, WyomingDriver, WyomingSpeaker, event
 from tests.servers import ServeHere, Server, SettingsHere, StartServer
-from tests.support import DEADLINE_S, Refused, counting
+from tests.support import DEADLINE_S, Refused, counting, words
 
 SPEECH = PROJECT_DIR / "models/samples/beckett.wav"
 SAID = "ever tried ever failed no matter try again fail again fail better"
 WER_BOUND = 0.1
-
-
-def words(text: str) -> list[str]:
-    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
 
 
 def client_of(server: Server) -> AsyncTcpClient:

@@ -13,16 +13,12 @@ from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from tests.protocols.yap_driver import YapSpeaker, yap_speaker
 from tests.servers import ServeHere, Server
-from tests.support import DEADLINE_S, Event, Refused, counting
+from tests.support import DEADLINE_S, Event, Refused, counting, words
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
 KEY = "only-for-this-test-0123456789abcdef"
 SIX_MINUTES = [number if number % 100 > 12 else 0 for number in range(1, 4501)]
 """So many 80 ms frames, with a pause every 8 s; in real time far over the tests' deadline."""
-
-
-def words(text: str) -> list[str]:
-    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
 
 
 def text_of(events: list[Event]) -> str:

@@ -23,8 +23,7 @@ from lanscribe.session.state import Session
 from lanscribe.speech.audio import Samples, sample_count
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.tasks import Line
-
-DEADLINE_S = 60
+from tests.support import DEADLINE_S
 
 
 class Peer:

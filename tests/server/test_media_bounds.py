@@ -24,7 +24,6 @@ from lanscribe.server.media import (
 from lanscribe.server.rest_form import FileTranscript
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.spans import Span
-from lanscribe.speech.timeline import Timeline
 from lanscribe.speech.transcript import Token
 from tests.sounds import by_ffmpeg, by_libsndfile, endless, repeating, with_holes
 
@@ -202,15 +201,3 @@ def test_a_header_that_says_more_than_there_is_holds_nothing(size: int) -> None:
     pieces, code = pieces_of(bytes(data))
     assert sound_s(pieces) == size / 32_000
     assert code in ("", "invalid_file")
-
-
-def test_a_time_is_placed_by_the_middle_of_its_word() -> None:
-    timeline = Timeline()
-    timeline.skip(10.0, 3600.0)
-    timeline.skip(20.0, 5.0)
-    assert timeline.placed(Token("a", 10.1, start_s=9.5)) == Token("a", 10.0, start_s=9.5)
-    assert timeline.placed(Token("a", 10.9, start_s=9.9)) == Token("a", 3610.9, start_s=3610.0)
-    assert timeline.placed(Token("a", 21.0)) == Token("a", 3626.0)
-    assert timeline.placed(Token("", 15.0)) == Token("", 3615.0)
-    lost = timeline.placed(Token("", 21.0, start_s=9.0, is_lost=True))
-    assert Span(lost.start_s or 0, lost.end_s) == Span(9.0, 3626.0)

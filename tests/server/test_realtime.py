@@ -17,7 +17,7 @@ from lanscribe import PROJECT_DIR
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.servers import ServeHere, Server, StartServer
-from tests.support import Refused, client, counting, text_of
+from tests.support import Refused, client, counting, text_of, words
 
 MODEL = "fake-numbers"
 SPEECH = PROJECT_DIR / "models/samples/beckett.wav"
@@ -39,10 +39,6 @@ def get(server: Server, path: str, **headers: str) -> tuple[int, Any]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)
-
-
-def words(text: str) -> list[str]:
-    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
 
 
 def test_vllms_own_order_of_events(fake_server: Server) -> None:

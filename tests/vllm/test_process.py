@@ -24,9 +24,9 @@ from lanscribe.vllm.process import (
     watch_elsewhere,
 )
 from lanscribe.vllm.restarts import RestartSchedule
+from tests.support import DEADLINE_S
 from tests.vllm.real.server import free_port
 
-DEADLINE_S = 60
 SERVING = Serving("standin", 2048)
 NO_GPU = "RuntimeError: No CUDA GPUs are available"
 

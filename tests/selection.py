@@ -1,0 +1,77 @@
+"""Which tests are slow, and which of them share a process: decided by folder and fixture."""
+
+from pathlib import PurePath
+
+SLOW_PLACES = (
+    "admin/test_control.py",
+    "admin/test_control_sequences.py",
+    "admin/test_restart.py",
+    "admin/test_serve_sh.py",
+    "admin/test_setup.py",
+    "bench",
+    "clients",
+    "endless/test_hours.py",
+    "endless/test_idle.py",
+    "engines/embedded/test_endless_speech.py",
+    "engines/embedded/test_model_store.py",
+    "fuzz",
+    "server/test_floods.py",
+    "server/test_lobby.py",
+    "server/test_media.py",
+    "server/test_media_bounds.py",
+    "server/test_rest_told.py",
+    "session/test_resume.py",
+    "test_clients_doc.py",
+    "test_installation.py",
+    "vllm/real",
+    "vllm/test_card.py",
+    "vllm/test_process.py",
+    "vllm/test_serve.py",
+    "vllm/test_setup.py",
+    "voxtral/test_files.py",
+)
+"""Below tests/: programs and set-ups in processes, hours of sound, files, waits in real time."""
+SLOW_FIXTURES = {
+    *("embedded_server", "embedded_engine", "moonshine", "detector", "model_folder"),
+    *("start_server", "start_client", "start_microphone", "sound_card"),
+    *("asyncapi_schema", "node_program"),
+}
+"""A real model, a process, the network."""
+SHARED_SERVERS = {"int4_server", "bf16_server"}
+SHARING = {
+    "vllm/real/test_agreement.py",
+    "vllm/real/test_gateway.py",
+    "vllm/real/test_realtime.py",
+}
+"""Files whose tests use these vLLMs, each of which takes up to a minute of a core to start."""
+LONGEST_FIRST = (
+    *("vllm/real", "admin/test_setup.py", "vllm/test_setup.py", "clients", "admin", "vllm"),
+    *("endless", "engines", "server"),
+)
+"""What is begun early, so that no process is left alone with it at the end."""
+
+
+def is_slow(place: str, fixtures: set[str]) -> bool:
+    """Whether a test is none for the quick run. place: of its file below tests/."""
+    return lies_in(place, SLOW_PLACES) or bool(fixtures & SLOW_FIXTURES)
+
+
+def lies_in(place: str, places: tuple[str, ...]) -> bool:
+    """Whether a file is, or is below, one of these."""
+    return any(PurePath(place).is_relative_to(one) for one in places)
+
+
+def is_apart(place: str, fixtures: set[str]) -> bool:
+    """Whether a test would start a shared vLLM once more, because its file is not in SHARING."""
+    return bool(fixtures & SHARED_SERVERS) and place not in SHARING
+
+
+def rank(place: str) -> int:
+    """When its file is begun: the lowest first."""
+    ranks = (at for at, one in enumerate(LONGEST_FIRST) if lies_in(place, (one,)))
+    return next(ranks, len(LONGEST_FIRST))
+
+
+def scope(place: str) -> str:
+    """Tests of one scope run in one process, one after the other."""
+    return "a shared vLLM" if place in SHARING else place
