@@ -126,7 +126,8 @@ class Rollover:
         self._speech = speech
         self.fed_s = start.at_s
         """How far the engine session was given audio."""
-        self._heard_s = start.at_s
+        self.heard_s = start.at_s
+        """How far the engine session has listened."""
         self._last_word_s = start.at_s
         self._has_spoken = False
         self._withheld_s = math.inf
@@ -158,9 +159,14 @@ class Rollover:
         return not needs_two or self._speech.silent_s(at_s) >= pause_s - _EPSILON_S
 
     @property
+    def unheard_s(self) -> float:
+        """How much audio the engine session was given and has not listened to."""
+        return self.fed_s - self.heard_s
+
+    @property
     def is_close(self) -> bool:
         """Whether the engine session has heard nearly all that it was given."""
-        return self.fed_s - self._heard_s <= self._timing.idle_s / 2
+        return self.unheard_s <= self._timing.idle_s / 2
 
     def confirms(self, cut: Cut) -> bool:
         """Whether the engine found no word either where nobody speaks, for an idle cut.
@@ -174,9 +180,13 @@ class Rollover:
         is_in_pause = self._speech.quiet_s(self.fed_s) >= self._timing.pause_s
         return Cut(self.fed_s, is_in_pause, is_starved=True)
 
+    def listened(self, at_s: float) -> None:
+        """The engine session has listened so far, whatever becomes of what it wrote."""
+        self.heard_s = max(self.heard_s, at_s)
+
     def heard(self, token: Token) -> None:
-        """The engine session emitted a token; its times are in the utterance."""
-        self._heard_s = max(self._heard_s, token.end_s)
+        """The engine session emitted a token that counts; its times are in the utterance."""
+        self.listened(token.end_s)
         if token.text:
             self._has_spoken = True
             self._last_word_s = token.end_s
@@ -230,7 +240,7 @@ class Rollover:
 
     def passing_over(self, oldest_s: float) -> Start:
         """Where to go on when another session was deaf to the same: just before where it was."""
-        again_s = on_grid(self._heard_s - self._timing.overlap_s)
+        again_s = on_grid(self.heard_s - self._timing.overlap_s)
         return Start(max(oldest_s, again_s), is_clean=False)
 
 

@@ -232,10 +232,9 @@ class EndlessSession(EngineSession):
         """Let one engine session hear and speak, up to a cut or (None) the end of the audio."""
         async with running(self._engine) as (session, tasks):
             feeder = tasks.create_task(self._feed(session, rollover, start))
-            heard_s = await self._listen(session, rollover, start, feeder)
-            fed_s = rollover.fed_s
-            if not feeder.done() or fed_s - heard_s > UNHEARD_AT_END_S:
-                raise EngineFailed(f"the engine ended by itself at {heard_s:.1f} s")
+            await self._listen(session, rollover, start, feeder)
+            if not feeder.done() or rollover.unheard_s > UNHEARD_AT_END_S:
+                raise EngineFailed(f"the engine ended by itself at {rollover.heard_s:.1f} s")
         return feeder.result()
 
     async def _feed(self, session: EngineSession, rollover: Rollover, start: Start) -> Cut | None:
@@ -271,24 +270,23 @@ class EndlessSession(EngineSession):
         rollover: Rollover,
         start: Start,
         feeder: "asyncio.Task[Cut | None]",
-    ) -> float:
-        """Emit what the engine session says, with times of the whole; how far it listened."""
+    ) -> None:
+        """Emit what the engine session says, with times of the whole."""
         seam = self._seam(start)
-        heard_s = start.at_s
         cut: Cut | None = None
         last_word = LastWord()
 
         def owes() -> bool:
-            return feeder.done() or rollover.fed_s - heard_s > UNHEARD_WHEN_OPEN_S
+            return feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S
 
         async for relative in self._not_stalled(session, owes):
             token = relative.later(start.at_s)
-            heard_s = max(heard_s, token.end_s)
+            rollover.listened(token.end_s)
             cut = feeder.result() if feeder.done() else None
             for certain in self._certain(token, cut, last_word, rollover):
                 rollover.heard(certain)
                 await self._emit(seam.add(certain))
-            if self._owed_s(heard_s) >= self._deafness.longest_s:
+            if self._owed_s(rollover.heard_s) >= self._deafness.longest_s:
                 await self._emit(seam.close())
                 raise _DeafError(f"no words over speech at {token.end_s:.1f} s")
         if cut:
@@ -296,11 +294,10 @@ class EndlessSession(EngineSession):
                 rollover.heard(whole)
                 await self._emit(seam.add(whole))
         rollover.withheld(last_word.start_s)
-        rest = seam.close()
+        rest, heard_s = seam.close(), rollover.heard_s
         settled_s = min(heard_s, cut.certain_s, last_word.start_s) if cut else heard_s
         if rest or heard_s > self._heard_s or settled_s > self._settled_s:
             await self._emit([*rest, Token("", heard_s, settled_s=settled_s)])
-        return heard_s
 
     def _certain(
         self, token: Token, cut: Cut | None, last_word: LastWord, rollover: Rollover
