@@ -38,26 +38,36 @@ def leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
 
 
 class Changes:
-    """Whoever changes the shared state calls `tell`; whoever needs a condition awaits `until`."""
+    """Whoever changes the shared state calls `tell`; whoever needs a condition awaits `until`.
+
+    A condition is a function without side effects. `tell` wakes those alone whose condition holds,
+    so what concerns nobody costs nobody a turn of the event loop.
+    """
 
     def __init__(self) -> None:
-        self._condition = asyncio.Condition()
+        self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until holds() is true; it is looked at now and after every `tell`."""
-        async with self._condition:
-            await self._condition.wait_for(holds)
+        """Wait until holds() is true; it is asked now, at every `tell` and after waking."""
+        while not holds():
+            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[woken] = holds
+            try:
+                await woken
+            finally:
+                del self._waiting[woken]
 
     async def until_at_most(self, longest_s: float, holds: Callable[[], bool]) -> None:
-        """The same, but after so long it is given up."""
+        """Wait in the same way, but no longer than this."""
         with suppress(TimeoutError):
             async with asyncio.timeout(longest_s):
                 await self.until(holds)
 
-    async def tell(self) -> None:
-        """Let everybody who waits look again."""
-        async with self._condition:
-            self._condition.notify_all()
+    def tell(self) -> None:
+        """Wake everybody whose condition holds now."""
+        for woken, holds in self._waiting.items():
+            if not woken.done() and holds():
+                woken.set_result(None)
 
 
 class Line:

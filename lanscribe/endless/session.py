@@ -127,13 +127,13 @@ class EndlessSession(EngineSession):
         else:
             self._speech.add(samples)
         self._ring.append(samples)
-        await self._changes.tell()
+        self._changes.tell()
 
     async def finish(self) -> None:
         """The iteration ends after the last word of the last engine session."""
         self._speech.finish()
         self._is_finished = True
-        await self._changes.tell()
+        self._changes.tell()
 
     async def abort(self) -> None:
         """End the engine session of the moment, and the iteration."""
@@ -149,7 +149,7 @@ class EndlessSession(EngineSession):
             if not self._waiting:
                 break
             token = self._waiting.popleft()
-            await self._changes.tell()
+            self._changes.tell()
             yield token
         if not self._runner.cancelled() and (error := self._runner.exception()):
             raise error
@@ -162,7 +162,7 @@ class EndlessSession(EngineSession):
                 start = await engage(start)
         finally:
             self._is_over = True
-            await self._changes.tell()
+            self._changes.tell()
 
     async def _rest(self, start: Start) -> Start | None:
         """Do without an engine session up to the next speech; None at the end of the audio."""
@@ -342,7 +342,7 @@ class EndlessSession(EngineSession):
     async def _emit(self, tokens: Iterable[Token]) -> None:
         for token in tokens:
             if len(self._waiting) >= MAX_WAITING_TOKENS:
-                await self._changes.tell()
+                self._changes.tell()
                 await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
             self._heard_s = max(self._heard_s, token.end_s)
             self._settled_s = max(self._settled_s, token.known_s)
@@ -352,7 +352,7 @@ class EndlessSession(EngineSession):
                 self._said.append(in_order)
             self._waiting.append(in_order)
             self._forget()
-        await self._changes.tell()
+        self._changes.tell()
 
     def _forget(self) -> None:
         before_s = max(0.0, min(self._settled_s, self._heard_s) - KEPT_S)

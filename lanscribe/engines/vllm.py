@@ -192,7 +192,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         """Drop the socket, without waiting for a peer that may hang; vLLM frees the slot."""
         self._on_end(self)
         self._is_over = True
-        await self._changes.tell()  # a feed that waits must not do so for ever
+        self._changes.tell()  # a feed that waits must not do so for ever
         if self._socket is not None:
             self._socket.transport.abort()
             await self._socket.wait_closed()
@@ -216,7 +216,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
 
     async def _hear(self, text: str) -> Token:
         self._steps += 1
-        await self._changes.tell()
+        self._changes.tell()
         if self._is_first_word:
             text = text.lstrip()
             self._is_first_word = not text

@@ -252,7 +252,7 @@ class Gateway:
         finally:
             del self._conversations[token]
             log.info("%s: ended", conversation.session_id)
-            await self._changes.tell()
+            self._changes.tell()
 
     async def _let_the_last_one_out(self, peer: str) -> None:
         """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
@@ -266,7 +266,7 @@ class Gateway:
             with self._slots.take(address):
                 yield
         finally:
-            await self._changes.tell()
+            self._changes.tell()
 
     async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
         """Await it as a task that the end of the server waits for."""

@@ -77,7 +77,7 @@ class Rest:
         """Let the files under way be finished, for so long, then tell the others."""
         await self._changes.until_at_most(timeout_s, lambda: not self._uploads)
         self._is_stopping = True
-        await self._changes.tell()
+        self._changes.tell()
         close_s = self._limits.close_timeout_s
         await self._changes.until_at_most(close_s, lambda: not self._uploads)
 
@@ -146,7 +146,7 @@ class Rest:
                 )
         finally:
             self._uploads.discard(upload)
-            await self._changes.tell()
+            self._changes.tell()
 
     async def _make_room(self, places: Slots, address: str) -> None:
         """Wait a moment for a place; when there is none, the slowest upload has to give way."""
@@ -154,7 +154,7 @@ class Rest:
         displaced = slowest(self._uploads, time.monotonic())
         if displaced and not places.has_room(address) and not places.has_its_share(address):
             displaced.is_displaced = True
-            await self._changes.tell()
+            self._changes.tell()
             await self._changes.until_at_most(LEAVING_S, lambda: places.has_room(address))
 
     async def _until_displaced(self, upload: Upload) -> None:

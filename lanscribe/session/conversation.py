@@ -94,7 +94,7 @@ class Conversation:
         self._reason = self._reason or reason
         self._session.stop(is_cut=is_cut)
         self._tell_of_cut()
-        await self._changes.tell()
+        self._changes.tell()
 
     async def restart(self, reason: LanscribeError) -> None:
         """The same, but who is able to resume gets no last words of what it has not ended.
@@ -116,7 +116,7 @@ class Conversation:
         finally:
             self._reason = defect or self._reason
             self._is_over = True
-            await self._changes.tell()
+            self._changes.tell()
 
     async def attach(self, channel: Channel) -> LanscribeError | None:
         """Serve the client over `channel`, until there is a reason to close it, or it is gone.
@@ -136,7 +136,7 @@ class Conversation:
         self._is_kept = True
         self._sockets += 1
         number = self._sockets
-        await self._changes.tell()
+        self._changes.tell()
         async with self._only_socket():  # nothing comes in any more over the one before
             session = self._session
             counts = session.received_samples, session.received_commits
@@ -174,7 +174,7 @@ class Conversation:
             async with self._serving:
                 yield
         finally:
-            await self._changes.tell()
+            self._changes.tell()
 
     @property
     def _is_attached(self) -> bool:
@@ -196,7 +196,7 @@ class Conversation:
                 return None
             await self._turn()
             await self._take_in(message)
-            await self._changes.tell()
+            self._changes.tell()
             await asyncio.sleep(self._pace.wait_s(len(message), time.monotonic()))
             await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
 
@@ -209,7 +209,7 @@ class Conversation:
         try:
             for event in self._dialect.decode(message):
                 if has_audio and isinstance(event, AppendAudio):
-                    await self._changes.tell()
+                    self._changes.tell()
                     await asyncio.sleep(0)
                     await self._turn()
                     await self._changes.until(lambda: self._session.has_room)
@@ -246,7 +246,7 @@ class Conversation:
             self._outbox.sent = position
             if not self._is_kept:
                 self._outbox.acknowledge(position)
-            await self._changes.tell()
+            self._changes.tell()
             await self._changes.until(lambda: self._outbox.unsent > 0 or self._is_over)
             if self._outbox.end == position:
                 return None
@@ -321,7 +321,7 @@ class Conversation:
         for event in self._session.failed(failure) if failure else self._session.completed():
             self._put(event)
             self._log_done(event)
-        await self._changes.tell()
+        self._changes.tell()
 
     async def _raise_when_cancelled(self) -> None:
         await self._changes.until(lambda: self._session.is_cancelled)
@@ -333,7 +333,7 @@ class Conversation:
             if not self._session.has_audio:
                 return await engine_session.finish()
             block = self._session.take_audio()
-            await self._changes.tell()
+            self._changes.tell()
             for piece in in_pieces(block):
                 await self._turn()
                 await engine_session.feed(piece)
@@ -342,7 +342,7 @@ class Conversation:
         async for token in engine_session:
             if not self._session.is_cancelled:
                 self._put(self._session.heard(token))
-            await self._changes.tell()
+            self._changes.tell()
             await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
         if not self._session.is_ended or self._session.has_audio:
             raise EngineFailed(

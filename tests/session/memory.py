@@ -63,12 +63,12 @@ class Wire:
         """Lose the connection, without a word."""
         self._is_broken = True
         self._going.put_nowait(None)
-        await self._changes.tell()
+        self._changes.tell()
 
     async def read(self, is_reading: bool) -> None:
         """Go on reading, or leave everything unread."""
         self._is_reading = is_reading
-        await self._changes.tell()
+        self._changes.tell()
 
     @property
     def unread(self) -> int:
@@ -95,7 +95,7 @@ class Wire:
         if self._is_broken:
             raise ConnectionError
         self.came.append(self._dialect.told[int(message)])
-        await self._changes.tell()
+        self._changes.tell()
 
     async def close(self, code: int, reason: str) -> None:
         del code, reason

@@ -98,7 +98,7 @@ class Persistent:
             event = json.loads(message)
             assert event["seq"] == len(self.events) + 1
             self.events.append(event)
-            await self._changes.tell()
+            self._changes.tell()
             if sum(event["type"] == "transcription.done" for event in self.events) == len(
                 self._utterances
             ):
