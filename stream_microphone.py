@@ -3,23 +3,23 @@
 # requires-python = ">=3.11"
 # dependencies = ["numpy>=2", "rich>=14", "sounddevice>=0.5", "soxr>=1", "websockets>=15"]
 # ///
-"""Speak, and read along: the microphone to a server that speaks vLLM's realtime protocol.
+"""Speak, and read along: sends the microphone to a server with vLLM's realtime protocol.
 
     uv run stream_microphone.py --url ws://box:8000
 
-The transcript goes to stdout, all else to stderr. When the server goes away, what you say is
-kept and sent once it is back. Ctrl-C waits for the last words; a second one quits. Exit status:
-0 done, also when no speech was heard, 1 failed, 2 wrong usage, 130 quit.
+The transcript goes to stdout, everything else to stderr. While the server is away, your speech is
+kept; it is sent once the server is back. Ctrl-C waits for the last words; a second one quits.
+Exit status: 0 done, also if no speech was heard, 1 failed, 2 wrong usage, 130 quit.
 """
 
-# This file runs alone, so it has copies of what it shares with the other client and the server:
-# the blocks from `# >>> FILE` to `# <<< FILE`. Change those in FILE, in the project's folder, and
-# run there `.venv/bin/python -m clients.generate`. Change the rest here: the settings above the
-# blocks, and the program itself, which begins below the last block.
+# This file runs alone, so it has copies of code that the other client and the server share: the
+# blocks from `# >>> FILE` to `# <<< FILE`. Edit a block in FILE, in the project's folder, then run
+# `.venv/bin/python -m clients.generate` there. Edit the rest here: the settings above the blocks,
+# and the program itself below the last block.
 
 import signal
 
-if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceback
+if __name__ == "__main__":  # Ctrl-C during the start ends the program without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
@@ -56,8 +56,8 @@ from rich.text import Text
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-SILENCE_S = 15.0  # without a message; then a ping has as long
-LAST_WORDS_S = 10.0  # after Ctrl-C, and again whenever the server has listened further
+SILENCE_S = 15.0  # the longest wait for a message, and then for the answer to a ping
+LAST_WORDS_S = 10.0  # after Ctrl-C, and again after each progress of the server
 PORTAUDIO_TIMED_OUT = -9987  # paTimedOut: a sound card did not start within a second
 GONE_S = 5.0  # without a block from the sound card
 MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
@@ -69,7 +69,7 @@ TICK_S = 0.05
 
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
 class Trouble(Exception):
-    """A line for the person at the terminal; `passes` when trying again later may help."""
+    """An error as a line for the person at the terminal; `passes` if a later retry may help."""
 
     def __init__(self, line: str, *, passes: bool = False) -> None:
         super().__init__(" ".join(plain(line).split()))
@@ -77,16 +77,16 @@ class Trouble(Exception):
 
 
 def plain(text: str) -> str:
-    """`text` without characters that steer a terminal; newlines and zero-width joiners stay."""
+    """`text` without terminal control characters; newlines and zero-width joiners stay."""
     kept = "\n\u200c\u200d"
     return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
 
 
 @contextmanager
 def ending(act: Callable[[], object]) -> Iterator[None]:
-    """Within it Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
+    """Inside, Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
 
-    After it the program only writes what it has: the first signal lets it, the second one kills.
+    After it the program only writes its results: a first signal does nothing, a second one kills.
     """
     loop = asyncio.get_running_loop()
     terminals = [number for number in (1, 2) if os.isatty(number)]
@@ -122,14 +122,14 @@ def ending(act: Callable[[], object]) -> Iterator[None]:
 # >>> clients/protocol.py: edit it there, then run: .venv/bin/python -m clients.generate
 DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
-"""What `first_model` and `open_socket` raise when the server cannot be reached."""
-CONNECT_S = 10.0  # for the greeting
-MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
+"""The errors of `first_model` and `open_socket` when the server cannot be reached."""
+CONNECT_S = 10.0  # timeout for the greeting
+MESSAGE_BYTES = 2**26  # the longest from the server: it fits the text of a day
 RATE_HZ = 16_000
 BEGIN = '{"type":"input_audio_buffer.commit","final":false}'
 END = '{"type":"input_audio_buffer.commit","final":true}'
 PASSING_FAILURE = re.compile(r" 50[234]\b|hung up, (?!1008)")
-"""Statuses of HTTP, and close codes, after which trying again may help."""
+"""HTTP statuses and close codes after which a retry may help."""
 
 T = TypeVar("T", bool, int, str)
 Samples = npt.NDArray[np.float32]
@@ -140,14 +140,14 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     """The options that name the server, the model and the key."""
     url, key = os.environ.get("LANSCRIBE_URL", DEFAULT_URL), os.environ.get("LANSCRIBE_API_KEY")
     parser.add_argument("--url", default=url, help="default: %(default)s")
-    parser.add_argument("--model", help="default: the first that the server names")
+    parser.add_argument("--model", help="default: the first that the server lists")
     parser.add_argument("--api-key", default=key, help="the key, or LANSCRIBE_API_KEY")
 
 
 def parse_server_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """The command line, its `url` as a WebSocket address; exits with 2 when it is wrong."""
+    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong."""
     options = parser.parse_args(arguments)
     try:
         options.url = realtime_url(options.url)
@@ -168,12 +168,12 @@ def realtime_url(text: str) -> str:
 
 
 def authorization(key: str | None) -> dict[str, str]:
-    """The headers that show the key, if there is one."""
+    """The headers with the key, if any."""
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def first_model(url: str, headers: dict[str, str]) -> str:
-    """The model that the server names first. Raises one of CONNECT_ERRORS."""
+    """The first model that the server lists. Raises one of CONNECT_ERRORS."""
     request = Request(f"http{url[2:]}".replace("/v1/realtime", "/v1/models"), headers=headers)
     with build_opener(ProxyHandler({})).open(request, timeout=10) as reply:
         return str(json.load(reply)["data"][0]["id"])
@@ -192,12 +192,12 @@ async def open_socket(url: str, headers: dict[str, str]) -> ClientConnection:
 
 
 def explain(error: Exception, url: str) -> Trouble:
-    """What an error of the connection means for the person at the terminal."""
+    """A connection error as a line for the person at the terminal."""
     if isinstance(error, ConnectionClosed):
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif isinstance(error, OSError | WebSocketException):
         what = str(error).strip("<>").replace("503:", "503, it may be loading:")
-        what = (what or "it is silent") + reason(error)
+        what = (what or "it does not answer") + reason(error)
     else:
         what = "it names no model"
     line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
@@ -205,7 +205,7 @@ def explain(error: Exception, url: str) -> Trouble:
 
 
 def reason(error: Exception) -> str:
-    """Why the server refused a request, in its own words; "" when it gives no reason."""
+    """The server's own reason for refusing a request; "" if it gives none."""
     with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
         if isinstance(error, InvalidStatus):
             body = error.response.body
@@ -223,14 +223,14 @@ def pcm16(samples: Samples) -> bytes:
 
 
 class Event:
-    """A message of the server. Raises Trouble when it is not of the protocol."""
+    """A message of the server. Raises Trouble if it does not match the protocol."""
 
     def __init__(self, message: str | bytes) -> None:
         try:
             fields = dict(json.loads(message))
             fields |= fields.get("resume") or {}
             lost = fields.get("lost") or []
-            parts = [lost] if isinstance(lost, dict) else lost  # in an error it is not a list
+            parts = [lost] if isinstance(lost, dict) else lost  # an error has one part, not a list
             self.kind = str(fields["type"])
             self.code = str(fields.get("code"))
             self.text = plain(
@@ -239,16 +239,16 @@ class Event:
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
-            raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
+            raise Trouble(f"the server broke the protocol: {message[:60]!r}") from None
         self._fields = fields
 
     def seconds(self, name: str) -> float | None:
-        """The field as a time; None when it is missing or is no time."""
+        """The field as a time; None if it is absent or not a time."""
         value = self._fields.get(name)
         return value if isinstance(value, float | int) and 0 <= value < 1e6 else None
 
     def field(self, name: str, default: T) -> T:
-        """The field; `default` when it is missing or of another type."""
+        """The field; `default` if it is absent or has another type."""
         value = self._fields.get(name)
         return value if isinstance(value, type(default)) else default
 
@@ -257,26 +257,26 @@ class Event:
 
 
 # >>> clients/stitch.py: edit it there, then run: .venv/bin/python -m clients.generate
-HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
+HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # no spaces: each letter is a word
 WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
 OLD_WORDS = 24
-"""How many of the last words said are compared."""
+"""The number of last words that are compared."""
 NEAR_S = 0.6
-"""Two sessions may time the same word this far apart."""
+"""The most by which two sessions' times of the same word may differ."""
 TIE_S = 0.15
-"""The same for the end of a word that one of them misheard."""
+"""The same for the end of a word that one session misheard."""
 SLACK_SAMPLES = 19_200
-"""1.2 s: the times of words are late by no more than this."""
+"""1.2 s: word times are late by at most this."""
 
 Piece = tuple[str, float | None, float]
-"""Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
+"""Text as received, its start in the recording if known, and its end; in s."""
 
 
 class Stitch:
-    """Joins the transcript of a new connection to what was `said` before.
+    """Joins the transcript of a new connection to the text `said` before.
 
-    The server hears some sound a second time. While the stitch is open it holds the words of that
-    sound; when it is closed, it drops those that were said already, up to `said_s`.
+    The server hears some audio a second time. While open, the stitch holds the words of that
+    audio; when closed, it drops those that were said already, up to `said_s`.
     """
 
     def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
@@ -285,7 +285,7 @@ class Stitch:
         self.is_open = is_open
 
     def feed(self, piece: Piece) -> list[Piece]:
-        """Add a piece; return what can be said now."""
+        """Add a piece; return the pieces that can be said now."""
         self._held.append(piece)
         return [] if self.is_open else self._release(0)
 
@@ -307,7 +307,7 @@ class Stitch:
         return self._release(new.end())
 
     def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
-        """The ends of those words that may have been said already."""
+        """The end times of the words that may have been said already."""
         until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
         return list(
             takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
@@ -322,7 +322,7 @@ class Stitch:
         return self._count_by_time(words, ends_s)
 
     def _count_by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
-        """How many were said already, by their times; for when no run of words is equal."""
+        """How many were said already, by their times; used if no run of words is equal."""
         for index, end_s in enumerate(ends_s):
             is_near = abs(end_s - self._said_s) < NEAR_S
             if is_near and same_words(self._old[-1:], [words[index]]):
@@ -330,7 +330,7 @@ class Stitch:
         return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
 
     def _end_s(self, at: int) -> float:
-        """When the letter before the index `at` ends."""
+        """The end time of the letter before the index `at`."""
         ends = accumulate(len(text) for text, _, _ in self._held)
         return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
 
@@ -339,7 +339,7 @@ class Stitch:
         return "".join(text for text, _, _ in self._held)
 
     def _release(self, start: int) -> list[Piece]:
-        """Return what is held, without its first `start` letters."""
+        """Return the held text without its first `start` letters."""
         released = []
         for text, start_s, end_s in self._held:
             if text[start:]:
@@ -364,10 +364,10 @@ def repeated(old: Sequence[str], new: Sequence[str]) -> int:
 
 
 def last_end(old: Sequence[str], new: Sequence[str], count: int) -> int:
-    """How far into `new` a run of `count` old words may end; a single word only near the start."""
+    """The last index in `new` where a run of `count` old words may end; 1 word: near the start."""
     if count > 1:
         return len(new)
-    is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # letters are often the same
+    is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # single letters are often equal
     return min(len(new), 1 if is_letter else 4)
 
 
@@ -387,22 +387,21 @@ def bare(word: str) -> str:
 
 
 # >>> clients/story.py: edit it there, then run: .venv/bin/python -m clients.generate
-DELTA_S = 0.08  # the sound of a delta without end_s; bare vLLM sends those
-PAUSE_S = 3.0  # this long without a word: the speaker pauses or has ended
+DELTA_S = 0.08  # assumed for a delta without end_s, as from bare vLLM
+PAUSE_S = 3.0  # after so long without a word, the speaker pauses or has ended
 CHUNK_SAMPLES = 1_600
-UNSURE_SAMPLES = 480_000  # 30 s: by then an engine has written all that it heard
+UNSURE_SAMPLES = 480_000  # 30 s: an engine writes its words within this time
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
-SAID_LETTERS = 500  # kept of what was said, for the stitch to the next session
+SAID_LETTERS = 500  # kept for the stitch to the next session
 
 
 class Story:
-    """What the server says of the recording, each word once, over any number of sessions.
+    """The transcript of the recording, each word once, over any number of sessions.
 
-    Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
-    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: every
-    word before it is here, so a new session has to listen from there on. `last_words`: those of a
-    session that the server cut; the next session hears them again, so they are said only when
-    none follows.
+    Places are sample indices. `base`, `sent`: start and end of this session's audio. `heard`: how
+    far the server has listened; `place`: the end of its newest delta. `safe`: all words before it
+    are here, so a new session must listen from there. `last_words`: the last words of a session
+    that the server cut; the next session hears them again, so they are said only if none follows.
     """
 
     def __init__(self) -> None:
@@ -419,10 +418,10 @@ class Story:
         return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
 
     def is_wordless(self, event: Event) -> bool:
-        """Whether the whole recording has no word, and the event that ends it should say why."""
+        """Whether the whole recording has no word, and its last event may tell the cause."""
         is_bare = (
             event.seconds("duration_s") is None and self.sent >= RATE_HZ
-        )  # bare vLLM tells no cause
+        )  # bare vLLM sends no cause
         return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
@@ -438,7 +437,7 @@ class Story:
         self._is_cut = True
 
     def hear(self, event: Event, now_s: float) -> list[Piece]:
-        """Take a delta; return what can be said now."""
+        """Take a delta; return the pieces that can be said now."""
         said = self._feed(event)
         if self._stitch.is_open:
             if not self._is_beyond_the_old(event.text, now_s):
@@ -451,7 +450,7 @@ class Story:
         return self._say(said)
 
     def _feed(self, event: Event) -> list[Piece]:
-        """Give a delta to the stitch; return what it releases."""
+        """Pass a delta to the stitch; return the pieces that it releases."""
         start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
         if end_s is None:
             start_s = len(self._deltas) * DELTA_S
@@ -465,19 +464,19 @@ class Story:
         return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
 
     def _secure(self, text: str) -> None:
-        """Move `safe` on after a delta with this text."""
+        """Advance `safe` after a delta with this text."""
         if text:
-            is_new_word = any(map(str.isspace, text))  # then the word before it is whole
+            is_new_word = any(map(str.isspace, text))  # then the word before it is complete
             whole_to = max(self._said_end if is_new_word else 0, self.place - WORD_SAMPLES)
             self.safe = max(self.safe, whole_to - SLACK_SAMPLES)
             self._said_end = max(self._said_end, self.place)
         self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
 
     def end(self, event: Event) -> list[Piece]:
-        """Take the end of the utterance; return what is left to say."""
+        """Take the end of the utterance; return the remaining pieces."""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
-            return []  # it ended by itself, and does not say where
+            return []  # the server ended it, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
         if more := self._beyond_the_deltas(event.text):
             self.last_words += self._stitch.feed((more, None, self.heard / RATE_HZ))
@@ -489,18 +488,18 @@ class Story:
         return self._say(said)
 
     def _beyond_the_deltas(self, text: str) -> str:
-        """What the full text of an utterance has after its deltas."""
+        """The part of an utterance's full text that follows its deltas."""
         whole, deltas = text.strip(), "".join(self._deltas).strip()
         return whole[len(deltas) :] if whole.startswith(deltas) else ""
 
     def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
-        """Whether this session is past the words that an earlier one brought."""
+        """Whether this session is past the words of the earlier ones."""
         if text:
             self._text_s = now_s
             return self.place > self._said_end + SLACK_SAMPLES
         if not self._stitch.has_words:
             return self.heard > self._said_end + UNSURE_SAMPLES
-        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
+        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up emits words late
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:
@@ -516,32 +515,32 @@ class Story:
 
 # >>> clients/going_on.py: edit it there, then run: .venv/bin/python -m clients.generate
 PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping")
-"""The codes of errors after which trying again may help."""
+"""Error codes after which a retry may help."""
 
 
 def pause_s(failures: int) -> float:
-    """How long to wait before the next attempt; random, so that clients do not come together."""
+    """How long to wait before the next attempt; random, so that clients do not retry together."""
     return random.uniform(0.06, 0.12) * 2.0 ** min(failures, 5)
 
 
 class Session:
-    """What outlives a socket: the server's token, and the number of its last message."""
+    """The state that outlives a socket: the server's token, and the number of its last message."""
 
     def __init__(self) -> None:
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
     def address(self, url: str) -> str:
-        """The address at which the session goes on, or at which a new one begins."""
+        """The address that resumes the session, or starts a new one."""
         if not self.token:
             return url
         query = urlencode({"resume": self.token, "seen": self._seen})
         return f"{url}{'&' if '?' in url else '?'}{query}"
 
     def greet(self, greeting: Event, story: Story, place: int) -> bool:
-        """Go on where the server says, or begin at `place`.
+        """Continue where the server says, or begin at `place`.
 
-        False: the server has lost the session; connect again for a new one. Raises Trouble when
+        False if the server has lost the session: connect again for a new one. Raises Trouble if
         the server refuses.
         """
         if self.token and greeting.code == "resume_failed":
@@ -564,19 +563,19 @@ class Session:
         return json.dumps({"type": "session.update", "model": name, **keep})
 
     def audio(self, pcm: bytes) -> str:
-        """The message that adds audio, and acknowledges what was received."""
+        """The message that adds audio, and acknowledges received messages."""
         seen = {"seen": self._seen} if self.token else {}
         audio = b64encode(pcm).decode("ascii")
         return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **seen})
 
     def is_new(self, event: Event) -> bool:
-        """Whether it comes for the first time."""
+        """Whether the event was not received before."""
         number, seen = event.field("seq", 0), self._seen
         self._seen = max(number, seen)
         return number == 0 or number > seen
 
     def remarks(self, event: Event, story: Story) -> list[str]:
-        """Lines about audio that was lost, no speech at all, and lag that comes or goes."""
+        """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
@@ -591,26 +590,26 @@ class Session:
         return [f"the server is behind by {lag_s:.0f} s" if is_behind else caught_up]
 
     def broken(self, error: Exception, url: str) -> Trouble:
-        """An error of the connection as Trouble; it passes when the server keeps sessions."""
+        """A connection error as Trouble; it passes if the server keeps sessions."""
         trouble = explain(error, url)
         trouble.passes |= self.keep_s > 0
         return trouble
 
     def trouble(self, event: Event, base: int) -> Trouble:
-        """An error event as Trouble; it ends the session, whose audio begins at sample `base`."""
+        """An error event as Trouble; ends the session, whose audio begins at sample `base`."""
         self.token = ""
         lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
         return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
 
 
 def spans(event: Event, base: int) -> list[str]:
-    """The parts that were not transcribed, of audio that begins at sample `base`."""
+    """The untranscribed parts of audio that begins at sample `base`."""
     base_s = base / RATE_HZ
     return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:
-    """A line on the probable reason why no speech was heard."""
+    """A line with the probable reason why no speech was heard."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     causes = {
@@ -828,7 +827,7 @@ FORMATS = ("txt", "json", *FILE_HEADS)
 
 
 def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
-    """The words as a file in one of FORMATS."""
+    """The text of a file in one of FORMATS."""
     words = words if in_line(words) else []
     if kind == "txt":
         return f"{in_line(words)}\n"
@@ -841,7 +840,7 @@ def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
 
 
 class OutputTrouble(Trouble):
-    """The transcript cannot be written; trying again does not help."""
+    """The transcript cannot be written; a retry does not help."""
 
 
 class Ring:
@@ -859,7 +858,7 @@ class Ring:
         return self.start + len(self._pcm16) // 2
 
     def append(self, samples: Samples) -> None:
-        """Add samples, clipped; the oldest make room."""
+        """Add samples, clipped; the oldest ones are dropped."""
         self._pcm16 += pcm16(samples)
         excess_bytes = max(0, len(self._pcm16) - self._limit_bytes)
         del self._pcm16[:excess_bytes]
@@ -872,7 +871,7 @@ class Ring:
 
 
 class Meter:
-    """The level of the sound; a remark when nothing is heard, once each time."""
+    """The audio level; gives one remark each time nothing is heard."""
 
     def __init__(self) -> None:
         self.level_dbfs = -math.inf
@@ -880,11 +879,11 @@ class Meter:
 
     @property
     def is_muted(self) -> bool:
-        """Whether the microphone has sent only zeros for MUTED_S."""
+        """Whether the microphone has sent only zeros for MUTED_S seconds."""
         return self._zero_s >= MUTED_S
 
     def feed(self, samples: Samples) -> str:
-        """Take at least one sample, 16 kHz; return a remark when one is due, else ""."""
+        """Take at least one sample, 16 kHz; return a remark if one is due, else ""."""
         peak, duration_s = float(np.abs(samples).max()), len(samples) / RATE_HZ
         rms = math.sqrt(np.square(samples, dtype=np.float64).mean())
         self.level_dbfs = 20 * math.log10(rms) if rms else -math.inf
@@ -894,7 +893,7 @@ class Meter:
         if zero_s < MUTED_S <= self._zero_s:
             return MUTED
         if quiet_s < QUIET_S <= self._quiet_s and self._zero_s < MUTED_S:
-            return f"hardly a sound for {QUIET_S:g} s: is this the right microphone?"
+            return f"hardly any sound for {QUIET_S:g} s: is this the right microphone?"
         return ""
 
 
@@ -912,7 +911,7 @@ class Lines:
                 self._has_gap = bool(self.line)
                 continue
             if self._has_gap:
-                ends_sentence = re.search(r"\w{4}[.!?]+$", self.line)  # not "Mrs."
+                ends_sentence = re.search(r"\w{4}[.!?]+$", self.line)  # but not after "Mrs."
                 is_full = len(self.line) >= (40 if ends_sentence else 80)
                 out.append("\n" if is_full else " ")
                 self.line = "" if is_full else f"{self.line} "
@@ -925,7 +924,7 @@ class Lines:
 
 
 def choose_device(devices: Sequence[Mapping[str, Any]], wanted: str) -> int:
-    """The index of the input device with the index or the part of a name `wanted`."""
+    """The index of the input device with the index `wanted`, or with it in its name."""
     inputs = [device for device in devices if device["max_input_channels"]]
     found = [d for d in inputs if wanted in (str(d["index"]), d["name"])]
     found = found or [d for d in inputs if wanted.casefold() in d["name"].casefold()]
@@ -937,7 +936,7 @@ def choose_device(devices: Sequence[Mapping[str, Any]], wanted: str) -> int:
 
 
 def sounddevice() -> Any:
-    """The sounddevice module. Raises Trouble when PortAudio is missing."""
+    """The sounddevice module. Raises Trouble if PortAudio is missing."""
     try:
         import sounddevice as module  # type: ignore[import-untyped]  # noqa: PLC0415
     except OSError as error:
@@ -963,7 +962,7 @@ class Microphone:
             raise Trouble(f"no microphone to record from: {error}; see --list-devices") from error
 
     def _start(self, sd: Any, index: int | None, channels: int) -> Any:
-        """Start a stream, in up to three tries: a sound system may be busy or waking up."""
+        """Start a stream in up to three attempts: a sound system may be busy or waking up."""
         for is_last in [False, False, True]:
             stream = self._open(sd, index, channels)
             try:
@@ -977,14 +976,14 @@ class Microphone:
         return stream
 
     def _open(self, sd: Any, index: int | None, channels: int) -> Any:
-        """A stream, mono where the device can, else with all its channels."""
+        """A stream: mono if the device supports it, else with all its channels."""
         settings = {"device": index, "samplerate": self.rate_hz, "callback": self._keep}
         with suppress(sd.PortAudioError):
             return sd.InputStream(channels=1, dtype="float32", **settings)
         return sd.InputStream(channels=channels, dtype="float32", **settings)
 
     def _keep(self, block: Samples, _frames: int, _time: object, status: Any) -> None:
-        """Called by PortAudio in a thread of its own; block: shape (frames, channels)."""
+        """PortAudio calls this in its own thread; block: shape (frames, channels)."""
         self.lost_blocks += bool(status.input_overflow)
         try:
             self._blocks.put_nowait(block.copy())
@@ -993,32 +992,32 @@ class Microphone:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it stopped recording, because it was unplugged or for another reason."""
+        """Whether it stopped recording: it was unplugged, or it failed otherwise."""
         return not self._stream.active
 
     def take(self, *, is_last: bool = False) -> Samples:
-        """All that was recorded since the last call, 16 kHz mono."""
+        """The audio recorded since the last call, 16 kHz mono."""
         blocks = [self._blocks.get_nowait().mean(axis=1) for _ in range(self._blocks.qsize())]
         recorded = np.concatenate([np.empty(0, dtype=np.float32), *blocks])
         samples: Samples = self._resampler.resample_chunk(recorded, last=is_last)
         return samples
 
     def close(self) -> None:
-        """Stop recording; `take` still returns what was recorded."""
+        """Stop recording; `take` still returns the audio recorded so far."""
         self._stream.close(ignore_errors=True)
 
 
 class CaptionFile:
-    """A growing file of captions, replaced as a whole, so that a player never reads half of it."""
+    """A growing caption file, replaced as a whole, so that a player never reads half of it."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._kind = path, path.suffix[1:]
         self._done, self._count = FILE_HEADS[self._kind], 0
-        self._words: list[Word] = []  # those of the caption that grows
+        self._words: list[Word] = []  # of the caption that still grows
         self._replace(self._done)
 
     def add(self, text: str, start_s: float | None, end_s: float) -> None:
-        """Go on with the last caption, or begin another. Raises OutputTrouble."""
+        """Extend the last caption, or begin another. Raises OutputTrouble."""
         add_word(self._words, text, start_s, end_s)
         found = segments(self._words)
         for segment, following in pairwise(found):
@@ -1040,7 +1039,7 @@ class CaptionFile:
 
 
 def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
-    """Write at once; may replace what the file holds. Raises OutputTrouble, once for a file."""
+    """Write at once; may replace the file's content. Raises OutputTrouble, once per file."""
     try:
         if replaces and file.seekable():
             file.truncate(0)
@@ -1055,8 +1054,8 @@ def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
 class Screen:
     """The transcript on stdout and in files; level, time and lag on stderr.
 
-    Where both are the same terminal, and where stdout gets another format at the end, the
-    transcript scrolls above the live line.
+    If both are the same terminal, or stdout gets another format at the end, the transcript
+    scrolls above the live line.
     """
 
     def __init__(self, save: Path | None, kind: str, captions: Path | None) -> None:
@@ -1074,7 +1073,7 @@ class Screen:
             console=self._console,
             get_renderable=self._picture,
             transient=True,
-            redirect_stdout=False,  # or the transcript would go where the picture goes
+            redirect_stdout=False,  # else the transcript would go to the live display's stream
         )
         self._is_live = is_live
 
@@ -1084,7 +1083,7 @@ class Screen:
             self._live.start()
 
     def write(self, text: str, start_s: float | None, end_s: float) -> None:
-        """Go on with the transcript. Raises OutputTrouble."""
+        """Extend the transcript. Raises OutputTrouble."""
         add_word(self._words, text, start_s, end_s)
         if self._captions:
             self._captions.add(text, start_s, end_s)
@@ -1097,7 +1096,7 @@ class Screen:
             self._put(text, to_stdout=not self._is_joint)
 
     def hold(self, text: str) -> None:
-        """Show `text` behind the transcript, in place of what was held; it may be taken back."""
+        """Show tentative `text` after the transcript; it replaces the text held before."""
         self._held = text
 
     def _put(self, text: str, *, to_stdout: bool) -> None:
@@ -1109,7 +1108,7 @@ class Screen:
                 put(self._file, text)
 
     def tell(self, line: str) -> None:
-        """A remark, on stderr."""
+        """Print a remark on stderr."""
         self._console.print(Text(line, style="dim"), soft_wrap=True)
 
     def show(self, state: str, level_dbfs: float, recorded_s: float, lag_s: float) -> None:
@@ -1125,7 +1124,7 @@ class Screen:
         )
 
     def close(self) -> None:
-        """Restore the terminal, with the whole transcript on it. Raises OutputTrouble."""
+        """Restore the terminal, with the full transcript on it. Raises OutputTrouble."""
         self._live.stop()
         end = "\n" if self._lines.line else ""
         if self._kind == "txt":
@@ -1144,10 +1143,10 @@ class Screen:
 
 
 class Talk:
-    """Sends the ring to the server and prints what comes back, however often it reconnects.
+    """Sends the ring to the server and prints the transcript, over any number of connections.
 
-    A session that the server kept goes on where it was; a new one listens again from where every
-    word is safe.
+    A session that the server kept is resumed; a new one listens again from the place up to which
+    all words are safe.
     """
 
     def __init__(self, options: argparse.Namespace, ring: Ring, screen: Screen) -> None:
@@ -1161,11 +1160,11 @@ class Talk:
 
     @property
     def lag_s(self) -> float:
-        """How much was recorded and not yet listened to."""
+        """How much recorded audio the server has not listened to yet."""
         return max(0, self.ring.end - self._story.heard) / RATE_HZ
 
     async def run(self) -> None:
-        """Run until the last words are here. Raises Trouble."""
+        """Run until the last words arrive. Raises Trouble."""
         try:
             async with self.deadline:
                 while not self._is_done:
@@ -1176,17 +1175,17 @@ class Talk:
             self.settle()
 
     def settle(self) -> None:
-        """Say the last words of a session that was cut, as no other session follows."""
-        self.screen.hold("")  # or they would be there twice
+        """Say the last words of a session that was cut, because no other session follows."""
+        self.screen.hold("")  # else they would appear twice
         self._say(self._story.last_words)
         self._story.last_words = []
 
     def extend_deadline(self) -> None:
-        """Wait for the last words from now on."""
+        """Restart the deadline for the last words."""
         self.deadline.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
 
     async def _try(self) -> None:
-        """Use one connection; when it breaks, pause. Raises Trouble that will not pass."""
+        """Use one connection; pause after it breaks. Raises Trouble that will not pass."""
         try:
             await self._converse()
         except Trouble as trouble:
@@ -1213,9 +1212,9 @@ class Talk:
             raise group.exceptions[0] from None
 
     def _greet(self, greeting: Event) -> bool:
-        """Go on, or go back to where the words are safe, as far as the ring reaches.
+        """Resume, or go back to where the words are safe, as far as the ring reaches.
 
-        False when the server has lost the session.
+        False if the server has lost the session.
         """
         safe, place = self._story.safe, max(self._story.safe, self.ring.start)
         if not self._session.greet(greeting, self._story, place):
@@ -1223,7 +1222,7 @@ class Talk:
         self.screen.hold("")
         if greeting.kind == "session.created" and place > safe:
             times = [timedelta(seconds=at // RATE_HZ) for at in (safe, place)]
-            self.screen.tell("lost, for it was too long ago: {} to {}".format(*times))
+            self.screen.tell("lost, because it was too long ago: {} to {}".format(*times))
         if self.state == "reconnecting":
             self.screen.tell("connected again")
         self.state = "connected"
@@ -1231,7 +1230,7 @@ class Talk:
 
     async def _send(self, ws: ClientConnection) -> None:
         session, story = self._session, self._story
-        with suppress(ConnectionClosed):  # the receiver meets it too, and says so
+        with suppress(ConnectionClosed):  # the receiver sees it too, and reports it
             await ws.send(session.model(self._model))
             await ws.send(BEGIN)
             while (waiting := self.ring.end - story.sent) > 0 or not self.ring.is_closed:
@@ -1256,7 +1255,7 @@ class Talk:
             while self._take(Event(await next_message(ws))):
                 pass
         except (ConnectionClosed, TimeoutError) as error:
-            ws.transport.abort()  # not closed: the server would not keep the session
+            ws.transport.abort()  # no close: after one, the server would not keep the session
             raise self._session.broken(error, self._options.url) from error
         self._session.token = ""
         if sender:
@@ -1266,7 +1265,7 @@ class Talk:
         self._is_done = True
 
     def _take(self, event: Event) -> bool:
-        """Take an event; return whether more are to come. Raises Trouble for an error."""
+        """Take an event; return whether more will follow. Raises Trouble for an error."""
         story, session = self._story, self._session
         if event.kind == "error":
             raise session.trouble(event, story.base)
@@ -1302,7 +1301,7 @@ class Talk:
 
 
 async def next_message(ws: ClientConnection) -> str | bytes:
-    """The next message. Raises TimeoutError when the server sends none and answers no ping."""
+    """The next message. Raises TimeoutError if none comes and no ping is answered."""
     while True:
         try:
             async with asyncio.timeout(SILENCE_S):
@@ -1313,7 +1312,7 @@ async def next_message(ws: ClientConnection) -> str | bytes:
 
 
 async def record(mic: Microphone, talk: Talk, stop: asyncio.Event) -> bool:
-    """Fill the ring and update the live line; False when the microphone stopped by itself."""
+    """Fill the ring and update the live line; False if the microphone stopped by itself."""
     meter, screen, clock = talk.meter, talk.screen, asyncio.get_running_loop().time
     lost_blocks, last_block_s = 0, clock()
     while not stop.is_set() and not mic.is_gone and clock() - last_block_s < GONE_S:
@@ -1336,7 +1335,7 @@ async def record(mic: Microphone, talk: Talk, stop: asyncio.Event) -> bool:
 
 async def listen(options: argparse.Namespace, screen: Screen) -> int:
     """Record and transcribe until a signal comes; the exit status. Raises Trouble."""
-    with closing(Microphone(options.device)) as mic:  # PortAudio calls it until it is closed
+    with closing(Microphone(options.device)) as mic:  # PortAudio calls it until closed
         screen.tell(f"recording from {mic.name} at {mic.rate_hz:g} Hz; Ctrl-C ends")
         ring = Ring(round(options.keep_minutes * 60 * RATE_HZ))
         return await transcribe(mic, Talk(options, ring, screen), screen)
@@ -1368,7 +1367,7 @@ async def transcribe(mic: Microphone, talk: Talk, screen: Screen) -> int:
 
 
 def list_devices() -> int:
-    """Print every microphone, the default one with a star. Raises Trouble when there is none."""
+    """Print every microphone, the default one with a star. Raises Trouble if none is found."""
     sd = sounddevice()
     inputs = [device for device in sd.query_devices() if device["max_input_channels"]]
     for device in inputs:
@@ -1381,7 +1380,7 @@ def list_devices() -> int:
 
 
 def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line; exits with 2 when it is wrong."""
+    """The command line; exits with 2 if it is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     add = parser.add_argument
     add_server_options(parser)

@@ -9,19 +9,19 @@
 
     uv run test_file_transcribe.py --audio_path talk.wav --url ws://box:8000
 
-The transcript goes to stdout as it comes, all else to stderr. Ctrl-C ends the audio early and
-waits for the last words; a second one quits. Exit status: 0 done, also when no speech was heard
+The transcript goes to stdout as it arrives, everything else to stderr. Ctrl-C ends the audio early
+and waits for the last words; a second one quits. Exit status: 0 done, also if no speech was heard
 (stderr says so), 1 failed, 2 wrong usage, 130 interrupted before the first word.
 """
 
-# This file runs alone, so it has copies of what it shares with the other client and the server:
-# the blocks from `# >>> FILE` to `# <<< FILE`. Change those in FILE, in the project's folder, and
-# run there `.venv/bin/python -m clients.generate`. Change the rest here: the settings above the
-# blocks, and the program itself, which begins below the last block.
+# This file runs alone, so it has copies of code that the other client and the server share: the
+# blocks from `# >>> FILE` to `# <<< FILE`. Edit a block in FILE, in the project's folder, then run
+# `.venv/bin/python -m clients.generate` there. Edit the rest here: the settings above the blocks,
+# and the program itself below the last block.
 
 import signal
 
-if __name__ == "__main__":  # Ctrl-C while it starts: the end, without a traceback
+if __name__ == "__main__":  # Ctrl-C during the start ends the program without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
@@ -62,14 +62,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 LAST_WORDS_S = 10.0  # after Ctrl-C
-LOADING_S = 300.0  # for a server that was restarted
-SILENCE_S = 30.0  # without a message; then a ping has as long
+LOADING_S = 300.0  # the longest wait for a server that restarts
+SILENCE_S = 30.0  # the longest wait for a message, and then for the answer to a ping
 MAX_SILENCES = 10  # in a row, each with its ping answered
 
 
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
 class Trouble(Exception):
-    """A line for the person at the terminal; `passes` when trying again later may help."""
+    """An error as a line for the person at the terminal; `passes` if a later retry may help."""
 
     def __init__(self, line: str, *, passes: bool = False) -> None:
         super().__init__(" ".join(plain(line).split()))
@@ -77,16 +77,16 @@ class Trouble(Exception):
 
 
 def plain(text: str) -> str:
-    """`text` without characters that steer a terminal; newlines and zero-width joiners stay."""
+    """`text` without terminal control characters; newlines and zero-width joiners stay."""
     kept = "\n\u200c\u200d"
     return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
 
 
 @contextmanager
 def ending(act: Callable[[], object]) -> Iterator[None]:
-    """Within it Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
+    """Inside, Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
 
-    After it the program only writes what it has: the first signal lets it, the second one kills.
+    After it the program only writes its results: a first signal does nothing, a second one kills.
     """
     loop = asyncio.get_running_loop()
     terminals = [number for number in (1, 2) if os.isatty(number)]
@@ -122,14 +122,14 @@ def ending(act: Callable[[], object]) -> Iterator[None]:
 # >>> clients/protocol.py: edit it there, then run: .venv/bin/python -m clients.generate
 DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
-"""What `first_model` and `open_socket` raise when the server cannot be reached."""
-CONNECT_S = 10.0  # for the greeting
-MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
+"""The errors of `first_model` and `open_socket` when the server cannot be reached."""
+CONNECT_S = 10.0  # timeout for the greeting
+MESSAGE_BYTES = 2**26  # the longest from the server: it fits the text of a day
 RATE_HZ = 16_000
 BEGIN = '{"type":"input_audio_buffer.commit","final":false}'
 END = '{"type":"input_audio_buffer.commit","final":true}'
 PASSING_FAILURE = re.compile(r" 50[234]\b|hung up, (?!1008)")
-"""Statuses of HTTP, and close codes, after which trying again may help."""
+"""HTTP statuses and close codes after which a retry may help."""
 
 T = TypeVar("T", bool, int, str)
 Samples = npt.NDArray[np.float32]
@@ -140,14 +140,14 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     """The options that name the server, the model and the key."""
     url, key = os.environ.get("LANSCRIBE_URL", DEFAULT_URL), os.environ.get("LANSCRIBE_API_KEY")
     parser.add_argument("--url", default=url, help="default: %(default)s")
-    parser.add_argument("--model", help="default: the first that the server names")
+    parser.add_argument("--model", help="default: the first that the server lists")
     parser.add_argument("--api-key", default=key, help="the key, or LANSCRIBE_API_KEY")
 
 
 def parse_server_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """The command line, its `url` as a WebSocket address; exits with 2 when it is wrong."""
+    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong."""
     options = parser.parse_args(arguments)
     try:
         options.url = realtime_url(options.url)
@@ -168,12 +168,12 @@ def realtime_url(text: str) -> str:
 
 
 def authorization(key: str | None) -> dict[str, str]:
-    """The headers that show the key, if there is one."""
+    """The headers with the key, if any."""
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def first_model(url: str, headers: dict[str, str]) -> str:
-    """The model that the server names first. Raises one of CONNECT_ERRORS."""
+    """The first model that the server lists. Raises one of CONNECT_ERRORS."""
     request = Request(f"http{url[2:]}".replace("/v1/realtime", "/v1/models"), headers=headers)
     with build_opener(ProxyHandler({})).open(request, timeout=10) as reply:
         return str(json.load(reply)["data"][0]["id"])
@@ -192,12 +192,12 @@ async def open_socket(url: str, headers: dict[str, str]) -> ClientConnection:
 
 
 def explain(error: Exception, url: str) -> Trouble:
-    """What an error of the connection means for the person at the terminal."""
+    """A connection error as a line for the person at the terminal."""
     if isinstance(error, ConnectionClosed):
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif isinstance(error, OSError | WebSocketException):
         what = str(error).strip("<>").replace("503:", "503, it may be loading:")
-        what = (what or "it is silent") + reason(error)
+        what = (what or "it does not answer") + reason(error)
     else:
         what = "it names no model"
     line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
@@ -205,7 +205,7 @@ def explain(error: Exception, url: str) -> Trouble:
 
 
 def reason(error: Exception) -> str:
-    """Why the server refused a request, in its own words; "" when it gives no reason."""
+    """The server's own reason for refusing a request; "" if it gives none."""
     with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
         if isinstance(error, InvalidStatus):
             body = error.response.body
@@ -223,14 +223,14 @@ def pcm16(samples: Samples) -> bytes:
 
 
 class Event:
-    """A message of the server. Raises Trouble when it is not of the protocol."""
+    """A message of the server. Raises Trouble if it does not match the protocol."""
 
     def __init__(self, message: str | bytes) -> None:
         try:
             fields = dict(json.loads(message))
             fields |= fields.get("resume") or {}
             lost = fields.get("lost") or []
-            parts = [lost] if isinstance(lost, dict) else lost  # in an error it is not a list
+            parts = [lost] if isinstance(lost, dict) else lost  # an error has one part, not a list
             self.kind = str(fields["type"])
             self.code = str(fields.get("code"))
             self.text = plain(
@@ -239,16 +239,16 @@ class Event:
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
-            raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
+            raise Trouble(f"the server broke the protocol: {message[:60]!r}") from None
         self._fields = fields
 
     def seconds(self, name: str) -> float | None:
-        """The field as a time; None when it is missing or is no time."""
+        """The field as a time; None if it is absent or not a time."""
         value = self._fields.get(name)
         return value if isinstance(value, float | int) and 0 <= value < 1e6 else None
 
     def field(self, name: str, default: T) -> T:
-        """The field; `default` when it is missing or of another type."""
+        """The field; `default` if it is absent or has another type."""
         value = self._fields.get(name)
         return value if isinstance(value, type(default)) else default
 
@@ -257,26 +257,26 @@ class Event:
 
 
 # >>> clients/stitch.py: edit it there, then run: .venv/bin/python -m clients.generate
-HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
+HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # no spaces: each letter is a word
 WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
 OLD_WORDS = 24
-"""How many of the last words said are compared."""
+"""The number of last words that are compared."""
 NEAR_S = 0.6
-"""Two sessions may time the same word this far apart."""
+"""The most by which two sessions' times of the same word may differ."""
 TIE_S = 0.15
-"""The same for the end of a word that one of them misheard."""
+"""The same for the end of a word that one session misheard."""
 SLACK_SAMPLES = 19_200
-"""1.2 s: the times of words are late by no more than this."""
+"""1.2 s: word times are late by at most this."""
 
 Piece = tuple[str, float | None, float]
-"""Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
+"""Text as received, its start in the recording if known, and its end; in s."""
 
 
 class Stitch:
-    """Joins the transcript of a new connection to what was `said` before.
+    """Joins the transcript of a new connection to the text `said` before.
 
-    The server hears some sound a second time. While the stitch is open it holds the words of that
-    sound; when it is closed, it drops those that were said already, up to `said_s`.
+    The server hears some audio a second time. While open, the stitch holds the words of that
+    audio; when closed, it drops those that were said already, up to `said_s`.
     """
 
     def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
@@ -285,7 +285,7 @@ class Stitch:
         self.is_open = is_open
 
     def feed(self, piece: Piece) -> list[Piece]:
-        """Add a piece; return what can be said now."""
+        """Add a piece; return the pieces that can be said now."""
         self._held.append(piece)
         return [] if self.is_open else self._release(0)
 
@@ -307,7 +307,7 @@ class Stitch:
         return self._release(new.end())
 
     def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
-        """The ends of those words that may have been said already."""
+        """The end times of the words that may have been said already."""
         until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
         return list(
             takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
@@ -322,7 +322,7 @@ class Stitch:
         return self._count_by_time(words, ends_s)
 
     def _count_by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
-        """How many were said already, by their times; for when no run of words is equal."""
+        """How many were said already, by their times; used if no run of words is equal."""
         for index, end_s in enumerate(ends_s):
             is_near = abs(end_s - self._said_s) < NEAR_S
             if is_near and same_words(self._old[-1:], [words[index]]):
@@ -330,7 +330,7 @@ class Stitch:
         return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
 
     def _end_s(self, at: int) -> float:
-        """When the letter before the index `at` ends."""
+        """The end time of the letter before the index `at`."""
         ends = accumulate(len(text) for text, _, _ in self._held)
         return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
 
@@ -339,7 +339,7 @@ class Stitch:
         return "".join(text for text, _, _ in self._held)
 
     def _release(self, start: int) -> list[Piece]:
-        """Return what is held, without its first `start` letters."""
+        """Return the held text without its first `start` letters."""
         released = []
         for text, start_s, end_s in self._held:
             if text[start:]:
@@ -364,10 +364,10 @@ def repeated(old: Sequence[str], new: Sequence[str]) -> int:
 
 
 def last_end(old: Sequence[str], new: Sequence[str], count: int) -> int:
-    """How far into `new` a run of `count` old words may end; a single word only near the start."""
+    """The last index in `new` where a run of `count` old words may end; 1 word: near the start."""
     if count > 1:
         return len(new)
-    is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # letters are often the same
+    is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # single letters are often equal
     return min(len(new), 1 if is_letter else 4)
 
 
@@ -387,22 +387,21 @@ def bare(word: str) -> str:
 
 
 # >>> clients/story.py: edit it there, then run: .venv/bin/python -m clients.generate
-DELTA_S = 0.08  # the sound of a delta without end_s; bare vLLM sends those
-PAUSE_S = 3.0  # this long without a word: the speaker pauses or has ended
+DELTA_S = 0.08  # assumed for a delta without end_s, as from bare vLLM
+PAUSE_S = 3.0  # after so long without a word, the speaker pauses or has ended
 CHUNK_SAMPLES = 1_600
-UNSURE_SAMPLES = 480_000  # 30 s: by then an engine has written all that it heard
+UNSURE_SAMPLES = 480_000  # 30 s: an engine writes its words within this time
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
-SAID_LETTERS = 500  # kept of what was said, for the stitch to the next session
+SAID_LETTERS = 500  # kept for the stitch to the next session
 
 
 class Story:
-    """What the server says of the recording, each word once, over any number of sessions.
+    """The transcript of the recording, each word once, over any number of sessions.
 
-    Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
-    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: every
-    word before it is here, so a new session has to listen from there on. `last_words`: those of a
-    session that the server cut; the next session hears them again, so they are said only when
-    none follows.
+    Places are sample indices. `base`, `sent`: start and end of this session's audio. `heard`: how
+    far the server has listened; `place`: the end of its newest delta. `safe`: all words before it
+    are here, so a new session must listen from there. `last_words`: the last words of a session
+    that the server cut; the next session hears them again, so they are said only if none follows.
     """
 
     def __init__(self) -> None:
@@ -419,10 +418,10 @@ class Story:
         return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
 
     def is_wordless(self, event: Event) -> bool:
-        """Whether the whole recording has no word, and the event that ends it should say why."""
+        """Whether the whole recording has no word, and its last event may tell the cause."""
         is_bare = (
             event.seconds("duration_s") is None and self.sent >= RATE_HZ
-        )  # bare vLLM tells no cause
+        )  # bare vLLM sends no cause
         return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
@@ -438,7 +437,7 @@ class Story:
         self._is_cut = True
 
     def hear(self, event: Event, now_s: float) -> list[Piece]:
-        """Take a delta; return what can be said now."""
+        """Take a delta; return the pieces that can be said now."""
         said = self._feed(event)
         if self._stitch.is_open:
             if not self._is_beyond_the_old(event.text, now_s):
@@ -451,7 +450,7 @@ class Story:
         return self._say(said)
 
     def _feed(self, event: Event) -> list[Piece]:
-        """Give a delta to the stitch; return what it releases."""
+        """Pass a delta to the stitch; return the pieces that it releases."""
         start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
         if end_s is None:
             start_s = len(self._deltas) * DELTA_S
@@ -465,19 +464,19 @@ class Story:
         return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
 
     def _secure(self, text: str) -> None:
-        """Move `safe` on after a delta with this text."""
+        """Advance `safe` after a delta with this text."""
         if text:
-            is_new_word = any(map(str.isspace, text))  # then the word before it is whole
+            is_new_word = any(map(str.isspace, text))  # then the word before it is complete
             whole_to = max(self._said_end if is_new_word else 0, self.place - WORD_SAMPLES)
             self.safe = max(self.safe, whole_to - SLACK_SAMPLES)
             self._said_end = max(self._said_end, self.place)
         self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
 
     def end(self, event: Event) -> list[Piece]:
-        """Take the end of the utterance; return what is left to say."""
+        """Take the end of the utterance; return the remaining pieces."""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
-            return []  # it ended by itself, and does not say where
+            return []  # the server ended it, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
         if more := self._beyond_the_deltas(event.text):
             self.last_words += self._stitch.feed((more, None, self.heard / RATE_HZ))
@@ -489,18 +488,18 @@ class Story:
         return self._say(said)
 
     def _beyond_the_deltas(self, text: str) -> str:
-        """What the full text of an utterance has after its deltas."""
+        """The part of an utterance's full text that follows its deltas."""
         whole, deltas = text.strip(), "".join(self._deltas).strip()
         return whole[len(deltas) :] if whole.startswith(deltas) else ""
 
     def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
-        """Whether this session is past the words that an earlier one brought."""
+        """Whether this session is past the words of the earlier ones."""
         if text:
             self._text_s = now_s
             return self.place > self._said_end + SLACK_SAMPLES
         if not self._stitch.has_words:
             return self.heard > self._said_end + UNSURE_SAMPLES
-        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
+        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up emits words late
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:
@@ -516,32 +515,32 @@ class Story:
 
 # >>> clients/going_on.py: edit it there, then run: .venv/bin/python -m clients.generate
 PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping")
-"""The codes of errors after which trying again may help."""
+"""Error codes after which a retry may help."""
 
 
 def pause_s(failures: int) -> float:
-    """How long to wait before the next attempt; random, so that clients do not come together."""
+    """How long to wait before the next attempt; random, so that clients do not retry together."""
     return random.uniform(0.06, 0.12) * 2.0 ** min(failures, 5)
 
 
 class Session:
-    """What outlives a socket: the server's token, and the number of its last message."""
+    """The state that outlives a socket: the server's token, and the number of its last message."""
 
     def __init__(self) -> None:
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
     def address(self, url: str) -> str:
-        """The address at which the session goes on, or at which a new one begins."""
+        """The address that resumes the session, or starts a new one."""
         if not self.token:
             return url
         query = urlencode({"resume": self.token, "seen": self._seen})
         return f"{url}{'&' if '?' in url else '?'}{query}"
 
     def greet(self, greeting: Event, story: Story, place: int) -> bool:
-        """Go on where the server says, or begin at `place`.
+        """Continue where the server says, or begin at `place`.
 
-        False: the server has lost the session; connect again for a new one. Raises Trouble when
+        False if the server has lost the session: connect again for a new one. Raises Trouble if
         the server refuses.
         """
         if self.token and greeting.code == "resume_failed":
@@ -564,19 +563,19 @@ class Session:
         return json.dumps({"type": "session.update", "model": name, **keep})
 
     def audio(self, pcm: bytes) -> str:
-        """The message that adds audio, and acknowledges what was received."""
+        """The message that adds audio, and acknowledges received messages."""
         seen = {"seen": self._seen} if self.token else {}
         audio = b64encode(pcm).decode("ascii")
         return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **seen})
 
     def is_new(self, event: Event) -> bool:
-        """Whether it comes for the first time."""
+        """Whether the event was not received before."""
         number, seen = event.field("seq", 0), self._seen
         self._seen = max(number, seen)
         return number == 0 or number > seen
 
     def remarks(self, event: Event, story: Story) -> list[str]:
-        """Lines about audio that was lost, no speech at all, and lag that comes or goes."""
+        """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
@@ -591,26 +590,26 @@ class Session:
         return [f"the server is behind by {lag_s:.0f} s" if is_behind else caught_up]
 
     def broken(self, error: Exception, url: str) -> Trouble:
-        """An error of the connection as Trouble; it passes when the server keeps sessions."""
+        """A connection error as Trouble; it passes if the server keeps sessions."""
         trouble = explain(error, url)
         trouble.passes |= self.keep_s > 0
         return trouble
 
     def trouble(self, event: Event, base: int) -> Trouble:
-        """An error event as Trouble; it ends the session, whose audio begins at sample `base`."""
+        """An error event as Trouble; ends the session, whose audio begins at sample `base`."""
         self.token = ""
         lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
         return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
 
 
 def spans(event: Event, base: int) -> list[str]:
-    """The parts that were not transcribed, of audio that begins at sample `base`."""
+    """The untranscribed parts of audio that begins at sample `base`."""
     base_s = base / RATE_HZ
     return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:
-    """A line on the probable reason why no speech was heard."""
+    """A line with the probable reason why no speech was heard."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     causes = {
@@ -828,7 +827,7 @@ FORMATS = ("txt", "json", *FILE_HEADS)
 
 
 def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
-    """The words as a file in one of FORMATS."""
+    """The text of a file in one of FORMATS."""
     words = words if in_line(words) else []
     if kind == "txt":
         return f"{in_line(words)}\n"
@@ -844,12 +843,12 @@ class Sound(soundfile.SoundFile):  # type: ignore[misc]
     """An open audio file that never seeks: in libsndfile 1.2 a seek damages MP3 and Vorbis."""
 
     def seekable(self) -> bool:
-        """No; otherwise soundfile seeks after each read."""
+        """Always False: otherwise soundfile seeks after each read."""
         return False
 
 
 class Recording:
-    """An audio file as 16 kHz mono PCM16. Raises Trouble when it is no audio, or damaged."""
+    """An audio file as 16 kHz mono PCM16. Raises Trouble if it is not audio, or damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -859,11 +858,11 @@ class Recording:
             self.duration_s = sound.frames / sound.samplerate
 
     def chunks(self, chunk_s: float, start: int = 0) -> Iterator[bytes]:
-        """The audio from a sample on, in pieces of about `chunk_s`, one in memory at a time."""
+        """The audio from sample `start`, in pieces of about `chunk_s`, one in memory at a time."""
         with self._open() as sound:
             rate_hz, is_last = sound.samplerate, False
             resampler = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32")
-            first_s = max(0, start // RATE_HZ - 1)  # a second earlier, for the resampler to settle
+            first_s = max(0, start // RATE_HZ - 1)  # 1 s earlier, so that the resampler settles
             for _ in range(first_s):
                 self._read(sound, rate_hz)
             excess = start - first_s * RATE_HZ
@@ -898,7 +897,7 @@ class Recording:
         except soundfile.SoundFileError as error:
             raise Trouble(f"{self.path} is damaged at {at_s:.1f} s: {self._remedy()}") from error
         if not np.isfinite(block).all():
-            line = f"{self.path} has samples that are no numbers at {at_s:.1f} s: {self._remedy()}"
+            line = f"{self.path} has samples that are not numbers at {at_s:.1f} s: {self._remedy()}"
             raise Trouble(line)
         return block
 
@@ -908,7 +907,7 @@ class Recording:
 
 @dataclass
 class Tally:
-    """What came back, and when; seconds."""
+    """The received transcript and its times, in seconds."""
 
     story: Story = field(default_factory=Story)
     texts: list[str] = field(default_factory=list)
@@ -941,7 +940,7 @@ class Tally:
         return said
 
     def settle(self) -> str:
-        """Return the last words of a session that was cut, as no other session follows."""
+        """Return the last words of a session that was cut, because no other session follows."""
         pieces, self.story.last_words = self.story.last_words, []
         return self._say(pieces)
 
@@ -958,7 +957,7 @@ class Tally:
         return "".join(self.texts).strip()
 
     def figures(self) -> dict[str, Any]:
-        """What --json prints of it."""
+        """The figures for --json."""
         wall_s = time.monotonic() - self.started_s
         lags_s = np.percentile(self.lags_s, [50, 95]) if self.lags_s else [None, None]
         return {
@@ -975,12 +974,12 @@ class Tally:
 
 
 def normalised(text: str) -> str:
-    """Lower case, no punctuation, single spaces; a hyphen parts two words."""
+    """Lower case, no punctuation, single spaces; a hyphen separates two words."""
     return " ".join(re.sub(r"[^\w\s]", "", text.lower().replace("-", " ")).split())
 
 
 class Screen:
-    """The transcript on stdout, the progress on stderr; on one terminal, one above the other."""
+    """The transcript on stdout, the progress on stderr; on one terminal, the latter is below."""
 
     def __init__(self, duration_s: float, *, shows_text: bool) -> None:
         self._duration_s = duration_s
@@ -995,7 +994,7 @@ class Screen:
             console=self._console,
             get_renderable=self._picture,
             transient=True,
-            redirect_stdout=False,  # or the transcript would go where the picture goes
+            redirect_stdout=False,  # else the transcript would go to the live display's stream
         )
         self._is_live = is_live
 
@@ -1005,10 +1004,10 @@ class Screen:
             self._live.start()
 
     def write(self, text: str) -> None:
-        """Go on with the transcript; white space waits for the word after it."""
+        """Extend the transcript; white space waits for the word after it."""
         text = self._space + text if self._has_begun else text.lstrip()
         self._space = text[len(text.rstrip()) :]
-        self._held = ""  # or it would be there twice once it is kept
+        self._held = ""  # else it would appear twice once it is kept
         self._has_begun |= bool(text)
         if self._is_joint:
             self._scroll(text.rstrip())
@@ -1023,7 +1022,7 @@ class Screen:
         self._progress.update(self._bar, completed=tally.heard_s, description=text)
 
     def tell(self, line: str) -> None:
-        """A remark, on stderr."""
+        """Print a remark on stderr."""
         self._console.print(Text(line), soft_wrap=True)
 
     def close(self, *, is_whole: bool) -> None:
@@ -1033,7 +1032,7 @@ class Screen:
             put(f"{self._line}\n")
 
     def _scroll(self, text: str) -> None:
-        """Print full lines above the progress, keep the last one in the picture."""
+        """Print full lines above the progress; keep the last line in the live display."""
         self._line += text
         width = self._console.width - 1
         while len(self._line) > width:
@@ -1047,7 +1046,7 @@ class Screen:
 
 
 def put(text: str) -> None:
-    """Write to stdout at once. Raises Trouble when the reader is gone, or the disk is full."""
+    """Write to stdout at once. Raises Trouble if the reader is gone or the disk is full."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -1057,10 +1056,10 @@ def put(text: str) -> None:
 
 
 class Transcription:
-    """One file, over one connection, or over more when the server keeps sessions.
+    """One file, over one connection, or over several if the server keeps sessions.
 
-    A session that the server kept goes on where it was; a new one listens again from where every
-    word is safe.
+    A session that the server kept is resumed; a new one listens again from the place up to which
+    all words are safe.
     """
 
     def __init__(self, options: argparse.Namespace, recording: Recording, screen: Screen) -> None:
@@ -1096,7 +1095,7 @@ class Transcription:
 
     @property
     def progress(self) -> str:
-        """How far the server has listened, in words."""
+        """How far the server has listened, as text."""
         return f"{self.tally.heard_s:.1f} s of {self._recording.duration_s:.1f} s"
 
     def _interrupt(self) -> None:
@@ -1109,7 +1108,7 @@ class Transcription:
         self._deadline.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
 
     async def _try(self) -> None:
-        """Use one connection; when it breaks, pause. Raises Trouble that does not pass."""
+        """Use one connection; pause after it breaks. Raises Trouble that will not pass."""
         self._is_there = False
         try:
             await self._converse()
@@ -1140,11 +1139,11 @@ class Transcription:
 
     async def _send(self, ws: ClientConnection) -> None:
         session, story, is_live = self._session, self.tally.story, self._options.realtime
-        with suppress(ConnectionClosed):  # the receiver meets it too, and says so
+        with suppress(ConnectionClosed):  # the receiver sees it too, and reports it
             await ws.send(session.model(self.model))
             await ws.send(BEGIN)
             chunks = self._recording.chunks(0.1 if is_live else 0.5, story.sent)
-            while chunk := await asyncio.to_thread(next, chunks, b""):  # far on, that takes long
+            while chunk := await asyncio.to_thread(next, chunks, b""):  # slow far into the file
                 if self._stop.is_set():
                     break
                 story.sent += len(chunk) // 2
@@ -1156,7 +1155,7 @@ class Transcription:
             await ws.send(END)
 
     async def _receive(self, ws: ClientConnection, tasks: asyncio.TaskGroup) -> None:
-        """Print what comes until the utterance is done. Raises Trouble."""
+        """Print the transcript until the utterance is done. Raises Trouble."""
         story = self.tally.story
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -1166,7 +1165,7 @@ class Transcription:
             while self._take(Event(await next_message(ws))):
                 self._screen.show(self.tally)
         except (ConnectionClosed, TimeoutError) as error:
-            ws.transport.abort()  # not closed: the server would not keep the session
+            ws.transport.abort()  # no close: after one, the server would not keep the session
             why = self._session.broken(error, self._options.url)
             raise Trouble(f"stopped at {self.progress}: {why}", passes=why.passes) from error
         self._session.token = ""
@@ -1178,7 +1177,7 @@ class Transcription:
         self._is_done = True
 
     def _greet(self, greeting: Event) -> bool:
-        """Begin, or go on; False when the server has lost the session. Raises Trouble."""
+        """Begin or resume; False if the server has lost the session. Raises Trouble."""
         self._is_there = True
         if not self._failures:
             self.tally.started_s = time.monotonic()
@@ -1189,7 +1188,7 @@ class Transcription:
         return True
 
     def _take(self, event: Event) -> bool:
-        """Take an event; return whether more are to come. Raises Trouble for an error."""
+        """Take an event; return whether more will follow. Raises Trouble for an error."""
         story, is_done = self.tally.story, event.kind == "transcription.done"
         if event.kind == "error":
             raise self._session.trouble(event, story.base)
@@ -1206,7 +1205,7 @@ class Transcription:
 
 
 async def next_message(ws: ClientConnection) -> str | bytes:
-    """The next message. Raises TimeoutError when the server sends none and answers no ping."""
+    """The next message. Raises TimeoutError if none comes and no ping is answered."""
     for _ in range(MAX_SILENCES):
         try:
             async with asyncio.timeout(SILENCE_S):
@@ -1218,7 +1217,7 @@ async def next_message(ws: ClientConnection) -> str | bytes:
 
 
 def read_reference(path: Path) -> str:
-    """What was said, from a text file. Raises Trouble when it has no words."""
+    """The reference text from a file. Raises Trouble if it has no words."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -1238,7 +1237,7 @@ def summary(figures: dict[str, Any]) -> str:
 
 
 def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line; exits with 2 when it is wrong."""
+    """The command line; exits with 2 if it is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     add = parser.add_argument
     add(
@@ -1247,14 +1246,14 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
         required=True,
         type=Path,
         metavar="FILE",
-        help="the recording: whatever libsndfile reads",
+        help="the recording, in any format that libsndfile reads",
     )
     add_server_options(parser)
     add("--realtime", action="store_true", help="send at the speed of speech")
-    add("--reference", type=Path, metavar="FILE", help="what was said; adds the word error rate")
+    add("--reference", type=Path, metavar="FILE", help="the words said; adds the word error rate")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the figures as one JSON object")
-    formats = "txt as it comes (the default), or at the end json, srt or vtt, with times"
+    formats = "txt as it arrives (the default), or at the end json, srt or vtt, with times"
     output.add_argument("--format", choices=FORMATS, default="txt", help=formats)
     return parse_server_options(parser, arguments)
 

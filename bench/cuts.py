@@ -1,13 +1,12 @@
-"""Speech cut off at any point, and words said again: what the guard against loops does to both.
+"""Speech cut off at any point, and repeated words: the effect of the guard against loops on both.
 
     python -m bench.cuts [--audio FOLDER] [--model base-en] [--cuts 1000] [--noise-db 10]
 
-FOLDER holds WAV files and a manifest.tsv (columns file, group, reference); without it the sample
-that comes with the model is used. Every sound is heard live in this process, with and without the
-guard (lanscribe/engines/embedded/repeats.py). Doubled: words that follow themselves in the text,
-though the reference has them once. Lost: words of the reference that are heard without the guard
-and not with it; won: the other way round. Exits with 1 when a word is doubled or lost with the
-guard.
+FOLDER holds WAV files and a manifest.tsv (columns file, group, reference); without it, the
+model's own sample is used. The engine hears every sound live in this process, with and without the
+guard (lanscribe/engines/embedded/repeats.py). Doubled: words that the text repeats, but that the
+reference has once. Lost: words of the reference that are heard without the guard but not with it;
+won: the reverse. Exits with 1 if a word is doubled or lost with the guard.
 """
 
 import argparse
@@ -46,7 +45,7 @@ _GUARD = "lanscribe.engines.embedded.moonshine.without_loops"
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording, shape (n,), and what is said in it."""
+    """A recording, shape (n,), and its reference text."""
 
     name: str
     samples: Samples
@@ -55,21 +54,21 @@ class Clip:
 
 @dataclass
 class Tally:
-    """What became of all sounds of one kind."""
+    """The results for all sounds of one kind."""
 
     count: int = 0
     doubled: dict[str, int] = field(default_factory=lambda: {"off": 0, "on": 0})
     """Texts with doubled words."""
     tripled: dict[str, int] = field(default_factory=lambda: {"off": 0, "on": 0})
-    """Those in which a word is there three times or more."""
+    """Texts in which a word appears three times or more in a row."""
     again: dict[str, int] = field(default_factory=lambda: {"off": 0, "on": 0})
-    """Words that were said again and are in the text again."""
+    """Words that were said again and that the text repeats."""
     said_again: int = 0
     lost: int = 0
     won: int = 0
 
     def cut(self, off: Sequence[str], on: Sequence[str], text: str) -> int:
-        """Take in the words of one beginning of a text; how many are lost with the guard."""
+        """Count the words of one cut; return how many are lost with the guard."""
         repeated = cycles(plain_text(text))
         self.count += 1
         for name, words in (("off", off), ("on", on)):
@@ -95,7 +94,7 @@ HEAD = (
 
 
 class Ear:
-    """Hears sounds, with and without the guard."""
+    """Runs the engine on sounds, with and without the guard."""
 
     def __init__(self, model: Moonshine, detector: VoiceDetector, step_s: float) -> None:
         self._model = model
@@ -103,21 +102,21 @@ class Ear:
         self._step = sample_count(step_s)
 
     def both(self, samples: Samples) -> tuple[list[Token], list[Token]]:
-        """Tokens of a sound that comes step by step, without and with the guard."""
+        """The tokens of a sound fed step by step, without and with the guard."""
         stops = [len(samples)]
         return next(self.cut_off(samples, stops, is_guarded=False)), self.hear(samples)
 
     def hear(self, samples: Samples) -> list[Token]:
-        """The tokens of a sound that comes step by step."""
+        """The tokens of a sound fed step by step."""
         return next(self.cut_off(samples, [len(samples)]))
 
     def cut_off(
         self, samples: Samples, stops: Sequence[int], *, is_guarded: bool = True
     ) -> Iterator[list[Token]]:
-        """The tokens where a sound ends after so many samples, for each of the rising `stops`.
+        """The tokens of a sound that ends after each of the rising `stops`, in samples.
 
-        The whole is heard once, and a copy of the recognizer goes on from the last step before
-        each stop: the same as hearing each beginning by itself, many times faster.
+        The sound is heard once as a whole, and a copy of the recognizer continues from the last
+        step before each stop: same result as separate runs, but many times faster.
         """
         recognizer, tokens, start = Recognizer(self._model, self._detector), [], 0
         shared = {id(one): one for one in (self._model, self._detector)}
@@ -137,7 +136,7 @@ def _unguarded(
 
 
 def judge_cuts(clip: Clip, stops: Sequence[int], samples: Samples, ear: Ear, tally: Tally) -> None:
-    """Count what is heard of the beginnings of a clip, and print what is wrong."""
+    """Count what is heard in each cut of a clip, and print the errors."""
     repeated = cycles(plain_text(clip.text))
     pairs = [list(ear.cut_off(samples, stops, is_guarded=on)) for on in (False, True)]
     for stop, *texts in zip(stops, *pairs, strict=True):
@@ -149,7 +148,7 @@ def judge_cuts(clip: Clip, stops: Sequence[int], samples: Samples, ear: Ear, tal
 
 
 def judge_again(word: str, times: int, samples: Samples, ear: Ear, tally: Tally) -> None:
-    """Count how often a word is heard that is said so many times."""
+    """Count how often the engine hears a word that is said several times."""
     off, on = (min(longest_run(plain(tokens), word), times) for tokens in ear.both(samples))
     tally.count += 1
     tally.said_again += times - 1
@@ -159,7 +158,7 @@ def judge_again(word: str, times: int, samples: Samples, ear: Ear, tally: Tally)
 
 
 def cuts(clips: list[Clip], count: int, random: np.random.Generator) -> list[list[int]]:
-    """For each clip, after how many samples it is cut off; so many cuts of them all."""
+    """The cut positions of each clip, in samples; `count` cuts in total."""
     stops: list[list[int]] = [[] for _ in clips]
     for _ in range(count):
         index = random.integers(len(clips))
@@ -171,7 +170,7 @@ def cuts(clips: list[Clip], count: int, random: np.random.Generator) -> list[lis
 def said_again(
     clip: Clip, ear: Ear, random: np.random.Generator
 ) -> tuple[str, int, Samples] | None:
-    """The clip with one of its words two to four times; None when it has none to cut out."""
+    """The clip with one word said two to four times; None if no word can be cut out."""
     words = [
         (plain_text(word.text)[0], sample_count(word.start_s), sample_count(word.end_s))
         for word in words_of(ear.hear(clip.samples[: sample_count(_LONGEST_S)]))
@@ -191,24 +190,24 @@ def said_again(
 
 
 def with_noise(samples: Samples, below_db: float, random: np.random.Generator) -> Samples:
-    """The sound with white noise so far below it."""
+    """The sound with white noise `below_db` dB below it."""
     level = float(np.sqrt(np.mean(samples**2))) * 10 ** (-below_db / 20)
     noise: npt.NDArray[np.float64] = random.normal(0, level, len(samples))
     return (samples + noise).astype(np.float32)
 
 
 def plain(tokens: Sequence[Token]) -> list[str]:
-    """The words of tokens, in small letters."""
+    """The words of tokens, in lower case."""
     return plain_text("".join(token.text for token in tokens))
 
 
 def plain_text(text: str) -> list[str]:
-    """The words of a text, in small letters."""
+    """The words of a text, in lower case."""
     return re.findall(r"[a-z0-9']+", text.lower())
 
 
 def cycles(words: Sequence[str]) -> set[tuple[str, ...]]:
-    """Rows of words that follow themselves."""
+    """Runs of words that repeat themselves."""
     return {
         tuple(words[at : at + period])
         for period in range(1, _CYCLE_WORDS + 1)
@@ -218,7 +217,7 @@ def cycles(words: Sequence[str]) -> set[tuple[str, ...]]:
 
 
 def once(words: Sequence[str]) -> list[str]:
-    """The words without those that only repeat; at the end without a part of a cycle, too."""
+    """The words without repetitions, nor a partial repetition at the end."""
     kept: list[str] = []
     rest = list(words)
     cycle = 0
@@ -237,20 +236,20 @@ def once(words: Sequence[str]) -> list[str]:
 
 
 def right(words: Sequence[str], text: str) -> int:
-    """How many of the words are in the text, in its order; repeated ones count once."""
+    """How many of the words are in the text, in order; repeated ones count once."""
     reference = once(plain_text(text))
     matcher = difflib.SequenceMatcher(a=once(words), b=reference, autojunk=False)
     return sum(block.size for block in matcher.get_matching_blocks())
 
 
 def longest_run(words: Sequence[str], word: str) -> int:
-    """How often a word stands in a row."""
+    """How often a word appears in a row."""
     runs = "".join("x" if one == word else " " for one in words).split()
     return max(map(len, runs), default=0)
 
 
 def read_clips(folder: Path | None) -> list[Clip]:
-    """The English clips of a folder with a manifest.tsv, or the one that comes with the model."""
+    """The English clips of a folder with a manifest.tsv, or the model's own sample."""
     if folder is None:
         return [Clip("beckett", read_sound(sample_path()), _BECKETT)]
     with (folder / "manifest.tsv").open(encoding="utf-8", newline="") as file:
@@ -289,9 +288,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, default=MODELS_DIR, help="the models' folder")
     parser.add_argument("--cuts", type=int, default=1000)
     parser.add_argument("--again", type=int, default=100, help="sounds with a word said again")
-    parser.add_argument("--noise-db", type=float, help="white noise so far below the speech")
+    parser.add_argument("--noise-db", type=float, help="level of white noise below the speech")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--step-s", type=float, default=0.4, help="how much sound comes at once")
+    parser.add_argument("--step-s", type=float, default=0.4, help="how much audio to feed at once")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
-"""What each protocol costs: latency and processor time for each chunk, beside a bare echo.
+"""The cost of each protocol: latency and processor time per chunk, beside a bare echo.
 
-The same streams as in bench.gateway, said in every protocol that the gateway speaks.
+The same streams as in bench.gateway, in every protocol of the gateway.
 
     python -m bench.dialects [--streams 20] [--seconds 10] [--rounds 3]
 """
@@ -20,7 +20,7 @@ _OPENAI_SESSION = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 1
 
 
 class WyomingLine:
-    """A Wyoming connection; an event is a line, then its data, then its sound."""
+    """A Wyoming connection; an event is a line, then its data, then its audio."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -39,7 +39,7 @@ class WyomingLine:
         return str(header["type"])
 
     async def exchange(self) -> None:
-        """A chunk there, a chunk of text back."""
+        """Send a chunk; wait for its text."""
         await self.say("audio-chunk", _FORMAT, b64decode(AUDIO))
         while await self.hear() != "transcript-chunk":
             pass
@@ -51,7 +51,7 @@ class WyomingLine:
 
 
 async def open_wyoming(banner: str) -> Line:
-    """A Wyoming connection that has said one chunk."""
+    """A Wyoming connection that has sent one chunk."""
     address = re.search(r"tcp://([\d.]+):(\d+)", banner)
     assert address is not None
     line = WyomingLine(*await asyncio.open_connection(address[1], int(address[2])))

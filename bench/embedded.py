@@ -1,10 +1,10 @@
-"""How well and how fast the embedded engine hears, beside the same model offline and a peer.
+"""Accuracy and speed of the embedded engine, beside the same model offline and a peer.
 
     python -m bench.embedded [--audio FOLDER] [--quick] [--streams 1,2,4,8,12] [--only ENGINE]
 
-FOLDER holds WAV files and a manifest.tsv (columns file, group, reference); without it the
-sample that comes with the model is used. Needs requirements/bench.in. Streams are fed in real
-time through the engine session API. Every row is measured in a process of its own.
+FOLDER holds WAV files and a manifest.tsv (columns file, group, reference); without it,
+the model's own sample is used. Needs requirements/bench.in. Streams are fed in real
+time through the engine session API. Each row is measured in its own process.
 """
 
 import argparse
@@ -31,12 +31,12 @@ from lanscribe.speech.transcript import Token
 _BLOCK_S = 0.08
 _QUICK = slice(None, None, 3)
 _TOO_LATE_S = 1.5
-"""More streams are tried until half of the words come later than this."""
+"""Streams are added until half of the words arrive later than this."""
 
 
 @dataclass
 class Row:
-    """What was measured of one engine in one way."""
+    """The measurements of one engine in one mode."""
 
     name: str
     errors: ErrorCount = field(default_factory=ErrorCount)
@@ -49,7 +49,7 @@ class Row:
     peak_mb: float = 0.0
 
     def add(self, clip: Clip, heard: list[tuple[str, float]]) -> None:
-        """Count what was heard of one clip, each piece of text with its time of arrival."""
+        """Count the text of one clip, each piece with its time of arrival."""
         self.errors.add(clip.text, "".join(text for text, _ in heard))
         self.words += len(clip.word_ends_s)
         self.audio_s += clip.length_s
@@ -78,19 +78,19 @@ HEAD = (
 
 
 def embedded_engine() -> Engine:
-    """The engine as it is served."""
+    """The engine as the server runs it."""
     return EmbeddedEngine.load(EngineSettings(name="embedded", sessions=1))
 
 
 def whisper_engine() -> Engine:
     """The peer, with as many threads."""
-    from bench.peers import WhisperEngine  # noqa: PLC0415  only its own process needs it
+    from bench.peers import WhisperEngine  # noqa: PLC0415  only this process needs it
 
     return WhisperEngine(usable_cores())
 
 
 async def play(engine: Engine, clip: Clip, speed: float) -> list[tuple[str, float]]:
-    """Feed a clip, in real time at speed 1, at once at 0; its text with times of arrival."""
+    """Feed a clip, in real time at speed 1, at once at 0; return its text with times of arrival."""
     session = engine.session()
     await session.start()
     started = time.perf_counter()
@@ -116,7 +116,7 @@ async def play(engine: Engine, clip: Clip, speed: float) -> list[tuple[str, floa
 
 
 async def play_all(engine: Engine, clips: list[Clip], streams: int, row: Row) -> None:
-    """Every stream plays all clips, each beginning with another one, at another moment."""
+    """Every stream plays all clips; each starts with another clip, at another moment."""
 
     async def stream(index: int) -> None:
         await asyncio.sleep(index * 0.37)
@@ -130,7 +130,7 @@ async def play_all(engine: Engine, clips: list[Clip], streams: int, row: Row) ->
 
 
 async def play_files(engine: Engine, clips: list[Clip], row: Row) -> None:
-    """One file after the other, as fast as it goes; no delays, since nobody is waiting."""
+    """One file after the other at full speed; no delays, because nobody waits."""
     for clip in clips:
         heard = await play(engine, clip, 0.0)
         row.errors.add(clip.text, "".join(text for text, _ in heard))
@@ -138,7 +138,7 @@ async def play_files(engine: Engine, clips: list[Clip], row: Row) -> None:
 
 
 async def transcribe_files(engine: Engine, clips: list[Clip], row: Row) -> None:
-    """The peer as it is meant to be used: whole recordings."""
+    """The peer in its intended use: whole recordings."""
     for clip in clips:
         words = await engine.words(clip.samples)  # type: ignore[attr-defined]
         row.errors.add(clip.text, "".join(text for text, _ in words))
@@ -150,7 +150,7 @@ def measure(
     load: Callable[[], Engine],
     work: Callable[[Engine, Row], "asyncio.Future[None]"],
 ) -> Row:
-    """Load the engine and run the work, counting time and memory. For a process of its own."""
+    """Load the engine, run the work, and count time and memory; needs its own process."""
 
     async def run() -> None:
         engine = load()
@@ -187,7 +187,7 @@ def _live(engine: Engine, row: Row, *, clips: list[Clip], streams: int) -> "asyn
 
 
 def _ladder(name: str, load: Callable[[], Engine], clips: list[Clip], steps: list[int]) -> None:
-    """More and more streams, until half of the words are too late."""
+    """Add streams until half of the words are too late."""
     for streams in steps:
         work = partial(_live, clips=clips, streams=streams)
         label = f"{name}, {streams} live"

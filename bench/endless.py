@@ -1,13 +1,14 @@
-"""Whether a long session is as quick at its end as at its start.
+"""Whether a long session is as fast at its end as at its start.
 
     python -m bench.endless vllm --python VLLM_PYTHON [--minutes 20] [--direct-minutes 4]
     python -m bench.endless hours [--hours 3]
 
-vllm: a tiny random checkpoint on the CPU, so the times are those of what vLLM does around a model.
-One run of one server; half a minute each, in turns, hear: one session of vLLM itself, one endless
-session over it, and a session of vLLM's that is new in each minute. The last tells how quick the
-machine is in that minute. Draws docs/images/endless.png. hours: the endless layer alone, over the
-fake engine. `bash tests/vllm/real/environment.sh` prints VLLM_PYTHON.
+vllm: a tiny random checkpoint on the CPU, so the times are those of vLLM's work around a model.
+In one run of one server, three sessions take turns of half a minute: one session of vLLM itself,
+one endless session over it, and a vLLM session that is new in each minute. The last one shows how
+fast the machine is in that minute. Draws docs/images/endless.png.
+hours: the endless layer alone, over the fake engine.
+`bash tests/vllm/real/environment.sh` prints VLLM_PYTHON.
 """
 
 import argparse
@@ -34,9 +35,9 @@ from tests.vllm.real.sound import melody
 PICTURE = Path(__file__).resolve().parent.parent / "docs/images/endless.png"
 TURN_S = 30.0
 ENDS = 5
-"""So many minutes at each end are compared."""
+"""The number of minutes compared at each end."""
 LISTENING_S = 3.0
-"""So much audio a session that is open may keep to itself: at a seam, until it is past it."""
+"""How much audio an open session may hold back: at a seam, until it is past it."""
 MAX_MODEL_LEN = 8192
 """Ten minutes of audio."""
 MB = 1e6
@@ -45,18 +46,18 @@ CLOCK_TICKS_HZ = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """What a minute of audio took."""
+    """The cost of a minute of audio."""
 
     wall_ms: float
-    """For a step of 80 ms."""
+    """Per step of 80 ms."""
     cpu_ms: float
-    """Of vLLM's processes, for a step."""
+    """Of vLLM's processes, per step."""
     vllm_mb: float
     own_mb: float
 
 
 class Listener:
-    """A session that is fed a minute at a time, as fast as it hears."""
+    """A session that is fed a minute at a time, at its own speed."""
 
     def __init__(self, session: EngineSession) -> None:
         self._session = session
@@ -70,7 +71,7 @@ class Listener:
         self._listening = asyncio.create_task(self._listen())
 
     async def hear(self, samples: Samples) -> None:
-        """Returns when the session has heard the samples."""
+        """Wait until the session has heard the samples."""
         for first in range(0, len(samples), sample_count(STEP_S)):
             await self._session.feed(samples[first : first + sample_count(STEP_S)])
         self._fed_s += duration_s(len(samples))
@@ -122,7 +123,7 @@ async def minutes_of(vllm: ForkedVllm, options: argparse.Namespace) -> dict[str,
 
 
 async def opened(session: EngineSession) -> Listener:
-    """A listener that has heard its first seconds."""
+    """A listener that has heard the first seconds."""
     listener = Listener(session)
     await listener.start()
     await listener.hear(melody(5.0, seed=99))
@@ -135,7 +136,7 @@ def mean(parts: list[Minute]) -> Minute:
 
 
 async def measure(listener: Listener, sound: Samples, vllm: ForkedVllm) -> Minute:
-    """Let a session hear a sound."""
+    """Feed a sound to a session."""
     wall_s, cpu_s = time.perf_counter(), group_cpu_s(vllm.group)
     await listener.hear(sound)
     steps = duration_s(len(sound)) / STEP_S
@@ -148,7 +149,7 @@ async def measure(listener: Listener, sound: Samples, vllm: ForkedVllm) -> Minut
 
 
 def processes(group: int) -> list[tuple[int, list[str]]]:
-    """Every process of a group, and its fields in /proc/PID/stat from the state on."""
+    """Every process of a group, with its fields in /proc/PID/stat from the state on."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,13 +1,13 @@
-"""What a flood costs those who talk: live streams alone, beside it, and beside it into a sink.
+"""The effect of a flood on speakers: live streams alone, beside it, and beside it into a sink.
 
-Four live streams send 80 ms of sound each 80 ms to a server of their own, with the fake engine,
-which answers each. How late an answer comes is measured alone, while another process floods the
-server, and while it floods a sink instead: what the flood costs this machine anyway. Rounds take
-turns, because a machine is not equally quiet all the time; the figures are the medians over them.
+Four live streams send 80 ms of audio every 80 ms to their own server with the fake engine, which
+answers each chunk. The delay of the answers is measured alone, while another process floods the
+server, and while it floods a sink instead. The sink shows what the flood costs this machine anyway.
+Rounds take turns, because the load of a machine varies; the figures are medians over the rounds.
 
     python -m bench.fairness [KIND ...] [--rounds 5] [--seconds 5]
 
-Exits with 1 when a flood makes the 95th percentile more than 1.1 times what it is beside the sink.
+Exits with 1 if a flood makes the 95th percentile more than 1.1 times that beside the sink.
 """
 
 import argparse
@@ -30,23 +30,23 @@ from bench.load import percentiles
 STREAMS = 4
 MOST_RATIO = 1.1
 _BEFORE_S = 0.5
-"""A flood runs so long before anything is measured."""
+"""How long a flood runs before the measurement starts."""
 _LONGEST_S = 3600.0
 
 
 @dataclass
 class Figures:
-    """Of one kind of flood: the 95th percentile in ms, a round each."""
+    """For one kind of flood: the 95th percentiles in ms, one per round."""
 
     alone: list[float] = field(default_factory=list)
     flooded: list[float] = field(default_factory=list)
     sunk: list[float] = field(default_factory=list)
     peak_bytes: int = 0
-    """Of the server's memory, after a flood."""
+    """The server's peak memory, after a flood."""
 
     @property
     def ratio(self) -> float:
-        """Beside the flood, against beside the sink: the median of the rounds' own ratios."""
+        """The flooded delay over that beside the sink: the median of the rounds' ratios."""
         return statistics.median(a / b for a, b in zip(self.flooded, self.sunk, strict=True))
 
 
@@ -60,12 +60,12 @@ class Places:
     sink: str
 
     def of(self, kind: str) -> str:
-        """The server's port that a kind of flood goes to."""
+        """The server port for a kind of flood."""
         return self.wyoming if kind == "lobby" else self.http
 
 
 async def main() -> int:
-    """Measure, and print the table; the exit status."""
+    """Measure and print the table; return the exit status."""
     options = _options()
     figures = {kind: Figures() for kind in options.kinds}
     async with _places() as places:
@@ -134,7 +134,7 @@ def _floods(kind: str, where: str, seconds: float) -> list[str]:
 async def _process(
     command: list[str], until: str, **environment: str
 ) -> AsyncIterator[tuple[int, str]]:
-    """A process, until this is left; what it printed up to `until`."""
+    """Run a process in this context; yield its output up to `until`."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=PROJECT_DIR,

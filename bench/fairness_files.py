@@ -1,14 +1,14 @@
-"""What files cost those who talk: live streams alone, beside files, and beside as many bytes.
+"""The effect of files on speakers: live streams alone, beside files, and beside as many bytes.
 
-Four live streams talk to a server of their own with the embedded engine. How late its events come
-is measured alone, while another process sends files as fast as the server takes them (eight over
-WebSockets, two uploads), and while that process sends the same bytes to a sink, each tenth of a
-second as many as before: what they cost this machine anyway. Rounds take turns; the figures are the
-medians over them.
+Four live streams talk to their own server with the embedded engine. The delay of its events is
+measured alone; while another process sends files as fast as the server accepts them (eight over
+WebSockets, two uploads); and while that process sends the same bytes to a sink, in every tenth of a
+second as many as before. The sink shows what the bytes cost this machine anyway. Rounds take turns;
+the figures are medians over the rounds.
 
     python -m bench.fairness_files [--rounds 3] [--seconds 30] [--settling-s 1]
 
-Exits with 1 when files make the 95th percentile more than 1.1 times what it is beside the sink.
+Exits with 1 if files make the 95th percentile more than 1.1 times that beside the sink.
 """
 
 import argparse
@@ -54,16 +54,16 @@ ROOM = {"LANSCRIBE_ENGINE_SESSIONS": str(STREAMS + SOCKETS + UPLOADS + 2)}
 
 @dataclass
 class Delays:
-    """Seconds from when audio was sent to the event about it, by phase."""
+    """Seconds from the sending of audio to the event about it, by phase."""
 
     phase: str = ""
     heard: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in PHASES})
-    """Of every event: it says how far the engine has listened."""
+    """For every event, which says how far the engine has listened."""
     words: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in PHASES})
-    """Of words, from where each ended."""
+    """For words, from the end of each."""
 
     def add(self, event: dict[str, object], now_s: float) -> None:
-        """Count an event that came so many seconds after the stream began."""
+        """Count an event by its arrival, in seconds from the start of the stream."""
         if self.phase and event["type"] == "transcription.delta":
             kind = self.words if event["delta"] else self.heard
             kind[self.phase].append(now_s - float(str(event["end_s"])))
@@ -71,15 +71,15 @@ class Delays:
 
 @dataclass
 class Figures:
-    """95th percentiles in seconds, a round each, by phase."""
+    """95th percentiles in seconds, one per round, by phase."""
 
     heard: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in PHASES})
     words: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in PHASES})
     file_speeds: list[float] = field(default_factory=list)
-    """Seconds of files heard in a second."""
+    """Seconds of file audio heard per second."""
 
     def add(self, delays: list[Delays], file_speed: float) -> None:
-        """Count a round, and forget its delays."""
+        """Count a round, and clear its delays."""
         for name in PHASES:
             heard = [delay for one in delays for delay in one.heard[name]]
             words = [delay for one in delays for delay in one.words[name]]
@@ -101,7 +101,7 @@ class Figures:
 
 
 def ratio(values: dict[str, list[float]]) -> float:
-    """Beside files, against beside the sink: the median of the rounds' own ratios."""
+    """The delay beside files over that beside the sink: the median of the rounds' ratios."""
     pairs = zip(values["files"], values["sink"], strict=True)
     return statistics.median(one / other for one, other in pairs)
 
@@ -180,7 +180,7 @@ def _append(samples: Samples) -> str:
 
 
 class Files:
-    """The process that sends files to a server, and counts what it sends."""
+    """The process that sends files to a server, and counts the bytes."""
 
     def __init__(self) -> None:
         self._began_s = 0.0
@@ -189,7 +189,7 @@ class Files:
         self._heard_s = 0.0
 
     async def send(self, address: str) -> None:
-        """Files over WebSockets and by upload, until the process is told to end."""
+        """Send files over WebSockets and by upload, until the process is told to end."""
         talk = np.resize(read_sound(None), sample_count(FILE_S))
         step = sample_count(_FILE_CHUNK_S)
         chunks = [_append(talk[at : at + step]) for at in range(0, len(talk), step)]
@@ -229,7 +229,7 @@ class Files:
 
 
 async def _waste(address: str, sent: list[int]) -> None:
-    """So many bytes in each `_CHUNK_S`, over as many connections as files come by."""
+    """Send the counted bytes of each `_CHUNK_S`, over as many connections as the files used."""
     host, _, port = address.partition(":")
     count = SOCKETS + UPLOADS
     writers = [(await asyncio.open_connection(host, int(port)))[1] for _ in range(count)]
@@ -291,7 +291,7 @@ def _self(*arguments: str) -> list[str]:
 async def _process(
     command: list[str], until: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A process, until this is left; and what it printed up to `until`."""
+    """Run a process in this context; yield it and its output up to `until`."""
     process = await asyncio.create_subprocess_exec(
         *command, cwd=PROJECT_DIR, env={**os.environ, **APART, **ROOM}, stdout=subprocess.PIPE
     )
@@ -311,7 +311,7 @@ async def _process(
 
 
 async def _discard() -> None:
-    """Read what comes, over any number of connections."""
+    """Read everything, over any number of connections."""
 
     async def read(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         while await reader.read(1 << 16):
@@ -329,12 +329,12 @@ async def _sink() -> AsyncIterator[str]:
 
 
 def main() -> int:
-    """Measure, or be one of the processes that are needed for it; the exit status."""
+    """Measure, or run as one of the helper processes; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("role", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--settling-s", type=float, default=1.0, help="not measured, of each phase")
+    parser.add_argument("--settling-s", type=float, default=1.0, help="unmeasured, of each phase")
     options = parser.parse_args()
     match options.role:
         case ["files", address]:

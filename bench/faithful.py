@@ -1,14 +1,14 @@
-"""Does the server say all that its engine hears, where a room is not quiet?
+"""Does the server emit all words that its engine hears, if a room is not quiet?
 
     python -m bench.faithful [--audio FOLDER] [--minutes 60] [--live-minutes 15] [--streams 4]
                              [--busy] [--seed 1]
 
-Sentences with 0.05 to 6 s of room noise of any level between them, as one utterance over a
-WebSocket: one file at full speed, then live streams at the speed of speech; each with engine
-sessions as by default and changed each 20 s. The peer is the same engine fed sentence by sentence,
-with nothing in its way. Runs of four or more of its words that are missing, and words that were
-doubled, are counted; seconds that the server itself told as lost are shown. --busy adds two
-processes that never rest. Exits with 1 when a run is missing or a word doubled.
+Sends sentences with 0.05 to 6 s of room noise of any level between them, as one utterance over a
+WebSocket: one file at full speed, then live streams at the speed of speech. Each runs with default
+engine sessions and with a new one every 20 s. The peer is the same engine, fed sentence by sentence
+without noise or server. Counts missing runs of four or more of the peer's words, and doubled
+words; shows the seconds that the server reported as lost. --busy adds two processes that never
+rest. Exits with 1 if a run is missing or a word doubled.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from tests.engines.driving import listen, text_of
 GROUPS = {"libri"}
 """Whole sentences, in the manifest."""
 PHRASES_S = ((0.2, 3.2), (3.5, 4.5), (4.7, 6.1), (6.4, 8.1), (8.1, 9.9))
-"""Of the recording that comes with the model, cut in its pauses."""
+"""Phrases of the model's own recording, cut in its pauses."""
 SHORTEST_RUN = 4
 OFTEN = {"LANSCRIBE_ROLLOVER_TARGET_S": "20", "LANSCRIBE_ROLLOVER_LIMIT_S": "25"}
 BUSY_PROCESSES = 2
@@ -50,7 +50,7 @@ Words = list[str]
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Some speech, shape (n,), and the words that the engine alone hears in it."""
+    """Speech, shape (n,), and the words that the engine alone hears in it."""
 
     samples: Samples
     words: tuple[str, ...]
@@ -66,23 +66,23 @@ class Talk:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What a transcript has too little and too much of."""
+    """The missing and extra words of a transcript."""
 
     missing: tuple[str, ...]
     """Runs of SHORTEST_RUN or more words that only the peer has."""
     doubled: tuple[str, ...]
-    """Words that only the transcript has, the same as those beside them."""
+    """Words that only the transcript has and that equal the words beside them."""
     deleted: int
-    """All words that are missing, also alone."""
+    """All missing words, single ones too."""
 
     @property
     def are_none(self) -> bool:
-        """Whether nothing is missing in a run, and nothing doubled."""
+        """Whether no run is missing and no word doubled."""
         return not self.missing and not self.doubled
 
 
 def faults(expected: Sequence[str], heard: Sequence[str]) -> Faults:
-    """Compare what was heard with what the peer hears."""
+    """Compare the transcript with the peer's words."""
     aligned = jiwer.process_words([" ".join(expected) or "-"], [" ".join(heard) or "-"])
     missing, doubled, deleted = [], [], 0
     for part in aligned.alignments[0]:
@@ -97,7 +97,7 @@ def faults(expected: Sequence[str], heard: Sequence[str]) -> Faults:
 
 
 def _is_doubled(heard: Sequence[str], start: int, stop: int) -> bool:
-    """Whether words are the same as those just before or after them."""
+    """Whether words equal those just before or after them."""
     added = heard[start:stop]
     return added in (heard[start - len(added) : start], heard[stop : stop + len(added)])
 
@@ -124,7 +124,7 @@ def room_noise(random: np.random.Generator, count: int) -> Samples:
 
 
 def talk(sentences: Sequence[Sentence], seconds: float, seed: int) -> Talk:
-    """So many seconds of sentences, with room noise of any level before each and through it."""
+    """Sentences for a number of seconds, with room noise of any level before and during each."""
     random = np.random.default_rng(seed)
     parts: list[Samples] = []
     words: Words = []
@@ -151,7 +151,7 @@ def read_sentences(folder: Path | None) -> list[Samples]:
 
 
 async def heard_alone(engine: Engine, clips: Sequence[Samples]) -> list[Sentence]:
-    """Each clip in an engine session of its own."""
+    """Hear each clip in its own engine session."""
     silence = np.zeros(sample_count(0.5), dtype=np.float32)
     found = []
     for clip in clips:
@@ -162,7 +162,7 @@ async def heard_alone(engine: Engine, clips: Sequence[Samples]) -> list[Sentence
 
 @contextmanager
 def server(environment: dict[str, str]) -> Iterator[str]:
-    """A server of one's own with the embedded engine; its URL."""
+    """Run a server with the embedded engine; yield its URL."""
     command = [sys.executable, "-m", "lanscribe", "serve", "--host", "127.0.0.1", "--port", "0"]
     quiet = {"LANSCRIBE_WYOMING_ENABLED": "false", "LANSCRIBE_DISCOVERY_ENABLED": "false"}
     process = subprocess.Popen(
@@ -182,7 +182,7 @@ def server(environment: dict[str, str]) -> Iterator[str]:
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """So many processes that never rest."""
+    """Run `count` processes that never rest."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -193,14 +193,14 @@ def busy(count: int) -> Iterator[None]:
 
 
 async def say(url: str, one: Talk, *, is_live: bool) -> Faults:
-    """Say it to a server, and compare."""
+    """Send it to a server, and compare."""
     to = Target(f"{url}/v1/realtime", PROTOCOLS["vllm"], "moonshine-base-en", "", is_live)
     outcome = await transcribe(to, one.samples)
     return faults(one.words, plain_words(outcome.text))
 
 
 async def measure(options: argparse.Namespace) -> bool:
-    """All rows of the table; whether none has a fault."""
+    """Print all rows of the table; whether none has a fault."""
     engine = EmbeddedEngine.load(EngineSettings(name="embedded"))
     sentences = await heard_alone(engine, read_sentences(options.audio))
     await engine.close()
@@ -260,7 +260,7 @@ def main() -> int:
     parser.add_argument("--audio", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0, help="at full speed; 0 for none")
     parser.add_argument("--live-minutes", type=float, default=15.0, help="of each stream")
-    parser.add_argument("--streams", type=int, default=4, help="live ones for each way")
+    parser.add_argument("--streams", type=int, default=4, help="live streams per mode")
     parser.add_argument("--busy", action="store_true", help="beside two busy processes")
     parser.add_argument("--seed", type=int, default=1)
     return 0 if asyncio.run(measure(parser.parse_args())) else 1

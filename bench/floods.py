@@ -1,9 +1,9 @@
-"""Floods: what one machine, without a key unless said, can send a server. Loopback only.
+"""Floods that one machine can send to a server, without a key unless noted. Loopback only.
 
     python -m bench.floods KIND HOST:PORT SECONDS
 
-A flood goes on as long as it is told to, whatever the other end does. It goes as well into a sink,
-which reads everything and says the same to everybody:
+A flood lasts as long as requested, whatever the other end does. Its target may also be a sink,
+which reads everything and gives every connection the same answer:
 
     python -m bench.floods sink 127.0.0.1:0 SECONDS
 """
@@ -21,7 +21,7 @@ from itertools import repeat
 KEY = "a-key-of-the-bench"
 BYTES_PER_S = 1_000_000
 SOURCE = "127.0.0.9"
-"""Another address than that of the streams that are measured."""
+"""The source address: not the address of the measured streams."""
 ANSWER = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 _AT_ONCE = 8
 _LOBBY = 40
@@ -30,7 +30,7 @@ _DEADLINE_S = 20
 
 
 def _frame(opcode: int, payload: bytes = b"") -> bytes:
-    """A masked WebSocket frame (RFC 6455, section 5.2), the mask being zero."""
+    """A masked WebSocket frame (RFC 6455, section 5.2), with a zero mask."""
     return bytes([opcode, 0x80 | len(payload)]) + bytes(4) + payload
 
 
@@ -55,7 +55,7 @@ def _upload() -> bytes:
 
 
 def _frames(path: str, first: bytes, frame: bytes) -> tuple[bytes, Iterator[bytes]]:
-    """On a WebSocket: a first frame, then six kilobytes of the others, again and again."""
+    """On a WebSocket: a first frame, then six kilobytes of the other frames, repeatedly."""
     return _handshake(path), _after(first, frame * (6000 // len(frame)))
 
 
@@ -66,7 +66,7 @@ def _after(first: bytes, others: bytes) -> Iterator[bytes]:
 
 
 def _lobby() -> tuple[bytes, Iterator[bytes]]:
-    """In Wyoming's lobby: a question, then most of a large event, and no more."""
+    """In Wyoming's lobby: a question, then most of a large event, and nothing more."""
     large = b'{"type": "audio-chunk", "payload_length": 16000000}\n' + bytes(_LOBBY_BYTES)
     pieces = [large[start : start + 6000] for start in range(0, len(large), 6000)]
     return b'{"type": "describe"}\n', iter([*pieces, b""])
@@ -83,18 +83,18 @@ LASTING: Mapping[str, tuple[int, Talk]] = {
     "lobby": (_LOBBY, _lobby),
     "uploads": (_AT_ONCE, lambda: (_upload(), repeat(b"1\r\n-\r\n" * 100))),
 }
-"""How many connections at once, and what each says first and then."""
+"""The number of connections, and what each sends first and then repeats."""
 ASKING: Mapping[str, Callable[[], bytes]] = {
     "keys": lambda: _guess(os.urandom(9).hex()),
     "knocks": lambda: _handshake("/v1/realtime"),
     "health": lambda: b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
 }
-"""What is asked on a new connection each, as fast as it is answered."""
+"""Requests, each on a new connection, sent as fast as they are answered."""
 KINDS = [*LASTING, *ASKING]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Flood, or be the sink."""
+    """Flood, or run as the sink."""
     kind, where, seconds = arguments
     host, _, port = where.rpartition(":")
     if not host.startswith("127."):
@@ -120,7 +120,7 @@ def _connect(peer: tuple[str, int]) -> socket.socket:
 
 
 def _last(kind: str, peer: tuple[str, int], until_s: float) -> None:
-    """Send one connection's share of a megabyte a second; connect again when it is closed."""
+    """Send one connection's share of a megabyte a second; reconnect when it is closed."""
     count, talk = LASTING[kind]
     while time.monotonic() < until_s:
         with suppress(OSError), _connect(peer) as one:

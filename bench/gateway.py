@@ -1,8 +1,8 @@
-"""What the gateway adds: latency and processor time for each chunk, beside a bare echo.
+"""The cost of the gateway: latency and processor time per chunk, beside a bare echo.
 
-Streams of 80 ms chunks are sent in real time to the gateway with the fake engine, which
-answers every chunk, and to a server that does nothing but send each message back, built on
-the same WebSocket library. Both run as processes of their own on this machine.
+Streams of 80 ms chunks are sent in real time to two servers: the gateway with the fake engine,
+which answers every chunk, and a server that only sends each message back, built on the same
+WebSocket library. Each server runs in its own process on this machine.
 
     python -m bench.gateway [--streams 20] [--seconds 10] [--rounds 3]
 """
@@ -43,7 +43,7 @@ APART = {
     "LANSCRIBE_WYOMING_PORT": "0",
     "LANSCRIBE_DISCOVERY_ENABLED": "false",
 }
-"""So that it stands in nobody's way."""
+"""Settings so that it disturbs no other server."""
 ECHO_SERVER = """
 import asyncio
 from websockets.asyncio.server import serve
@@ -68,10 +68,10 @@ class Round:
 
 
 class Line(Protocol):
-    """A connection in the middle of an utterance."""
+    """A connection within an utterance."""
 
     async def exchange(self) -> None:
-        """Send a chunk and wait for what answers it."""
+        """Send a chunk and wait for its answer."""
 
     async def close(self) -> None:
         """Leave."""
@@ -79,21 +79,21 @@ class Line(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """A server to measure: its command line, and how to connect, given what it prints."""
+    """A server to measure: its command line, and how to connect, given its output."""
 
     command: list[str]
     open: Callable[[str], Awaitable[Line]]
 
 
 class WebSocketLine:
-    """One that sends the same text frame again and again."""
+    """A connection that sends the same text frame repeatedly."""
 
     def __init__(self, connection: ClientConnection, chunk: str) -> None:
         self._connection = connection
         self._chunk = chunk
 
     async def exchange(self) -> None:
-        """A frame there, a frame back."""
+        """Send a frame; wait for one."""
         await self._connection.send(self._chunk)
         await self._connection.recv()
 
@@ -105,7 +105,7 @@ class WebSocketLine:
 async def open_line(
     banner: str, path: str = "/v1/realtime", opening: Sequence[str] = OPENING, chunk: str = CHUNK
 ) -> Line:
-    """Connect, say `opening` and one chunk; an echo sends the same messages back."""
+    """Connect, send `opening` and one chunk; an echo sends the same messages back."""
     url = re.search(r"ws://[^/\s]+", banner)
     assert url is not None
     connection = await connect(url[0] + path, compression=None)
@@ -125,7 +125,7 @@ async def main() -> None:
 
 
 async def compare(subjects: Mapping[str, Subject], description: str | None) -> None:
-    """Measure each in turn, round after round, and print the table."""
+    """Measure the servers in turn in each round, and print the table."""
     options = _options(description)
     rounds: dict[str, list[Round]] = {name: [] for name in subjects}
     for _ in range(options.rounds):
@@ -161,7 +161,7 @@ async def _measure(subject: Subject, streams: int, seconds: float) -> Round:
 
 @asynccontextmanager
 async def _server(command: list[str]) -> AsyncIterator[tuple[int, str]]:
-    """Its process id, and what it printed until it was ready."""
+    """Run it; yield its process id and its output until it was ready."""
     process = await asyncio.create_subprocess_exec(
         *command, cwd=PROJECT_DIR, env=os.environ | APART, stdout=subprocess.PIPE
     )
@@ -177,7 +177,7 @@ async def _server(command: list[str]) -> AsyncIterator[tuple[int, str]]:
 
 
 async def stream(line: Line, chunks: int, phase: float) -> list[float]:
-    """Send a chunk each 80 ms, `phase` of one later; seconds from each chunk to its answer."""
+    """Send a chunk every 80 ms, offset by `phase` chunks; seconds from each chunk to its answer."""
     latencies = []
     start = time.monotonic() + phase * CHUNK_S
     for number in range(chunks):

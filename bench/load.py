@@ -1,11 +1,11 @@
-"""Many utterances at once: how fast a running server's text comes, and whether all hear the same.
+"""Many utterances at once: a running server's speed, and whether all texts are the same.
 
     python -m bench.load --requests 32 --concurrency 32 [--url ws://127.0.0.1:8000]
                          [--protocol vllm|yap|mistral] [--audio FILE] [--live]
 
-All say the same, so all texts have to be the same. A server turns away what the machine cannot
-hold in real time; those are counted, and not part of the times. Exits with 1 when any failed or
-the texts differ.
+All send the same audio, so all texts must be the same. A server refuses the requests that the
+machine cannot handle in real time; these are counted, but not part of the times. Exits with 1 if
+a request failed or the texts differ.
 """
 
 import argparse
@@ -27,26 +27,26 @@ MAX_CONCURRENCY = 1_000
 
 @dataclass
 class Result:
-    """What came of all requests."""
+    """The results of all requests."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
-    """How many, by what was the matter."""
+    """The number of failures, by reason."""
     wall_s: float = 0.0
 
     @property
     def texts(self) -> Counter[str]:
-        """How many heard what."""
+        """The number of requests, by text."""
         return Counter(outcome.text for outcome in self.outcomes)
 
     @property
     def is_right(self) -> bool:
-        """Whether all came through, with the same text."""
+        """Whether all succeeded, with the same text."""
         return not self.failures and len(self.texts) == 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the load and print the table; the exit status."""
+    """Run the load and print the table; return the exit status."""
     options = _options(arguments)
     samples = read_sound(options.audio)
     to = target_of(options)
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def run(
     to: Target, samples: Samples, requests: int, concurrency: int, *, timeout_s: float
 ) -> Result:
-    """Say the same `requests` times, `concurrency` of them at once."""
+    """Send the same utterance `requests` times, `concurrency` at once."""
     result = Result()
     turns = asyncio.Semaphore(concurrency)
 
@@ -97,7 +97,7 @@ def table(result: Result, audio_s: float) -> str:
     lines += [
         "",
         f"throughput: {count / result.wall_s:.2f} utterances and"
-        f" {count * audio_s / result.wall_s:.1f} s of audio in a second",
+        f" {count * audio_s / result.wall_s:.1f} s of audio per second",
         f"texts: {_agreement(result.texts)}",
         *(f"failed: {number} times {reason}" for reason, number in result.failures.items()),
     ]
@@ -110,7 +110,7 @@ def _row(name: str, result: Result, value: Callable[[Outcome], float]) -> str:
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float]:
-    """The 50th and the 95th, interpolated between the values."""
+    """The 50th and the 95th percentile, interpolated between the values."""
     if len(values) == 1:
         return values[0], values[0]
     cuts = statistics.quantiles(values, n=20, method="inclusive")

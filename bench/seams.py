@@ -1,4 +1,4 @@
-"""What the seams between engine sessions cost in real speech, beside a naive cut.
+"""The cost of seams between engine sessions in real speech, beside a naive cut.
 
     python -m bench.seams --audio FOLDER [--session-s 20]
 
@@ -35,12 +35,12 @@ from tests.engines.driving import listen, text_of
 GROUPS = {"clean", "libri"}
 """English speech, in the manifest."""
 LEADS_S = (0.0, 0.1, 0.2, 0.3, 0.4)
-"""Silence before the first word, one round each."""
+"""Silence before the first word, one per round."""
 WAYS = ("no seam", "seams at pauses", "seams in speech", "cut in speech, naive")
 
 
 class Fed(EngineSession):
-    """An engine session that remembers what it was fed."""
+    """An engine session that records its audio."""
 
     def __init__(self, session: EngineSession) -> None:
         self._session = session
@@ -51,7 +51,7 @@ class Fed(EngineSession):
         await self._session.start()
 
     async def feed(self, samples: Samples) -> None:
-        """Remember and pass on."""
+        """Record the audio and pass it on."""
         self.blocks.append(samples.copy())
         await self._session.feed(samples)
 
@@ -70,18 +70,18 @@ class Fed(EngineSession):
 
 
 class FedEngine(Engine):
-    """An engine that remembers what its sessions were fed."""
+    """An engine that records the audio of its sessions."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.fed: list[Fed] = []
 
     def describe(self) -> EngineInfo:
-        """The engine's facts."""
+        """The facts of the inner engine."""
         return self._engine.describe()
 
     def session(self) -> Fed:
-        """A session that remembers."""
+        """Open a session that records."""
         self.fed.append(Fed(self._engine.session()))
         return self.fed[-1]
 
@@ -90,10 +90,10 @@ class FedEngine(Engine):
         return self._engine.detector()
 
     async def close(self) -> None:
-        """It is somebody else's to close."""
+        """Do nothing: the owner closes the inner engine."""
 
     def cuts(self, samples: Samples) -> list[int]:
-        """Where in the samples one engine session ended and another followed."""
+        """The samples at which one engine session ended and the next began."""
         ends = []
         for one in self.fed:
             fed = np.concatenate(one.blocks)
@@ -104,7 +104,7 @@ class FedEngine(Engine):
 
 
 async def naive(engine: Engine, samples: Samples, cuts: Sequence[int]) -> str:
-    """One engine session after the other, each from cut to cut, and the texts joined."""
+    """Run one engine session after the other, from cut to cut; return the joined texts."""
     edges = [0, *cuts, len(samples)]
     pieces = [samples[one:two] for one, two in itertools.pairwise(edges)]
     texts = [text_of(await listen(engine, piece, sample_count(0.1))) for piece in pieces]
@@ -120,7 +120,7 @@ async def endless(engine: Engine, samples: Samples, rollover: Timing) -> tuple[s
 
 @dataclass
 class Tally:
-    """What one way of changing sessions cost, over all rounds."""
+    """The cost of one way to change sessions, over all rounds."""
 
     percents: list[float] = field(default_factory=list)
     seams: int = 0
@@ -129,7 +129,7 @@ class Tally:
     changed: int = 0
 
     def add(self, text: str, plain: str, reference: str, seam_count: int) -> None:
-        """Count a round: errors against what was said, differences from the text without seams."""
+        """Count a round: errors against the reference, differences from the text without seams."""
         errors = ErrorCount()
         errors.add(reference, text)
         words = [" ".join(plain_words(one)) for one in (plain, text)]
@@ -150,10 +150,10 @@ class Tally:
 
 
 async def seams(folder: Path, seconds: float) -> None:
-    """Word errors with and without seams, and what the seams cost.
+    """Print word errors with and without seams, and the cost of the seams.
 
-    Words of which the model is not sure come out one way or another by when a hypothesis is made;
-    so there are rounds, each with a little more silence before the first word.
+    Words of which the model is unsure change with the time of a hypothesis. So there are rounds,
+    each with a little more silence before the first word.
     """
     with (folder / "manifest.tsv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["group"] in GROUPS]

@@ -1,7 +1,7 @@
-"""Speech with its words and their times: what the measurements are made on.
+"""Speech with its words and their times: the material of the measurements.
 
-Where words are is found by forced alignment with pocketsphinx, which has nothing in common
-with the engines measured. A word its dictionary lacks is aligned as the nearest spelling there.
+Forced alignment with pocketsphinx finds the times of the words; it has nothing in common with the
+measured engines. A word that its dictionary lacks is aligned as the nearest spelling there.
 """
 
 import csv
@@ -28,17 +28,17 @@ _BECKETT = "Ever tried ever failed no matter try again fail again fail better"
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording, shape (n,), and what is said in it."""
+    """A recording, shape (n,), and its reference text."""
 
     name: str
     samples: Samples
     text: str
     word_spans_s: tuple[tuple[float, float], ...]
-    """Where each word of `plain_words(text)` begins and ends; empty if it could not be found."""
+    """Start and end of each word of `plain_words(text)`; empty if alignment failed."""
 
     @property
     def word_ends_s(self) -> tuple[float, ...]:
-        """Where each word ends."""
+        """The end of each word."""
         return tuple(end_s for _, end_s in self.word_spans_s)
 
     @property
@@ -48,7 +48,7 @@ class Clip:
 
 
 def read_clips(folder: Path | None) -> list[Clip]:
-    """The English clips of a folder with a manifest.tsv, or the one that comes with the model."""
+    """The English clips of a folder with a manifest.tsv, or the model's own sample."""
     if folder is None:
         rows = [(sample_path(), _BECKETT)]
     else:
@@ -63,7 +63,7 @@ def read_clips(folder: Path | None) -> list[Clip]:
 
 
 class Aligner:
-    """Finds where the words of a known text are."""
+    """Finds the times of the words of a known text."""
 
     def __init__(self) -> None:
         self._decoder = Decoder(samprate=SAMPLE_RATE_HZ, loglevel="FATAL", beam=1e-80)
@@ -72,7 +72,7 @@ class Aligner:
         self._known = {line.split(" ", 1)[0] for line in lines}
 
     def word_spans_s(self, samples: Samples, words: list[str]) -> tuple[tuple[float, float], ...]:
-        """Begin and end of each word; none at all when the text does not fit the sound."""
+        """Start and end of each word; empty if the text does not fit the audio."""
         stand_ins = [self._stand_in(word) for word in words]
         self._decoder.set_align_text(" ".join(stand_ins))
         self._decoder.start_utt()
@@ -117,9 +117,9 @@ class ErrorCount:
 
 
 def delays_s(clip: Clip, heard: list[tuple[str, float]]) -> list[float]:
-    """How long after its end each word came; words that were misheard have no delay.
+    """The delay of each word after its end; misheard words have none.
 
-    heard: pieces of text with the time, in seconds from the clip's start, at which each came.
+    heard: pieces of text with their times of arrival, in seconds from the clip's start.
     """
     words: list[str] = []
     times: list[float] = []
@@ -136,7 +136,7 @@ def delays_s(clip: Clip, heard: list[tuple[str, float]]) -> list[float]:
 
 
 def matches(clip: Clip, words: list[str]) -> list[tuple[int, int]]:
-    """Which of the words heard is which of the clip's: pairs of indexes, of equal words only."""
+    """Match the heard words to the clip's words: pairs of indexes, of equal words only."""
     if not clip.word_spans_s or not words:
         return []
     alignment = jiwer.process_words([" ".join(plain_words(clip.text))], [" ".join(words)])

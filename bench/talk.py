@@ -1,4 +1,4 @@
-"""One utterance over one of the server's protocols, timed: what load and warm-up are made of."""
+"""Sends and times one utterance over a protocol of the server; for load and warm-up."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, samples_to_pcm16
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
 TROUBLE = (OSError, WebSocketException, TimeoutError, ValueError)
-"""What may come of talking to a server, besides `Refused`."""
+"""The errors of a connection to a server, besides `Refused`."""
 _FAST_CHUNK_S = 1.0
 _LIVE_CHUNK_S = 0.1
 _BYTES_PER_S = 2 * SAMPLE_RATE_HZ
@@ -36,7 +36,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How to say one utterance, and where its text is in what comes back."""
+    """How to send one utterance, and where to find its text in the answers."""
 
     path: str
     opening: Callable[[str], Sequence[Message]]
@@ -95,7 +95,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which server, over what, and how fast."""
+    """The server, the protocol and the speed."""
 
     url: str
     protocol: Protocol
@@ -108,7 +108,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One utterance; seconds from its first audio, but for the last."""
+    """One utterance; seconds from its first audio, except for the last field."""
 
     text: str
     first_text_s: float
@@ -118,12 +118,12 @@ class Outcome:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command takes that talks to a server."""
+    """Add the flags that every command with a server has."""
     parser.add_argument("--url", default=DEFAULT_URL, help="ws://HOST:PORT (%(default)s)")
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="vllm")
-    parser.add_argument("--model", default="", help="for servers that want to be told")
+    parser.add_argument("--model", default="", help="for servers that require it")
     parser.add_argument("--api-key", default=os.environ.get("LANSCRIBE_API_KEY", ""))
-    parser.add_argument("--audio", type=Path, help="a sound file; else the model's own 10 s")
+    parser.add_argument("--audio", type=Path, help="a sound file; default: the model's own 10 s")
     parser.add_argument("--live", action="store_true", help="send at the speed of speech")
     parser.add_argument("--timeout-s", type=float, default=120.0, help="of one utterance")
 
@@ -139,14 +139,14 @@ def target(options: argparse.Namespace) -> Target:
 
 
 def read_sound(path: Path | None) -> Samples:
-    """A file as shape (n,), 16 kHz; the sample that comes with the model if there is none."""
+    """A file as shape (n,), 16 kHz; the model's own sample if no file is given."""
     samples, rate_hz = soundfile.read(path or sample_path(), dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     return np.asarray(soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ), dtype=np.float32)
 
 
 async def transcribe(to: Target, samples: Samples) -> Outcome:
-    """Say one utterance over a connection of its own. Raises Refused, or one of TROUBLE."""
+    """Send one utterance over a new connection. Raises Refused, or one of TROUBLE."""
     headers = {"Authorization": f"Bearer {to.api_key}"} if to.api_key else {}
     async with connect(
         to.url, additional_headers=headers, ping_timeout=None, max_size=None
@@ -170,14 +170,14 @@ async def _greeting(connection: ClientConnection, protocol: Protocol) -> None:
 
 
 async def _send(connection: ClientConnection, to: Target, audio: bytes) -> float:
-    """When the last of it was sent."""
+    """Send the audio; return the time at which the last chunk was sent."""
     for message in to.protocol.opening(to.model):
         await connection.send(json.dumps(message))
     chunk_s = _LIVE_CHUNK_S if to.is_live else _FAST_CHUNK_S
     chunk_bytes = round(chunk_s * _BYTES_PER_S)
     started_s = time.monotonic()
     for number, start in enumerate(range(0, len(audio), chunk_bytes), 1):
-        if to.is_live:  # a microphone has a chunk when it is over
+        if to.is_live:  # a microphone has a chunk only at its end
             await asyncio.sleep(started_s + number * chunk_s - time.monotonic())
         chunk = base64.b64encode(audio[start : start + chunk_bytes]).decode()
         await connection.send(json.dumps(to.protocol.append(chunk)))
@@ -188,7 +188,7 @@ async def _send(connection: ClientConnection, to: Target, audio: bytes) -> float
 
 
 async def _listen(connection: ClientConnection, protocol: Protocol) -> tuple[str, float]:
-    """The text, and when its first piece came (at the end, if there was none)."""
+    """The text, and the time of its first piece (of the end, if it is empty)."""
     first_s = 0.0
     while True:
         event = json.loads(await connection.recv())

@@ -1,9 +1,9 @@
-"""What 4 bits buy: memory and time of a decode step in bf16, fp8 and NF4, beside the floor.
+"""The gain of 4 bits: memory and time of a decode step in bf16, fp8 and NF4, beside the floor.
 
-vLLM loads a checkpoint of random numbers with the real layer sizes in each form, and all its linear
-layers are run as one step of 80 ms runs them for one session: 4 frames through the encoder, 1 token
-through the decoder and the output layer. Attention, norms and everything around the model are not
-in it. The floor is the time to read the weights once at the bandwidth of a copy in this same run.
+vLLM loads a checkpoint of random numbers with the real layer sizes in each form. Then all its
+linear layers run as in one step of 80 ms for one session: 4 frames through the encoder, 1 token
+through the decoder and the output layer. Attention, norms and everything around the model are
+excluded. The floor is the time to read the weights once at the bandwidth of a copy in the same run.
 On a GPU the layers are those of the whole model, in a CUDA graph; on a CPU there are fewer, and the
 table says so.
 
@@ -53,15 +53,15 @@ class Step:
     """One form of the model."""
 
     weight_bytes: int
-    """All that is resident, and read in a step."""
+    """All resident weights, which a step reads."""
     step_s: float
     """The median of all steps."""
     bandwidth: float
-    """Bytes per second, read and written, of a copy."""
+    """Bytes per second that a copy reads and writes."""
 
     @property
     def floor_s(self) -> float:
-        """The least that reading the weights takes."""
+        """The least time to read the weights."""
         return self.weight_bytes / self.bandwidth
 
 
@@ -83,7 +83,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, help=f"per tower; all on a GPU, {CPU_LAYERS} without")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--folder", type=Path, help="where to put the checkpoint for a while")
+    parser.add_argument("--folder", type=Path, help="where to put the temporary checkpoint")
     parser.add_argument("--measure", choices=FORMS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -98,7 +98,7 @@ def sizes(layers: int | None) -> Voxtral:
 
 
 def in_own_process(folder: Path, form: str, steps: int) -> Step | None:
-    """`measured`, where nothing else has been loaded; None when vLLM does not have it here."""
+    """Run `measured` in a new process; None if vLLM does not support the form here."""
     command = [sys.executable, "-m", "bench.vllm_int4", "--measure", form]
     command += ["--folder", str(folder), "--steps", str(steps)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -113,7 +113,7 @@ def in_own_process(folder: Path, form: str, steps: int) -> Step | None:
 def measured(folder: Path, form: str, steps: int) -> Step:
     """Load the checkpoint in one form and time its linear layers.
 
-    On a CPU the weights are counted in a first load: packed for its kernels, some are not tensors.
+    On a CPU a first load counts the weights: once packed for its kernels, some are not tensors.
     """
     on_cpu = 0 if torch.cuda.is_available() else size_of(load(folder, **MISTRAL, **FORMS[form]))
     model = load(folder, packed=True, **MISTRAL, **FORMS[form])
@@ -143,12 +143,12 @@ def _call(module: nn.Module, rows: int, width: int) -> Run:
 
 
 def device() -> str:
-    """Where everything runs."""
+    """The device for everything."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def timed(run: Run, steps: int) -> list[float]:
-    """Seconds of each of `steps` runs; on a GPU they are replays of a graph, as vLLM does it."""
+    """Seconds of each of `steps` runs; on a GPU they are replays of a graph, as in vLLM."""
     for _ in range(WARM_UP_STEPS):
         run()
     if device() == "cuda":

@@ -1,8 +1,8 @@
-"""How much memory the 4-bit loader takes beside what it leaves behind, at Voxtral's real size.
+"""The memory that the 4-bit loader takes in addition to the model, at Voxtral's real size.
 
 Makes a checkpoint of random numbers with the real shapes (8.86 GB on the disk), loads it in a
-process of its own as vLLM's worker does, and prints that process's peak beside the limit. On a
-machine with a GPU the result would lie there, and the rest is what the host needs.
+new process as vLLM's worker does, and prints that process's peak beside the limit. On a machine
+with a GPU the model would lie in its memory, and the host would need only the rest.
 
 Runs in an environment of vLLM (tests/vllm/real/environment.sh prints the path of its Python):
 
@@ -28,7 +28,7 @@ from tests.vllm.real.voxtral import REAL, parameter_count
 from tests.vllm.real.weights import FOUR_BITS, MISTRAL, load
 
 LIMIT_GB = 3.0
-"""Above the result: the host of a 12 GB card may itself have no more than 8 GB."""
+"""In addition to the model: the host of a 12 GB card may have only 8 GB."""
 GB = 1e9
 
 
@@ -37,7 +37,7 @@ class Loading:
     """One load of a checkpoint; memory in bytes."""
 
     before: int
-    """Resident when the loading began: Python, torch, vLLM."""
+    """Resident before loading: Python, torch, vLLM."""
     peak: int
     after: int
     result: int
@@ -46,12 +46,12 @@ class Loading:
 
     @property
     def extra(self) -> int:
-        """What the loading took for itself at its worst moment."""
+        """The peak of the loading's own memory."""
         return self.peak - self.before - self.result
 
 
 def main() -> int:
-    """Make the checkpoint, load it elsewhere, print; 1 when the limit is not kept."""
+    """Make the checkpoint, load it in a new process, print; return 1 above the limit."""
     options = _options()
     if options.measure:
         print(json.dumps(asdict(measured(options.measure))))
@@ -69,14 +69,14 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, help="where the checkpoint is or is to be")
+    parser.add_argument("--folder", type=Path, help="folder of the checkpoint, old or new")
     parser.add_argument("--keep", action="store_true", help="do not delete the checkpoint")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def in_own_process(folder: Path) -> Loading:
-    """`measured`, in a process that has done nothing else."""
+    """Run `measured` in a new process."""
     command = [sys.executable, "-m", "bench.vllm_loader_memory", "--measure", str(folder)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout
@@ -84,7 +84,7 @@ def in_own_process(folder: Path) -> Loading:
 
 
 def measured(folder: Path) -> Loading:
-    """Load the checkpoint and watch the memory of this process."""
+    """Load the checkpoint and measure the memory of this process."""
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): forget the peak so far
     before, start = resident("VmRSS"), time.monotonic()
     model = load(folder, **MISTRAL, **FOUR_BITS)

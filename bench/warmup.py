@@ -1,8 +1,8 @@
-"""One utterance against a server that may still be loading, so that the next one finds it warm.
+"""Sends one utterance to a server that may still be loading, to warm it up.
 
     python -m bench.warmup [--url ws://127.0.0.1:8000] [--protocol vllm|yap|mistral] [--wait-s 600]
 
-Prints how long it waited, how fast the text came, and the text. Exits with 1 when it failed.
+Prints the wait, the speed of the text, and the text. Exits with 1 if it failed.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _PAUSE_S = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Warm the server up; the exit status."""
+    """Warm the server up; return the exit status."""
     options = _options(arguments)
     started_s = time.monotonic()
     try:
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _first(to: Target, options: argparse.Namespace) -> Outcome:
-    """The first utterance that a server takes, asked again while it loads."""
+    """Send an utterance, and retry while the server loads; return the first outcome."""
     samples = read_sound(options.audio)
     until_s = time.monotonic() + options.wait_s
     while True:
@@ -61,7 +61,7 @@ async def _first(to: Target, options: argparse.Namespace) -> Outcome:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--wait-s", type=float, default=600.0, help="for a server that loads")
+    parser.add_argument("--wait-s", type=float, default=600.0, help="for a server that is loading")
     add_arguments(parser)
     return parser.parse_args(arguments)
 

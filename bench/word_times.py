@@ -2,8 +2,9 @@
 
     python -m bench.word_times [--audio FOLDER] [--model base-en]
 
-FOLDER as for bench.embedded. Every clip is heard live, 80 ms at a time, and as a file, 10 s at a
-time; nothing is timed by the clock, so a busy machine changes nothing but the last column.
+FOLDER as for bench.embedded. The engine hears every clip live, 80 ms at a time, and as a file, 10 s
+at a time. The word times do not depend on the clock, so a busy machine changes only the last
+column.
 """
 
 import argparse
@@ -26,7 +27,7 @@ HEAD = f"{'':18}  words   median     90 %     99 %    worst   cpu s"
 
 
 def hear(recognizer: Recognizer, clip: Clip, step_s: float) -> list[Token]:
-    """All tokens of a clip that comes in steps."""
+    """All tokens of a clip that is fed in steps."""
     step = sample_count(step_s)
     starts = range(0, len(clip.samples), step)
     pieces = [clip.samples[start : start + step] for start in starts]
@@ -35,7 +36,7 @@ def hear(recognizer: Recognizer, clip: Clip, step_s: float) -> list[Token]:
 
 
 def errors_s(clip: Clip, tokens: list[Token]) -> list[tuple[float, float]]:
-    """By how much each word's start and end are too late."""
+    """How late each word's start and end are."""
     words = [word for word in words_of(tokens) if plain_words(word.text)]
     texts = ["".join(plain_words(word.text)) for word in words]
     return [

@@ -1,1 +1,1 @@
-"""What the two terminal clients share; generate.py writes it into their scripts."""
+"""Code that the two terminal clients share; generate.py writes it into their scripts."""

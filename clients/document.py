@@ -9,7 +9,7 @@ FORMATS = ("txt", "json", *FILE_HEADS)
 
 
 def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
-    """The words as a file in one of FORMATS."""
+    """The text of a file in one of FORMATS."""
     words = words if in_line(words) else []
     if kind == "txt":
         return f"{in_line(words)}\n"

@@ -1,10 +1,10 @@
-"""Writes what the two clients share into them: .venv/bin/python -m clients.generate
+"""Writes the shared code into the two clients: .venv/bin/python -m clients.generate
 
-A client is one file that runs alone, so it cannot import what it shares. It has a block for each
-of SOURCES instead, between the lines `# >>> FILE: ...` and `# <<< FILE`. A block is the text of
+A client is one file that runs alone, so it cannot import shared code. Instead it has a block for
+each of SOURCES, between the lines `# >>> FILE: ...` and `# <<< FILE`. A block is the text of
 FILE without its docstring and imports; the imports are added to those of the client. Then ruff
-sorts the imports, removes those that nothing needs, and formats. To share one more file, add it to
-SOURCES, and its two marker lines to both clients.
+sorts the imports, removes unused ones, and formats. To share one more file, add it to SOURCES, and
+add its two marker lines to both clients.
 """
 
 import ast
@@ -26,14 +26,14 @@ SOURCES = (
     "lanscribe/speech/captions.py",
     "clients/document.py",
 )
-"""In the order in which the clients have them."""
+"""In the order of the blocks in the clients."""
 COMMAND = ".venv/bin/python -m clients.generate"
 OWN_PACKAGES = ("clients", "lanscribe")
 BLOCK = re.compile(r"^# >>> (?P<source>\S+):.*?^# <<< (?P=source)$", re.MULTILINE | re.DOTALL)
 
 
 def generated(client: str) -> str:
-    """A client with fresh blocks. Raises ValueError for wrong markers, or a name in two parts."""
+    """A client with fresh blocks. Raises ValueError for wrong markers or a name defined twice."""
     if [block["source"] for block in BLOCK.finditer(client)] != list(SOURCES):
         raise ValueError(f"expected two marker lines for each of these, in order: {SOURCES}")
     check_names(BLOCK.sub("", client))
@@ -42,7 +42,7 @@ def generated(client: str) -> str:
 
 
 def block_of(source: str) -> str:
-    """A source as it stands in a client."""
+    """A source as a block of a client."""
     marker = f"# >>> {source}: edit it there, then run: {COMMAND}"
     return f"{marker}\n{body_of(source)}\n\n\n# <<< {source}"
 
@@ -54,7 +54,7 @@ def body_of(source: str) -> str:
 
 
 def text_of(source: str) -> str:
-    """What is in the file."""
+    """The text of the file."""
     return (PROJECT_DIR / source).read_text(encoding="utf-8")
 
 
@@ -64,7 +64,7 @@ def imports_of(text: str) -> list[ast.Import | ast.ImportFrom]:
 
 
 def with_imports(client: str) -> str:
-    """The client with what its blocks import, each on a line, after the imports that it has."""
+    """The client with the imports of its blocks added, one on a line, after its own imports."""
     present = imports_of(client)
     had = {line for node in present for line in lines_of(node)}
     needed = {
@@ -79,7 +79,7 @@ def with_imports(client: str) -> str:
 
 
 def lines_of(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-    """An import, a line for each name; nothing for what the clients have as a block."""
+    """An import as one line for each name; nothing for modules that the clients have as a block."""
     if isinstance(node, ast.Import):
         yield from (ast.unparse(ast.Import([name])) for name in node.names)
     elif str(node.module).partition(".")[0] not in OWN_PACKAGES:
@@ -87,7 +87,7 @@ def lines_of(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 
 def check_names(handwritten: str) -> None:
-    """Raises ValueError where two parts of a client would define the same name."""
+    """Raise ValueError if two parts of a client define the same name."""
     parts = [handwritten, *map(text_of, SOURCES)]
     count = Counter(name for part in parts for name in names_of(part))
     if twice := [name for name, times in count.items() if times > 1]:
@@ -95,7 +95,7 @@ def check_names(handwritten: str) -> None:
 
 
 def names_of(text: str) -> set[str]:
-    """What is defined at the top level."""
+    """The names defined at the top level."""
     names: set[str] = set()
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -108,14 +108,14 @@ def names_of(text: str) -> set[str]:
 
 
 def by_ruff(client: str) -> str:
-    """The client with its imports sorted and what is unused removed, formatted."""
+    """The client formatted, with sorted imports and without unused ones."""
     name = ["--stdin-filename", str(CLIENTS[0]), "-"]
     client = ruff(["check", "--select", "I,F401", "--fix-only", "--quiet", *name], client)
     return ruff(["format", "--quiet", *name], client)
 
 
 def ruff(arguments: list[str], text: str) -> str:
-    """What ruff makes of a text. Raises CalledProcessError."""
+    """Run ruff on a text; return the result. Raises CalledProcessError."""
     command = [sys.executable, "-m", "ruff", *arguments]
     done = subprocess.run(
         command, input=text, stdout=subprocess.PIPE, text=True, check=True, cwd=PROJECT_DIR
@@ -124,12 +124,12 @@ def ruff(arguments: list[str], text: str) -> str:
 
 
 def main() -> None:
-    """Write the clients whose blocks are not fresh."""
+    """Write the clients whose blocks are out of date."""
     for client in CLIENTS:
         before = client.read_text(encoding="utf-8")
         if (after := generated(before)) != before:
             client.write_text(after, encoding="utf-8")
-            sys.stderr.write(f"{client.name} is written\n")
+            sys.stderr.write(f"wrote {client.name}\n")
 
 
 if __name__ == "__main__":

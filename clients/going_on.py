@@ -1,4 +1,4 @@
-"""A session that goes on when a socket or a server breaks, and remarks for the person."""
+"""A session that continues after a socket or a server breaks, and remarks for the person."""
 
 import json
 import random
@@ -10,32 +10,32 @@ from clients.story import Story
 from clients.terminal import Trouble
 
 PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping")
-"""The codes of errors after which trying again may help."""
+"""Error codes after which a retry may help."""
 
 
 def pause_s(failures: int) -> float:
-    """How long to wait before the next attempt; random, so that clients do not come together."""
+    """How long to wait before the next attempt; random, so that clients do not retry together."""
     return random.uniform(0.06, 0.12) * 2.0 ** min(failures, 5)
 
 
 class Session:
-    """What outlives a socket: the server's token, and the number of its last message."""
+    """The state that outlives a socket: the server's token, and the number of its last message."""
 
     def __init__(self) -> None:
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
     def address(self, url: str) -> str:
-        """The address at which the session goes on, or at which a new one begins."""
+        """The address that resumes the session, or starts a new one."""
         if not self.token:
             return url
         query = urlencode({"resume": self.token, "seen": self._seen})
         return f"{url}{'&' if '?' in url else '?'}{query}"
 
     def greet(self, greeting: Event, story: Story, place: int) -> bool:
-        """Go on where the server says, or begin at `place`.
+        """Continue where the server says, or begin at `place`.
 
-        False: the server has lost the session; connect again for a new one. Raises Trouble when
+        False if the server has lost the session: connect again for a new one. Raises Trouble if
         the server refuses.
         """
         if self.token and greeting.code == "resume_failed":
@@ -58,19 +58,19 @@ class Session:
         return json.dumps({"type": "session.update", "model": name, **keep})
 
     def audio(self, pcm: bytes) -> str:
-        """The message that adds audio, and acknowledges what was received."""
+        """The message that adds audio, and acknowledges received messages."""
         seen = {"seen": self._seen} if self.token else {}
         audio = b64encode(pcm).decode("ascii")
         return json.dumps({"type": "input_audio_buffer.append", "audio": audio, **seen})
 
     def is_new(self, event: Event) -> bool:
-        """Whether it comes for the first time."""
+        """Whether the event was not received before."""
         number, seen = event.field("seq", 0), self._seen
         self._seen = max(number, seen)
         return number == 0 or number > seen
 
     def remarks(self, event: Event, story: Story) -> list[str]:
-        """Lines about audio that was lost, no speech at all, and lag that comes or goes."""
+        """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
@@ -85,26 +85,26 @@ class Session:
         return [f"the server is behind by {lag_s:.0f} s" if is_behind else caught_up]
 
     def broken(self, error: Exception, url: str) -> Trouble:
-        """An error of the connection as Trouble; it passes when the server keeps sessions."""
+        """A connection error as Trouble; it passes if the server keeps sessions."""
         trouble = explain(error, url)
         trouble.passes |= self.keep_s > 0
         return trouble
 
     def trouble(self, event: Event, base: int) -> Trouble:
-        """An error event as Trouble; it ends the session, whose audio begins at sample `base`."""
+        """An error event as Trouble; ends the session, whose audio begins at sample `base`."""
         self.token = ""
         lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
         return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
 
 
 def spans(event: Event, base: int) -> list[str]:
-    """The parts that were not transcribed, of audio that begins at sample `base`."""
+    """The untranscribed parts of audio that begins at sample `base`."""
     base_s = base / RATE_HZ
     return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:
-    """A line on the probable reason why no speech was heard."""
+    """A line with the probable reason why no speech was heard."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     causes = {

@@ -20,14 +20,14 @@ from clients.terminal import Trouble, plain
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
-"""What `first_model` and `open_socket` raise when the server cannot be reached."""
-CONNECT_S = 10.0  # for the greeting
-MESSAGE_BYTES = 2**26  # of the server at most: the text of a day is some
+"""The errors of `first_model` and `open_socket` when the server cannot be reached."""
+CONNECT_S = 10.0  # timeout for the greeting
+MESSAGE_BYTES = 2**26  # the longest from the server: it fits the text of a day
 RATE_HZ = 16_000
 BEGIN = '{"type":"input_audio_buffer.commit","final":false}'
 END = '{"type":"input_audio_buffer.commit","final":true}'
 PASSING_FAILURE = re.compile(r" 50[234]\b|hung up, (?!1008)")
-"""Statuses of HTTP, and close codes, after which trying again may help."""
+"""HTTP statuses and close codes after which a retry may help."""
 
 T = TypeVar("T", bool, int, str)
 Samples = npt.NDArray[np.float32]
@@ -38,14 +38,14 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     """The options that name the server, the model and the key."""
     url, key = os.environ.get("LANSCRIBE_URL", DEFAULT_URL), os.environ.get("LANSCRIBE_API_KEY")
     parser.add_argument("--url", default=url, help="default: %(default)s")
-    parser.add_argument("--model", help="default: the first that the server names")
+    parser.add_argument("--model", help="default: the first that the server lists")
     parser.add_argument("--api-key", default=key, help="the key, or LANSCRIBE_API_KEY")
 
 
 def parse_server_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """The command line, its `url` as a WebSocket address; exits with 2 when it is wrong."""
+    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong."""
     options = parser.parse_args(arguments)
     try:
         options.url = realtime_url(options.url)
@@ -66,12 +66,12 @@ def realtime_url(text: str) -> str:
 
 
 def authorization(key: str | None) -> dict[str, str]:
-    """The headers that show the key, if there is one."""
+    """The headers with the key, if any."""
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def first_model(url: str, headers: dict[str, str]) -> str:
-    """The model that the server names first. Raises one of CONNECT_ERRORS."""
+    """The first model that the server lists. Raises one of CONNECT_ERRORS."""
     request = Request(f"http{url[2:]}".replace("/v1/realtime", "/v1/models"), headers=headers)
     with build_opener(ProxyHandler({})).open(request, timeout=10) as reply:
         return str(json.load(reply)["data"][0]["id"])
@@ -90,12 +90,12 @@ async def open_socket(url: str, headers: dict[str, str]) -> ClientConnection:
 
 
 def explain(error: Exception, url: str) -> Trouble:
-    """What an error of the connection means for the person at the terminal."""
+    """A connection error as a line for the person at the terminal."""
     if isinstance(error, ConnectionClosed):
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif isinstance(error, OSError | WebSocketException):
         what = str(error).strip("<>").replace("503:", "503, it may be loading:")
-        what = (what or "it is silent") + reason(error)
+        what = (what or "it does not answer") + reason(error)
     else:
         what = "it names no model"
     line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
@@ -103,7 +103,7 @@ def explain(error: Exception, url: str) -> Trouble:
 
 
 def reason(error: Exception) -> str:
-    """Why the server refused a request, in its own words; "" when it gives no reason."""
+    """The server's own reason for refusing a request; "" if it gives none."""
     with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
         if isinstance(error, InvalidStatus):
             body = error.response.body
@@ -121,14 +121,14 @@ def pcm16(samples: Samples) -> bytes:
 
 
 class Event:
-    """A message of the server. Raises Trouble when it is not of the protocol."""
+    """A message of the server. Raises Trouble if it does not match the protocol."""
 
     def __init__(self, message: str | bytes) -> None:
         try:
             fields = dict(json.loads(message))
             fields |= fields.get("resume") or {}
             lost = fields.get("lost") or []
-            parts = [lost] if isinstance(lost, dict) else lost  # in an error it is not a list
+            parts = [lost] if isinstance(lost, dict) else lost  # an error has one part, not a list
             self.kind = str(fields["type"])
             self.code = str(fields.get("code"))
             self.text = plain(
@@ -137,15 +137,15 @@ class Event:
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
-            raise Trouble(f"the server sent what is not its protocol: {message[:60]!r}") from None
+            raise Trouble(f"the server broke the protocol: {message[:60]!r}") from None
         self._fields = fields
 
     def seconds(self, name: str) -> float | None:
-        """The field as a time; None when it is missing or is no time."""
+        """The field as a time; None if it is absent or not a time."""
         value = self._fields.get(name)
         return value if isinstance(value, float | int) and 0 <= value < 1e6 else None
 
     def field(self, name: str, default: T) -> T:
-        """The field; `default` when it is missing or of another type."""
+        """The field; `default` if it is absent or has another type."""
         value = self._fields.get(name)
         return value if isinstance(value, type(default)) else default

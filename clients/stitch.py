@@ -1,4 +1,4 @@
-"""Joins two transcripts of the same sound: finds the words that were already said."""
+"""Joins two transcripts of the same audio: finds the words that were already said."""
 
 import math
 import re
@@ -7,26 +7,26 @@ from itertools import accumulate, takewhile
 
 from clients.protocol import RATE_HZ
 
-HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # without spaces: each is a word
+HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # no spaces: each letter is a word
 WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
 OLD_WORDS = 24
-"""How many of the last words said are compared."""
+"""The number of last words that are compared."""
 NEAR_S = 0.6
-"""Two sessions may time the same word this far apart."""
+"""The most by which two sessions' times of the same word may differ."""
 TIE_S = 0.15
-"""The same for the end of a word that one of them misheard."""
+"""The same for the end of a word that one session misheard."""
 SLACK_SAMPLES = 19_200
-"""1.2 s: the times of words are late by no more than this."""
+"""1.2 s: word times are late by at most this."""
 
 Piece = tuple[str, float | None, float]
-"""Text as it came, where it begins in the recording if that is known, and where it ends; in s."""
+"""Text as received, its start in the recording if known, and its end; in s."""
 
 
 class Stitch:
-    """Joins the transcript of a new connection to what was `said` before.
+    """Joins the transcript of a new connection to the text `said` before.
 
-    The server hears some sound a second time. While the stitch is open it holds the words of that
-    sound; when it is closed, it drops those that were said already, up to `said_s`.
+    The server hears some audio a second time. While open, the stitch holds the words of that
+    audio; when closed, it drops those that were said already, up to `said_s`.
     """
 
     def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
@@ -35,7 +35,7 @@ class Stitch:
         self.is_open = is_open
 
     def feed(self, piece: Piece) -> list[Piece]:
-        """Add a piece; return what can be said now."""
+        """Add a piece; return the pieces that can be said now."""
         self._held.append(piece)
         return [] if self.is_open else self._release(0)
 
@@ -57,7 +57,7 @@ class Stitch:
         return self._release(new.end())
 
     def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
-        """The ends of those words that may have been said already."""
+        """The end times of the words that may have been said already."""
         until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
         return list(
             takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
@@ -72,7 +72,7 @@ class Stitch:
         return self._count_by_time(words, ends_s)
 
     def _count_by_time(self, words: Sequence[str], ends_s: Sequence[float]) -> int:
-        """How many were said already, by their times; for when no run of words is equal."""
+        """How many were said already, by their times; used if no run of words is equal."""
         for index, end_s in enumerate(ends_s):
             is_near = abs(end_s - self._said_s) < NEAR_S
             if is_near and same_words(self._old[-1:], [words[index]]):
@@ -80,7 +80,7 @@ class Stitch:
         return sum(end_s <= self._said_s + TIE_S for end_s in ends_s)
 
     def _end_s(self, at: int) -> float:
-        """When the letter before the index `at` ends."""
+        """The end time of the letter before the index `at`."""
         ends = accumulate(len(text) for text, _, _ in self._held)
         return next(piece[2] for piece, end in zip(self._held, ends, strict=True) if at <= end)
 
@@ -89,7 +89,7 @@ class Stitch:
         return "".join(text for text, _, _ in self._held)
 
     def _release(self, start: int) -> list[Piece]:
-        """Return what is held, without its first `start` letters."""
+        """Return the held text without its first `start` letters."""
         released = []
         for text, start_s, end_s in self._held:
             if text[start:]:
@@ -114,10 +114,10 @@ def repeated(old: Sequence[str], new: Sequence[str]) -> int:
 
 
 def last_end(old: Sequence[str], new: Sequence[str], count: int) -> int:
-    """How far into `new` a run of `count` old words may end; a single word only near the start."""
+    """The last index in `new` where a run of `count` old words may end; 1 word: near the start."""
     if count > 1:
         return len(new)
-    is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # letters are often the same
+    is_letter = re.match(f"[{HAN_LETTERS}]", old[-1])  # single letters are often equal
     return min(len(new), 1 if is_letter else 4)
 
 

@@ -1,24 +1,23 @@
-"""The transcript of a recording over several sessions, and from where a new one must listen."""
+"""The transcript of a recording over several sessions, and where a new one must start."""
 
 from clients.protocol import RATE_HZ, Event
 from clients.stitch import SLACK_SAMPLES, Piece, Stitch
 
-DELTA_S = 0.08  # the sound of a delta without end_s; bare vLLM sends those
-PAUSE_S = 3.0  # this long without a word: the speaker pauses or has ended
+DELTA_S = 0.08  # assumed for a delta without end_s, as from bare vLLM
+PAUSE_S = 3.0  # after so long without a word, the speaker pauses or has ended
 CHUNK_SAMPLES = 1_600
-UNSURE_SAMPLES = 480_000  # 30 s: by then an engine has written all that it heard
+UNSURE_SAMPLES = 480_000  # 30 s: an engine writes its words within this time
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
-SAID_LETTERS = 500  # kept of what was said, for the stitch to the next session
+SAID_LETTERS = 500  # kept for the stitch to the next session
 
 
 class Story:
-    """What the server says of the recording, each word once, over any number of sessions.
+    """The transcript of the recording, each word once, over any number of sessions.
 
-    Places are indices of samples. `base`, `sent`: where this session's audio begins and ends.
-    `heard`: how far the server has listened; `place`: where its newest delta ended. `safe`: every
-    word before it is here, so a new session has to listen from there on. `last_words`: those of a
-    session that the server cut; the next session hears them again, so they are said only when
-    none follows.
+    Places are sample indices. `base`, `sent`: start and end of this session's audio. `heard`: how
+    far the server has listened; `place`: the end of its newest delta. `safe`: all words before it
+    are here, so a new session must listen from there. `last_words`: the last words of a session
+    that the server cut; the next session hears them again, so they are said only if none follows.
     """
 
     def __init__(self) -> None:
@@ -35,10 +34,10 @@ class Story:
         return self.is_committed and self.heard > self.sent - CHUNK_SAMPLES
 
     def is_wordless(self, event: Event) -> bool:
-        """Whether the whole recording has no word, and the event that ends it should say why."""
+        """Whether the whole recording has no word, and its last event may tell the cause."""
         is_bare = (
             event.seconds("duration_s") is None and self.sent >= RATE_HZ
-        )  # bare vLLM tells no cause
+        )  # bare vLLM sends no cause
         return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
@@ -54,7 +53,7 @@ class Story:
         self._is_cut = True
 
     def hear(self, event: Event, now_s: float) -> list[Piece]:
-        """Take a delta; return what can be said now."""
+        """Take a delta; return the pieces that can be said now."""
         said = self._feed(event)
         if self._stitch.is_open:
             if not self._is_beyond_the_old(event.text, now_s):
@@ -67,7 +66,7 @@ class Story:
         return self._say(said)
 
     def _feed(self, event: Event) -> list[Piece]:
-        """Give a delta to the stitch; return what it releases."""
+        """Pass a delta to the stitch; return the pieces that it releases."""
         start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
         if end_s is None:
             start_s = len(self._deltas) * DELTA_S
@@ -81,19 +80,19 @@ class Story:
         return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
 
     def _secure(self, text: str) -> None:
-        """Move `safe` on after a delta with this text."""
+        """Advance `safe` after a delta with this text."""
         if text:
-            is_new_word = any(map(str.isspace, text))  # then the word before it is whole
+            is_new_word = any(map(str.isspace, text))  # then the word before it is complete
             whole_to = max(self._said_end if is_new_word else 0, self.place - WORD_SAMPLES)
             self.safe = max(self.safe, whole_to - SLACK_SAMPLES)
             self._said_end = max(self._said_end, self.place)
         self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
 
     def end(self, event: Event) -> list[Piece]:
-        """Take the end of the utterance; return what is left to say."""
+        """Take the end of the utterance; return the remaining pieces."""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
-            return []  # it ended by itself, and does not say where
+            return []  # the server ended it, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
         if more := self._beyond_the_deltas(event.text):
             self.last_words += self._stitch.feed((more, None, self.heard / RATE_HZ))
@@ -105,18 +104,18 @@ class Story:
         return self._say(said)
 
     def _beyond_the_deltas(self, text: str) -> str:
-        """What the full text of an utterance has after its deltas."""
+        """The part of an utterance's full text that follows its deltas."""
         whole, deltas = text.strip(), "".join(self._deltas).strip()
         return whole[len(deltas) :] if whole.startswith(deltas) else ""
 
     def _is_beyond_the_old(self, text: str, now_s: float) -> bool:
-        """Whether this session is past the words that an earlier one brought."""
+        """Whether this session is past the words of the earlier ones."""
         if text:
             self._text_s = now_s
             return self.place > self._said_end + SLACK_SAMPLES
         if not self._stitch.has_words:
             return self.heard > self._said_end + UNSURE_SAMPLES
-        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up writes late
+        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up emits words late
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:

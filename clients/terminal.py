@@ -1,4 +1,4 @@
-"""The terminal: errors in one line, text that cannot steer it, and signals that end a program."""
+"""The terminal: one-line errors, text without control characters, and signals to end."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from unicodedata import category
 
 
 class Trouble(Exception):
-    """A line for the person at the terminal; `passes` when trying again later may help."""
+    """An error as a line for the person at the terminal; `passes` if a later retry may help."""
 
     def __init__(self, line: str, *, passes: bool = False) -> None:
         super().__init__(" ".join(plain(line).split()))
@@ -17,16 +17,16 @@ class Trouble(Exception):
 
 
 def plain(text: str) -> str:
-    """`text` without characters that steer a terminal; newlines and zero-width joiners stay."""
+    """`text` without terminal control characters; newlines and zero-width joiners stay."""
     kept = "\n\u200c\u200d"
     return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
 
 
 @contextmanager
 def ending(act: Callable[[], object]) -> Iterator[None]:
-    """Within it Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
+    """Inside, Ctrl-C, SIGTERM and a closed terminal call `act`; nohup keeps its meaning.
 
-    After it the program only writes what it has: the first signal lets it, the second one kills.
+    After it the program only writes its results: a first signal does nothing, a second one kills.
     """
     loop = asyncio.get_running_loop()
     terminals = [number for number in (1, 2) if os.isatty(number)]

@@ -1,1 +1,1 @@
-"""vLLM as a process beside this one."""
+"""Runs vLLM as a separate process."""

@@ -1,4 +1,4 @@
-"""How this project starts vLLM: the command line and the environment, out of the settings."""
+"""How this project starts vLLM: builds the command line and the environment from the settings."""
 
 import logging
 import re
@@ -29,16 +29,16 @@ _DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
 }
-"""Nothing is fetched, nobody is told, and cards have the numbers that nvidia-smi gives them."""
+"""No downloads, no usage reports, and cards are numbered as in nvidia-smi."""
 _ON_WSL = {"VLLM_WSL2_ENABLE_PIN_MEMORY": "1"}
-"""Without it vLLM 0.32 and 0.33 end with "UVA is not available" there."""
+"""Without it, vLLM 0.32 and 0.33 exit with "UVA is not available" on WSL2."""
 _NO_CARD = f"there is no NVIDIA card, or no driver for it, or {CARDS_VARIABLE} hides it"
 
 
 def is_at_hand(vllm: VllmSettings) -> bool:
-    """Whether there is a vLLM to use: elsewhere, or installed here with a card free to run it.
+    """Whether a vLLM can be used: on another server, or installed here with a card free to run it.
 
-    Says why not where it was set up.
+    If vLLM is installed but cannot run, logs the reason.
     """
     if vllm.url:
         return True
@@ -51,9 +51,9 @@ def is_at_hand(vllm: VllmSettings) -> bool:
 
 
 def launch(settings: Settings, environ: Mapping[str, str]) -> Launch:
-    """vLLM for the gateway: on this machine only, with a key that nobody else knows.
+    """vLLM for the gateway: reachable from this machine only, with a random secret key.
 
-    Raises ConfigError or EngineUnavailable when it is clear that it cannot run.
+    Raises ConfigError or EngineUnavailable when vLLM clearly cannot run.
     """
     vllm = settings.vllm
     key = secrets.token_hex(32)
@@ -68,7 +68,7 @@ def launch(settings: Settings, environ: Mapping[str, str]) -> Launch:
 
 
 def watch(vllm: VllmSettings, api_key: str) -> Watch:
-    """Where vLLM answers, or will."""
+    """The address and the key at which vLLM answers, now or once it has started."""
     url = vllm.url.rstrip("/") or f"http://127.0.0.1:{vllm.port}"
     return Watch(url, api_key, start_timeout_s=vllm.start_timeout_s)
 
@@ -76,9 +76,9 @@ def watch(vllm: VllmSettings, api_key: str) -> Watch:
 def start(
     vllm: VllmSettings, further: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[list[str], dict[str, str]]:
-    """vLLM with the profile and the model, and its environment, for the card that is here now.
+    """vLLM's command with profile and model, and its environment, for the card present now.
 
-    further: the flags that will follow. Raises ConfigError or EngineUnavailable.
+    further: the flags that the caller appends. Raises ConfigError or EngineUnavailable.
     """
     python = PROJECT_DIR / vllm.python
     if not python.exists():
@@ -96,7 +96,7 @@ def start(
 def direct(
     settings: Settings, more: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[list[str], dict[str, str]]:
-    """vLLM for the whole network, without the gateway; `more` are flags that overrule."""
+    """vLLM for the whole network, without the gateway; the flags in `more` take precedence."""
     server = settings.server
     further = [*flags(settings.vllm), *more]
     own, variables = start(settings.vllm, further, environ)
@@ -106,21 +106,21 @@ def direct(
 def environment(
     environ: Mapping[str, str], device: str = "", *, is_wsl: bool = False
 ) -> dict[str, str]:
-    """vLLM's environment: this one, without what is lanscribe's, and with one card to see."""
+    """vLLM's environment: ours without lanscribe's variables, and with only one card visible."""
     passed = {name: value for name, value in environ.items() if not _is_ours(name)}
     added = {**_DEFAULTS, **(_ON_WSL if is_wsl else {})}
     return {**added, **passed, **({CARDS_VARIABLE: device} if device else {})}
 
 
 def card(vllm: VllmSettings) -> Verdict | None:
-    """What the NVIDIA card is good for at this moment, with the profile that is set."""
+    """Whether the NVIDIA card can run the configured profile now."""
     return gpu.card_verdict(PROJECT_DIR, "--to-start", profile=vllm.profile)
 
 
 def profile_path(vllm: VllmSettings, verdict: Verdict | None) -> Path:
-    """The file of the profile; the one for this card when it is auto.
+    """The file of the profile; for auto, the profile of this card.
 
-    Raises ConfigError when there is no such file, EngineUnavailable when there is no such card.
+    Raises ConfigError if the file is absent, EngineUnavailable if no card has a profile.
     """
     name = vllm.profile
     if name == "auto":
@@ -136,7 +136,7 @@ def profile_path(vllm: VllmSettings, verdict: Verdict | None) -> Path:
 
 
 def model_dir(vllm: VllmSettings) -> Path:
-    """The model's folder, with the delay that is wanted. Raises ConfigError."""
+    """The folder of the model with the configured delay. Raises ConfigError."""
     try:
         return delay.folder_for(PROJECT_DIR / vllm.model_dir, vllm.delay_ms)
     except delay.DelayError as error:
@@ -144,7 +144,7 @@ def model_dir(vllm: VllmSettings) -> Path:
 
 
 def flags(vllm: VllmSettings) -> list[str]:
-    """What the settings add to the profile. Raises ConfigError when it cannot be parsed."""
+    """The flags that the settings add to the profile. Raises ConfigError if parsing fails."""
     try:
         return shlex.split(vllm.arguments)
     except ValueError as error:
@@ -152,18 +152,18 @@ def flags(vllm: VllmSettings) -> list[str]:
 
 
 def max_num_seqs(command: Sequence[str]) -> int:
-    """How many sessions a vLLM that is started so takes at once; 0 when nothing says it."""
+    """How many sessions vLLM accepts at once with this command; 0 if it is not set."""
     profile = Path(command[command.index("--config") + 1])
     return max_num_seqs_in(profile.read_text(encoding="utf-8"), shlex.join(command))
 
 
 def max_num_seqs_in(profile: str, arguments: str) -> int:
-    """The same, out of a profile's text and the flags that overrule it."""
+    """The same, from a profile's text and the flags that override it."""
     return int(last_word("max-num-seqs", profile, arguments) or 0)
 
 
 def last_word(option: str, profile: str, arguments: str) -> str:
-    """The number that counts in the end; empty when there is none."""
+    """The last number given for an option, which takes effect; empty if there is none."""
     lines = [line.partition("#")[0] for line in profile.splitlines()]
     name = option.replace("-", "[-_]")
     pattern = rf"(?:^|\s)(?:--)?{name}[:=\s]\s*(\d[\d.]*)"
@@ -172,7 +172,7 @@ def last_word(option: str, profile: str, arguments: str) -> str:
 
 
 def _share(profile: Path, verdict: Verdict | None, further: Sequence[str]) -> list[str]:
-    """How much of its memory this card is to give, where the profile's sizes are as planned."""
+    """The flag for this card's memory share; none if the profile's sizes differ from the plan."""
     if verdict is None or not verdict.gpu_memory_utilization:
         return []
     sizes = {path_of(one.name): one.sizes for one in PROFILES}.get(profile, {})
@@ -186,12 +186,12 @@ def _share(profile: Path, verdict: Verdict | None, further: Sequence[str]) -> li
 
 
 def path_of(profile: str) -> Path:
-    """The file of a profile of this project."""
+    """The file of one of this project's profiles."""
     return PROFILES_DIR / f"{profile}.yaml"
 
 
 def _device(verdict: Verdict | None, further: Sequence[str]) -> str:
-    """The card for vLLM, where there is a choice and it is not to use several."""
+    """The card for vLLM; empty if there is only one, or if vLLM is to use several."""
     if verdict is None or any("parallel" in flag for flag in further):
         return ""
     return verdict.device

@@ -1,11 +1,11 @@
-"""Runs a command and ends all of it with its own parent. Standard library only.
+"""Runs a command, and ends all its processes when the parent ends. Standard library only.
 
     python -m lanscribe.vllm.guard STOP_TIMEOUT_S COMMAND...
 
-The parent holds the other end of this process's stdin: when it closes that, or dies in
-whatever way, the command's whole process group gets SIGINT, then SIGTERM, then SIGKILL.
-The exit status is the command's, 128 and more for a signal; by then nothing of it is left.
-When this process itself is killed, the command gets SIGTERM, and `kill_session` ends the rest.
+The parent holds the other end of this process's stdin. When the parent closes it, or dies for
+any reason, the command's whole process group gets SIGINT, then SIGTERM, then SIGKILL.
+The exit status is the command's, 128 and more for a signal; by then no process of it is left.
+If this process itself is killed, the command gets SIGTERM, and `kill_session` ends the rest.
 """
 
 import ctypes
@@ -19,12 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-"""prctl(2), Linux: the signal that a process gets when its parent is gone."""
+"""prctl(2), Linux: the signal that a process gets when its parent dies."""
 _PR_SET_CHILD_SUBREAPER = 36
 """prctl(2), Linux: orphaned grandchildren become children of this process."""
 _REQUESTS = (signal.SIGINT, signal.SIGTERM)
 _SESSION_FIELD = 3
-"""Of /proc/PID/stat behind the name, counted from 0 (proc_pid_stat(5))."""
+"""Index in /proc/PID/stat after the name, counted from 0 (proc_pid_stat(5))."""
 
 
 class Guard:
@@ -42,7 +42,7 @@ class Guard:
         )
 
     def end(self) -> None:
-        """Ask the group to end, twice, then end it."""
+        """Ask the group to end, twice, then kill it."""
         for request in _REQUESTS:
             self._signal(request)
             if self._is_over.wait(self._stop_timeout_s / len(_REQUESTS)):
@@ -50,9 +50,9 @@ class Guard:
         self._signal(signal.SIGKILL)
 
     def wait(self) -> int:
-        """Wait for the command, end what it left behind; its exit status as a shell's."""
+        """Wait for the command and kill what it left running; its exit status as in a shell."""
         os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
-        with self._signalling:  # not reaped yet, so its number is still its own
+        with self._signalling:  # not reaped yet, so its pid cannot be reused
             self._is_over.set()
             self._kill_group(signal.SIGKILL)
         status = self._child.wait()
@@ -72,13 +72,13 @@ class Guard:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Guard a command; its exit status."""
+    """Guard a command; return its exit status."""
     stop_timeout_s, *command = arguments
     _adopt_grandchildren()
     guard = Guard(command, float(stop_timeout_s))
 
     def end_when_alone() -> None:
-        os.read(0, 1)  # nothing is ever written: it returns when the other end is closed
+        os.read(0, 1)  # nobody writes: this returns when the other end is closed
         guard.end()
 
     def on_signal(*_: object) -> None:
@@ -91,19 +91,19 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _adopt_grandchildren() -> None:
-    """So that `wait` also waits for what a killed child leaves, its GPU memory included."""
+    """Make `wait` also wait for a killed child's children, and so for their GPU memory."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _follow_parent() -> None:
-    """So that the command ends when nobody is left to end it."""
+    """Make the command end when this process dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def kill_session(leader: int) -> None:
-    """Kill all that a guard, started in a session of its own, has left behind. Linux only."""
+    """Kill all processes that remain in the session of a guard. Linux only."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             fields = stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()

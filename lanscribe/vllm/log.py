@@ -1,6 +1,6 @@
-"""Reads vLLM's output: how far it has come while it loads, and why it ended.
+"""Reads vLLM's output: the progress of its start, and why it ended.
 
-Pure. The patterns are from the sources of vllm 0.32 and 0.33, torch and uvicorn.
+Pure. The patterns come from the sources of vllm 0.32 and 0.33, torch and uvicorn.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 LONGEST_LINE_BYTES = 4096
 _LAST_LINES = 12
 _KILLED = {-9, 137}
-"""SIGKILL, as a child's status and as a shell's."""
+"""SIGKILL, as the status of a child process and as that of a shell."""
 _CORE_IS_GONE = "engine core exited unexpectedly"
 _CORE_SAYS_WHY = "EngineCore encountered a fatal error"
 
@@ -22,7 +22,7 @@ class LineSplitter:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that `data` completes, without their ends; one that does not end is cut."""
+        """The lines that `data` completes, without line ends; an overlong line is cut."""
         *whole, self._rest = re.split(rb"\r\n|\n|\r", self._rest + data)
         while len(self._rest) > LONGEST_LINE_BYTES:
             whole.append(self._rest[:LONGEST_LINE_BYTES])
@@ -54,11 +54,11 @@ _STAGES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"Application startup complete", "listening"),
     )
 )
-"""What a line says -> what it means; {} is the percentage in it. In the order of a start."""
+"""Text of a line -> its meaning; {} is the percentage in it. In the order of a start."""
 
 
 def progress(line: str) -> str | None:
-    """How far the start has come, if `line` tells."""
+    """The progress of the start, if `line` shows it."""
     for pattern, text in _STAGES:
         if found := pattern.search(line):
             return text.format(*(int(group) for group in found.groups()))
@@ -70,13 +70,13 @@ class Diagnosis:
     """Why vLLM ended."""
 
     cause: str
-    """What happened, in a sentence without its full stop."""
+    """What happened: a sentence without its full stop."""
     remedy: str
     """What to do about it."""
     is_lasting: bool = False
-    """Whether it would happen again at every start."""
+    """Whether every further start would fail in the same way."""
     last_words: tuple[str, ...] = ()
-    """The last lines of the output, where they are all there is to go by."""
+    """The last lines of the output, if no known cause was found."""
 
     def __str__(self) -> str:
         words = "".join(f"\n      | {line}" for line in self.last_words)
@@ -102,7 +102,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
         (
             r"Driver/library version mismatch",
             Diagnosis(
-                "the NVIDIA driver was updated while it ran", "restart the machine", is_lasting=True
+                "the NVIDIA driver was updated while in use", "restart the machine", is_lasting=True
             ),
         ),
         (
@@ -118,21 +118,21 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
             r"Free memory on device .* less than (desired GPU memory|the engine's budget)",
             Diagnosis(
                 "other programs hold too much of the GPU's memory",
-                "close them (nvidia-smi lists them), or start lanscribe anew, which then asks for"
-                " what is free, unless vllm.arguments or a profile of your own says how much",
+                "close them (nvidia-smi lists them), or restart lanscribe: it then asks only for"
+                " what is free, unless vllm.arguments or a profile of your own sets the share",
             ),
         ),
         (
             r"Error in memory profiling",
             Diagnosis(
-                "another program let go of the GPU's memory while vLLM measured it",
-                "nothing, when it starts the next time",
+                "another program released GPU memory while vLLM measured it",
+                "nothing, if the next start succeeds",
             ),
         ),
         (
             r"No available memory for the cache blocks|larger than the available KV cache memory",
             Diagnosis(
-                "the share of the GPU's memory has no room for a session beside the weights",
+                "vLLM's share of the GPU's memory has no room for a session beside the weights",
                 f"raise --gpu-memory-utilization, or {_SMALLER}",
                 is_lasting=True,
             ),
@@ -148,7 +148,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
             r"[Aa]ddress already in use|error while attempting to bind on address",
             Diagnosis(
                 "the port for vLLM is taken by another program",
-                "end what runs there, or choose another with vllm.port",
+                "end the other program, or choose another port with vllm.port",
             ),
         ),
         (
@@ -163,7 +163,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
         (
             r"ModuleNotFoundError: No module named '?(?P<module>[\w.]+)",
             Diagnosis(
-                "the Python environment .venv-vllm is not whole: {module} is missing",
+                "the Python environment .venv-vllm is incomplete: {module} is missing",
                 SETUP,
                 is_lasting=True,
             ),
@@ -192,7 +192,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
         (
             r"unrecognized arguments: (?P<flags>.+)|error: argument (?P<flag>\S+):",
             Diagnosis(
-                "vLLM does not take its flags: {flags}{flag}",
+                "vLLM does not accept its flags: {flags}{flag}",
                 "correct vllm.arguments or the profile in config/vllm",
                 is_lasting=True,
             ),
@@ -200,7 +200,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
         (
             r"UVA is not available",
             Diagnosis(
-                "memory cannot be shared with the GPU, as under WSL2",
+                "memory cannot be shared with the GPU; this happens under WSL2",
                 "set VLLM_WSL2_ENABLE_PIN_MEMORY=1 in the environment, then start again",
                 is_lasting=True,
             ),
@@ -210,20 +210,20 @@ _CAUSES: tuple[tuple[re.Pattern[str], Diagnosis], ...] = tuple(
             r"|GPU has fallen off the bus|uncorrectable ECC",
             Diagnosis(
                 "the GPU failed in the middle of its work",
-                "restart the machine; if it comes back, look for Xid lines in sudo dmesg",
+                "restart the machine; if it happens again, look for Xid lines in sudo dmesg",
             ),
         ),
     )
 )
-"""What vLLM says -> why it ended; the first that any line says counts. With the name of the error
-where vLLM also says the same of something that it can do without."""
+"""Text in vLLM's output -> why it ended; the first entry that matches any line counts. A pattern
+includes the name of the error if vLLM also logs the same text for something optional."""
 
 
 def diagnose(lines: Sequence[str], status: int | None) -> Diagnosis:
     """Why vLLM ended, from the last lines of its output and its exit status.
 
-    The status is that of a child (negative for a signal) or a shell's (128 and more); None when
-    it was ended for not answering.
+    The status is that of a child (negative for a signal) or of a shell (128 and more); None if
+    vLLM was ended because it did not answer.
     """
     for pattern, diagnosis in _CAUSES:
         for line in lines:
@@ -231,7 +231,7 @@ def diagnose(lines: Sequence[str], status: int | None) -> Diagnosis:
                 return _filled_in(diagnosis, found)
     if status in _KILLED or _lost_its_core(lines):
         return Diagnosis(
-            "vLLM was killed from outside, by the system if it was short of memory",
+            "vLLM was killed from outside, by the system if memory ran short",
             "look for Out of memory in sudo dmesg; close other programs or add swap",
         )
     how = "did not answer" if status is None else f"ended with status {status}"
@@ -239,7 +239,7 @@ def diagnose(lines: Sequence[str], status: int | None) -> Diagnosis:
 
 
 def _lost_its_core(lines: Sequence[str]) -> bool:
-    """Whether the process that computes, the largest of vLLM's, is gone without a word."""
+    """Whether vLLM's core, its largest process, ended without logging a reason."""
     text = "\n".join(lines)
     return _CORE_IS_GONE in text and _CORE_SAYS_WHY not in text
 

@@ -1,4 +1,4 @@
-"""Asks an HTTP server how it is: one GET, a bounded answer. Standard library only."""
+"""Checks an HTTP server: one GET, a bounded answer. Standard library only."""
 
 import asyncio
 import http.client
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 LONGEST_BYTES = 2**16
-"""Of a body; what is beyond it is not read."""
+"""The limit for a body; the rest is not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered."""
+    """A server's answer."""
 
     status: int
     body: bytes
@@ -23,8 +23,8 @@ class Answer:
 def get(url: str, timeout_s: float, key: str = "") -> Answer:
     """The answer to a GET of that URL, with `key` as bearer token unless it is empty.
 
-    timeout_s: of each step. Over TLS any certificate will do: the answer says who is there.
-    Raises OSError, also when the answer is not HTTP.
+    timeout_s: for each step. Over TLS any certificate is accepted: the answer identifies the
+    server. Raises OSError, also if the answer is not HTTP.
     """
     parts = urlsplit(url)
     if parts.scheme == "https":
@@ -38,7 +38,7 @@ def get(url: str, timeout_s: float, key: str = "") -> Answer:
 
 
 async def get_in_thread(url: str, timeout_s: float, key: str = "") -> Answer:
-    """The same without TLS, beside the event loop. timeout_s: of the whole."""
+    """The same without TLS, in a thread. timeout_s: for the whole request."""
     parts = urlsplit(url)
     connection = _Connection(parts.netloc, timeout=timeout_s)
     try:
@@ -55,10 +55,10 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
-        self._peer = self.sock  # http.client forgets it while it reads a last answer
+        self._peer = self.sock  # http.client drops it while it reads a last answer
 
     def abandon(self) -> None:
-        """Let nobody wait for it any more."""
+        """Close it, so that no thread waits for it any longer."""
         if self._peer is not None:
             with suppress(OSError):  # it has ended
                 self._peer.shutdown(socket.SHUT_RDWR)
@@ -72,7 +72,7 @@ def _ask(connection: http.client.HTTPConnection, path: str, key: str) -> Answer:
         with connection.getresponse() as response:
             return Answer(response.status, response.read(LONGEST_BYTES))
     except http.client.HTTPException as error:
-        raise ConnectionError("what answers there is not HTTP") from error
+        raise ConnectionError("the answer is not HTTP") from error
 
 
 def _trusting_anybody() -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""Keeps vLLM running: starts it, tells how far it is, starts it again, or gives it up."""
+"""Keeps vLLM running: starts it, reports its progress, and restarts it until it fails too often."""
 
 import asyncio
 import errno
@@ -33,27 +33,27 @@ _GUARD_LEEWAY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What a vLLM that answers says of itself."""
+    """What a running vLLM reports about itself."""
 
     model: str
     max_model_len: int
 
 
 Report = Callable[[Serving | str], None]
-"""Told of every change: what vLLM serves, or why it does not serve."""
+"""Called at every change, with what vLLM serves, or why it does not serve."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Where vLLM answers, and how often and how long to look."""
+    """Where vLLM answers, how often to check it, and for how long."""
 
     url: str
     api_key: str
     start_timeout_s: float = 1200.0
     poll_s: float = 1.0
-    """Between two looks at a vLLM that does not serve yet."""
+    """Interval between two checks before vLLM serves."""
     watch_s: float = 5.0
-    """Between two looks at one that serves; also how long it has to answer."""
+    """Interval between two checks once vLLM serves; also the timeout of a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Launch:
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
-    """Where it runs."""
+    """Its working folder."""
     watch: Watch
     log_file: Path | None
     log_bytes: int = 5_000_000
@@ -71,7 +71,7 @@ class Launch:
 
 
 class VllmProcess:
-    """vLLM as a process of this machine."""
+    """vLLM as a process on this machine."""
 
     def __init__(self, launch: Launch, report: Report, schedule: RestartSchedule) -> None:
         self._launch = launch
@@ -82,7 +82,7 @@ class VllmProcess:
         self._served_since_s: float | None = None
 
     async def run(self) -> None:
-        """Run vLLM until cancelled, then end it. Raises EngineUnavailable when it is hopeless."""
+        """Run vLLM until cancelled, then end it. Raises EngineUnavailable if it fails for good."""
         while True:
             self._is_serving = False
             self._served_since_s = None
@@ -91,13 +91,13 @@ class VllmProcess:
             served_s = 0.0 if self._served_since_s is None else now_s - self._served_since_s
             wait_s = self._schedule.failed(now_s, served_s=served_s)
             if wait_s is None or (diagnosis.is_lasting and not self._has_served):
-                raise EngineUnavailable(f"vLLM is given up: {diagnosis}")
+                raise EngineUnavailable(f"vLLM will not be started again: {diagnosis}")
             log.error("vLLM is down: %s", diagnosis)
             self._report(f"{diagnosis.cause}; vLLM is started again in {wait_s:g} s")
             await asyncio.sleep(wait_s)
 
     async def _run_once(self) -> Diagnosis:
-        """Start it, watch it to its end, and say why that came."""
+        """Start it, watch it until it ends, and return why it ended."""
         self._report("vLLM is starting")
         if fault := _port_fault(self._launch.watch.url):
             return diagnose([fault], None)
@@ -113,7 +113,7 @@ class VllmProcess:
             ends = {reading, watching, guarding}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if guarding.done():  # without it, what lives on would neither end nor be told of
+            if guarding.done():  # else its children would keep running, unreported
                 guard.kill_session(process.pid)
             watching.cancel()
             await asyncio.wait({watching})
@@ -124,16 +124,16 @@ class VllmProcess:
         return diagnose([*lines, watching.result()], None)
 
     async def _watch(self, lines: deque[str]) -> str:
-        """Report when it serves; return what is wrong when it does not, or no more.
+        """Report when it serves; return the fault when it does not, or stops answering.
 
-        What it complained of before it served is not why it ends later.
+        Once it serves, earlier log lines are dropped: they cannot explain a later end.
         """
         watch = self._launch.watch
         try:
             async with asyncio.timeout(watch.start_timeout_s):
                 serving = await _until_serving(watch)
         except TimeoutError:
-            return f"vLLM is ended: it was not ready after {watch.start_timeout_s:g} s"
+            return f"vLLM was stopped: it was not ready after {watch.start_timeout_s:g} s"
         self._is_serving = self._has_served = True
         self._served_since_s = asyncio.get_running_loop().time()
         lines.clear()
@@ -142,10 +142,10 @@ class VllmProcess:
         while missed < _MAX_MISSED:
             await asyncio.sleep(watch.watch_s)
             missed = missed + 1 if isinstance(await ask(watch), str) else 0
-        return f"vLLM is ended: it did not answer {_MAX_MISSED} times"
+        return f"vLLM was stopped: it did not answer {_MAX_MISSED} times"
 
     async def _read(self, process: Process, lines: deque[str]) -> None:
-        """Follow its output to the end."""
+        """Read its output until the end."""
         assert process.stdout is not None
         splitter = LineSplitter()
         file = _open_log(self._launch)
@@ -168,7 +168,7 @@ class VllmProcess:
 
 
 async def watch_elsewhere(watch: Watch, report: Report) -> None:
-    """Tell of a vLLM that somebody else runs, until cancelled."""
+    """Report the state of a vLLM that runs elsewhere, until cancelled."""
     last: Serving | str = ""
     while True:
         state = await ask(watch)
@@ -214,7 +214,7 @@ async def _get(watch: Watch, path: str) -> Answer:
 
 
 async def _start(launch: Launch) -> Process:
-    """Start vLLM under a guard, so that it never outlives this process."""
+    """Start vLLM under a guard that ends it with this process."""
     command = [guard.__file__, f"{launch.stop_timeout_s:g}", *launch.command]
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", *command),
@@ -223,31 +223,31 @@ async def _start(launch: Launch) -> Process:
         stdin=PIPE,
         stdout=PIPE,
         stderr=STDOUT,
-        start_new_session=True,  # a terminal's Ctrl-C is for the gateway to answer
+        start_new_session=True,  # only the gateway handles a terminal's Ctrl-C
     )
 
 
 async def _until_unguarded(process: Process) -> None:
-    """Wait until the guard is gone: nobody else has the other end of its stdin."""
+    """Wait until the guard has ended: only the guard has the other end of its stdin."""
     assert process.stdin is not None
     with suppress(BrokenPipeError, ConnectionResetError):
         await process.stdin.wait_closed()
 
 
 async def _end(process: Process, reading: asyncio.Task[None], stop_timeout_s: float) -> int:
-    """Have the guard end vLLM, if it has not ended; the exit status.
+    """Have the guard end vLLM, if it still runs; return the exit status.
 
-    All of it has ended when nobody is left to write to its output.
+    All processes of vLLM have ended when its output is closed.
     """
     assert process.stdin is not None
     process.stdin.close()
     await asyncio.wait({reading}, timeout=stop_timeout_s + _GUARD_LEEWAY_S)
     if not reading.done():
-        log.error("vLLM does not end; all processes of the session %d are killed", process.pid)
+        log.error("vLLM does not end; killing all processes of its session %d", process.pid)
         guard.kill_session(process.pid)
         await asyncio.wait({reading}, timeout=_GUARD_LEEWAY_S)
     if not reading.done():
-        log.error("vLLM cannot be ended; it is left behind")
+        log.error("vLLM cannot be ended; its processes keep running")
         reading.cancel()
         await asyncio.wait({reading})
         return -signal.SIGKILL
@@ -256,7 +256,7 @@ async def _end(process: Process, reading: asyncio.Task[None], stop_timeout_s: fl
 
 
 def _port_fault(url: str) -> str:
-    """Why vLLM could not listen there; empty when it can."""
+    """Why vLLM cannot listen on that address; empty if it can."""
     parts = urlsplit(url)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -270,7 +270,7 @@ def _port_fault(url: str) -> str:
 
 
 def _open_log(launch: Launch) -> logging.Handler:
-    """A file that is set aside when it grows; one that cannot be written is done without."""
+    """A rotating log file; no log if none is set, or if it cannot be written."""
     if launch.log_file is None:
         return logging.NullHandler()
     try:

@@ -1,4 +1,4 @@
-"""When to start a program again that has failed, and when to give it up. Pure."""
+"""When to restart a program that has failed, and when to stop trying. Pure."""
 
 from collections import deque
 
@@ -6,9 +6,9 @@ from lanscribe.backoff import Backoff
 
 
 class RestartSchedule:
-    """Longer waits from failure to failure; no more after too many of them in too short a time.
+    """Waits longer after each failure; stops restarts after too many failures in too short a time.
 
-    most_failures: how many within `within_s` seconds are too many.
+    most_failures: this many failures within `within_s` seconds are too many.
     """
 
     def __init__(
@@ -27,10 +27,10 @@ class RestartSchedule:
         self._failed_at_s: deque[float] = deque()
 
     def failed(self, now_s: float, *, served_s: float = 0.0) -> float | None:
-        """It has failed: the seconds to wait before the next start, None for never again.
+        """Note a failure; return the seconds to wait before the next start, None for no restart.
 
-        served_s: for how long it was of use since its last start. Who was so for
-        `sound_after_s` is worth another start, however often it has failed before.
+        served_s: how long the program served since its last start. After `sound_after_s` it
+        deserves another start; earlier failures no longer count.
         """
         if served_s >= self._sound_after_s:
             self._failed_at_s.clear()

@@ -1,4 +1,4 @@
-"""vLLM and the engine that talks to it: what `serve` runs when the engine is vllm."""
+"""vLLM and the engine that talks to it: `serve` runs them when the engine is vllm."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ from lanscribe.vllm.restarts import RestartSchedule
 
 
 class VllmService:
-    """Keeps vLLM running, or an eye on it, and makes the engine when it serves.
+    """Keeps vLLM running, or watches one elsewhere, and makes the engine once vLLM serves.
 
-    on_engine: given the engine, once.
-    on_loading: given why it does not serve at the moment; None when it does.
+    on_engine: called once, with the engine.
+    on_loading: called with the reason why vLLM does not serve now; None when it serves.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class VllmService:
         self._max_num_seqs = 0
 
     async def run(self) -> None:
-        """Run until cancelled. Raises LanscribeError when vLLM cannot run here."""
+        """Run until cancelled. Raises LanscribeError if vLLM cannot run here."""
         vllm = self._settings.vllm
         try:
             if vllm.url:

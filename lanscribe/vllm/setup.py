@@ -1,15 +1,16 @@
-"""Sets up vLLM where there is an NVIDIA card for it: `python -m lanscribe vllm-setup`.
+"""Sets up vLLM if an NVIDIA card can run it: `python -m lanscribe vllm-setup`.
 
-setup.sh runs it in .venv. The card is judged before anything is fetched for it. Then come
-.venv-vllm with the packages of requirements/vllm.txt, lanscribe's plugin in it, and the model; what
-is there and whole stays. For people it talks to stderr; setup.sh gets one word on stdout:
+setup.sh runs it in .venv. It judges the card before it downloads anything. Then it makes
+.venv-vllm with the packages of requirements/vllm.txt, adds lanscribe's plugin, and downloads the
+model; complete parts stay as they are. Messages for people go to stderr; setup.sh gets one word on
+stdout:
 
-    none        there is no NVIDIA card with a driver
-    unusable    there is one, but it cannot run Voxtral
-    ready       everything was in place
+    none        no NVIDIA card with a driver was found
+    unusable    a card was found, but it cannot run Voxtral
+    ready       everything was in place already
     changed     everything is in place now
 
-Exit status 0, or 1 when something that is needed could not be done.
+Exit status 0, or 1 if a necessary step failed.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from lanscribe.voxtral import gpu
 
 VENV = venv_dir(lock=VLLM_LOCK)
 PLUGINS = "vllm.general_plugins"
-"""The entry points by which vLLM finds what is added to it."""
+"""The entry-point group in which vLLM looks for plugins."""
 PROOF = """
 import sys, torch, vllm
 sys.exit(None if torch.cuda.is_available() else "torch finds no card that it can use")
@@ -38,11 +39,11 @@ sys.exit(None if torch.cuda.is_available() else "torch finds no card that it can
 
 
 class SetupFailed(Exception):
-    """Something could not be done; the message is one line for the user."""
+    """A step failed; the message is one line for the user."""
 
 
 def set_up(model_dir: Path | None = None) -> str:
-    """Do what is missing; one of the words above. Raises SetupFailed."""
+    """Do what is missing; return one of the words above. Raises SetupFailed."""
     host = gpu.read_host(model_is_here=model_dir is not None)
     verdict = gpu.verdict_on(gpu.read_cards(), host)
     if verdict is None or not verdict.profile:
@@ -60,9 +61,9 @@ def set_up(model_dir: Path | None = None) -> str:
 
 
 def packages_fault() -> str:
-    """What is wrong with .venv-vllm, in one line; empty when it is whole."""
+    """What is wrong with .venv-vllm, in one line; empty if it is complete."""
     if not VENV.exists():
-        return "it is not here yet"
+        return "it does not exist yet"
     done = _run(["-P", "-m", "lanscribe", "installation", "verify", VLLM_LOCK], capture=True)
     if done is None:
         return "its Python does not run"
@@ -71,39 +72,39 @@ def packages_fault() -> str:
 
 
 def make_environment(fault: str) -> None:
-    """Make .venv-vllm, anew if need be. Raises SetupFailed."""
+    """Make .venv-vllm; an existing one is replaced. Raises SetupFailed."""
     say("setup", f"making .venv-vllm: {fault}")
     shutil.rmtree(VENV, ignore_errors=True)
     made = subprocess.run(
         [sys.executable, "-m", "venv", str(VENV)], stdout=sys.stderr, check=False
     ).returncode
     if made != 0:
-        raise SetupFailed("python -m venv failed, with the words above")
+        raise SetupFailed("python -m venv failed; see its message above")
     say("setup", "installing requirements/vllm.txt (several GB, unless pip has them already)")
     lock = str(PROJECT_DIR / "requirements" / f"{VLLM_LOCK}.txt")
     _pip(["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", lock])
     _prove()
     _run(["-P", "-m", "lanscribe", "installation", "write", VLLM_LOCK])
     if fault := packages_fault():
-        raise SetupFailed(f".venv-vllm is not as it should be: {fault}")
+        raise SetupFailed(f".venv-vllm is still incomplete: {fault}")
 
 
 def ensure_plugin() -> bool:
-    """Let vLLM find lanscribe's plugin, in this folder; whether that was needed.
+    """Register lanscribe's plugin with vLLM; whether that was necessary.
 
     Raises SetupFailed.
     """
     if _announced_plugins() == _own_plugins():
         return False
-    say("setup", "telling vLLM of lanscribe's plugin")
+    say("setup", "registering lanscribe's plugin with vLLM")
     _pip(["--no-deps", "--no-index", "--no-build-isolation", "--editable", str(PROJECT_DIR)])
     if _announced_plugins() != _own_plugins():
-        raise SetupFailed("pip has installed lanscribe into .venv-vllm without its plugin")
+        raise SetupFailed("pip installed lanscribe into .venv-vllm, but without its plugin")
     return True
 
 
 def ensure_model(model_dir: Path | None = None) -> bool:
-    """Put Voxtral's files in place; whether that was needed. Raises SetupFailed."""
+    """Put Voxtral's files in place; whether that was necessary. Raises SetupFailed."""
     if model_dir is not None:
         try:
             return voxtral_files.adopt(model_dir)
@@ -118,22 +119,22 @@ def ensure_model(model_dir: Path | None = None) -> bool:
 
 
 def _prove() -> None:
-    say("setup", "loading vLLM once, to see that it works here (half a minute)")
+    say("setup", "loading vLLM once, to check that it works here (half a minute)")
     done = _run(["-P", "-c", PROOF], capture=True)
     if done is None or done.returncode != 0:
-        words = (done.stderr.strip().splitlines() if done else []) or ["no words"]
+        words = (done.stderr.strip().splitlines() if done else []) or ["no message"]
         raise SetupFailed(f"vLLM does not work on this machine: {words[-1]}")
 
 
 def _own_plugins() -> dict[str, str]:
-    """What pyproject.toml announces to vLLM: name -> module:function."""
+    """The plugins that pyproject.toml declares for vLLM: name -> module:function."""
     text = (PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8")
     points = tomllib.loads(text)["project"].get("entry-points", {})
     return dict(points.get(PLUGINS, {}))
 
 
 def _announced_plugins() -> dict[str, str]:
-    """The same, as it was installed into .venv-vllm; empty when it was not."""
+    """The same, as installed in .venv-vllm; empty if nothing is installed."""
     pattern = "lib/python3*/site-packages/lanscribe-*.dist-info/entry_points.txt"
     parser = ConfigParser()
     try:
@@ -155,13 +156,15 @@ def _pip(arguments: Sequence[str]) -> None:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     if done is None or done.returncode != 0:
-        raise SetupFailed("pip says above why it fails: most often no network, or no space")
+        raise SetupFailed(
+            "pip failed; see its message above. Usual causes: no network, or no space"
+        )
 
 
 def _run(
     arguments: Sequence[str], *, capture: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str] | None:
-    """Run .venv-vllm's Python; None when it cannot be started. What it says goes to stderr."""
+    """Run .venv-vllm's Python, output to stderr; None if it cannot be started."""
     python = VENV / "bin/python"
     try:
         return subprocess.run(
@@ -178,12 +181,12 @@ def _run(
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Where the model is."""
+    """Add the flag for the model's folder."""
     parser.add_argument("--model-dir", type=Path, metavar="DIR", help="the model is in DIR already")
 
 
 def main(options: argparse.Namespace) -> int:
-    """Set up; the word on stdout."""
+    """Set up; print the word on stdout."""
     try:
         state = set_up(options.model_dir)
     except SetupFailed as error:

@@ -1,7 +1,7 @@
 """A model folder with another transcription delay: `serve.sh delay`.
 
-The delay is one number in tekken.json, read by vLLM when it starts, and the same for all sessions.
-The original stays as it is: the new folder has a tekken.json of its own and links to the rest.
+The delay is one number in tekken.json. vLLM reads it at start and uses it for all sessions.
+The original folder does not change: the new folder has its own tekken.json, and links to the rest.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from lanscribe.voxtral.steps import STEP_MS
 
 DEFAULT_DELAY_MS = 480
 DELAYS_MS = (*range(STEP_MS, 1201, STEP_MS), 2400)
-"""What the model was trained for, by its card."""
+"""The delays that the model was trained for, according to its model card."""
 TEKKEN = "tekken.json"
 NEEDED_FILES = (TEKKEN, "params.json")
 
@@ -26,9 +26,9 @@ class DelayError(Exception):
 
 
 def folder_for(model_dir: Path, delay_ms: int) -> Path:
-    """The folder to serve from: the model's own, or the one made of it for this delay.
+    """The folder to serve from: the model's own, or a copy of it for this delay.
 
-    A second call changes nothing, unless the original has changed. Raises DelayError.
+    A second call changes nothing unless the original has changed. Raises DelayError.
     """
     if delay_ms not in DELAYS_MS:
         raise DelayError(f"a delay of {delay_ms} ms is not among {_allowed()}")
@@ -66,13 +66,13 @@ def _read_tekken(folder: Path) -> dict[str, Any]:
 
 
 def _link_all(source: Path, folder: Path) -> None:
-    """Links in `folder` to all files of `source` but tekken.json; none that are left over."""
+    """Link all files of `source` except tekken.json into `folder`; remove stale links."""
     names = {path.name for path in source.iterdir() if path.is_file()} - {TEKKEN}
     for path in folder.iterdir():
         if path.is_symlink() and path.name not in names:
             path.unlink()
     for name in names:
-        # relative, so that the folders may be moved together
+        # relative, so that the folders can be moved together
         target, link = Path(os.pardir, source.name, name), folder / name
         if link.is_symlink() and link.readlink() == target:
             continue
@@ -83,7 +83,7 @@ def _link_all(source: Path, folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write whole or not at all, and not when it is there already."""
+    """Write the file atomically; do nothing if it has this text already."""
     if path.is_file() and not path.is_symlink() and path.read_text(encoding="utf-8") == text:
         return
     part = path.with_name(f"{path.name}.part")
@@ -92,13 +92,13 @@ def _write(path: Path, text: str) -> None:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Which folder, which delay."""
+    """Add the flags for the folder and the delay."""
     parser.add_argument("--model-dir", type=Path, required=True, metavar="DIR")
     parser.add_argument("--ms", type=int, required=True, metavar="N", help=_allowed())
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print the folder to serve from; 1 when it cannot be made."""
+    """Print the folder to serve from; return 1 if it cannot be made."""
     try:
         folder = folder_for(options.model_dir, options.ms)
     except DelayError as error:

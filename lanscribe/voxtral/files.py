@@ -1,9 +1,9 @@
-"""Puts Voxtral's files in place, and proves that they are whole.
+"""Puts Voxtral's files in place, and checks that they are complete.
 
-Of the repository on the model hub only the four files that vLLM reads are fetched; the same
-weights lie there in another format once more. manifest.json is written last: without it there is
-no model. A copy that is on the machine already is linked, not copied. The standard library is
-enough for everything but the download, so that looking takes no time.
+The download has only the four files that vLLM reads; the repository on the model hub also has the
+same weights in another format. manifest.json is written last: without it, the model counts as
+absent. A copy that is on the machine already is linked, not copied. Everything except the download
+needs only the standard library, so that a check is quick.
 """
 
 import json
@@ -21,18 +21,18 @@ from lanscribe.manifest import MANIFEST, Content, file_fault, sha256_digest
 REPOSITORY = "mistralai/Voxtral-Mini-4B-Realtime-2602"
 WEIGHTS = "consolidated.safetensors"
 FILES = ("config.json", "params.json", "tekken.json", WEIGHTS)
-"""In the order of fetching: what fails soon, fails first."""
+"""In download order: the small files, which can fail early, come first."""
 SPARE_BYTES = 1_000_000_000
 """Left free on the disk, for logs and updates."""
 APPROXIMATE_BYTES = 9_200_000_000
 _AGAIN = "run again: bash setup.sh"
-_OWN_COPY = "bash setup.sh --model-dir DIR uses a copy that is in the folder DIR"
+_OWN_COPY = "bash setup.sh --model-dir DIR uses the copy in the folder DIR"
 _LONGEST_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format itself."""
 
 
 def model_dir(project: Path = PROJECT_DIR) -> Path:
-    """Where the files are, or will be."""
+    """The folder of the files, whether or not they are there yet."""
     return project / "models" / "voxtral-mini-4b-realtime"
 
 
@@ -40,48 +40,48 @@ MODEL_DIR = model_dir()
 
 
 class FilesError(Exception):
-    """The files could not be put in place; the message is one line for the user."""
+    """The files cannot be put in place; the message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is in the folder, and where it came from."""
+    """The contents of the folder, and their origin."""
 
     repository: str
     commit: str
-    """Of the repository; empty for a copy that was here already."""
+    """The commit of the repository; empty for a linked copy."""
     source: str
-    """The folder that the files are links into; empty for a download."""
+    """The folder that the links point to; empty for a download."""
     files: Mapping[str, tuple[int, str]]
     """Name -> size in bytes, digest (sha256:HEX or git:HEX)."""
 
     @classmethod
     def of(cls, content: Content) -> Self:
-        """As a manifest says. Raises what looking into one of another shape raises."""
+        """Read a manifest. Raises KeyError, TypeError, ValueError or AttributeError."""
         files = {
             name: (int(size), str(digest)) for name, (size, digest) in content["files"].items()
         }
         return cls(content["repository"], content["commit"], content["source"], files)
 
     def write(self, folder: Path) -> None:
-        """Make it the folder's manifest; what was only half fetched is of no more use."""
+        """Write it as the folder's manifest, and remove partial downloads."""
         manifest.write(folder, asdict(self))
         _remove_partials(folder)
 
 
 def fault(folder: Path = MODEL_DIR, *, thorough: bool = False) -> str | None:
-    """What is wrong with the files, in one line; None when they are whole.
+    """What is wrong with the files, in one line; None if they are complete.
 
-    Looks at the sizes only, unless `thorough`, which reads everything (about 20 s).
+    Checks only the sizes; with `thorough`, also reads all files and checks hashes (about 20 s).
     """
     faults = partial(_faults, folder, thorough=thorough)
     return manifest.fault(folder, "the Voxtral model", faults)
 
 
 def install(folder: Path = MODEL_DIR) -> bool:
-    """Fetch what is missing; False when everything was there. Raises FilesError.
+    """Download what is missing; False if nothing was missing. Raises FilesError.
 
-    A copy that was in use stays in use: a disk that is not mounted is no reason to download it.
+    A linked copy stays in use: an unmounted disk does not cause a download.
     """
     if fault(folder) is None:
         return False
@@ -97,7 +97,7 @@ def install(folder: Path = MODEL_DIR) -> bool:
 
 
 def adopt(source: Path, folder: Path = MODEL_DIR) -> bool:
-    """Use the files in `source`, by links; False when they are in use. Raises FilesError."""
+    """Link the files in `source`; False if they are in use already. Raises FilesError."""
     source = source.resolve()
     if fault(folder) is None:
         in_use = _recorded_source(folder)
@@ -105,11 +105,11 @@ def adopt(source: Path, folder: Path = MODEL_DIR) -> bool:
             return False
         if in_use is None:
             raise FilesError(
-                f"a whole copy is in {folder} already; to use {source}, first: rm -r {folder}"
+                f"a complete copy is in {folder} already; to use {source}, first: rm -r {folder}"
             )
     if why := copy_fault(source):
         raise FilesError(
-            f"the copy in {source} cannot be used: {why}; mend that and run again, "
+            f"the copy in {source} cannot be used: {why}; correct that and run again, "
             f"or download the model: rm -rf {folder} && bash setup.sh"
         )
     say("voxtral", f"reading the files in {source}")
@@ -126,7 +126,7 @@ def adopt(source: Path, folder: Path = MODEL_DIR) -> bool:
 
 
 def copy_fault(folder: Path) -> str | None:
-    """Why the files in a folder cannot be Voxtral's, or not whole; None when they may be."""
+    """Why the files in a folder are incomplete or not Voxtral's; None if no fault is found."""
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         return f"it has no {', '.join(missing)}"
     try:
@@ -136,7 +136,7 @@ def copy_fault(folder: Path) -> str | None:
 
 
 def _settings_fault(folder: Path) -> str | None:
-    """Why the small files are not those that lanscribe knows; None when they are."""
+    """Why the small files differ from those that lanscribe supports; None if they match."""
     try:
         params = json.loads((folder / "params.json").read_text(encoding="utf-8"))
         if why := params_fault(params):
@@ -150,13 +150,13 @@ def _settings_fault(folder: Path) -> str | None:
 
 
 def params_fault(params: Any) -> str | None:
-    """Why these are not the dimensions of Voxtral Realtime; None when they are."""
+    """Why these are not the dimensions of Voxtral Realtime; None if they are."""
     expected = {"dim": 3072, "n_layers": 26, "n_heads": 32, "vocab_size": 131_072}
     for key, value in expected.items():
         if params.get(key) != value:
             return f"has {key} = {params.get(key)}, not the {value} of {REPOSITORY}"
     if "multimodal" not in params:
-        return "describes no part that hears"
+        return "describes no audio encoder"
     return None
 
 
@@ -171,13 +171,13 @@ def _fetch(folder: Path) -> None:
         for file in listing.files:
             if file.name == WEIGHTS and (why := _settings_fault(folder)):
                 raise FilesError(
-                    f"{REPOSITORY} is not what it was, in its commit {listing.commit}: {why}; "
+                    f"{REPOSITORY} has changed, in its commit {listing.commit}: {why}; "
                     f"update lanscribe, then {_AGAIN}, or: {_OWN_COPY}"
                 )
             hub.fetch(listing, file, folder, partial(say, "voxtral"))
     except hub.HubError as error:
         raise FilesError(
-            f"{error}; then {_AGAIN} (it continues where it was), or: {_OWN_COPY}"
+            f"{error}; then {_AGAIN} (the download continues), or: {_OWN_COPY}"
         ) from error
     files = {file.name: (file.size_bytes, file.digest) for file in listing.files}
     Contents(listing.repository, listing.commit, "", files).write(folder)
@@ -194,7 +194,7 @@ def _require_space(to_fetch_bytes: int, folder: Path) -> None:
 
 
 def _recorded_source(folder: Path) -> Path | None:
-    """The folder that the links lead into, of an installation that need not be whole."""
+    """The folder that the links point to, even if the installation is incomplete."""
     try:
         source = Contents.of(manifest.read(folder)).source
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -221,14 +221,14 @@ def _remove_partials(folder: Path) -> None:
 def _faults(folder: Path, content: Content, *, thorough: bool) -> Iterator[str]:
     files = Contents.of(content).files
     if set(files) != set(FILES):
-        yield f"{folder / MANIFEST} is of another version"
+        yield f"{folder / MANIFEST} is from another version"
     for name, (size_bytes, digest) in files.items():
         if why := file_fault(folder / name, digest if thorough else None, size_bytes):
             yield why
 
 
 def _weights_fault(path: Path) -> str | None:
-    """Whether the file is as long as the table of tensors at its beginning says."""
+    """Why the file's size does not match the tensor table in its header; None if it does."""
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
         if not 0 < header_bytes < _LONGEST_HEADER_BYTES:
@@ -238,5 +238,5 @@ def _weights_fault(path: Path) -> str | None:
     expected_bytes = 8 + header_bytes + max(ends, default=0)
     actual_bytes = path.stat().st_size
     if actual_bytes != expected_bytes:
-        return f"{path.name} has {actual_bytes} bytes, not {expected_bytes}: it is not whole"
+        return f"{path.name} has {actual_bytes} bytes, not {expected_bytes}: it is incomplete"
     return None

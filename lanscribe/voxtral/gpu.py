@@ -1,10 +1,10 @@
-"""The NVIDIA card of this machine, and whether Voxtral will run on it.
+"""The NVIDIA card of this machine, and whether Voxtral runs on it.
 
     python -m lanscribe gpu [--json] [--model-here] [--to-start] [--profile NAME]
 
-Exit status 0 when Voxtral can run now, 1 when there is a card but it cannot, 3 when there is none.
-The facts come from NVIDIA's management library (nvidia-ml-py), or from nvidia-smi where that
-package is not installed yet; lanscribe.voxtral.verdict judges them. For programs, --json prints
+Exit status: 0 if Voxtral can run now, 1 if a card was found but it cannot, 3 if none was found.
+The facts come from NVIDIA's management library (nvidia-ml-py), or from nvidia-smi if that package
+is not installed yet; lanscribe.voxtral.verdict judges them. For programs, --json prints
 
     {"card": null | {...}, "host": {...},
      "verdict": null | {"profile", "will_run", "result", "remedy",
@@ -31,19 +31,19 @@ from lanscribe.voxtral.plan import PROFILES
 from lanscribe.voxtral.verdict import Card, Host, Process, Verdict, best, judge, visible
 
 PACKAGES_BYTES = 18_000_000_000
-"""Estimated: .venv-vllm 9 GB; the packages, once in pip's cache and once while it installs."""
+"""Estimated: .venv-vllm 9 GB, plus the packages in pip's cache and once more during the install."""
 NOT_USABLE = 1
 NO_CARD = 3
 _WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
 _SMI_FIELDS = "name,uuid,memory.total,memory.free,compute_cap,driver_version"
 _SMI_TIMEOUT_S = 20
 _VLLM_TITLE = "VLLM::"
-"""`set_process_title` in vLLM's system_utils.py; the core's is VLLM::EngineCore."""
+"""Set by `set_process_title` in vLLM's system_utils.py; the core's title is VLLM::EngineCore."""
 _MIB = 1 << 20
 
 
 def read_cards() -> list[Card]:
-    """The cards that CUDA shows here; none when there is no driver, or it does not work."""
+    """The cards that CUDA shows here; none if the driver is absent or does not work."""
     return visible(_all_cards(), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
@@ -60,7 +60,7 @@ def _all_cards() -> list[Card]:
 
 
 def parse_smi(output: str) -> list[Card]:
-    """Cards out of what nvidia-smi prints for _SMI_FIELDS as csv,noheader,nounits."""
+    """Cards from the output of nvidia-smi for _SMI_FIELDS as csv,noheader,nounits."""
     cards = []
     for line in output.splitlines():
         with suppress(ValueError):
@@ -72,7 +72,7 @@ def parse_smi(output: str) -> list[Card]:
 
 
 def read_host(*, model_is_here: bool = False, project: Path = PROJECT_DIR) -> Host:
-    """This machine, as far as Voxtral depends on it."""
+    """The facts about this machine that Voxtral depends on."""
     needed_bytes = 0 if installation.read_stamp(project, VLLM_LOCK) else PACKAGES_BYTES
     if not model_is_here and voxtral_files.fault() is not None:
         needed_bytes += voxtral_files.APPROXIMATE_BYTES
@@ -89,17 +89,17 @@ def read_host(*, model_is_here: bool = False, project: Path = PROJECT_DIR) -> Ho
 
 
 def is_here_wsl() -> bool:
-    """Whether this machine is Windows' Linux."""
+    """Whether this machine is WSL."""
     return is_wsl(_text(Path("/proc/version")))
 
 
 def is_wsl(proc_version: str) -> bool:
-    """Whether this is Windows' Linux, by /proc/version."""
+    """Whether /proc/version names WSL."""
     return "microsoft" in proc_version.lower()
 
 
 def available_ram_bytes(meminfo: str) -> int | None:
-    """Memory that programs can get without swapping, by /proc/meminfo."""
+    """Memory available without swapping, from /proc/meminfo."""
     for line in meminfo.splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
@@ -107,9 +107,9 @@ def available_ram_bytes(meminfo: str) -> int | None:
 
 
 def is_vllm_running(proc: Path, project: Path) -> bool:
-    """Whether the process that holds vLLM's model runs from this folder, by its title.
+    """Whether vLLM's core, found by its process title, runs from this folder.
 
-    WSL2 does not tell who uses the card, so the processes are asked.
+    WSL2 does not report which processes use the card, so this reads /proc instead.
     """
     return any(
         _text(path).startswith(_VLLM_TITLE) and _folder_of(path.parent) == project
@@ -118,7 +118,7 @@ def is_vllm_running(proc: Path, project: Path) -> bool:
 
 
 def _folder_of(process: Path) -> Path | None:
-    """Where a process runs; None when it has ended or is somebody else's."""
+    """A process's working folder; None if it has ended or belongs to another user."""
     try:
         return (process / "cwd").readlink()
     except OSError:
@@ -126,7 +126,7 @@ def _folder_of(process: Path) -> Path | None:
 
 
 def verdict_on(cards: Sequence[Card], host: Host, profile: str = "") -> Verdict | None:
-    """What the best card is good for; None without any."""
+    """The verdict on the best card; None without a card."""
     card = best(cards, host, profile)
     if card is None:
         return None
@@ -135,10 +135,10 @@ def verdict_on(cards: Sequence[Card], host: Host, profile: str = "") -> Verdict 
 
 
 def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto") -> Verdict | None:
-    """Whether Voxtral runs on the NVIDIA card; None when no driver shows one.
+    """Whether Voxtral runs on the NVIDIA card; None if no driver shows a card.
 
-    flags: those of `lanscribe gpu`. profile: as in vllm.profile; a file of one's
-    own is not judged.
+    flags: those of `lanscribe gpu`. profile: as in vllm.profile; a profile that is not one of
+    the project's is ignored.
     """
     is_known = any(one.name == profile for one in PROFILES)
     wanted = ("--profile", profile) if is_known else ()
@@ -151,16 +151,16 @@ def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What the card is judged for."""
+    """Add the flags for what the card is judged by."""
     parser.add_argument("--json", action="store_true", help="print for programs")
     parser.add_argument("--model-here", action="store_true", help="the model needs no more space")
-    parser.add_argument("--to-start", action="store_true", help="nothing is to be installed")
+    parser.add_argument("--to-start", action="store_true", help="nothing more will be installed")
     names = [profile.name for profile in PROFILES]
-    parser.add_argument("--profile", choices=names, default="", help="not that of the card's size")
+    parser.add_argument("--profile", choices=names, default="", help="judge for this profile")
 
 
 def main(options: argparse.Namespace) -> int:
-    """Report to stdout; the exit status is the verdict."""
+    """Report to stdout; return the verdict as exit status."""
     host = read_host(model_is_here=options.model_here)
     if options.to_start:
         host = replace(host, needed_disk_bytes=0)
@@ -202,7 +202,7 @@ def _cuda(nvml: ModuleType) -> tuple[int, int] | None:
 
 
 def _processes(nvml: ModuleType, handle: object) -> tuple[Process, ...]:
-    """Who uses the card, as far as the driver tells."""
+    """The processes that use the card, if the driver reports them."""
     found: dict[int, Process] = {}
     for ask in (
         nvml.nvmlDeviceGetComputeRunningProcesses,
@@ -225,7 +225,7 @@ def _process_name(nvml: ModuleType, pid: int) -> str:
 
 
 def _nvidia_smi() -> str:
-    """What nvidia-smi says; empty when there is none or it fails."""
+    """The output of nvidia-smi; empty if it is absent or fails."""
     program = shutil.which("nvidia-smi") or shutil.which(_WSL_NVIDIA_SMI)
     if program is None:
         return ""

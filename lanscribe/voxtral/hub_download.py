@@ -1,9 +1,10 @@
-"""Fetches single files of a repository on the model hub, so that no byte is fetched twice.
+"""Downloads single files of a repository on the model hub, and no byte twice.
 
-huggingface_hub says where the hub is (HF_ENDPOINT), who asks (HF_TOKEN, `hf auth login`), what an
-answer means and when to ask again. Where the bytes go is decided here. In that library (2.4)
-hf_hub_download deletes what it has when it is interrupted; http_get below it loses up to 10 MiB
-with every cut, begins again without end when a server cannot continue, and bounds no answer.
+huggingface_hub supplies the hub's address (HF_ENDPOINT), the token (HF_TOKEN, `hf auth login`),
+the meaning of answers, and the retries. This module writes the files itself, for two reasons. In
+that library (2.4), hf_hub_download deletes a partial file when it is interrupted. Its http_get
+loses up to 10 MiB at every cut, restarts endlessly if a server cannot continue, and does not limit
+the size of an answer.
 """
 
 import errno
@@ -28,19 +29,19 @@ from lanscribe.manifest import has_digest
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
 PAUSES_S = tuple(map(Backoff(first_s=1.0, longest_s=16.0).pause_s, range(1, 6)))
-"""Before each further attempt, after one that brought nothing new; then it is given up."""
+"""The pauses between attempts that bring nothing new; after the last one the download fails."""
 DOWNLOADS = 2
-"""Of one file, from its beginning, when what came is not what the hub announces."""
+"""Full downloads of one file, if its content is not what the hub announces."""
 RANGE_IS_OUTSIDE = 416
 COME_AGAIN = (408, 429)
-"""Statuses after which huggingface_hub asks again when the hub says, or soon: it limits all."""
+"""Statuses for rate limits: huggingface_hub retries when the hub says so, or soon."""
 LONG_TO_READ_BYTES = 500_000_000
 
 Say = Callable[[str], None]
 
 
 class HubError(Exception):
-    """A file could not be had; the message says what failed, why, and what may help."""
+    """A download failed; the message says what failed, why, and what may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class RemoteFile:
     name: str
     size_bytes: int
     digest: str
-    """As in lanscribe.manifest."""
+    """In the form of lanscribe.manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +88,18 @@ def fetch(listing: Listing, file: RemoteFile, folder: Path, say: Say) -> None:
             partial.unlink()
     raise HubError(
         f"{file.name} is not what {_hub()} announces ({file.size_bytes} bytes, {file.digest}), "
-        f"downloaded {DOWNLOADS} times; something on the way changes it, or the hub is at fault: "
-        "try later, or another network"
+        f"downloaded {DOWNLOADS} times; the network changes it, or the hub is at fault: "
+        "try again later, or use another network"
     )
 
 
 def partial_path(folder: Path, file: RemoteFile) -> Path:
-    """Where a file grows. The name holds the digest: another version starts anew."""
+    """The path of a partial file. Its name has the digest: another version starts from 0."""
     return folder / f".{file.name}.{file.digest.partition(':')[2][:16]}.partial"
 
 
 def bytes_to_fetch(listing: Listing, folder: Path) -> int:
-    """What is still to come."""
+    """The bytes still to download."""
     return sum(_bytes_missing(file, folder) for file in listing.files)
 
 
@@ -111,7 +112,7 @@ def _remote_file(sibling: RepoSibling) -> RemoteFile:
 
 
 def _download(listing: Listing, file: RemoteFile, partial: Path, say: Say) -> bool:
-    """Complete `partial`; whether it then is the file that was announced."""
+    """Complete `partial`; whether it then is the announced file."""
     url = hf_hub_url(
         listing.repository, file.name, revision=listing.commit, endpoint=HfApi().endpoint
     )
@@ -127,7 +128,7 @@ def _download(listing: Listing, file: RemoteFile, partial: Path, say: Say) -> bo
             unit="B",
             unit_scale=True,
             desc=file.name,
-            disable=None,  # only on a terminal
+            disable=None,  # None: a bar only on a terminal
         ) as bar:
             _stream_to_the_end(url, file.size_bytes, out, bar)
         out.flush()
@@ -143,10 +144,10 @@ def _is_announced(file: RemoteFile, path: Path, say: Say) -> bool:
 
 
 def _stream_to_the_end(url: str, size_bytes: int, out: BinaryIO, bar: tqdm) -> None:
-    """Take up the stream again after every cut, until the file is as long as it should be.
+    """Resume the stream after every cut, until the file has its full size.
 
-    Gives up when len(PAUSES_S) + 1 attempts in a row bring nothing new, or when the server says
-    that there is no more.
+    Raises the last error after len(PAUSES_S) + 1 attempts in a row without a new byte. Returns
+    early if the server has no more bytes.
     """
     most_bytes = out.tell()
     pauses_s = iter(PAUSES_S)
@@ -165,9 +166,9 @@ def _stream_to_the_end(url: str, size_bytes: int, out: BinaryIO, bar: tqdm) -> N
 
 
 def _stream(url: str, out: BinaryIO, bar: tqdm, *, limit_bytes: int) -> bool:
-    """Append what the server has beyond the end of `out`; whether it came to its own end.
+    """Append the server's bytes after the end of `out`; True when the answer has ended.
 
-    An answer is read only to one chunk over limit_bytes, so that a wrong one cannot fill the disk.
+    Reads at most one chunk beyond limit_bytes, so that a wrong answer cannot fill the disk.
     """
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if start := out.tell():
@@ -184,7 +185,7 @@ def _stream(url: str, out: BinaryIO, bar: tqdm, *, limit_bytes: int) -> bool:
             return True
         hf_raise_for_status(response)
         if start and response.status_code != httpx2.codes.PARTIAL_CONTENT:
-            out.truncate(0)  # the server sends all of it again
+            out.truncate(0)  # the server sends the file from its beginning
             bar.update(-start)
         for chunk in response.iter_bytes(CHUNK_BYTES):
             out.write(chunk)
@@ -198,7 +199,7 @@ def _lock(out: BinaryIO, name: str) -> None:
     try:
         fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise HubError(f"another process is fetching {name}; wait until it has ended") from None
+        raise HubError(f"another process is fetching {name}; wait until it ends") from None
 
 
 def _bytes_missing(file: RemoteFile, folder: Path) -> int:
@@ -208,7 +209,7 @@ def _bytes_missing(file: RemoteFile, folder: Path) -> int:
 
 
 def _size_bytes(path: Path) -> int:
-    """-1 when there is no such file."""
+    """The size of a file; -1 if it is absent."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -225,7 +226,7 @@ def _hub() -> str:
 
 @contextmanager
 def _explained(what: str, repository: str) -> Iterator[None]:
-    """Turn what goes wrong inside into a HubError of one line."""
+    """Turn errors raised inside into a HubError with a one-line message."""
     try:
         yield
     except OfflineModeIsEnabled:
@@ -238,23 +239,23 @@ def _explained(what: str, repository: str) -> Iterator[None]:
         raise HubError(f"cannot {what}: {_hub()}: {why}; check the network") from error
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise HubError(f"cannot {what}: {why}; make room, or the folder writable") from error
+        raise HubError(f"cannot {what}: {why}; free space, or make the folder writable") from error
     except (ValueError, TypeError, KeyError) as error:
         raise HubError(
-            f"cannot {what}: the answer of {_hub()} cannot be understood ({error}); a login page "
-            "of the network may be in the way, or HF_ENDPOINT wrong"
+            f"cannot {what}: the answer of {_hub()} cannot be parsed ({error}); perhaps "
+            "a login page of the network intercepts it, or HF_ENDPOINT is wrong"
         ) from error
 
 
 def _refusal(status: int, repository: str) -> str:
-    """Why the hub refuses, by the status of HTTP."""
+    """Why the hub refuses, from the HTTP status."""
     page = f"{_hub()}/{repository}"
     if status == httpx2.codes.UNAUTHORIZED and get_token():
         return f"{_hub()} does not accept the token (401); set HF_TOKEN to a valid one, or unset it"
     if status == httpx2.codes.UNAUTHORIZED:
-        return f"{_hub()} wants to know who asks (401); set HF_TOKEN to a token of your account"
+        return f"{_hub()} requires a token (401); set HF_TOKEN to a token of your account"
     if status == httpx2.codes.FORBIDDEN:
         return f"access is denied (403); accept the terms at {page}, then set HF_TOKEN"
     if status == httpx2.codes.NOT_FOUND:
-        return f"there is no {page} (404); check HF_ENDPOINT"
+        return f"{page} does not exist (404); check HF_ENDPOINT"
     return f"{_hub()} answers with the status {status}; try again later"

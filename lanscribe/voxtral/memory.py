@@ -1,8 +1,9 @@
 """How much GPU memory Voxtral-Mini-4B-Realtime takes in vLLM: the arithmetic, pure.
 
-The shapes are those of the model's params.json. How vLLM divides memory was read in the source of
-0.32.0, and tests/vllm/real/test_plan_against_vllm.py asks vLLM's own functions for the same
-numbers. What cannot be computed is an estimate and says so; none of it was measured on a GPU yet.
+The shapes are those of the model's params.json. The rules by which vLLM divides memory come from
+the source of 0.32.0, and tests/vllm/real/test_plan_against_vllm.py compares the numbers with those
+of vLLM's own functions. Values that cannot be computed are marked as estimates; nothing was
+measured on a GPU yet.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Tower:
 
     @property
     def linear_parameters(self) -> int:
-        """Of the attention and feed-forward matrices: what quantization makes smaller."""
+        """Parameters of the attention and feed-forward matrices, which quantization shrinks."""
         query, key = self.heads * self.head_dim, self.kv_heads * self.head_dim
         attention = self.dim * (query + 2 * key) + query * self.dim
         return self.layers * (attention + 3 * self.dim * self.hidden_dim)
@@ -48,23 +49,23 @@ MEL_BINS = 128
 TIME_DIM = 32
 """Inner width of the decoder's ada_rms_norm_t_cond layers."""
 FRAMES_PER_TOKEN = 4
-"""Encoder frames in one decoder token: downsample_factor."""
+"""Encoder frames per decoder token: downsample_factor."""
 
 LARGEST_MATRIX_PARAMETERS = DECODER.dim * DECODER.hidden_dim
-"""Gate, up or down of the decoder; bitsandbytes unpacks one matrix at a time."""
+"""The decoder's gate, up or down matrix; bitsandbytes unpacks one matrix at a time."""
 
 
 def linear_parameters() -> int:
-    """All parameters that a quantization packs."""
+    """All parameters that quantization packs."""
     return DECODER.linear_parameters + ENCODER.linear_parameters
 
 
 def other_parameters() -> int:
-    """What stays bf16: embeddings (the output layer too), adapter, convolutions, norms, biases."""
+    """Those that stay bf16: embeddings (and output layer), adapter, convolutions, norms, biases."""
     decoder_layer = 2 * DECODER.dim + 2 * DECODER.dim * TIME_DIM
     decoder = VOCABULARY * DECODER.dim + DECODER.layers * decoder_layer + DECODER.dim
     inner = ENCODER.heads * ENCODER.head_dim
-    # biases of query, value, output and down, and the one of key that vLLM adds; two norms
+    # biases of query, value, output and down, and of key, which vLLM adds; two norms
     encoder_layer = 3 * inner + 2 * ENCODER.dim + 2 * ENCODER.dim
     convolutions = 3 * ENCODER.dim * (MEL_BINS + ENCODER.dim) + 2 * ENCODER.dim
     encoder = ENCODER.layers * encoder_layer + ENCODER.dim + convolutions
@@ -74,23 +75,23 @@ def other_parameters() -> int:
 
 LINEAR_BITS: dict[Quantization, float] = {
     "nf4": 4.5,  # 4 bits, and a float32 scale for each block of 64 (bitsandbytes' default)
-    "fp8": 8.0,  # one scale for a whole matrix: nothing
+    "fp8": 8.0,  # one scale for a whole matrix: negligible
     "bf16": 16.0,
 }
 
 
 def weight_bytes(quantization: Quantization) -> int:
-    """The weights as they lie in GPU memory."""
+    """The size of the weights in GPU memory."""
     packed = int(linear_parameters() * LINEAR_BITS[quantization] / 8)
     return packed + other_parameters() * BF16_BYTES
 
 
 ROTARY_POSITIONS = 131_072
-"""max_position_embeddings; the tables are made for all of them, whatever max-model-len is."""
+"""max_position_embeddings; the tables cover all positions, whatever max-model-len is."""
 
 
 def rotary_bytes() -> int:
-    """Cosines and sines of both towers, bf16; the encoder has four positions in a token."""
+    """Cosines and sines of both towers, bf16; the encoder has four positions per token."""
     positions = DECODER.head_dim + FRAMES_PER_TOKEN * ENCODER.head_dim
     return ROTARY_POSITIONS * positions * BF16_BYTES
 
@@ -107,7 +108,7 @@ DECODER_BLOCK_TOKENS = PAGE_BYTES // DECODER.kv_bytes_per_state
 BLOCK_BYTES = max(DECODER.layers, ENCODER.layers) * PAGE_BYTES
 DECODER_WINDOW_TOKENS = 8192
 ENCODER_WINDOW_TOKENS = -(-750 // FRAMES_PER_TOKEN) + 1
-"""Of 750 frames; vLLM counts it in decoder tokens, and one more (whisper_causal.py)."""
+"""The window of 750 frames in decoder tokens, plus one, as vLLM counts it (whisper_causal.py)."""
 DECODER_KV_BYTES_PER_TOKEN = DECODER.layers * DECODER.kv_bytes_per_state
 """Without the padding."""
 ENCODER_KV_BYTES_PER_TOKEN = ENCODER.layers * FRAMES_PER_TOKEN * ENCODER.kv_bytes_per_state
@@ -116,10 +117,10 @@ BATCHES_IN_FLIGHT = 2
 
 
 def reserved_blocks(max_num_batched_tokens: int, max_model_len: int) -> int:
-    """Blocks that must be there for one request, or vLLM does not start.
+    """The blocks that vLLM needs for one request, or it does not start.
 
     SlidingWindowSpec.max_admission_blocks_per_request: the window and all tokens in flight, at
-    most max_model_len, and one block more because a window may begin inside a block.
+    most max_model_len, plus one block because a window may begin inside a block.
     """
     in_flight = BATCHES_IN_FLIGHT * max_num_batched_tokens
     return sum(
@@ -132,7 +133,7 @@ def reserved_blocks(max_num_batched_tokens: int, max_model_len: int) -> int:
 
 
 def session_blocks(tokens: int) -> int:
-    """Blocks that a session holds when it is `tokens` long."""
+    """The blocks that a session of `tokens` tokens holds."""
     return sum(
         min(-(-tokens // block), -(-window // block) + 1)
         for window, block in (
@@ -143,17 +144,17 @@ def session_blocks(tokens: int) -> int:
 
 
 def encoder_cache_bytes(max_num_batched_tokens: int, max_model_len: int) -> int:
-    """What the audio embeddings of past steps grow to; vLLM frees them only for newer ones.
+    """The largest size of the audio embeddings of past steps; vLLM frees them only for newer ones.
 
-    compute_mm_encoder_budget; an embedding is the four frames of a token. Not part of the profile
-    run, which hears one chunk, so it comes on top of gpu-memory-utilization.
+    compute_mm_encoder_budget; an embedding has the four frames of a token. The profile run does
+    not count them, because it processes one chunk, so they add to gpu-memory-utilization.
     """
     embeddings = max(max_num_batched_tokens, max_model_len)
     return embeddings * FRAMES_PER_TOKEN * ENCODER.dim * BF16_BYTES
 
 
 ALLOCATOR_BYTES = 128 * MIB
-"""Estimated: what torch's allocator holds beyond the tensors."""
+"""Estimated: the allocation of torch beyond the tensors."""
 LOGITS_COPIES = 6
 """Estimated: float32 tensors of [sessions, vocabulary] in the sampler's profile run."""
 
@@ -161,7 +162,7 @@ LOGITS_COPIES = 6
 def activation_bytes(
     quantization: Quantization, max_num_batched_tokens: int, max_num_seqs: int
 ) -> int:
-    """The peak of the profile run over a whole batch: the widest layer, then the sampler."""
+    """The peak of the profile run over a full batch: the widest layer, then the sampler."""
     decoder = 3 * DECODER.dim + 3 * DECODER.hidden_dim
     encoder = FRAMES_PER_TOKEN * (3 * ENCODER.dim + 3 * ENCODER.hidden_dim)
     layers = max_num_batched_tokens * (decoder + encoder) * BF16_BYTES
@@ -171,11 +172,11 @@ def activation_bytes(
 
 
 CONTEXT_BYTES = 400 * MIB
-"""Estimated: what a process that uses CUDA takes before anything else, 300 to 400 MB with kernels
-loaded when they are needed (pytorch/pytorch issues 107667, 109888). vLLM has it already when it
-looks how much is free (Worker.init_device), so it lies outside gpu-memory-utilization."""
+"""Estimated: the memory that a CUDA process takes first, 300 to 400 MB with kernels loaded on
+demand (pytorch/pytorch issues 107667, 109888). vLLM holds it before it checks how much is free
+(Worker.init_device), so it lies outside gpu-memory-utilization."""
 LIBRARIES_BYTES = 400 * MIB
-"""Estimated: cuBLAS and the kernels of later. vLLM's logs on other cards say 0.04 to 0.39 GiB
+"""Estimated: cuBLAS and kernels loaded later. vLLM's logs on other cards show 0.04 to 0.39 GiB of
 "non_torch_memory" (vllm-project/vllm issues 12529, 14452, 11251)."""
 BYTES_PER_GRAPH = 64 * MIB
 """Estimated. A model of 1 B parameters took 0.13 GiB for all its graphs (a log in
@@ -183,7 +184,7 @@ generative-computing/mellea 416)."""
 
 
 def cuda_graphs(max_num_seqs: int) -> int:
-    """How many batch sizes vLLM captures: 1, 2, 4, then each 8th up to twice max_num_seqs.
+    """How many batch sizes vLLM captures: 1, 2, 4, then every 8th up to twice max_num_seqs.
 
     VllmConfig._set_cudagraph_sizes.
     """

@@ -17,43 +17,43 @@ from lanscribe.voxtral.steps import STEP_MS
 TOKENS_PER_MINUTE = 60_000 // STEP_MS
 LEFT_PAD_TOKENS = 32
 TOKENS_BESIDES_AUDIO = LEFT_PAD_TOKENS + 43
-"""Of a request, at most: padding before; the longest delay (30), BOS and 10 for a long word after
-it; and one, because vLLM stops when max-model-len is reached (voxtral_realtime.py)."""
+"""The most per request: padding before the audio; the longest delay (30), BOS and 10 for a long
+word after it; and one, because vLLM stops when max-model-len is reached (voxtral_realtime.py)."""
 LONGEST_REQUEST_TOKENS = 131_072
 BATCH_STEP_TOKENS = 64
 
 VISIBLE_SHARE = 0.97
-"""Of a card's memory as sold, what CUDA programs can see. vLLM's own logs on cards of 12 and 24 GiB
-say 11.63 and 23.55: 0.969 and 0.981."""
+"""The share of a card's nominal memory that CUDA programs see. vLLM's own logs show 11.63 and 23.55
+GiB on cards of 12 and 24 GiB: 0.969 and 0.981."""
 OTHER_PROGRAMS_BYTES = 768 * MIB
-"""Left to a desktop and a browser when it is not known what is free."""
+"""Reserved for a desktop and a browser if the free memory is unknown."""
 FREE_LEEWAY_BYTES = 128 * MIB
-"""By how much the free memory may shrink between looking and starting."""
+"""How much the free memory may shrink between the check and the start."""
 LEAST_SPARE_BYTES = GIB // 2
-"""Room for the estimates to be wrong; with less a plan is refused."""
+"""Reserve for errors of the estimates; a plan with less is refused."""
 WANTED_SPARE_BYTES = GIB
-"""Taken where there is so much. More would be of no use: sessions and their lengths have bounds."""
+"""The reserve if the card has enough. More is useless: sessions and their lengths are bounded."""
 PERCENT = 100
 
 BASE_STEP_MS = 24
 MS_PER_SESSION_MINUTE = 3
-"""A step took 23.8 ms and 2.99 more for each minute of its request on an RTX 3090 in bf16
-(vllm-project/vllm issue 58324). That sessions add up is derived from the source, not measured."""
+"""A step took 23.8 ms plus 2.99 ms for each minute of its request on an RTX 3090 in bf16
+(vllm-project/vllm issue 58324). The sum over sessions is derived from the source, not measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted of which card."""
+    """What a card should serve."""
 
     gpu_gib: float
-    """The card's memory as sold and as nvidia-smi tells it."""
+    """The card's memory, nominal and as nvidia-smi reports it."""
     sessions: int
-    """At once, and all of them may start in the same moment."""
+    """At once; all may start at the same moment."""
     quantization: Quantization = "nf4"
     minutes: float = 5.0
-    """The longest engine request; after it the gateway makes a new one."""
+    """The longest engine request; then the gateway makes a new one."""
     free_gib: float | None = None
-    """How much of the card is free, where that is known."""
+    """How much of the card is free, if known."""
     delay_ms: int = DEFAULT_DELAY_MS
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ class Plan:
 
     @property
     def inside(self) -> tuple[Line, ...]:
-        """What lies within gpu-memory-utilization."""
+        """The items within gpu-memory-utilization."""
         wish, batch = self.wish, self.max_num_batched_tokens
         graphs = memory.cuda_graphs(wish.sessions)
         activations = memory.activation_bytes(wish.quantization, batch, wish.sessions)
@@ -99,7 +99,7 @@ class Plan:
 
     @property
     def outside(self) -> tuple[Line, ...]:
-        """What gpu-memory-utilization has to leave."""
+        """The items that gpu-memory-utilization must leave room for."""
         free_gib = self.wish.free_gib
         others = OTHER_PROGRAMS_BYTES
         note = "assumed; --free says what is free"
@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def _own_outside(self) -> tuple[Line, ...]:
-        """Of that, what vLLM takes itself."""
+        """The part of that which vLLM itself takes."""
         embeddings = memory.encoder_cache_bytes(self.max_num_batched_tokens, self.max_model_len)
         return (
             Line("encoder cache", embeddings, "fills up over time"),
@@ -119,18 +119,18 @@ class Plan:
 
     @property
     def session_bytes(self) -> int:
-        """KV cache of a session at its longest."""
+        """The KV cache of a session at its longest."""
         return memory.session_blocks(self.max_model_len) * memory.BLOCK_BYTES
 
     @property
     def reserved_bytes(self) -> int:
-        """KV cache without which vLLM does not start."""
+        """The KV cache that vLLM needs to start."""
         blocks = memory.reserved_blocks(self.max_num_batched_tokens, self.max_model_len)
         return blocks * memory.BLOCK_BYTES
 
     @property
     def kv_bytes(self) -> int:
-        """KV cache that has to be there; one block is never used (vLLM's null block)."""
+        """The necessary KV cache; one block is never used (vLLM's null block)."""
         sessions_bytes = self.wish.sessions * self.session_bytes
         return max(sessions_bytes, self.reserved_bytes) + memory.BLOCK_BYTES
 
@@ -141,17 +141,17 @@ class Plan:
 
     @property
     def needed_bytes(self) -> int:
-        """All that lies inside."""
+        """The sum of the items inside."""
         return sum(line.size_bytes for line in self.inside)
 
     @property
     def fits(self) -> bool:
-        """Whether vLLM's share has room for all, with some to spare."""
+        """Whether vLLM's share has room for all items and the reserve."""
         return self._percent_for(LEAST_SPARE_BYTES) <= self._most_percent
 
     @property
     def least_free_bytes(self) -> int:
-        """What has to be free for it: the least share that will do, and vLLM's part outside it."""
+        """The free memory that it needs: the least sufficient share, and vLLM's part outside it."""
         share_bytes = self._percent_for(LEAST_SPARE_BYTES) * self.visible_bytes // PERCENT
         return share_bytes + sum(line.size_bytes for line in self._own_outside) + FREE_LEEWAY_BYTES
 
@@ -162,7 +162,7 @@ class Plan:
 
     @property
     def spare_bytes(self) -> int:
-        """What is left of the share; vLLM makes it KV cache. Negative when it does not fit."""
+        """The rest of the share, which vLLM uses as KV cache. Negative if the plan does not fit."""
         return self.percent * self.visible_bytes // PERCENT - self.needed_bytes
 
     @property
@@ -185,7 +185,7 @@ class Plan:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What follows for vLLM, in the words of its --config."""
+        """The options for vLLM, named as in its --config file."""
         return {
             "max-num-seqs": self.wish.sessions,
             "max-num-batched-tokens": self.max_num_batched_tokens,
@@ -195,7 +195,7 @@ class Plan:
 
 
 def prompt_tokens(delay_ms: int = DEFAULT_DELAY_MS) -> int:
-    """What a session starts with in one step: BOS, padding, the delay."""
+    """The tokens of a session's first step: BOS, padding, the delay."""
     return 1 + LEFT_PAD_TOKENS + delay_ms // STEP_MS
 
 
@@ -208,7 +208,7 @@ def work_out(wish: Wish) -> Plan:
 
 
 def most_sessions(wish: Wish) -> int:
-    """How many sessions fit, whatever number is wished for; 0 when not even one does."""
+    """How many sessions fit, whatever number the wish has; 0 if none fits."""
     sessions = 0
     while work_out(replace(wish, sessions=sessions + 1)).fits:
         sessions += 1
@@ -216,7 +216,7 @@ def most_sessions(wish: Wish) -> int:
 
 
 def alternatives(wish: Wish) -> list[Wish]:
-    """What fits instead of a wish that does not: near ones first, never none."""
+    """Wishes that fit in place of one that does not: the nearest first, at least one."""
     near = [found for find in _WAYS_OUT if (found := find(wish)) is not None]
     if near:
         return near
@@ -248,7 +248,7 @@ def _fewer_sessions(wish: Wish) -> Wish | None:
 
 
 def _smaller_weights(wish: Wish) -> Wish | None:
-    """With as many of the sessions as fit, and of equals the weights that are nearer."""
+    """With as many of the sessions as fit; if equal, with the nearest quantization."""
     smaller = reversed(QUANTIZATIONS[: QUANTIZATIONS.index(wish.quantization)])
     wishes = [replace(wish, quantization=name) for name in smaller]
     most = [replace(one, sessions=min(most_sessions(one), one.sessions)) for one in wishes]
@@ -302,17 +302,17 @@ _LOADING: dict[Quantization, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A file of config/vllm, and what it was worked out for."""
+    """A file of config/vllm, and the wish that it was computed for."""
 
     name: str
     wish: Wish
-    """For the smallest card that it is meant for."""
+    """For the smallest card of this profile."""
     is_default: bool = True
-    """Whether profile_for chooses it; the others are for whoever knows why."""
+    """Whether profile_for may choose it; the others are for experts."""
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """The lines of the file that the planner has worked out."""
+        """The lines of the file that the planner computes."""
         return work_out(self.wish).options
 
     @property
@@ -321,9 +321,9 @@ class Profile:
         return {**_COMMON, **_LOADING[self.wish.quantization], **self.sizes}
 
     def on(self, total_gib: float, free_gib: float | None = None) -> Plan:
-        """The plan for one card: the same sessions, and only as large a share as they need.
+        """The plan for one card: the same sessions, with only the share that they need.
 
-        serve.sh starts vLLM with that share, not with the one of the file.
+        serve.sh starts vLLM with that share, not with the share in the file.
         """
         return work_out(replace(self.wish, gpu_gib=total_gib, free_gib=free_gib))
 
@@ -337,15 +337,15 @@ PROFILES = (
     Profile("fp8-16gb", Wish(15.5, sessions=4, quantization="fp8"), is_default=False),
     Profile("bf16-24gb", Wish(19.5, sessions=4, quantization="bf16"), is_default=False),
 )
-"""From small to large. More sessions have shorter requests, for steps grow with both."""
+"""From small to large. More sessions get shorter requests, because steps grow with both."""
 LEAST_CAPABILITY = (8, 0)
-"""Below, vLLM has neither bfloat16 nor FLASH_ATTN."""
+"""Below it, vLLM has neither bfloat16 nor FLASH_ATTN."""
 
 
 def profile_for(total_gib: float, compute_capability: tuple[int, int]) -> str | None:
-    """The profile for a card: of two sizes that it lies between, the smaller one's.
+    """The profile for a card: the largest that does not exceed its memory.
 
-    None when Voxtral will not run on it.
+    None if Voxtral cannot run on it.
     """
     if compute_capability < LEAST_CAPABILITY:
         return None

@@ -3,7 +3,7 @@
     bash serve.sh plan --gpu-memory 12 --sessions 4 [--quantization nf4|fp8|bf16]
                        [--minutes 5] [--free GIB] [--delay MS] [--json]
 
-Exit status 0, or 1 when it does not fit; then the last lines say what would.
+Exit status 0, or 1 if the plan does not fit; then the last lines list plans that fit.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from lanscribe.voxtral.steps import STEP_MS
 
 
 def table(plan: Plan) -> str:
-    """The budget for people."""
+    """The budget as a table for people."""
     visible = Line("memory that CUDA sees", plan.visible_bytes, f"{VISIBLE_SHARE:.0%} of the card")
     share = Line("vLLM's share", plan.percent * plan.visible_bytes // PERCENT, f"{plan.percent} %")
     spare = Line("to spare", plan.spare_bytes, "becomes KV cache too")
@@ -47,7 +47,7 @@ def _row(line: Line) -> str:
 def _verdict(plan: Plan) -> list[str]:
     if not plan.fits:
         missing_bytes = LEAST_SPARE_BYTES - plan.spare_bytes
-        least = f"{LEAST_SPARE_BYTES / GIB:g} GiB have to be to spare"
+        least = f"{LEAST_SPARE_BYTES / GIB:g} GiB must stay to spare"
         return [
             f"does not fit: {missing_bytes / GIB:.2f} GiB are missing ({least}). This fits:",
             *(f"  {wish}" for wish in alternatives(plan.wish)),
@@ -58,12 +58,12 @@ def _verdict(plan: Plan) -> list[str]:
         " at their longest"
     )
     if plan.step_ms > STEP_MS:
-        speed += "; they lag meanwhile: fewer minutes or sessions avoid that"
+        speed += "; sessions lag then: plan fewer minutes or sessions"
     return ["fits, with these options of vLLM:", *options, speed]
 
 
 def as_json(plan: Plan) -> str:
-    """The budget for programs."""
+    """The budget as JSON for programs."""
 
     def sizes(lines: Sequence[Line]) -> dict[str, int]:
         return {line.name: line.size_bytes for line in lines}
@@ -83,7 +83,7 @@ def as_json(plan: Plan) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What the card has, and what it shall hold."""
+    """Add the flags for the card's memory and for what it must hold."""
     parser.add_argument(
         "--gpu-memory", type=_between(1, 1024), required=True, metavar="GIB", help="of the card"
     )
@@ -102,7 +102,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print the plan for these flags; 1 when it does not fit."""
+    """Print the plan for these flags; return 1 if it does not fit."""
     wish = Wish(
         gpu_gib=options.gpu_memory,
         sessions=options.sessions,

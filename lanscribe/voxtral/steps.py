@@ -1,4 +1,4 @@
-"""The step in which Voxtral hears and writes, and vLLM counts sound: one token of its prompt."""
+"""Voxtral's step: the audio that one token of vLLM's prompt covers."""
 
 import math
 
@@ -7,5 +7,5 @@ STEP_S = STEP_MS / 1000
 
 
 def steps_of(audio_s: float) -> int:
-    """How many steps so much audio takes, the last one perhaps in part."""
+    """How many steps this much audio takes; the last one may be partial."""
     return math.ceil(audio_s / STEP_S)

@@ -1,6 +1,6 @@
-"""Whether Voxtral will run on an NVIDIA card, decided from facts: pure.
+"""Decides from facts whether Voxtral runs on an NVIDIA card: pure.
 
-What cannot be mended is told before what can. lanscribe.voxtral.gpu finds the facts.
+Faults without a remedy are reported before those with one. lanscribe.voxtral.gpu finds the facts.
 """
 
 import math
@@ -13,24 +13,24 @@ from lanscribe.voxtral.plan import LEAST_CAPABILITY, PERCENT, PROFILES, Plan, pr
 LEAST_DRIVER = 580
 """The first series for CUDA 13, which vLLM 0.33 and torch 2.14 are built for."""
 LEAST_GLIBC = (2, 34)
-"""For it requirements/vllm.txt has wheels throughout; for 2.28 it has not."""
+"""All packages of requirements/vllm.txt have wheels for it, but not for 2.28."""
 LEAST_RAM_BYTES = 8_000_000_000
-"""Estimated: vLLM's processes with CUDA about 5 GB, and weights pass through."""
+"""Estimated: vLLM's processes with CUDA take about 5 GB, and the weights pass through."""
 _CPU_SERVES = "the CPU engine serves"
 _NEXT = "then: bash setup.sh"
 
 Fault = tuple[str, str]
-"""What is wrong; what to do about it, or empty."""
+"""The fault; what to do about it, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A program that holds memory of the card."""
+    """A program that uses the card's memory."""
 
     pid: int
     name: str
     used_mib: int | None
-    """None where the driver does not tell, as on WSL2."""
+    """None if the driver does not report it, as on WSL2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +39,32 @@ class Card:
 
     name: str
     uuid: str
-    """What CUDA_VISIBLE_DEVICES takes."""
+    """The form that CUDA_VISIBLE_DEVICES accepts."""
     total_mib: int
     free_mib: int
     capability: tuple[int, int]
     """Compute capability; (8, 6) is an RTX 3060."""
     driver: str
     cuda: tuple[int, int] | None = None
-    """The newest CUDA that the driver runs."""
+    """The newest CUDA that the driver supports."""
     processes: tuple[Process, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What counts about the rest of the machine."""
+    """The relevant facts about the rest of the machine."""
 
     system: str
     architecture: str
     glibc: tuple[int, int] | None
     is_wsl: bool
-    """Whether it is Linux inside Windows, where the driver is Windows' own."""
+    """Whether it is Linux inside Windows, which uses the driver of Windows."""
     available_ram_bytes: int | None
     free_disk_bytes: int
     needed_disk_bytes: int
-    """For what is not installed yet."""
+    """For everything that is not installed yet."""
     is_vllm_running: bool
-    """Whether vLLM itself is what takes the card's memory."""
+    """Whether vLLM itself uses the card's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +72,22 @@ class Verdict:
     """Whether Voxtral runs on a card."""
 
     profile: str
-    """The settings it runs with, by lanscribe.voxtral.plan; empty when it cannot run here."""
+    """The settings it runs with, from lanscribe.voxtral.plan; empty if it cannot run here."""
     will_run: bool
-    """Whether it can start now; with a profile and without this, something is in its way."""
+    """Whether it can start now; False with a profile means that something prevents the start."""
     result: str
-    """What was found, and what follows."""
+    """The card, and whether Voxtral runs on it."""
     remedy: str = ""
     gpu_memory_utilization: float = 0.0
-    """The share of this card that the profile needs, as vLLM takes it; 0 when it cannot start."""
+    """The share of this card that the profile needs, in vLLM's form; 0 if it cannot start."""
     device: str = ""
-    """The card by its uuid, where there are several to choose from."""
+    """The uuid of the card, if there are several."""
 
 
 def judge(card: Card, host: Host, wanted: str = "") -> Verdict:
-    """Whether this card can serve Voxtral, and whether it can now.
+    """Whether this card can serve Voxtral, and whether it can start now.
 
-    wanted: the profile that is asked for by name, in place of the one for this card.
+    wanted: the name of a profile to use in place of the one for this card.
     """
     found = describe(card)
     profile = wanted or profile_for(card.total_mib / 1024, card.capability)
@@ -113,7 +113,7 @@ def judge(card: Card, host: Host, wanted: str = "") -> Verdict:
 
 
 def best(cards: Sequence[Card], host: Host, wanted: str = "") -> Card | None:
-    """The card to serve on: one that can, and of those the one with most free memory."""
+    """The card to serve on: one that can serve, with the most free memory."""
 
     def rank(card: Card) -> tuple[bool, bool, int]:
         verdict = judge(card, host, wanted)
@@ -125,7 +125,7 @@ def best(cards: Sequence[Card], host: Host, wanted: str = "") -> Card | None:
 def visible(cards: Sequence[Card], devices: str | None) -> list[Card]:
     """The cards that CUDA shows, in its order, when CUDA_VISIBLE_DEVICES is `devices`.
 
-    Numbers count as nvidia-smi counts. As in CUDA, the first entry that is none ends the list.
+    Numbers are those of nvidia-smi. As in CUDA, the first entry that names no card ends the list.
     """
     if devices is None:
         return list(cards)
@@ -161,7 +161,7 @@ def _capability_fault(card: Card) -> Fault | None:
     if card.capability >= LEAST_CAPABILITY:
         return None
     needed = _dotted(LEAST_CAPABILITY)
-    return f"its generation is too old: {needed} or more is needed, as from RTX 30 on", ""
+    return f"its generation is too old: {needed} or more is needed (RTX 30 cards or newer)", ""
 
 
 def _driver_fault(card: Card, host: Host) -> Fault | None:
@@ -175,7 +175,7 @@ def _driver_fault(card: Card, host: Host) -> Fault | None:
 
 
 def plan_for(card: Card, host: Host, profile: str) -> Plan:
-    """A profile on this card, in what is free of its memory unless vLLM itself holds that."""
+    """A profile on this card, in its free memory; in all of it if vLLM itself runs there."""
     (one,) = (one for one in PROFILES if one.name == profile)
     free_gib = None if host.is_vllm_running else card.free_mib / 1024
     return one.on(card.total_mib / 1024, free_gib)

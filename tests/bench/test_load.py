@@ -48,7 +48,7 @@ def test_different_texts_are_shown() -> None:
     result = load.Result(outcomes, wall_s=1.0)
     assert not result.is_right
     assert "texts: 2 different ones\n  2 x 'a'\n  1 x 'b'" in load.table(result, 10.0)
-    assert "throughput: 3.00 utterances and 30.0 s of audio in a second" in load.table(result, 10.0)
+    assert "throughput: 3.00 utterances and 30.0 s of audio per second" in load.table(result, 10.0)
 
 
 def test_a_warm_up_is_one_utterance(fake_server: Server) -> None:

@@ -329,7 +329,7 @@ def test_samples_that_are_no_numbers(fake_server: Server, tmp_path: Path) -> Non
     samples[20_000] = np.nan
     soundfile.write(path, samples, 16_000, subtype="FLOAT")
     line = failure("--audio_path", path, "--url", fake_server.url)
-    assert "has samples that are no numbers at 1.0 s" in line
+    assert "has samples that are not numbers at 1.0 s" in line
 
 
 def test_a_reference_without_words(tmp_path: Path, speech: Path) -> None:
@@ -448,10 +448,10 @@ def fail_with(message: str) -> Callable[[ServerConnection], None]:
     ("message", "line"),
     [
         ("", "stopped at 0.3 s of 10.0 s: {}: it hung up, 1013"),
-        ("[[[", "the server sent what is not its protocol: '[[['"),
-        ("[" * 100_000, "the server sent what is not its protocol"),
-        ("[]", "the server sent what is not its protocol: '[]'"),
-        ('{"type":"transcription.delta","delta":5}', "the server sent what is not its protocol"),
+        ("[[[", "the server broke the protocol: '[[['"),
+        ("[" * 100_000, "the server broke the protocol"),
+        ("[]", "the server broke the protocol: '[]'"),
+        ('{"type":"transcription.delta","delta":5}', "the server broke the protocol"),
         ('{"type":"error","error":"all full","code":"server_busy"}', "the server says: all full"),
         ('{"type":"transcription.done","text":"one two three"}', "ended the transcript early"),
         ('{"type":"transcription.done","text":"one","duration_s":0.3}', "early, at 0.3 s"),
@@ -471,7 +471,7 @@ def test_json_tells_what_came_before_the_failure(speech: Path) -> None:
         ended = run("--audio_path", speech, "--url", address, "--realtime", "--json")
     figures = json.loads(ended.stdout)
     assert figures["text"] == "one two three"
-    assert "not its protocol" in figures["error"]
+    assert "broke the protocol" in figures["error"]
     assert ended.returncode == 1
 
 
@@ -504,7 +504,7 @@ def test_a_server_that_falls_silent(
         asyncio.run(client.next_message(silent))
     assert silent.pings == pings
     line = str(client.explain(caught.value, "ws://box:8000/v1/realtime"))
-    assert line.startswith("box:8000: it is silent: ")
+    assert line.startswith("box:8000: it does not answer: ")
 
 
 def test_what_the_server_writes_cannot_steer_the_terminal(

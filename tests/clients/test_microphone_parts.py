@@ -86,7 +86,7 @@ def test_a_microphone_that_hears_nothing_is_told_once_an_episode() -> None:
     remarks = [meter.feed(tone(level)) for level in [1e-4] * 60 + [0.1] + [1e-4] * 21]
     told = [second for second, remark in enumerate(remarks) if remark]
     assert told == [19, 80]
-    assert all("hardly a sound" in remarks[second] for second in told)
+    assert all("hardly any sound" in remarks[second] for second in told)
 
 
 # The stitch.
@@ -360,7 +360,7 @@ def test_what_is_older_than_the_ring_is_told_as_lost() -> None:
     """Of 8 s, only the last 4 s were kept while the server was away."""
     paper = talk(NumberServer(), list(range(1, 101)), limit_samples=65_280)
     assert paper.text.split() == [str(number) for number in range(51, 101)]
-    assert paper.remarks == ["lost, for it was too long ago: 0:00:00 to 0:00:04"]
+    assert paper.remarks == ["lost, because it was too long ago: 0:00:00 to 0:00:04"]
 
 
 @pytest.mark.usefixtures("impatience")

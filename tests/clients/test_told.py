@@ -133,5 +133,5 @@ def test_a_muted_microphone_is_told_once() -> None:
 
 @pytest.mark.parametrize("lost", [7, "x", [1], [{}], {"start_s": None, "end_s": 1}, [["a", "b"]]])
 def test_what_is_no_part_of_the_protocol_is_one_line_of_trouble(lost: Any) -> None:
-    with pytest.raises(Trouble, match="the server sent what is not its protocol"):
+    with pytest.raises(Trouble, match="the server broke the protocol"):
         Event(json.dumps(delta("", 1.0, lost=lost)))

@@ -68,7 +68,7 @@ def test_progress(line: str, stage: str | None) -> None:
 ERROR = "(EngineCore pid=4242) ERROR 11-21 10:00:00 [core.py:1160]"
 PASSING = {
     "other programs hold too much",
-    "another program let go of",
+    "another program released",
     "ran out of memory",
     "port for vLLM",
     "the GPU failed",
@@ -100,8 +100,8 @@ PASSING = {
         (
             f"{ERROR} AssertionError: Error in memory profiling. Initial free memory 4.1 GiB,"
             " current free memory 9.9 GiB. This happens when other processes",
-            "another program let go of",
-            "the next time",
+            "another program released",
+            "the next start",
         ),
         (
             f"{ERROR} ValueError: To serve at least one request with the model's max seq len"
@@ -140,7 +140,7 @@ PASSING = {
         ),
         (
             "api_server.py: error: unrecognized arguments: --max-modellen 7",
-            "does not take its flags: --max-modellen 7",
+            "does not accept its flags: --max-modellen 7",
             "vllm.arguments",
         ),
         ("RuntimeError: UVA is not available", "WSL2", "VLLM_WSL2_ENABLE_PIN_MEMORY=1"),

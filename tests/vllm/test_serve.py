@@ -100,7 +100,7 @@ def test_a_hopeless_vllm_ends_it_with_the_remedy(tmp_path: Path, environment: En
     write_vllm(tmp_path, "echo 'RuntimeError: No CUDA GPUs are available'; exit 1")
     done = ended(environment)
     assert done.returncode == 1
-    assert "vLLM is given up: vLLM finds no NVIDIA GPU" in done.stderr
+    assert "vLLM will not be started again: vLLM finds no NVIDIA GPU" in done.stderr
     assert "what to do: see nvidia-smi" in done.stderr
     assert "Traceback" not in done.stderr
 

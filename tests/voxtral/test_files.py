@@ -348,9 +348,9 @@ def test_two_downloads_at_once_do_not_mix(hub: Hub, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, "wants to know who asks (401); set HF_TOKEN"),
+        (401, "requires a token (401); set HF_TOKEN"),
         (403, f"access is denied (403); accept the terms at {{url}}/{REPOSITORY}"),
-        (404, f"there is no {{url}}/{REPOSITORY} (404); check HF_ENDPOINT"),
+        (404, f"{{url}}/{REPOSITORY} does not exist (404); check HF_ENDPOINT"),
         (500, "answers with the status 500; try again later"),
     ],
 )
@@ -395,7 +395,7 @@ def test_a_repository_without_one_of_the_files(hub: Hub, folder: Path) -> None:
 
 def test_a_repository_that_has_become_another_model(hub: Hub, folder: Path) -> None:
     hub.files["params.json"] = json.dumps(PARAMS | {"dim": 4096}).encode()
-    with pytest.raises(FilesError, match=f"not what it was, in its commit {COMMIT}") as caught:
+    with pytest.raises(FilesError, match=f"has changed, in its commit {COMMIT}") as caught:
         install(folder)
     assert "params.json has dim = 4096, not the 3072" in str(caught.value)
     assert "update lanscribe, then run again: bash setup.sh, or: " in str(caught.value)
@@ -518,7 +518,7 @@ def test_another_copy_replaces_the_links_to_the_first(
 
 def test_a_whole_download_is_not_thrown_away_for_a_copy(hub: Hub, folder: Path, copy: Path) -> None:
     install(folder)
-    with pytest.raises(FilesError, match="a whole copy is in"):
+    with pytest.raises(FilesError, match="a complete copy is in"):
         adopt(copy, folder)
     assert_whole(folder)
 
@@ -538,7 +538,7 @@ def test_a_disk_that_is_not_mounted_starts_no_download(
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        (WEIGHTS, CONTENT[WEIGHTS][:-1], "it is not whole"),
+        (WEIGHTS, CONTENT[WEIGHTS][:-1], "it is incomplete"),
         (WEIGHTS, b"version https://git-lfs.github.com/spec/v1\n", "not in the safetensors"),
         (WEIGHTS, b"", "not in the safetensors"),
         ("params.json", b"{", "cannot be read"),
@@ -561,7 +561,7 @@ def test_what_cannot_be_the_model_is_refused(
 def test_another_models_params_are_refused(folder: Path, copy: Path) -> None:
     text_only = {key: value for key, value in PARAMS.items() if key != "multimodal"}
     (copy / "params.json").write_text(json.dumps(text_only))
-    with pytest.raises(FilesError, match="describes no part that hears"):
+    with pytest.raises(FilesError, match="describes no audio encoder"):
         adopt(copy, folder)
 
 

@@ -1,1 +1,1 @@
-"""What lanscribe adds inside vLLM: Voxtral Realtime in 4 bits, and an end with its parent."""
+"""The plugin for vLLM: Voxtral Realtime in 4 bits, and processes that end with their parent."""

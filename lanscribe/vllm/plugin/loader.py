@@ -1,9 +1,10 @@
-"""Loads the published checkpoint of Voxtral Realtime and quantizes it to NF4 on the way.
+"""Loads the published checkpoint of Voxtral Realtime and quantizes it to NF4 while loading.
 
-vllm-bnb-plugin 0.0.3 cannot: it looks for vLLM's names in a checkpoint that has Mistral's, it
-would quantize wq and wk before vLLM reorders their rows, vLLM would then size the key bias by the
-packed weight, and it would read the checkpoint's second copy (model.safetensors) too. So the
-weights are renamed, reordered and completed here, before that plugin's loader quantizes them.
+vllm-bnb-plugin 0.0.3 cannot do this alone. It looks for vLLM's names in a checkpoint that has
+Mistral's. It would quantize wq and wk before vLLM reorders their rows, and vLLM would then size
+the key bias by the packed weight. It would also read the checkpoint's second copy
+(model.safetensors). So this module renames, reorders and completes the weights, before that
+plugin's loader quantizes them.
 """
 
 from collections.abc import Iterator
@@ -21,21 +22,21 @@ from lanscribe.vllm.plugin.names import ARCHITECTURE, LinearWeight, linear_weigh
 LOAD_FORMAT = "bitsandbytes"
 CHECKPOINT_FILES = ["consolidated*.safetensors"]
 Weight = tuple[str, str, Tensor]
-"""The name to load it by, the name of the model's parameter, the tensor."""
+"""The name that the model loads it by, the name of the model's parameter, the tensor."""
 
 
 def take_over() -> None:
     """Put RoutingLoader behind `--load-format bitsandbytes`.
 
-    Plugins come in no fixed order: the other one registers its loader now at the latest, and does
-    nothing when vLLM calls it again.
+    Plugins have no fixed order. So the other plugin registers its loader first, here; when vLLM
+    calls it again, it does nothing.
     """
     vllm_bnb_plugin.register()
     register_model_loader(LOAD_FORMAT)(RoutingLoader)
 
 
 class RoutingLoader(BitsAndBytesModelLoader):  # type: ignore[misc]
-    """What `--load-format bitsandbytes` means: Voxtral Realtime our way, all else as before."""
+    """The loader for `--load-format bitsandbytes`: ours for Voxtral Realtime, else the plugin's."""
 
     def load_weights(self, model: torch.nn.Module, model_config: Any) -> None:
         """Fill `model` from its checkpoint."""
@@ -45,7 +46,7 @@ class RoutingLoader(BitsAndBytesModelLoader):  # type: ignore[misc]
             super().load_weights(model, model_config)
 
     def download_model(self, model_config: Any) -> None:
-        """Fetch the files that load_weights will read."""
+        """Download the files that load_weights reads."""
         if ARCHITECTURE in model_config.architectures:
             VoxtralLoader(self.load_config).download_model(model_config)
         else:
@@ -53,7 +54,7 @@ class RoutingLoader(BitsAndBytesModelLoader):  # type: ignore[misc]
 
 
 class VoxtralLoader(BitsAndBytesModelLoader):  # type: ignore[misc]
-    """The plugin's loader, fed with names, row orders and biases as vLLM's model wants them."""
+    """The plugin's loader, given the names, row orders and biases that vLLM's model expects."""
 
     def load_weights(self, model: torch.nn.Module, model_config: Any) -> None:
         """Fill `model` from its checkpoint."""
@@ -77,8 +78,9 @@ class VoxtralLoader(BitsAndBytesModelLoader):  # type: ignore[misc]
 def read_tensors(path: str) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a safetensors file, mapped into memory one at a time.
 
-    The file is opened anew for each: pages of a mapping that stays open stay resident. Measured at
-    the real size by bench/vllm_loader_memory.py, beside the model: 1.7 GB, with one mapping 10.2.
+    The file is opened again for each tensor, because the pages of an open mapping stay resident.
+    Measured by bench/vllm_loader_memory.py at the real size, in addition to the model: 1.7 GB,
+    and 10.2 GB with one mapping.
     """
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
@@ -89,7 +91,7 @@ def read_tensors(path: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def prepared(name: str, tensor: Tensor, head_dim: int) -> Iterator[Weight]:
-    """A parameter of the checkpoint as vLLM's model takes it; the encoder's wk brings a bias."""
+    """A checkpoint parameter in the form vLLM's model loads; a bias follows the encoder's wk."""
     weight = linear_weight(name)
     if weight is None:
         yield name, name, tensor
@@ -104,9 +106,10 @@ def prepared(name: str, tensor: Tensor, head_dim: int) -> Iterator[Weight]:
 def halves_apart(weight: Tensor, head_dim: int) -> Tensor:
     """Reorder the rows of each head for vLLM's rotary embedding, [heads * head_dim, in].
 
-    From the two rows of a rotary pair side by side to the first rows of all pairs, then the second.
-    The same as `permute` in `MistralForCausalLM.maybe_remap_mistral` of vLLM 0.33; there it comes
-    after quantization, when the rows are packed and cannot be told apart.
+    In the checkpoint the two rows of a rotary pair are adjacent; the result has the first rows of
+    all pairs, then the second rows. This equals `permute` in
+    `MistralForCausalLM.maybe_remap_mistral` of vLLM 0.33; that runs after quantization, when the
+    rows are packed and cannot be reordered.
     """
     rows, columns = weight.shape
     pairs = weight.reshape(rows // head_dim, head_dim // 2, 2, columns)
@@ -116,7 +119,7 @@ def halves_apart(weight: Tensor, head_dim: int) -> Tensor:
 def zero_bias(weight: LinearWeight, tensor: Tensor) -> Weight:
     """The bias, [out], that Whisper's keys do not have but vLLM's fused qkv_proj does.
 
-    As `_create_fake_bias_for_k_proj` of vLLM 0.33, which would count packed rows.
+    Like `_create_fake_bias_for_k_proj` of vLLM 0.33, but that would count packed rows.
     """
     loading_name = weight.loading_name.removesuffix("weight") + "bias"
     parameter_name = weight.parameter_name.removesuffix("weight") + "bias"

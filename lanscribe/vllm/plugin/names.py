@@ -1,4 +1,4 @@
-"""Where a parameter of the published checkpoint lives in vLLM's model. Standard library only.
+"""Maps parameters of the published checkpoint to vLLM's model. Standard library only.
 
 Sources: `MistralForCausalLM.mistral_mapping` and `VoxtralEncoderModel.mistral_remapping` in vLLM
 0.32 and 0.33, and `packed_modules_mapping` of `VoxtralForConditionalGeneration`.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 ARCHITECTURE = "VoxtralRealtimeGeneration"
 STREAMS = "mm_streams_embeddings.embedding_module"
-"""What the checkpoint puts before everything that is not the decoder's layers."""
+"""The checkpoint's prefix for all parameters outside the decoder's layers."""
 DECODER_LAYER = re.compile(r"layers\.(\d+)\.(attention|feed_forward)\.(w\w)\.weight")
 ENCODER_LAYER = re.compile(
     re.escape(STREAMS)
@@ -26,20 +26,20 @@ DECODER_MODULES = {
 }
 ENCODER_MODULES = DECODER_MODULES | {"wo": "self_attn.out_proj"}
 ENCODER_ALIASES = {"w1": "mlp.fc1", "w2": "mlp.fc2", "w3": "mlp.fc3"}
-"""What the encoder's `load_weight` calls the layers that it then puts into gate_up and down."""
+"""Names that the encoder's `load_weight` expects for the layers it loads into gate_up and down."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinearWeight:
-    """The weight of a linear layer that is to be quantized."""
+    """The weight of a linear layer that the loader quantizes."""
 
     is_decoder: bool
     part: str
     """Mistral's short name: wq wk wv wo w1 w2 w3."""
     loading_name: str
-    """The name under which the model's `load_weights` takes it."""
+    """The name that the model's `load_weights` expects."""
     parameter_name: str
-    """The parameter of the model, where a fused one still has the name of its part."""
+    """The model's parameter; a part of a fused parameter keeps the name of the part."""
 
 
 def linear_weight(name: str) -> LinearWeight | None:

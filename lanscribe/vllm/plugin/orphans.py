@@ -1,6 +1,6 @@
-"""Ends a process of vLLM's that its parent has left behind. Standard library only.
+"""Ends a vLLM process whose parent has died. Standard library only.
 
-vLLM's core does not notice that its server was killed, and keeps the card's memory for ever.
+vLLM's core does not notice that its server was killed, and would hold the card's memory for ever.
 """
 
 import multiprocessing
@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 
 
 def end_with_parent() -> None:
-    """Have this process killed when the one that started it is gone; nothing in the first one."""
+    """Kill this process when its parent dies; does nothing in vLLM's first process."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Ends a start that cannot succeed with one sentence, before vLLM has begun a process for it."""
+"""Ends a start that cannot succeed with a one-line message, before vLLM starts its processes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ QUANTIZATION = "bitsandbytes"
 def refuse(fault: str, *, is_plugin_missing: bool) -> None:
     """Make vLLM exit with `fault` when it is asked for Voxtral Realtime in 4 bits.
 
-    Without vllm-bnb-plugin no model can be had in that quantization, so none is tried.
+    Without vllm-bnb-plugin no model can be quantized so; then any such request is refused.
     """
     create = EngineArgs.create_model_config
 

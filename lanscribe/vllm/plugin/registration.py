@@ -10,9 +10,9 @@ from lanscribe.vllm.plugin.versions import version_fault
 
 
 def register() -> None:
-    """Take over `--quantization bitsandbytes` for Voxtral Realtime; let no process be left behind.
+    """Take over `--quantization bitsandbytes` for Voxtral Realtime; leave no orphaned process.
 
-    Imports are late: the loader's would fail with a version of the plugin that it does not know.
+    The loader is imported late: with an unknown version of the plugin, its imports would fail.
     """
     end_with_parent()
     plugin = installed_plugin()
@@ -24,7 +24,7 @@ def register() -> None:
 
 
 def installed_plugin() -> str:
-    """The version of vllm-bnb-plugin; empty without it."""
+    """The version of vllm-bnb-plugin; empty if it is not installed."""
     try:
         return metadata.version("vllm-bnb-plugin")
     except metadata.PackageNotFoundError:

@@ -1,13 +1,13 @@
-"""Which vLLM and which vllm-bnb-plugin the loader was proved with. Standard library only."""
+"""The versions of vLLM and vllm-bnb-plugin that the loader supports. Standard library only."""
 
 VLLM_SERIES = ("0.32", "0.33")
-"""Their realtime, Voxtral and Whisper sources are the same, byte for byte."""
+"""Both have byte-identical realtime, Voxtral and Whisper sources."""
 PLUGIN_VERSIONS = ("0.0.3",)
-"""Exactly: the loader overrides methods that this plugin keeps to itself."""
+"""Exact versions, because the loader overrides private methods of this plugin."""
 
 
 def version_fault(vllm: str, plugin: str) -> str:
-    """Why the two versions installed will not do, for a person; empty when they will.
+    """Why the installed versions do not work, as a message for the user; empty if they do.
 
     `plugin` is empty when vllm-bnb-plugin is not installed.
     """
