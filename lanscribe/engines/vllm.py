@@ -288,9 +288,7 @@ def _known_event(message: str | bytes) -> Mapping[str, Any] | None:
         if kind == "error":
             raise _error_of(str(event["error"]), str(event.get("code")))
     except (ValueError, KeyError, TypeError) as error:
-        raise EngineFailed(
-            f"vLLM sent a message that is not in its protocol: {message[:200]!r}"
-        ) from error
+        raise EngineFailed(f"got a message outside vLLM's protocol: {message[:200]!r}") from error
     raise EngineFailed(f"vLLM sent an event of an unknown kind: {str(kind)[:200]!r}")
 
 
