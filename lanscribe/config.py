@@ -153,7 +153,7 @@ class LimitSettings(_Table):
     session_s: float = Field(default=0.0, ge=0, le=31_536_000)
     """The longest that a session may last; 0 sets no bound."""
     sessions_per_address: int = Field(default=0, ge=0, le=1000)
-    """How many sessions an address may have; 0 is half of all, at least 2. This machine is exempt."""
+    """Sessions that one address may have; 0 is half of all, at least 2. This machine is exempt."""
     stop_timeout_s: float = Field(default=3.0, gt=0, le=60)
     """How long running sessions get for their last words when the server is stopped."""
 
