@@ -628,13 +628,13 @@ SEGMENT_S = 7.0
 SEGMENT_GAP_S = 0.8
 """A longer pause between two words begins a segment."""
 WORD_S = 1.0
-"""A word whose beginning the engine did not tell is taken to be no longer than this."""
+"""The longest assumed length of a word if the engine does not tell its beginning."""
 SHOWN_S = 1.0
-"""A caption stays for so long, unless the next one comes before."""
+"""A caption stays for at least this long, unless the next one comes earlier."""
 NEVER_S = 1e9
-"""When the caption after the last one begins."""
+"""The assumed start of a caption after the last one."""
 FILE_HEADS = {"srt": "", "vtt": "WEBVTT\n\n"}
-"""The formats of caption files, and what such a file begins with."""
+"""The formats of caption files, and the first lines of each."""
 SENTENCE_END = re.compile(r"""[.!?\u2026\u3002\uff01\uff1f]["')\]\u2019\u201d\u300d]*$""")
 ABBREVIATION = re.compile(r"^(?:Mrs?|Ms|Drs?|St|Prof|Sr|Jr|vs|[A-Z])\.$")
 ARROW = re.compile("--+>")
@@ -644,8 +644,8 @@ UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC")
 class Word(NamedTuple):
     """A word and when it was spoken, in seconds from the first sample.
 
-    In a transcript it is as it was emitted, its surrounding space included; a client of the server
-    is told `bare`.
+    In a transcript it is as emitted, including the space around it; the server sends clients the
+    `bare` word.
     """
 
     text: str
@@ -659,7 +659,7 @@ class Word(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What has to be equal for two words to be the same."""
+        """The letters and digits that make two words equal."""
         folded = unicodedata.normalize("NFKC", self.text).casefold()
         return "".join(letter for letter in folded if letter.isalnum())
 
@@ -667,9 +667,9 @@ class Word(NamedTuple):
 def add_word(words: list[Word], text: str, start_s: float | None, end_s: float) -> None:
     """Add a piece of text, not empty, to words in order of time and without overlap.
 
-    A word begins with a piece that begins with space, or after one that ends with it; in a
-    script that has no spaces every piece is one. What is no letter belongs to the word before.
-    start_s: None when the engine cannot tell.
+    A word begins with a piece that starts with a space, or after a piece that ends with one. In
+    a script without spaces every piece is a word. Punctuation belongs to the word before.
+    start_s: None if the engine cannot tell.
     """
     last = words[-1] if words else Word("", 0.0, 0.0)
     end_s = max(end_s, last.end_s)
@@ -683,7 +683,7 @@ def add_word(words: list[Word], text: str, start_s: float | None, end_s: float) 
 
 
 def opens_word(before: str, text: str) -> bool:
-    """Whether a new word begins with `text`, which comes after the word `before`."""
+    """Whether `text` after the word `before` begins a new word."""
     if not before.strip() or not text.strip():
         return False
     is_parted = text[0].isspace() or before[-1].isspace()
@@ -691,7 +691,7 @@ def opens_word(before: str, text: str) -> bool:
 
 
 def is_unspaced(letter: str) -> bool:
-    """Whether the letter is of a script without spaces between words."""
+    """Whether the letter belongs to a script without spaces between words."""
     return unicodedata.name(letter, "").startswith(UNSPACED_SCRIPTS)
 
 
@@ -701,7 +701,7 @@ def in_line(words: Sequence[Word]) -> str:
 
 
 def width(text: str) -> int:
-    """Letters, of which Chinese, Japanese and Korean ones are twice as wide."""
+    """The width in letters; Chinese, Japanese and Korean letters count twice."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
@@ -728,7 +728,7 @@ class Segment:
 
     @property
     def lines(self) -> list[str]:
-        """The text in one line if that is short enough, else in two that are about as long."""
+        """The text in one line if that is short enough, else in two of about equal length."""
         if width(self.text) <= LINE_WIDTH or len(self.words) == 1:
             return [self.text]
         halves = [
@@ -739,7 +739,7 @@ class Segment:
 
 
 def segments(words: Sequence[Word]) -> list[Segment]:
-    """The words in order, cut at ends of sentences, in pauses, and where no more fits."""
+    """The words in order, cut at ends of sentences, at pauses, and when a segment is full."""
     found: list[Segment] = []
     start = 0
     for index in range(1, len(words) + 1):
@@ -750,7 +750,7 @@ def segments(words: Sequence[Word]) -> list[Segment]:
 
 
 def ends_segment(words: Sequence[Word], following: Word) -> bool:
-    """Whether a segment that has `words` ends before the word `following`."""
+    """Whether a segment with `words` ends before the word `following`."""
     last = words[-1].text.strip()
     if SENTENCE_END.search(last) and not ABBREVIATION.match(last):
         return True
@@ -762,7 +762,7 @@ def ends_segment(words: Sequence[Word], following: Word) -> bool:
 
 
 def verbose(words: Sequence[Word], duration_s: float) -> dict[str, Any]:
-    """Text, words and segments as OpenAI's `verbose_json` has them; times in seconds."""
+    """Text, words and segments in the form of OpenAI's `verbose_json`; times in seconds."""
     return {
         "text": in_line(words),
         "duration": round(duration_s, 3),
@@ -783,7 +783,7 @@ def verbose(words: Sequence[Word], duration_s: float) -> dict[str, Any]:
 
 
 def caption_file(words: Sequence[Word], kind: str) -> str:
-    """The words as a file of one of the kinds of FILE_HEADS."""
+    """The words as a caption file; kind: a key of FILE_HEADS."""
     found = segments(words)
     next_starts_s = [*(segment.start_s for segment in found[1:]), NEVER_S]
     cues = [
@@ -794,9 +794,9 @@ def caption_file(words: Sequence[Word], kind: str) -> str:
 
 
 def cue(number: int, segment: Segment, next_s: float, kind: str) -> str:
-    """A segment as a part of a caption file; next_s: where the segment after it begins.
+    """A segment as an entry of a caption file; next_s: where the next segment begins.
 
-    An arrow in the text gets short in SRT, which cannot escape it.
+    SRT cannot escape an arrow in the text, so the arrow is shortened there.
     """
     text = "\n".join(segment.lines)
     if kind == "srt":
@@ -805,7 +805,7 @@ def cue(number: int, segment: Segment, next_s: float, kind: str) -> str:
 
 
 def cue_times(segment: Segment, next_s: float, mark: str) -> str:
-    """When a segment is shown; WebVTT wants an end that is after the start."""
+    """The times at which a segment is shown; WebVTT requires the end to be after the start."""
     start_ms, next_ms = round(1000 * segment.start_s), round(1000 * next_s)
     shown_ms = min(start_ms + round(1000 * SHOWN_S), next_ms)
     end_ms = max(round(1000 * segment.end_s), shown_ms, start_ms + 1)

@@ -35,7 +35,7 @@ class EngineSettings(_Table):
     model: Literal["base-en", "tiny-en"] = "base-en"
     """The embedded engine's model; tiny-en takes half the computing and errs more."""
     sessions: int = Field(default=0, ge=0, le=1000)
-    """How many sessions run at once; 0 measures at start what the machine holds in real time."""
+    """Sessions at once; 0 measures at start how many the machine holds in real time."""
     _is_ceiling: bool = PrivateAttr(default=False)
 
     def capacity(self, held: Callable[[], int]) -> int:
@@ -46,27 +46,27 @@ class EngineSettings(_Table):
 
 
 class RolloverSettings(_Table):
-    """How one endless session is made out of limited engine sessions."""
+    """How limited engine sessions make one endless session."""
 
     target_s: float = Field(default=240.0, ge=1, le=86_400)
     """After this much audio an engine session makes way for the next at the next pause."""
     limit_s: float = Field(default=300.0, ge=2, le=86_400)
     """After this much audio it makes way at once, in the middle of speech."""
     retry_s: float = Field(default=300.0, ge=0, le=86_400)
-    """How long an engine that is away is waited for; audio waits meanwhile."""
+    """How long to wait for an engine that is away; audio waits meanwhile."""
 
 
 class VllmSettings(_Table):
     """vLLM, which runs the Voxtral model on an NVIDIA card."""
 
     profile: str = "auto"
-    """A file of config/vllm without its .yaml, or a path with a slash; auto goes by the card."""
+    """A file of config/vllm without its .yaml, or a path with a slash; auto chooses by the card."""
     model_dir: str = "models/voxtral-mini-4b-realtime"
     """The folder of the model, relative to the project."""
     delay_ms: int = Field(default=480, ge=80, le=2400, multiple_of=80)
-    """How far the text is behind the voice; more delay errs less. Beyond 1200 only 2400."""
+    """How far the text is behind the voice; more delay errs less. Above 1200 only 2400 works."""
     arguments: str = ""
-    """Further flags for vLLM, as in a shell; they overrule the profile."""
+    """Further flags for vLLM, as in a shell; they override the profile."""
     port: int = Field(default=8001, ge=1, le=65535)
     """Its port, on this machine only."""
     url: str = Field(default="", pattern=r"^(http://[^/\s]+/?)?$")
@@ -74,7 +74,7 @@ class VllmSettings(_Table):
     python: str = ".venv-vllm/bin/python"
     """The Python of the environment with vLLM, relative to the project."""
     start_timeout_s: float = Field(default=1200.0, gt=0, le=86_400)
-    """How long it may take to load before it is started anew."""
+    """How long it may take to load before it is started again."""
 
 
 class ServerSettings(_Table):
@@ -90,7 +90,7 @@ class TlsSettings(_Table):
     """The same over TLS, on a port of its own, when there is a certificate."""
 
     cert: str = ""
-    """The certificate with its chain, PEM, relative to the project; empty is no TLS."""
+    """The certificate with its chain, PEM, relative to the project; empty means no TLS."""
     key: str = ""
     """The certificate's private key, PEM without a passphrase, relative to the project."""
     port: int = Field(default=8443, ge=0, le=65535)
@@ -115,14 +115,14 @@ class DiscoverySettings(_Table):
     """How Home Assistant and apps find the server by themselves."""
 
     enabled: bool = True
-    """Whether the server tells the network by multicast DNS where it is."""
+    """Whether the server announces its address to the network by multicast DNS."""
 
 
 class AuthSettings(_Table):
     """Who may come in."""
 
     mode: Literal["lan", "key", "open"] = "lan"
-    """lan: the home network, and who has the key; key: only who has it; open: anybody."""
+    """lan: the home network, and anybody with the key; key: only with the key; open: anybody."""
     key: SecretStr = SecretStr("")
     """The key itself, of 12 letters or more; empty takes the one in key_file."""
     key_file: str = "config/key"
@@ -130,30 +130,30 @@ class AuthSettings(_Table):
     hostnames: tuple[str, ...] = ()
     """Names, besides localhost and *.local, by which the server may be addressed in lan mode."""
     proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
-    """Addresses and networks of proxies whose X-Forwarded-For is believed."""
+    """Addresses and networks of proxies whose X-Forwarded-For is trusted."""
 
 
 class LimitSettings(_Table):
-    """The bounds: each has a named error when it is reached."""
+    """The bounds: reaching one causes a named error."""
 
     connections: int = Field(default=256, ge=1, le=10_000)
-    """TCP connections at once, half of them of one address; idle ones leave for who has fewer."""
+    """TCP connections, half of them per address; idle ones make way for an address with fewer."""
     message_bytes: int = Field(default=16 * 2**20, ge=2**10, le=2**30)
     """The largest WebSocket message; a larger one closes the connection with 1009."""
     upload_bytes: int = Field(default=2**30, ge=2**10, le=2**40)
-    """The largest upload, which is kept in the folder for temporary files while it is read."""
+    """The largest upload; it is kept in the folder for temporary files while it is read."""
     waiting_audio_s: float = Field(default=300.0, ge=1, le=86_400)
     """Audio of one session that may wait for the engine; then its sender is slowed down."""
     idle_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
-    """How long a session may be silent on the wire while it is its turn."""
+    """How long a session may send nothing while it is the client's turn."""
     lag_s: float = Field(default=5.0, gt=0, le=3600)
-    """How far the text of a live session may be behind before its client is told."""
+    """How far the text of a live session may be behind before the client is told."""
     send_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     """How long a client may leave a message unread before it is disconnected."""
     session_s: float = Field(default=0.0, ge=0, le=31_536_000)
     """The longest that a session may last; 0 sets no bound."""
     sessions_per_address: int = Field(default=0, ge=0, le=1000)
-    """How many sessions one address may have; 0 is half of all, at least 2. Not on this machine."""
+    """Sessions that one address may have; 0 is half of all, at least 2. This machine is exempt."""
     stop_timeout_s: float = Field(default=3.0, gt=0, le=60)
     """How long running sessions get for their last words when the server is stopped."""
 
@@ -162,11 +162,11 @@ class ResumeSettings(_Table):
     """Sessions that outlive their socket for a while."""
 
     keep_s: float = Field(default=60.0, ge=0, le=3600)
-    """How long a session whose socket broke waits for its client to come back; 0 is not at all."""
+    """How long a session waits for its client after its socket broke; 0 does not wait."""
 
 
 class LogSettings(_Table):
-    """What is written down, and where."""
+    """What is logged, and where."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe message that is logged."""

@@ -1,9 +1,9 @@
 """The error tree and the table of its codes.
 
-Every error that a client or an operator can see is a `LanscribeError` with a code out of
-`CODES`. A code is stable: programs match on it. A message is for people: what was got, what
-was expected, what to do. All that is known of a code stands in the table; the protocols, HTTP and
-Wyoming take it from there, and tests hold docs/protocol.md and the two clients to it.
+Every error that a client or an operator can see is a `LanscribeError` with a code from
+`CODES`. A code is stable: programs match on it. A message is for people: it says what was got,
+what was expected and what to do. The table holds all facts about a code; the protocols, HTTP and
+Wyoming take them from there, and tests hold docs/protocol.md and the two clients to it.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ _SERVICE_RESTART = 1012
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """What a code means, whoever is told of it and over which protocol."""
+    """What a code means, for every reader and in every protocol."""
 
     meaning: str
     close_code: int | None = None
-    """With which a WebSocket is closed (RFC 6455 section 7.4; 4000-4999 are private use); None
-    for an error after which the connection stays usable."""
+    """The close code of a WebSocket (RFC 6455 section 7.4; 4000-4999 are private use); None if
+    the connection stays usable after the error."""
     http_status: int = 400
     """The status of an HTTP answer; protocols whose codes are numbers use it too."""
     is_passing: bool = False
-    """Whether a client may try again by itself: nobody has to change anything."""
+    """Whether a client may retry by itself: nobody has to change anything."""
     is_of_message: bool = False
-    """Whether only the shape of one message is wrong, and nothing that was begun is touched."""
+    """Whether only the shape of one message is wrong, so work in progress is not affected."""
 
 
 CODES: dict[str, ErrorCode] = {
@@ -95,11 +95,11 @@ class LanscribeError(Exception):
         super().__init__(public_message)
         self.code = code
         self.kind = CODES[code]
-        """What the table says of the code."""
+        """The table's entry for the code."""
         self.close_code = close_code or self.kind.close_code
         self.public_message = public_message
         self.retry_after_s: float | None = None
-        """When to try again, if that is known."""
+        """How long to wait before trying again, if that is known."""
 
 
 class ConfigError(LanscribeError):
@@ -122,12 +122,12 @@ class AuthError(ClientError):
 
 
 class GuessError(AuthError):
-    """The peer has guessed the key too often, and has to wait."""
+    """The peer has guessed the key too often and must wait."""
 
     def __init__(self, wait_s: float) -> None:
         super().__init__(
             "too_many_guesses",
-            f"too many wrong keys came from this address; the next is looked at in {wait_s:.0f} s",
+            f"too many wrong keys came from this address; the next is checked in {wait_s:.0f} s",
         )
         self.retry_after_s = wait_s
 
@@ -186,7 +186,7 @@ def idle(timeout_s: float) -> LimitError:
 
 
 def too_slow(timeout_s: float) -> LimitError:
-    """The client leaves what it is sent."""
+    """The client does not read what it is sent."""
     return LimitError(
         "client_too_slow",
         f"the client read nothing for {timeout_s:g} s; read every message as it comes",
@@ -194,7 +194,7 @@ def too_slow(timeout_s: float) -> LimitError:
 
 
 def too_long(longest_s: float) -> LimitError:
-    """The session has had its time."""
+    """The session has reached its longest duration."""
     return LimitError(
         "session_too_long", f"the session has lasted {longest_s:g} s, the most that is allowed"
     )

@@ -1,9 +1,9 @@
 """What setup.sh installed, and the proof that it is still whole.
 
-Standard library only. setup.sh writes the stamp last, so a run that was cut short leaves none;
+Standard library only. setup.sh writes the stamp last, so an interrupted run leaves none;
 `verify` then compares the environment with the stamp, the lock file and the packages' own
-lists of files, and imports what was compiled. serve.sh asks for the stamp alone. vLLM has an
-environment of its own, because it pins what lanscribe pins otherwise.
+lists of files, and imports the compiled modules. serve.sh checks the stamp alone. vLLM has an
+environment of its own, because it pins other versions than lanscribe.
 
     python -m lanscribe installation write embedded|dev|vllm
     python -m lanscribe installation verify embedded|dev|vllm
@@ -32,12 +32,12 @@ LOCKS = ("embedded", "dev")
 VLLM_LOCK = "vllm"
 COMMAND_TIMEOUT_S = 20
 COMPILED = ("numpy", "onnxruntime", "onnx", "soundfile", "soxr", "pydantic_core")
-"""Modules with machine code: what fails first on a machine that they were not built for."""
+"""Modules with machine code: they fail first on a machine that they were not built for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended. status is None when it could not be started or took too long."""
+    """How a command ended. status is None if it could not be started or took too long."""
 
     status: int | None
     output: str
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def last_words(self) -> str:
-        """The last line it wrote, errors first: where programs say why they failed."""
+        """The last line it wrote, errors first: programs say there why they failed."""
         lines = (self.errors.strip() or self.output.strip()).splitlines()
         return lines[-1].strip() if lines else ""
 
@@ -78,7 +78,7 @@ def venv_dir(project: Path = PROJECT_DIR, lock: str = "embedded") -> Path:
 
 
 def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
-    """Run a command to its end, within COMMAND_TIMEOUT_S."""
+    """Run a command until it ends, for COMMAND_TIMEOUT_S at most."""
     environment = {**os.environ, "PYTHONPATH": str(project)}
     try:
         done = subprocess.run(
@@ -101,7 +101,7 @@ def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
 def run_in_venv(
     arguments: Sequence[str], project: Path = PROJECT_DIR, *, lock: str = "embedded"
 ) -> Outcome | None:
-    """Run the Python of the environment for `lock`, or None when there is none to be run."""
+    """Run the Python of the environment for `lock`; None if there is no such Python."""
     python = venv_dir(project, lock) / "bin/python"
     return run([python, "-P", *arguments], project) if os.access(python, os.X_OK) else None
 
@@ -122,7 +122,7 @@ def current_stamp(lock: str, project: Path = PROJECT_DIR) -> Stamp:
 
 
 def write_stamp(lock: str, project: Path = PROJECT_DIR) -> None:
-    """Say that everything in `lock` is installed. Atomic."""
+    """Write the stamp, which states that everything in `lock` is installed. Atomic."""
     path = venv_dir(project, lock) / STAMP_NAME
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(asdict(current_stamp(lock, project)), indent=2) + "\n")
@@ -130,7 +130,7 @@ def write_stamp(lock: str, project: Path = PROJECT_DIR) -> None:
 
 
 def read_stamp(project: Path = PROJECT_DIR, lock: str = "embedded") -> Stamp | None:
-    """The stamp of the last setup that finished in the environment for `lock`, if there is one."""
+    """The stamp of the last finished setup in the environment for `lock`, if any."""
     try:
         return Stamp(**json.loads((venv_dir(project, lock) / STAMP_NAME).read_text()))
     except (OSError, ValueError, TypeError):
@@ -138,7 +138,7 @@ def read_stamp(project: Path = PROJECT_DIR, lock: str = "embedded") -> Stamp | N
 
 
 def stamp_fault(lock: str, project: Path = PROJECT_DIR) -> str:
-    """Why the environment is not the one that `lock` asks for; empty when it is."""
+    """Why the environment does not match `lock`; empty if it does."""
     stamp = read_stamp(project, lock)
     locks = (VLLM_LOCK,) if lock == VLLM_LOCK else LOCKS
     if stamp is None or stamp.lock not in locks:
@@ -147,7 +147,7 @@ def stamp_fault(lock: str, project: Path = PROJECT_DIR) -> str:
         return f"it has the packages of {stamp.lock}.txt, not those of {lock}.txt"
     current = current_stamp(stamp.lock, project)
     if stamp.venv != current.venv:
-        return f"it was made in {stamp.venv} and does not work anywhere else"
+        return f"it was made in {stamp.venv} and works only there"
     if stamp.python != current.python:
         return f"it was made for {stamp.python}, and its Python is now {current.python}"
     if stamp.lock_sha256 != current.lock_sha256:
@@ -168,7 +168,7 @@ def read_pins(lock_file: Path) -> dict[str, Pin]:
 
 
 def package_faults(pins: dict[str, Pin], site_packages: Path) -> Iterator[str]:
-    """Packages that are missing or have another version than the lock file says."""
+    """Packages that are missing or differ in version from the lock file."""
     installed = {
         _normalised(name): version
         for name, _, version in (path.stem.partition("-") for path in _dist_infos(site_packages))
@@ -182,11 +182,11 @@ def package_faults(pins: dict[str, Pin], site_packages: Path) -> Iterator[str]:
 
 
 def file_faults(site_packages: Path) -> Iterator[str]:
-    """Files that a package's RECORD lists with a size and that are missing or differ in it."""
+    """Files in a package's RECORD that are missing or differ from the size listed there."""
     for dist_info in _dist_infos(site_packages):
         record = dist_info / "RECORD"
         if not record.is_file():
-            yield f"{dist_info.name} was not installed to its end"
+            yield f"{dist_info.name} was not fully installed"
             continue
         for name, _, size in csv.reader(record.read_text(encoding="utf-8").splitlines()):
             if size and _size(site_packages / name) != int(size):
@@ -203,9 +203,9 @@ def import_faults() -> Iterator[str]:
 
 
 def verify(lock: str, project: Path = PROJECT_DIR) -> Iterator[str]:
-    """Everything that is wrong with the environment this interpreter runs in.
+    """All faults of the environment that this interpreter runs in.
 
-    vLLM and what it brings are not imported: that takes half a minute.
+    vLLM and its dependencies are not imported: that takes half a minute.
     """
     if fault := stamp_fault(lock, project):
         yield fault
@@ -217,18 +217,18 @@ def verify(lock: str, project: Path = PROJECT_DIR) -> Iterator[str]:
 
 
 def say(speaker: str, text: str) -> None:
-    """Tell the person at the terminal, on stderr, in the name of one part of the program."""
+    """Write to the person at the terminal, on stderr, in the name of one part of the program."""
     sys.stderr.write(f"{speaker}: {text}\n")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What to do with which environment."""
+    """Add the arguments: what to do, and with which environment."""
     parser.add_argument("action", choices=("write", "verify", "quick"))
     parser.add_argument("lock", choices=(*LOCKS, VLLM_LOCK))
 
 
 def main(options: argparse.Namespace) -> int:
-    """Write or judge the stamp; faults go to stdout, one a line."""
+    """Write or check the stamp; faults go to stdout, one per line."""
     if options.action == "write":
         write_stamp(options.lock)
         return 0

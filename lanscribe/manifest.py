@@ -1,8 +1,8 @@
-"""A folder of files that a manifest proves: it is written last, and without it there is nothing.
+"""A folder of files with a manifest that proves it: written last, so a folder without it is void.
 
-What a manifest says is its owner's; here is how it is read and written, and how a file is held to
-it. Digests are as the model hub gives them: sha256:HEX of large files, git:HEX of small ones. The
-standard library is enough, so that looking takes no time.
+The owner decides what a manifest says; this module reads it, writes it, and checks files
+against it. Digests have the model hub's form: sha256:HEX for large files, git:HEX for small ones.
+It uses the standard library only, so a check takes no time.
 """
 
 import hashlib
@@ -14,29 +14,29 @@ from typing import Any
 MANIFEST = "manifest.json"
 
 Content = Mapping[str, Any]
-"""What a manifest says."""
+"""The content of a manifest."""
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What the manifest of a folder says. Raises OSError, or ValueError when it is no object."""
+    """Read a folder's manifest. Raises OSError, or ValueError if it is not an object."""
     content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(content, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return content
 
 
 def write(folder: Path, content: Content) -> None:
-    """Say that everything is there, in one step. Raises OSError."""
+    """Write the manifest, which states that everything is there. Atomic. Raises OSError."""
     temporary = folder / f".{MANIFEST}.new"
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     temporary.replace(folder / MANIFEST)
 
 
 def fault(folder: Path, what: str, faults: Callable[[Content], Iterable[str]]) -> str | None:
-    """What is wrong with `what`, which should be in a folder, in one line; None when it is whole.
+    """The fault of `what`, which should be in the folder, in one line; None if it is whole.
 
-    faults: what is wrong by the manifest, the first of which counts; it may raise what looking
-    into a manifest of any shape raises.
+    faults: the faults by the manifest, of which the first counts; it may raise the errors of
+    reading a manifest of any shape.
     """
     try:
         return next(iter(faults(read(folder))), None)
@@ -47,9 +47,9 @@ def fault(folder: Path, what: str, faults: Callable[[Content], Iterable[str]]) -
 
 
 def file_fault(path: Path, digest: str | None, size_bytes: int | None = None) -> str | None:
-    """What is wrong with one file, in one line; None when it is what it should be.
+    """The fault of one file, in one line; None if it has none.
 
-    digest, size_bytes: None where it need not be looked at.
+    digest, size_bytes: None if it need not be checked.
     """
     try:
         actual_bytes = path.stat().st_size

@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def first_of(*works: Coroutine[Any, Any, None]) -> None:
-    """Run them until the first one ends, then end the others. Raises what that one raised."""
+    """Run coroutines until the first one ends, then end the others. Raises its error."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -19,7 +19,7 @@ async def first_of(*works: Coroutine[Any, Any, None]) -> None:
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait for them; what they raise is for who looked before."""
+    """Cancel tasks and wait for them; ignores their errors, which the caller may read before."""
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -29,7 +29,7 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 
 
 def leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
-    """All errors of a group, those of groups within it too."""
+    """All errors of a group, including those of nested groups."""
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
             yield from leaves(error)
@@ -38,17 +38,17 @@ def leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
 
 
 class Changes:
-    """Whoever changes the shared state calls `tell`; whoever needs a condition awaits `until`.
+    """Announces changes of shared state: a writer calls `tell`, a waiter awaits `until`.
 
-    A condition is a function without side effects. `tell` wakes those alone whose condition holds,
-    so what concerns nobody costs nobody a turn of the event loop.
+    A condition is a function without side effects. `tell` wakes only those whose condition holds,
+    so a change that concerns nobody costs no turn of the event loop.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until holds() is true; it is asked now, at every `tell` and after waking."""
+        """Wait until holds() is true; it is checked now, at every `tell` and after waking."""
         while not holds():
             woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting[woken] = holds
@@ -58,23 +58,23 @@ class Changes:
                 del self._waiting[woken]
 
     async def until_at_most(self, longest_s: float, holds: Callable[[], bool]) -> None:
-        """Wait in the same way, but no longer than this."""
+        """Wait until holds() is true, but no longer than longest_s."""
         with suppress(TimeoutError):
             async with asyncio.timeout(longest_s):
                 await self.until(holds)
 
     def tell(self) -> None:
-        """Wake everybody whose condition holds now."""
+        """Wake every waiter whose condition holds now."""
         for woken, holds in self._waiting.items():
             if not woken.done() and holds():
                 woken.set_result(None)
 
 
 class Line:
-    """Those who are in no hurry: one of them goes on in each turn of the event loop.
+    """A queue for tasks that can wait: one of them continues in each turn of the event loop.
 
-    What somebody in a hurry does takes many turns of the loop, each as long as all that is ready
-    then takes. So however many are in the line, it takes little longer.
+    Urgent work takes many turns of the loop, and each turn lasts as long as all ready tasks take.
+    One task per turn makes it take little longer, however many are in the line.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Line:
         self._is_moving = False
 
     async def turn(self) -> None:
-        """Wait for one's turn, first come, first served."""
+        """Wait for a turn, first come, first served."""
         loop = asyncio.get_running_loop()
         mine: asyncio.Future[None] = loop.create_future()
         self._waiting.append(mine)

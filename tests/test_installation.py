@@ -130,7 +130,7 @@ def test_files_are_compared_with_the_record(tmp_path: Path) -> None:
 def test_a_package_cut_short_is_noticed(tmp_path: Path) -> None:
     install(tmp_path, "numpy", "2.4.6", {"numpy/a.py": "abc"})
     (tmp_path / "numpy-2.4.6.dist-info/RECORD").unlink()
-    assert list(file_faults(tmp_path)) == ["numpy-2.4.6.dist-info was not installed to its end"]
+    assert list(file_faults(tmp_path)) == ["numpy-2.4.6.dist-info was not fully installed"]
 
 
 def test_a_module_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

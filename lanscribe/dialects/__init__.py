@@ -1,4 +1,4 @@
-"""One sans-IO codec per protocol, and which path speaks which."""
+"""One sans-IO codec per protocol, and the codec of each path."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,7 +9,7 @@ from lanscribe.dialects.yap import YapDialect
 from lanscribe.engines.base import EngineInfo
 
 MakeDialect = Callable[[EngineInfo | None, Mapping[str, str]], Dialect]
-"""From the engine (None while there is none) and the query of the request, a session's codec."""
+"""Makes a session's codec from the engine (None while absent) and the query of the request."""
 
 WEBSOCKET_PATHS: Mapping[str, MakeDialect] = {
     "/v1/realtime": NegotiatingDialect,

@@ -1,5 +1,5 @@
-"""What every dialect offers: a codec between messages and events, one for each session, with
-no state of its own beyond what the protocol needs, and without input or output."""
+"""The interface of every dialect: a codec between messages and events, one for each session. It
+has no state beyond what the protocol needs, and does no input or output."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -13,10 +13,10 @@ class Dialect(Protocol):
     name: str
 
     def decode(self, message: Message) -> Iterable[ClientEvent]:
-        """What the client means. Raises ProtocolError for what it should not have sent.
+        """Decode a message of the client. Raises ProtocolError for an invalid one.
 
-        Audio that takes work to decode is decoded as it is asked for, a piece at a time.
+        Audio that takes work to decode is decoded on demand, one piece at a time.
         """
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
-        """The messages that tell a client of `event`; none if the protocol has no word for it."""
+        """The messages that report `event` to a client; none if the protocol cannot express it."""

@@ -1,7 +1,7 @@
-"""The words that dialects and sessions share, whatever the wire protocol.
+"""The events that dialects and sessions share, whatever the wire protocol.
 
 A dialect decodes messages into client events and encodes server events into messages; a
-session turns the one into the other.
+session answers client events with server events.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -16,7 +16,7 @@ from lanscribe.speech.turns import TurnSettings
 Message = str | bytes
 """One WebSocket message: str for a text frame, bytes for a binary one."""
 MAX_LISTED_WORDS = 10_000
-"""So many with their times, an hour's, are about 600 KB; many clients take 1 MiB in a message."""
+"""The words of an hour; with times they take about 600 KB. Many clients accept 1 MiB a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class AppendAudio:
 class Commit:
     """The client starts an utterance, or with is_final ends the one it is sending.
 
-    tag: the client's own name for the utterance, given back with everything about it.
+    tag: the client's own name for the utterance, returned in every event about it.
     needs_audio: whether ending an utterance without any audio is refused.
     """
 
@@ -48,26 +48,26 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class DetectTurns:
-    """The client leaves it to the server where utterances begin and end; None takes that back."""
+    """The client lets the server find where utterances begin and end; None revokes that."""
 
     settings: TurnSettings | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """The client wants no (more) text of an utterance: the one it named `tag`, or the open one."""
+    """The client cancels an utterance: the one that it named `tag`, or the open one."""
 
     tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The client sends no more: what runs is finished, then the connection is closed."""
+    """The client sends no more; the server finishes what runs, then closes the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeepForResume:
-    """The client is able to resume, so its session is kept when its socket breaks."""
+    """The client can resume, so its session is kept when its socket breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +99,21 @@ ClientEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Which utterance of a session an event is about."""
+    """The utterance that an event is about."""
 
     number: int = 1
     """1, 2, 3, ... in the order of their audio; a cancelled one keeps its number."""
     tag: str = ""
     """The client's name for it, if it gave one."""
     offset_s: float = 0.0
-    """Where its audio begins in the audio of the session."""
+    """Where its audio begins in the session's audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionCreated:
-    """The session exists; the first thing a client hears.
+    """The session exists; the first event that a client gets.
 
-    resume_token, keep_s: with what, and for how long after a break, it may be resumed.
+    resume_token: resumes the session after a break. keep_s: for how long after it.
     """
 
     session_id: str
@@ -137,8 +137,8 @@ class SessionResumed:
 
 @dataclass(frozen=True, slots=True)
 class SessionStopping:
-    """The server ends the open utterance, perhaps within a word: what is still to come of it is
-    for the eye, and no client that goes on later keeps it."""
+    """The server ends the open utterance, perhaps within a word. Its last text is only for display:
+    a client that continues later does not keep it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +148,13 @@ class SessionEnded:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text to append to the utterance's transcript; "" tells progress only.
+    """Text to append to the utterance's transcript; "" reports progress only.
 
     end_s, start_s: seconds from the utterance's first sample; see `Token`.
-    lag_s: how much audio was received and not yet listened to.
-    is_behind: whether the lag of a live client is more than it should be.
+    lag_s: how much audio was received and not yet heard by the engine.
+    is_behind: whether the lag of a live client is too large.
     lost: audio of the utterance that was passed over and not transcribed; the text is "" then.
-    is_muted: whether to tell a live client, once, that nothing but zeros comes from it.
+    is_muted: whether to tell a live client, once, that it sends nothing but zeros.
     """
 
     text: str
@@ -170,7 +170,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The server has begun an utterance, whose first sample is at_s into the session's audio."""
+    """The server has begun an utterance; its first sample is at_s into the session's audio."""
 
     of: Utterance
     at_s: float
@@ -178,7 +178,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
-    """An utterance has its last sample at_s into the session's audio; Committed follows."""
+    """The last sample of an utterance is at_s into the session's audio; Committed follows."""
 
     of: Utterance
     at_s: float
@@ -186,9 +186,9 @@ class SpeechStopped:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The client's (or the server's) end of an utterance was taken in.
+    """The client or the server has ended an utterance.
 
-    previous: the number of the utterance committed before it; 0 for none.
+    previous: the number of the utterance committed before it; 0 if none.
     """
 
     of: Utterance
@@ -197,7 +197,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """An utterance was given up on the client's wish; nothing more comes of it."""
+    """The client has cancelled an utterance; no more events about it follow."""
 
     of: Utterance
 
@@ -212,22 +212,22 @@ class Done:
     token_count: int
     """How many tokens with text the engine emitted."""
     words: tuple[Word, ...] = ()
-    """Each of them bare."""
+    """Its words, each bare."""
     of: Utterance = Utterance()
     lost: tuple[Span, ...] = ()
     """All of the utterance's audio that was not transcribed, in order."""
     no_speech: NoSpeech | None = None
-    """Why there is no text, where somebody may have expected some."""
+    """Why there is no text, if the user may have expected some."""
 
     @property
     def listed_words(self) -> tuple[Word, ...]:
-        """The words, for one message; none where that would be too large for many clients."""
+        """The words for one message; none if it would be too large for many clients."""
         return self.words if len(self.words) <= MAX_LISTED_WORDS else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What an engine that failed leaves: its text so far, and the seconds whose words may lack."""
+    """What a failed engine leaves: its text so far, and the seconds whose words may be missing."""
 
     text: str
     start_s: float
@@ -236,7 +236,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something was refused or broke; the connection ends if the error has a close code."""
+    """Something was refused or failed; the connection ends if the error has a close code."""
 
     error: LanscribeError
     lost: Lost | None = None

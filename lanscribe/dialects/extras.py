@@ -1,6 +1,6 @@
-"""What this server tells beyond every protocol: audio that was lost, and why nothing was heard.
+"""What this server reports beyond every protocol: lost audio, and why nothing was heard.
 
-In extra fields, which are there only when there is something to say.
+The extra fields are absent if there is nothing to report.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ def extras(
 ) -> dict[str, Any]:
     """The extra fields of a piece of text, or of an utterance's end.
 
-    names: what the protocol calls the times of words; offset_s: where it counts them from.
+    names: the protocol's names for the times of words; offset_s: is added to every time.
     """
     if isinstance(event, Delta):
         notice = {"notice": MUTED} if event.is_muted else {}
@@ -32,13 +32,13 @@ def extras(
 def lost_field(
     spans: Iterable[Span], *, names: tuple[str, str] = ("start", "end"), offset_s: float = 0.0
 ) -> dict[str, Any]:
-    """Where audio was not transcribed; nothing where all of it was."""
+    """The audio that was not transcribed; empty if all of it was."""
     lost = [dict(zip(names, span.later(offset_s).rounded, strict=True)) for span in spans]
     return {"lost": lost} if lost else {}
 
 
 def no_speech_field(no_speech: NoSpeech | None) -> dict[str, Any]:
-    """Why there is no text; nothing where there is some, or need not be."""
+    """Why there is no text; empty if there is some or none is expected."""
     if no_speech is None:
         return {}
     level = {} if no_speech.level_dbfs is None else {"level_dbfs": no_speech.level_dbfs}

@@ -1,4 +1,4 @@
-"""Reading the fields of JSON messages; whatever is not as expected is a ProtocolError."""
+"""Reads the fields of JSON messages; anything unexpected raises a ProtocolError."""
 
 import binascii
 import json
@@ -14,8 +14,8 @@ Fields = Mapping[str, Any]
 """A JSON object."""
 _MAX_INTEGER = 2**53
 _MAX_PARTS = 1000
-"""In a message, of its arrays and objects. A message of 16 MiB is for audio, which is one of them;
-to parse as many bytes of empty objects takes two seconds, in which nobody else is served."""
+"""In the arrays and objects of a message. A message of 16 MiB carries audio, which is one part;
+parsing as many bytes of empty objects takes two seconds, in which nobody else is served."""
 _PART_MARKS = ",[{"
 _SPACE = b" \t\n\r\v\f"
 
@@ -39,9 +39,9 @@ def decode_object(message: Message, example: str) -> Fields:
 
 
 def parsed(message: str | bytes, most_parts: int = _MAX_PARTS) -> Any:
-    """What a JSON text stands for.
+    """The value of a JSON text.
 
-    Raises ProtocolError when it has very many parts, ValueError or RecursionError when it is none.
+    Raises ProtocolError if it has too many parts, ValueError or RecursionError if it is not JSON.
     """
     if isinstance(message, str):
         count = sum(map(message.count, _PART_MARKS))
@@ -59,7 +59,7 @@ def parsed(message: str | bytes, most_parts: int = _MAX_PARTS) -> Any:
 def text(fields: Fields, name: str, default: str | None = None, *, longest: int = 0) -> str:
     """A text field, of at most `longest` characters unless that is 0.
 
-    Where it is absent or null: `default`, if there is one. Raises ProtocolError.
+    If it is absent or null: `default`, if there is one. Raises ProtocolError.
     """
     value = fields.get(name)
     if value is None and default is not None:
@@ -75,7 +75,7 @@ def text(fields: Fields, name: str, default: str | None = None, *, longest: int 
 
 
 def flag(fields: Fields, name: str) -> bool:
-    """A field that is true or false; false where it is absent or null. Raises ProtocolError."""
+    """A field that is true or false; false if absent or null. Raises ProtocolError."""
     value = fields.get(name)
     if value is None:
         return False
@@ -98,7 +98,7 @@ def integer(fields: Fields, name: str) -> int:
 
 
 def inner(fields: Fields, name: str) -> Fields:
-    """An object inside; empty where it is absent or null. Raises ProtocolError."""
+    """A nested object; empty if absent or null. Raises ProtocolError."""
     value = fields.get(name)
     if value is None:
         return {}
@@ -108,7 +108,7 @@ def inner(fields: Fields, name: str) -> Fields:
 
 
 def base64_bytes(text: str) -> bytes:
-    """What base64 stands for; line breaks in it are left out. Raises ProtocolError."""
+    """Decode base64, ignoring line breaks in it. Raises ProtocolError."""
     try:
         return _packed_base64(text)
     except ValueError as error:
@@ -120,7 +120,7 @@ def base64_bytes(text: str) -> bytes:
 def _packed_base64(text: str) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:  # perhaps for its line breaks; to take them out takes as long again
+    except ValueError:  # perhaps because of its line breaks; removing them takes as long again
         packed = text.encode("ascii").translate(None, _SPACE)
         return binascii.a2b_base64(packed, strict_mode=True)
 
@@ -141,14 +141,14 @@ def pcm16_samples(data: bytes) -> Samples:
 
 
 def unknown(event_type: str, expected: str) -> ProtocolError:
-    """The error for a message whose type is none of the protocol."""
+    """The error for a message of a type that the protocol does not have."""
     return ProtocolError(
         "unknown_event", f"got a message of type {event_type[:200]!r}; expected {expected}"
     )
 
 
 def kind(value: object) -> str:
-    """What a JSON value is, in words."""
+    """The kind of a JSON value, in words."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
     return "null" if value is None else names.get(type(value), "a number")
 

@@ -1,6 +1,6 @@
-"""JSON as it goes out: whatever a client's JSON can bring in can be sent back to it.
+"""Writes JSON that can return any text that a client's JSON can contain.
 
-JSON can escape half of a surrogate pair (RFC 8259, section 8.2), which is no Unicode text: UTF-8
+JSON can escape half of a surrogate pair (RFC 8259, section 8.2). That is not Unicode text: UTF-8
 has no bytes for it. An identifier that holds one comes back as it came, escaped again.
 """
 
@@ -14,7 +14,7 @@ _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 def to_json(value: Any) -> str:
     """The value as JSON in one line, which UTF-8 can encode.
 
-    Raises ValueError for numbers that JSON has not: infinite ones, and NaN.
+    Raises ValueError for numbers that JSON lacks: infinite ones, and NaN.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _HALF_A_PAIR.sub(lambda half: f"\\u{ord(half[0]):04x}", text)

@@ -31,14 +31,14 @@ from lanscribe.speech.captions import Word
 from lanscribe.speech.pcm import PcmDecoder, unknown_encoding
 
 MAX_APPEND_BYTES = 262_144
-"""Of decoded audio in one message."""
+"""The most decoded audio in one message."""
 _EXAMPLE = '{"type":"input_audio.append","audio":"BASE64"}'
 _TYPES = "session.update, input_audio.append, input_audio.flush or input_audio.end"
 _HOSTED_MODELS = "voxtral-"
-"""How the models begin that Mistral's own servers have, and its clients ask for by default."""
+"""The prefix of the models on Mistral's own servers, which its clients request by default."""
 _ENCODINGS = ("pcm_s16le", "pcm_s32le", "pcm_f16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw")
 OWN_STATUS = {"server_busy": 429, "session_too_long": 400, "too_many_guesses": 400}
-"""Mistral's codes are numbers: the HTTP status that means the same, but for these."""
+"""Mistral's codes are numbers: the HTTP status with the same meaning, except for these."""
 
 
 class MistralDialect:
@@ -54,11 +54,11 @@ class MistralDialect:
         self._session_id = ""
         self._encoding, self._rate_hz = "pcm_s16le", 16_000
         self._decoder: PcmDecoder | None = None
-        """There once audio has come."""
+        """None until audio has come."""
         self._is_open = False
         """Whether audio has come since the last flush."""
         self._is_started = False
-        """Whether the engine is at it."""
+        """Whether the engine is transcribing."""
         self._has_flushed = False
         self._has_told_language = False
 
@@ -102,7 +102,7 @@ class MistralDialect:
                 yield _error(event.error)
 
     def _update(self, wished: Fields) -> Reply:
-        """Take in what can be chosen; the answer has what holds, whatever was wished."""
+        """Apply what can be chosen; the answer has the values in force, whatever was requested."""
         if self._decoder is not None:
             raise ProtocolError(
                 "out_of_order",
@@ -134,7 +134,7 @@ class MistralDialect:
         return [*self._start(), AppendAudio(samples)]
 
     def _flush(self) -> list[ClientEvent]:
-        """End the utterance; without audio it is an empty one, so that each flush has its done."""
+        """End the utterance; without audio it is empty, so each flush gets its done event."""
         rest = [AppendAudio(self._decoder.flush())] if self._decoder else []
         events = [*self._start(), *rest, Commit(is_final=True)]
         self._is_open = self._is_started = False
@@ -142,7 +142,7 @@ class MistralDialect:
         return events
 
     def _start(self) -> list[ClientEvent]:
-        """What lets text come while it is spoken, unless it was said already."""
+        """The commit that makes text come during speech, if it is not sent yet."""
         if self._is_started:
             return []
         self._is_started = True
@@ -150,7 +150,7 @@ class MistralDialect:
 
     @property
     def _session(self) -> dict[str, Any]:
-        """What holds, of all that a session.update can wish for."""
+        """The values in force of everything that a session.update can request."""
         return {
             "request_id": self._session_id,
             "model": self._model,
@@ -169,12 +169,12 @@ class MistralDialect:
 
     @property
     def _only_language(self) -> str | None:
-        """The language that is spoken, when the engine knows no other."""
+        """The language of the speech, if the engine knows only one."""
         languages = self._info.languages if self._info else ()
         return languages[0] if len(languages) == 1 else None
 
     def _language(self) -> Iterator[dict[str, Any]]:
-        """Once in a session, before its first text."""
+        """The event that names the language: once in a session, before its first text."""
         if self._only_language and not self._has_told_language:
             self._has_told_language = True
             yield {"type": "transcription.language", "audio_language": self._only_language}
@@ -203,10 +203,10 @@ def _segment(done: Done, word: Word) -> dict[str, Any]:
 
 
 def _model_error(info: EngineInfo, model: str) -> ProtocolError | None:
-    """Why a model cannot be had; None for the one served, and for those that only Mistral has.
+    """Why a model is not available; None for the served model, and for those only Mistral has.
 
-    Clients can be told another server more easily than another model: livekit's streams only
-    when "realtime" is in its name. The answer to them names the model that is served.
+    A client's server is easier to change than its model: livekit's streams only if the model's
+    name has "realtime" in it. The answer to such a client names the model that is served.
     """
     if model in ("", info.model) or model.startswith(_HOSTED_MODELS):
         return None
@@ -227,7 +227,7 @@ def _new_decoder(encoding: str, rate_hz: int) -> PcmDecoder:
 
 
 def _check_wishes(wished: Fields) -> None:
-    """That the fields which change nothing here are at least what they should be."""
+    """Check the types of the fields that have no effect here."""
     if wished.get("target_streaming_delay_ms") is not None:
         fields.integer(wished, "target_streaming_delay_ms")
     fields.flag(wished, "diarize")

@@ -1,8 +1,8 @@
 """Which protocol a client at /v1/realtime speaks: vLLM's, OpenAI's or voxmlx's.
 
 All three dial the same path. The greeting serves them all, and the first session.update decides:
-a model beside the type is vLLM's, a session object OpenAI's, neither voxmlx's. What rate the
-audio before it has is not known until then, so it is kept as it came.
+a model beside the type means vLLM, a session object means OpenAI, neither means voxmlx. The
+rate of earlier audio is unknown until then, so it is kept as it came.
 """
 
 import json
@@ -27,17 +27,17 @@ from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LimitError, ProtocolError
 
 MAX_UNDECIDED_BYTES = 13_000_000
-"""So much may come before the first session.update: five minutes of 16 kHz, as base64."""
+"""The most data before the first session.update: five minutes of 16 kHz, as base64."""
 _MESSAGE_BYTES = 64
-"""What a message costs beside its length."""
+"""The memory that a message takes beside its length."""
 _EXAMPLE = 'an object with a type, such as {"type":"session.update","model":"..."}'
 _DECIDING = ("session.update", "transcription_session.update")
 
 
 class NegotiatingDialect:
-    """The codec of one session, which becomes that of the protocol its client speaks.
+    """The codec of one session, which becomes the codec of its client's protocol.
 
-    Until then errors are told as vLLM does; as OpenAI does where the URL says ?intent=.
+    Until then errors have vLLM's form, or OpenAI's form if the URL has ?intent=.
     """
 
     name = "realtime"
@@ -85,7 +85,7 @@ class NegotiatingDialect:
         return [to_json(json.loads(openai) | json.loads(vllm))]
 
     def _kept(self) -> Iterator[ClientEvent]:
-        """What was kept until the first session.update."""
+        """The messages that were kept until the first session.update."""
         waiting = self._waiting
         self._forget()
         for kept in waiting:
@@ -102,7 +102,7 @@ class NegotiatingDialect:
         return self._openai if isinstance(event.get("session"), dict) else self._voxmlx
 
     def _check(self, event: Fields, message: str) -> None:
-        """Refuse an append at once that cannot be audio."""
+        """Refuse an append at once if it cannot be audio."""
         if self._has_intent:
             base64_bytes(text(event, "audio"))
         else:

@@ -1,4 +1,4 @@
-"""OpenAI's realtime protocol for transcription, at /v1/realtime: as of today, and of the beta.
+"""OpenAI's realtime protocol for transcription, at /v1/realtime: today's form and the beta's.
 
 JSON in text frames; audio is base64 of 16-bit PCM at 24 kHz, or of G.711 at 8 kHz. An utterance
 is an item: committed by the client, or by the server where turn detection is on.
@@ -89,12 +89,12 @@ class OpenAiDialect:
                 )
 
     def answer(self, event: Fields) -> None:
-        """Errors from now on are about this message of the client."""
+        """Refer to this message of the client in later errors."""
         event_id = event.get("event_id")
         self._answered_id = event_id if isinstance(event_id, str) else None
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
-        """Encode one event as the text frames that tell of it."""
+        """Encode one event as the text frames that report it."""
         return [self._frame(payload) for payload in self._payloads(event)]
 
     def cleared(self) -> Message:
@@ -127,7 +127,7 @@ class OpenAiDialect:
     def _append(
         self, samples: Samples, settings: OpenAiSettings | None = None
     ) -> Sequence[ClientEvent]:
-        """Audio; without turn detection it starts to be transcribed at once."""
+        """The events for audio; without turn detection its transcription starts at once."""
         if not len(samples):
             return []
         is_manual = (settings or self._settings).turns is None
@@ -190,7 +190,7 @@ class OpenAiDialect:
         ]
 
     def _completed(self, done: Done) -> dict[str, Any]:
-        """The end of an item; the words' times, and what is told besides, are not OpenAI's."""
+        """The end of an item; OpenAI itself has neither word times nor the extra fields."""
         return self._transcription("completed", done.of.number) | {
             "transcript": done.text,
             "usage": {"type": "duration", "seconds": round(done.audio_s, 3)},
@@ -227,7 +227,7 @@ class OpenAiDialect:
         return to_json(numbered)
 
     def _session(self) -> dict[str, Any]:
-        """The whole session as it is, in the form of the protocol's time."""
+        """The whole session as it is, in today's form or the beta's."""
         transcription = {"model": self._model, "language": self._language, "prompt": None}
         turn_detection = turn_fields(self._settings.turns)
         session: dict[str, Any] = {

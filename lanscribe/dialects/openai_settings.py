@@ -1,8 +1,8 @@
-"""What a client of OpenAI's realtime protocol may set, and what of it holds here.
+"""What a client of OpenAI's realtime protocol may set, and which values have an effect here.
 
 Fields come nested, as today (`audio.input.format`), or flat, as in the beta
-(`input_audio_format`). What is absent keeps its value; what cannot be done is answered with the
-value that holds.
+(`input_audio_format`). An absent field keeps its value; the answer to an unsupported value is
+the value in force.
 """
 
 import math
@@ -23,8 +23,8 @@ _FRAME_MS = 50
 _MAX_MS = 10_000
 _TURN_TYPES = ("server_vad", "semantic_vad")
 _TURN_MODELS = ("whisper-1", "gpt-4o-", "gpt-transcribe")
-"""How those models of OpenAI's begin for which its server detects turns unless told otherwise.
-Pipecat, among others, leaves it at that; clients that commit by themselves say null."""
+"""The prefixes of OpenAI's models for which its server detects turns by default. Pipecat, among
+others, relies on that default; clients that commit by themselves send null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class AudioFormat:
 
 @dataclass(frozen=True, slots=True)
 class OpenAiSettings:
-    """The settings of a session that change anything here.
+    """The settings of a session that have an effect here.
 
-    turns: None for manual commits. are_turns_said: whether the client has spoken of them.
+    turns: None for manual commits. are_turns_said: whether the client has set turn detection.
     """
 
     audio: AudioFormat = AudioFormat()
@@ -82,7 +82,7 @@ def updated(settings: OpenAiSettings, session: Fields) -> OpenAiSettings:
 
 
 def _model(transcription: object) -> str:
-    """The model that a client names; "" when it names none."""
+    """The model that a client names; "" if it names none."""
     model = transcription.get("model") if isinstance(transcription, dict) else None
     return model if isinstance(model, str) else ""
 
@@ -94,13 +94,13 @@ def format_fields(audio: AudioFormat) -> dict[str, Any]:
 
 
 def beta_format(audio: AudioFormat) -> str:
-    """The format as the beta wrote it, which knew one rate for each."""
+    """The format as the beta wrote it; the beta knew one rate for each."""
     names = {known.encoding: name for name, known in _BETA_FORMATS.items()}
     return names[audio.encoding]
 
 
 def turn_fields(turns: TurnSettings | None) -> dict[str, Any] | None:
-    """Turn detection as it is done here, as OpenAI writes it."""
+    """The turn detection in force, as OpenAI writes it."""
     if turns is None:
         return None
     return {
@@ -160,7 +160,7 @@ def _turns(turns: TurnSettings | None, wanted: Fields | None) -> TurnSettings | 
 
 
 def _number(fields: Fields, name: str, default: float, highest: float) -> float:
-    """A number of at least 0, bounded by `highest`; the default where it is absent or null."""
+    """A number of at least 0, bounded by `highest`; the default if absent or null."""
     value = fields.get(name)
     if value is None:
         return default

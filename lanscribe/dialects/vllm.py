@@ -58,10 +58,10 @@ class VllmDialect:
         return [*acknowledged, *self._client_events(event)]
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
-        """Encode one event as one text frame; none for what vLLM does not tell.
+        """Encode one event as one text frame; none if vLLM has no event for it.
 
-        Frames are numbered with "seq", except those that are no part of the session's row:
-        the greeting of a resumed connection, and an error that ends a connection.
+        Frames are numbered with "seq", except those outside the session's sequence: the
+        greeting of a resumed connection, and an error that ends a connection.
         """
         told = payload(event)
         if told is None:
@@ -88,7 +88,7 @@ class VllmDialect:
                 )
 
     def _update(self, event: fields.Fields) -> list[ClientEvent]:
-        """Choose a model; the session refuses any but the served one, and it is not chosen then."""
+        """Choose a model; the session refuses an unserved one, which does not count as chosen."""
         model = fields.text(event, "model")
         is_resumable = fields.flag(event, "resume")
         is_served = self._info is None or model in ("", self._info.model)
@@ -111,7 +111,7 @@ def _is_apart(event: ServerEvent) -> bool:
 
 
 def payload(event: ServerEvent) -> dict[str, Any] | None:
-    """What vLLM tells of an event, with its type; None for what it does not tell."""
+    """vLLM's fields for an event, with its type; None if vLLM has no event for it."""
     match event:
         case SessionCreated() | SessionResumed() | SessionStopping():
             return _of_session(event)

@@ -1,7 +1,7 @@
 """The protocol of voxmlx's server at /v1/realtime (github.com/T0mSIlver/voxmlx).
 
-JSON in text frames; audio is base64 of 16-bit little-endian PCM, 16 kHz, mono. The client sends
-without saying when an utterance starts; a final commit ends it.
+JSON in text frames; audio is base64 of 16-bit little-endian PCM, 16 kHz, mono. The client does
+not announce the start of an utterance; a final commit ends it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ class VoxmlxDialect:
                 )
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
-        """Encode one event as one text frame; none for what voxmlx does not tell."""
+        """Encode one event as one text frame; none if voxmlx has no event for it."""
         payload = _payload(event)
         return [] if payload is None else [_frame(payload)]
 

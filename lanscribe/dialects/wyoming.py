@@ -1,8 +1,8 @@
 """Wyoming, the protocol of Home Assistant's voice services (wyoming 1.10), over TCP.
 
 An event is a line of JSON with its type, then data_length bytes of JSON, then payload_length
-bytes of sound. `EventSplitter` cuts a stream into whole events, each of which is one message
-to `WyomingDialect`. docs/protocol.md describes the events.
+bytes of sound. `EventSplitter` cuts a stream into whole events; each one is a message to
+`WyomingDialect`. docs/protocol.md describes the events.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,17 +32,17 @@ from lanscribe.speech.audio import Samples
 from lanscribe.speech.pcm import Resampler, bounded, decoded
 
 HANG_UP: Message = b""
-"""No event: where it stands in the row of messages, the connection is to be closed."""
+"""Not an event: this message in the sequence means that the connection is to be closed."""
 MAX_HEADER_BYTES = 2**16
 MAX_DATA_BYTES = 2**16
-"""JSON is read at once, and nobody else is served meanwhile."""
+"""JSON is parsed in one go, and nobody else is served meanwhile."""
 MAX_CHANNELS = 32
 MAX_CHUNK_S = 60
 """More would take long to resample, and nobody else is served meanwhile."""
 _ENCODINGS = {1: "pcm_u8", 2: "pcm_s16le", 3: "pcm_s24le", 4: "pcm_s32le"}
-"""By the bytes of a sample."""
+"""The encodings by the bytes of a sample."""
 _MAX_PARTS = 4000
-"""Of an event, beside its sound: the names of a large house, which `transcribe` may hold."""
+"""Of an event, without its sound; `transcribe` may hold the names of a large house."""
 _DOMAINS = ("asr", "tts", "handle", "intent", "wake", "mic", "snd")
 
 
@@ -51,13 +51,13 @@ class EventSplitter:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        """The largest event; one that says it is larger is refused before it is read."""
+        """The largest event; one that announces a larger size is refused before it is read."""
         self._waiting = bytearray()
         self._searched = 0
         self._size: int | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take in the next bytes of the stream."""
+        """Take the next bytes of the stream."""
         self._waiting += data
 
     @property
@@ -66,10 +66,10 @@ class EventSplitter:
         return not self._waiting
 
     def take(self) -> bytes | None:
-        """The next whole event; None when more bytes are needed for it.
+        """The next whole event; None if it needs more bytes.
 
-        Raises ProtocolError when the stream is no Wyoming, or an event too large: where the
-        next event begins is unknown then.
+        Raises ProtocolError if the stream is not Wyoming or an event is too large: the start of
+        the next event is then unknown.
         """
         if self._size is None:
             self._size = self._announced_size()
@@ -127,12 +127,12 @@ class _Sound:
             )
         chunk_s = len(payload) // frame_bytes / self.form.rate
         if chunk_s > MAX_CHUNK_S:
-            raise ValueError(f"got a chunk of {chunk_s:.0f} s, where {MAX_CHUNK_S} s are the most")
+            raise ValueError(f"got a chunk of {chunk_s:.0f} s, above the limit of {MAX_CHUNK_S} s")
         channels = decoded(payload, _ENCODINGS[self.form.width]).reshape(-1, self.form.channels)
         return self._resampler.feed(bounded(channels.mean(axis=1, dtype=np.float32)))
 
     def flush(self) -> Samples:
-        """What the resampler holds back, shape (n,)."""
+        """The samples that the resampler holds back, shape (n,)."""
         return self._resampler.flush()
 
 
@@ -158,13 +158,13 @@ class WyomingDialect:
         }
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
-        """Decode one whole event; none for what is no event of speech to text."""
+        """Decode one whole event; none if it does not belong to speech to text."""
         event = _parsed(message)
         read = self._readers.get(event.type)
         return read(event) if read else []
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
-        """The events that tell of it, and HANG_UP after an error that leaves an answer out."""
+        """The events that report it, and HANG_UP after an error that replaces an answer."""
         match event:
             case Delta() if event.text or extras(event):
                 chunk = {"text": event.text, **extras(event)}
@@ -186,7 +186,7 @@ class WyomingDialect:
                 return []
 
     def _choose(self, event: _Event) -> list[ClientEvent]:
-        """Take the model; the language is the engine's own affair, and told with the text."""
+        """Take the model; the engine decides on the language, which the text's events name."""
         _optional_text(event, "language")
         model = _optional_text(event, "name")
         return [SelectModel(model)] if model else []
@@ -227,7 +227,7 @@ class WyomingDialect:
 
     @property
     def _language(self) -> dict[str, str]:
-        """The language of the text, where the engine knows only one."""
+        """The language of the text, if the engine knows only one."""
         languages = self._info.languages if self._info else ()
         return {"language": languages[0]} if len(languages) == 1 else {}
 
@@ -242,10 +242,10 @@ class WyomingDialect:
         return [Reply((_message("pong", {"text": text if isinstance(text, str) else None}),))]
 
     def _describe(self, _event: _Event) -> list[ClientEvent]:
-        """What is served. Raises ProtocolError while that is not known yet.
+        """Answer with what is served. Raises ProtocolError while that is not known yet.
 
-        An answer without languages would be worse than none: Home Assistant asks again when
-        there is no answer, and keeps one that it got until it is restarted.
+        An answer without languages would be worse than none: without an answer Home Assistant
+        asks again, but it keeps an answer until it is restarted.
         """
         if self._info is None:
             raise ProtocolError(
@@ -256,7 +256,7 @@ class WyomingDialect:
 
 
 def type_of(message: Message) -> str:
-    """The type of an event; "" when it has none."""
+    """The type of an event; "" if it has none."""
     try:
         return _parsed(message).type
     except ProtocolError:
@@ -320,7 +320,7 @@ def _json_object(data: bytes | bytearray, what: str) -> dict[str, Any]:
             "invalid_json", f"{what} of an event is not JSON: {error}; expected an object"
         ) from error
     if not isinstance(value, dict):
-        raise ProtocolError("invalid_event", f"{what} of an event is no object; expected one")
+        raise ProtocolError("invalid_event", f"{what} of an event is not an object; expected one")
     return value
 
 
@@ -334,7 +334,7 @@ def _lengths(header: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _format(event: _Event, default: _Format | None = None) -> _Format:
-    """The format that an event says its audio has."""
+    """The format of the audio, as an event states it."""
     rate, width, channels = default or (None, None, None)
     return _Format(
         _whole_number(event.data, "rate", default=rate, most=10**6),

@@ -35,7 +35,7 @@ from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 
 _LONGEST_ID = 200
-"""Characters; an identifier comes back with every answer."""
+"""In characters; every answer repeats an identifier."""
 _EXAMPLE = '{"type":"ping","session_id":"...","request_id":"...","payload":{}}'
 _TYPES = (
     "session.update, input_audio_buffer.commit, input_audio_buffer.append, cancel, ping, pong, end"
@@ -52,18 +52,18 @@ YAPS_CODES = {
     "server_busy": "server_at_capacity",
     "internal": "internal_error",
 }
-"""What Yap calls our errors; it has no name for the others."""
+"""Yap's names for this server's errors; it has no name for the others."""
 
 
 class _Ids(NamedTuple):
-    """Whose message it is, and which request it is about."""
+    """The session of a message, and the request that it is about."""
 
     session_id: str = "unknown"
     request_id: str = "unknown"
 
     @property
     def tag(self) -> str:
-        """Both as one text, by which an utterance is known."""
+        """Both as one text, which identifies an utterance."""
         return to_json(self)
 
 
@@ -77,13 +77,13 @@ class YapDialect:
     ) -> None:
         self._model = info.model if info else ""
         self._asked = _Ids()
-        """Of the message that was decoded last."""
+        """The ids in the message that was decoded last."""
         self._open: _Ids | None = None
         """The request that takes audio."""
         self._open_before: _Ids | None = None
-        """The same before the message that was decoded last."""
+        """The request that took audio before the message that was decoded last."""
         self._is_open_broken = False
-        """Whether the engine failed on it, so that it has to be started again."""
+        """Whether the engine failed on the open request, so that it must be started again."""
         self._end_asked: _Ids | None = None
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
@@ -95,7 +95,7 @@ class YapDialect:
         return self._client_events(fields.text(envelope, "type"), fields.inner(envelope, "payload"))
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
-        """Encode one event as one envelope; none for what Yap does not tell."""
+        """Encode one event as one envelope; none if Yap has no event for it."""
         match event:
             case SessionCreated():
                 return [_enveloped(self._asked, replace(event, keep_s=0.0))]
@@ -143,7 +143,7 @@ class YapDialect:
         return [*self._mended(), AppendAudio(samples)]
 
     def _start_request(self) -> list[ClientEvent]:
-        """Start this request; one that is still open ends where this one begins."""
+        """Start this request; a request that is still open ends here."""
         is_next = self._open is not None and self._open != self._asked
         ended = self._finish_open() if is_next else self._mended()
         self._open = self._asked
@@ -160,7 +160,7 @@ class YapDialect:
         return [*mended, Commit(is_final=True, tag=tag)]
 
     def _cancel(self, payload: Fields) -> list[ClientEvent]:
-        """Give a request up; also answered when nothing was left of it to give up."""
+        """Cancel a request; the answer also comes if nothing was left to cancel."""
         reason = fields.text(payload, "reason", "", longest=_LONGEST_ID)
         mended: list[ClientEvent] = []
         if self._open == self._asked:
@@ -170,7 +170,7 @@ class YapDialect:
         return [*mended, Cancel(self._asked.tag), Reply((answer,))]
 
     def _mended(self) -> list[ClientEvent]:
-        """What starts the open request again, if the engine failed on it."""
+        """The commit that starts the open request again, if the engine failed on it."""
         if not (self._is_open_broken and self._open):
             return []
         self._is_open_broken = False
@@ -215,7 +215,7 @@ def _ids_of(utterance: Utterance) -> _Ids:
 
 
 def _enveloped(ids: _Ids, event: ServerEvent, **more: str) -> Message:
-    """What vLLM tells of an event, in an envelope; `more` replaces its "error"."""
+    """vLLM's fields for an event, in an envelope; `more` replaces its "error"."""
     told = {**(vllm_payload(event) or {}), **more}
     told.pop("error", None)
     return _envelope(told.pop("type"), ids, told)

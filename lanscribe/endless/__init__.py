@@ -1,1 +1,1 @@
-"""One endless engine session out of limited ones."""
+"""One endless engine session, made from limited ones."""

@@ -1,9 +1,9 @@
-"""When one engine session has to make way for the next, and from where the next listens.
+"""Decides when one engine session makes way for the next, and where the next starts to listen.
 
-Also when nobody speaks and none is needed, and how often one may break.
+It also decides when nobody speaks and no session is needed, and how often one may fail.
 
-Decisions only; a position is a time in seconds from the utterance's first sample. Where there is
-speech, `SpeechMap` says; what was heard and what is written, the engine's tokens say.
+Decisions only; a position is a time in seconds from the utterance's first sample. `SpeechMap`
+tells where there is speech; the engine's tokens tell what was heard and what is written.
 """
 
 import math
@@ -19,51 +19,51 @@ from lanscribe.voxtral.steps import STEP_S
 UNCERTAIN_S = 0.6
 """A word that ends this close to a cut in the middle of speech may be half a word."""
 SPOKEN_IN_PAUSE_S = 0.1
-"""A word that ends this close to a cut in a pause, or after it, is proof of speech there. Voxtral
-stamps a word that ended before the pause 0.18 s before the cut at the latest."""
+"""A word that ends this close to a cut in a pause, or after it, proves speech there. Voxtral
+stamps a word that ended before the pause at least 0.18 s before the cut."""
 TWO_WITNESSES_S = 30.0
-"""For so long after target_s a pause must be one by the level too. In uneven noise the level finds
-none, so after that the detector is believed alone."""
+"""For this long after target_s, the level must confirm a pause. In uneven noise the level finds
+none, so after that the detector decides alone."""
 OWED_S = 2.0
-"""An engine session that has ended owes words for more clear speech than this after its last."""
+"""An ended engine session owes words if more clear speech than this follows its last word."""
 MOST_DEAF = 8
-"""An engine that stays deaf is taken for deaf after ever more speech, up to so many times rut_s:
-what is spoken, as on television, may be nothing that it understands."""
+"""While an engine stays deaf, ever more speech is needed to call it deaf again, up to this many
+times rut_s: it may not understand the speech, such as that of a television."""
 MAX_FAILURES = 3
-"""How often engine sessions may break with no progress between before the client is told."""
+"""How often engine sessions may fail without progress before the client is told."""
 PROGRESS_S = 1.0
-"""Progress is to hear so much further than at the last failure that counted."""
+"""Progress means to hear this much further than at the last failure that counted."""
 BACKOFF = Backoff(first_s=0.5, longest_s=2.0)
-"""Between the attempts, of which the first is made at once."""
+"""The pauses between attempts; the first attempt is made at once."""
 _EPSILON_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When engine sessions follow each other: `[rollover]`, and what nobody needs to change."""
+    """When engine sessions follow each other: `[rollover]`, and values nobody needs to change."""
 
     target_s: float = 240.0
     """After this much audio an engine session makes way for the next at the next pause."""
     limit_s: float = 300.0
     """After this much audio it makes way at once, in the middle of speech."""
     retry_s: float = 300.0
-    """How long an engine that is away is waited for; audio waits meanwhile."""
+    """How long to wait for an engine that is away; audio waits meanwhile."""
     pause_s: float = 0.5
-    """How long nobody may speak for a pause."""
+    """How long a silence must last to be a pause."""
     overlap_s: float = 4.0
-    """Audio that is heard again when there was no pause; repeated words are left out."""
+    """Audio that is heard again after a cut without a pause; repeated words are left out."""
     idle_s: float = 10.0
-    """How long nobody may speak before the engine is let go."""
+    """How long a silence may last before the engine is released."""
     pre_roll_s: float = 1.0
-    """Audio from before the next speech that the engine hears with it."""
+    """How much audio before the next speech the engine hears too."""
     rut_s: float = 16.0
-    """Clear speech without a word after which Voxtral's session is taken for deaf."""
+    """Voxtral's session counts as deaf after this much clear speech without a word."""
     stall_s: float = 30.0
-    """How long an engine may say nothing at all while it has audio, before it is abandoned."""
+    """How long an engine that has audio may emit nothing before it is abandoned."""
 
     @classmethod
     def of(cls, settings: RolloverSettings) -> Self:
-        """What the settings ask for."""
+        """The timing that the settings ask for."""
         return cls(settings.target_s, settings.limit_s, settings.retry_s)
 
 
@@ -73,27 +73,27 @@ class Start:
 
     at_s: float
     is_clean: bool
-    """Whether everything before at_s was said and nothing after it: no stitching is needed."""
+    """Whether all words before at_s were emitted and none after it: no stitching is needed."""
     is_quiet: bool = False
-    """Whether nobody speaks there, so that an engine session is needed only at the next sound."""
+    """Whether nobody speaks there: an engine session is needed only at the next sound."""
     not_before_s: float = 0.0
-    """An engine session is needed only when there is audio after this, or no more will come."""
+    """An engine session is needed only when audio after this has come, or no more will come."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where an engine session gets no more audio, and whether that is in a pause."""
+    """Where the audio of an engine session ends, and whether that is in a pause."""
 
     at_s: float
     is_in_pause: bool
     is_idle: bool = False
-    """Whether the pause is so long that nobody seems to speak any more."""
+    """Whether the pause is long enough that nobody seems to speak any more."""
     is_starved: bool = False
     """Whether there is no more audio for now."""
 
     @property
     def certain_s(self) -> float:
-        """Words that end later may be half words, or words where nobody should speak."""
+        """Words that end later may be half words, or words in what should be a pause."""
         return self.at_s - (SPOKEN_IN_PAUSE_S if self.is_in_pause else UNCERTAIN_S)
 
     def is_uncertain(self, token: Token) -> bool:
@@ -102,18 +102,18 @@ class Cut:
 
 
 def within(timing: Timing, max_session_s: float | None) -> Timing:
-    """The timing, with lengths that an engine with such a limit can keep."""
+    """The timing, shortened to what an engine with this limit can keep."""
     limit_s = timing.limit_s
     if max_session_s is not None:
         limit_s = min(limit_s, 0.9 * max_session_s)
-    idle_s = min(timing.idle_s, limit_s / 2)  # or it would never be long enough
+    idle_s = min(timing.idle_s, limit_s / 2)  # a longer silence would never fit
     return replace(
         timing,
         limit_s=limit_s,
         target_s=min(timing.target_s, 0.8 * limit_s),
-        overlap_s=min(timing.overlap_s, limit_s / 6),  # each one has to get further
+        overlap_s=min(timing.overlap_s, limit_s / 6),  # each session must get further
         idle_s=idle_s,
-        pre_roll_s=min(timing.pre_roll_s, idle_s / 2),  # or it would reach back to words
+        pre_roll_s=min(timing.pre_roll_s, idle_s / 2),  # a longer one would reach back to words
     )
 
 
@@ -125,18 +125,18 @@ class Rollover:
         self._start = start
         self._speech = speech
         self.fed_s = start.at_s
-        """How far the engine session was given audio."""
+        """How far the engine session was fed."""
         self.heard_s = start.at_s
         """How far the engine session has listened."""
         self._last_word_s = start.at_s
         self._has_spoken = False
         self._withheld_s = math.inf
-        """Where the first word begins that was left to the next engine session."""
+        """The start of the first word that was left to the next engine session."""
 
     def cut_by(self, end_s: float) -> Cut | None:
-        """The first cut in the audio after what was fed, up to end_s.
+        """The first cut between the audio already fed and end_s.
 
-        At ends of the speech map's blocks only, so that a cut in a pause is one.
+        Cuts are at ends of the speech map's blocks only, so a cut in a pause really is in one.
         """
         cuts = map(self._cut_at, self._speech.ends_within(self.fed_s, end_s))
         return next(filter(None, cuts), None)
@@ -165,18 +165,18 @@ class Rollover:
 
     @property
     def is_close(self) -> bool:
-        """Whether the engine session has heard nearly all that it was given."""
+        """Whether the engine session has heard nearly all that it was fed."""
         return self.unheard_s <= self._timing.idle_s / 2
 
     def confirms(self, cut: Cut) -> bool:
-        """Whether the engine found no word either where nobody speaks, for an idle cut.
+        """Whether the engine, too, found no word in the silence before an idle cut.
 
-        To be asked when `is_close`.
+        Ask only when `is_close`.
         """
         return self._last_word_s <= cut.at_s - self._timing.idle_s
 
     def starved(self) -> Cut:
-        """No more audio comes for now: the engine is let go, whoever was speaking."""
+        """The cut when no audio comes for now: the engine is released, even within speech."""
         is_in_pause = self._speech.quiet_s(self.fed_s) >= self._timing.pause_s
         return Cut(self.fed_s, is_in_pause, is_starved=True)
 
@@ -192,13 +192,13 @@ class Rollover:
             self._last_word_s = token.end_s
 
     def withheld(self, start_s: float) -> None:
-        """A word that begins there (s) was left to the next engine session, as uncertain."""
+        """An uncertain word that begins at start_s was left to the next engine session."""
         self._withheld_s = min(self._withheld_s, start_s)
 
     def after_cut(self, cut: Cut, said_s: float, oldest_s: float) -> Start:
-        """Where the successor of a session that ended as planned begins.
+        """Where the next engine session begins after a planned end.
 
-        said_s: where the last word ended. oldest_s: the oldest audio that there is.
+        said_s: where the last word ended. oldest_s: where the oldest audio kept begins.
         """
         is_pause = cut.is_in_pause and self._withheld_s == math.inf
         if cut.is_idle and is_pause and self._last_word_s <= cut.at_s - self._timing.idle_s:
@@ -208,7 +208,7 @@ class Rollover:
         at_s = on_grid(cut.at_s - self._timing.pause_s / 2)
         if is_pause and not cut.is_idle and said_s <= at_s:
             return Start(at_s, is_clean=True, not_before_s=not_before_s)
-        if is_pause and not cut.is_idle:  # one word alone would not be known again
+        if is_pause and not cut.is_idle:  # one word alone would not be recognised again
             again_s = max(oldest_s, on_grid(said_s - overlap_s))
         else:
             new_s = min(cut.at_s - overlap_s, max(self._withheld_s, cut.at_s - 2 * overlap_s))
@@ -216,9 +216,9 @@ class Rollover:
         return Start(again_s, is_clean=False, not_before_s=not_before_s)
 
     def after_failure(self, known_s: float, oldest_s: float) -> Start:
-        """Where the successor of a session begins whose text is complete up to known_s seconds.
+        """Where the next engine session begins after a failure; text is complete up to known_s.
 
-        Where the session began, if it said nothing and is not much further.
+        It begins where the failed one did if that emitted no word and got little further.
         """
         start = self._start
         is_all_new = start.is_clean or start.at_s >= known_s
@@ -228,9 +228,9 @@ class Rollover:
         return Start(self._again_from(known_s, oldest_s), is_clean=False)
 
     def _again_from(self, known_s: float, oldest_s: float) -> float:
-        """At the last pause before known_s, or overlap_s before it.
+        """The last pause before known_s, or overlap_s before known_s if there is none.
 
-        Not before oldest_s, the oldest audio there is.
+        Never before oldest_s, where the oldest audio kept begins.
         """
         earliest_s = max(oldest_s, known_s - 2 * self._timing.overlap_s)
         pause_s = self._speech.last_pause(earliest_s, known_s, self._timing.pause_s)
@@ -239,13 +239,13 @@ class Rollover:
         return max(oldest_s, on_grid(pause_s))
 
     def passing_over(self, oldest_s: float) -> Start:
-        """Where to go on when another session was deaf to the same: just before where it was."""
+        """Where to continue when another session was deaf to the same: just before its end."""
         again_s = on_grid(self.heard_s - self._timing.overlap_s)
         return Start(max(oldest_s, again_s), is_clean=False)
 
 
 class Deafness:
-    """How often in a row engine sessions wrote nothing over speech, and what follows from it."""
+    """Counts consecutive engine sessions that wrote nothing over speech, and what follows."""
 
     def __init__(self, rut_s: float) -> None:
         self._rut_s = rut_s
@@ -253,22 +253,22 @@ class Deafness:
 
     @property
     def longest_s(self) -> float:
-        """An engine session is deaf that writes no word over so much clear speech."""
+        """An engine session is deaf if it writes no word over this much clear speech."""
         return float(self._rut_s * min(2 ** max(0, self._count - 1), MOST_DEAF))
 
     def heard(self, token: Token) -> None:
-        """An engine session emitted a token: a word ends it."""
+        """An engine session emitted a token; a word resets the count."""
         if token.text:
             self._count = 0
 
     def again(self) -> bool:
-        """One was deaf; whether the next one is to hear the same speech, rather than pass it."""
+        """Count a deaf session; whether the next one must hear the same speech again."""
         self._count += 1
         return self._count == 1
 
 
 class Patience:
-    """How long to bear with an engine that breaks or is away. Time is an argument."""
+    """How long to tolerate an engine that fails or is away. Time is an argument."""
 
     def __init__(self, retry_s: float) -> None:
         self._retry_s = retry_s
@@ -278,15 +278,15 @@ class Patience:
         self._attempts = 0
 
     def progressed(self) -> None:
-        """An engine session came to its end: what was before is forgiven."""
+        """An engine session reached its end: earlier failures are forgiven."""
         self._away_since_s = None
         self._failures = self._attempts = 0
 
     def failed(self, now_s: float, heard_s: float, *, is_away: bool) -> float | None:
-        """How long to wait before the next attempt; None when it was one too many.
+        """Count a failure; returns how long to wait before the next attempt, None for no more.
 
-        heard_s: how far the audio was heard by now; getting further is progress.
-        is_away: whether the engine cannot be reached, rather than broken at work.
+        heard_s: how far the audio has been heard; getting further is progress.
+        is_away: whether the engine cannot be reached, rather than failed at work.
         """
         if heard_s > self._heard_s + PROGRESS_S:
             self._heard_s = heard_s
@@ -304,6 +304,6 @@ class Patience:
 def on_grid(at_s: float) -> float:
     """The nearest time at which an engine session may begin, in seconds.
 
-    A multiple of a step of Voxtral, so that a successor hears the same steps.
+    It is a multiple of Voxtral's step, so the next session hears the same steps.
     """
     return round(at_s / STEP_S) * STEP_S

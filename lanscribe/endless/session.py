@@ -1,15 +1,15 @@
-"""One endless engine session out of limited ones.
+"""One endless engine session, made from limited ones.
 
-A planned rollover, a limit, a rut, a stall and a crash are the same act: the engine session
-ends, the next one listens from a safe place on, and the text is stitched. Whoever iterates
-notices nothing: tokens stay append-only, and their times are those of the whole audio.
+A planned rollover, a limit, a rut, a stall and a crash are handled alike: the engine session
+ends, the next one listens from a safe place, and the text is stitched. The caller notices
+nothing: tokens stay append-only, and their times are those of the whole audio.
 
-While nobody speaks there is no engine session, only tokens that tell how far was listened. There
-is none either while no audio comes.
+There is no engine session while nobody speaks; tokens without text then tell the progress. There
+is none while no audio comes either.
 
-Audio whose text is not complete is kept, and heard again when an engine session ends without it.
-What is passed over all the same, because no engine session writes anything of it, is told: as a
-token that is lost.
+Audio with incomplete text is kept, and heard again when an engine session ends without it. If no
+engine session writes anything for some audio, it is passed over, and a token with is_lost
+reports it.
 """
 
 import asyncio
@@ -44,23 +44,23 @@ log = logging.getLogger(__name__)
 MAX_UNHEARD_S = 30.0
 MAX_WAITING_TOKENS = 256
 STEP_SAMPLES = sample_count(STEP_S)
-"""How much audio at least a token of progress is for while there is no engine session."""
+"""The least audio per token of progress while there is no engine session."""
 UNHEARD_AT_END_S = 0.01
-"""An engine session that listened this much less far than it was fed has broken off."""
+"""An engine session that ends with more fed audio unheard than this has broken off."""
 UNHEARD_WHEN_OPEN_S = 1.0
-"""So much may stay unheard while more audio is awaited: a model's delay, part of a frame."""
+"""Audio that may stay unheard while more is expected: a model's delay, part of a frame."""
 KEPT_S = 60.0
-"""How much audio whose text is complete, and how many words, are kept for a successor."""
+"""How much audio with complete text, and how much of that text, is kept for a successor."""
 STARVED_S = 10.0
-"""An engine session that gets no audio for so long is let go: others may need its place."""
+"""An engine session without audio for this long is released: others may need its place."""
 _SAME_S = 1e-6
-"""Less lies between two times that differ by their rounding alone."""
+"""Two times closer than this differ by rounding alone."""
 JUDGED_HERE_SAMPLES = sample_count(0.2)
-"""More than this is searched for speech in another thread: a second of audio takes 7 ms."""
+"""More audio than this is searched for speech in another thread: one second takes 7 ms."""
 
 
 class EndlessEngine(Engine):
-    """An engine whose sessions have no limit, made of one whose sessions have."""
+    """An engine with unlimited sessions, made from one with limited sessions."""
 
     def __init__(self, engine: Engine, timing: Timing) -> None:
         self._engine = engine
@@ -71,7 +71,7 @@ class EndlessEngine(Engine):
         return replace(self._engine.describe(), max_session_s=None)
 
     def detector(self) -> SpeechDetector:
-        """The engine's own."""
+        """The engine's own detector."""
         return self._engine.detector()
 
     def session(self) -> "EndlessSession":
@@ -84,7 +84,7 @@ class EndlessEngine(Engine):
 
 
 class _DeafError(EngineFailed):
-    """The engine session lives and writes no words over speech."""
+    """The engine session is alive, but writes no words over speech."""
 
 
 class EndlessSession(EngineSession):
@@ -109,11 +109,11 @@ class EndlessSession(EngineSession):
         self._runner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin; an engine that is away is waited for."""
+        """Begin; the session waits for an engine that is away."""
         self._runner = asyncio.create_task(self._run())
 
     async def feed(self, samples: Samples) -> None:
-        """Take audio, shape (n,); waits while 30 s of it are unheard.
+        """Take audio, shape (n,); waits while 30 s are unheard.
 
         Raises RuntimeError after `finish`.
         """
@@ -130,19 +130,19 @@ class EndlessSession(EngineSession):
         self._changes.tell()
 
     async def finish(self) -> None:
-        """The iteration ends after the last word of the last engine session."""
+        """Take no more audio; the iteration ends after the last engine session's last word."""
         self._speech.finish()
         self._is_finished = True
         self._changes.tell()
 
     async def abort(self) -> None:
-        """End the engine session of the moment, and the iteration."""
+        """End the current engine session, and the iteration."""
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait([self._runner])
 
     async def __aiter__(self) -> AsyncIterator[Token]:
-        """Tokens with times of the whole utterance."""
+        """The tokens, with times in the whole utterance."""
         assert self._runner is not None, "not started"
         while True:
             await self._changes.until(lambda: bool(self._waiting) or self._is_over)
@@ -165,7 +165,7 @@ class EndlessSession(EngineSession):
             self._changes.tell()
 
     async def _rest(self, start: Start) -> Start | None:
-        """Do without an engine session up to the next speech; None at the end of the audio."""
+        """Wait without an engine session for the next speech; None at the end of the audio."""
         listened_s = start.at_s
         while True:
             await self._until_audio_after(sample_count(listened_s) + STEP_SAMPLES - 1)
@@ -181,7 +181,7 @@ class EndlessSession(EngineSession):
                 return None
 
     async def _engine_session(self, start: Start) -> Start | None:
-        """Run one engine session; where its successor begins, None at the end."""
+        """Run one engine session; returns where its successor begins, None at the end."""
         await self._until_audio_after(sample_count(start.not_before_s))
         if start.is_clean and self._is_at_end(start):
             await self._emit([Token("", duration_s(self._ring.end))])
@@ -203,24 +203,24 @@ class EndlessSession(EngineSession):
         return await self._after_deafness(rollover, following or end)
 
     def _is_at_end(self, start: Start) -> bool:
-        """Whether a session that was let go for want of audio has left nothing to hear."""
+        """Whether a session that was released for want of audio has left nothing to hear."""
         end_s = duration_s(self._ring.end)
         return self._is_finished and 0 < end_s <= start.not_before_s
 
     def _owed_s(self, heard_s: float) -> float:
-        """How much clear speech was heard since the last word, or since what is lost."""
+        """How much clear speech was heard since the last word, or since the last lost audio."""
         if not self._may_go_deaf:
             return 0.0
         return self._speech.clear_speech_s(max(self._said_s, self._lost_s), heard_s)
 
     async def _after_deafness(self, rollover: Rollover, otherwise: Start) -> Start:
-        """The speech that has no words is heard again; what was heard again is told as lost."""
+        """Let speech without words be heard again, once; after that, report it as lost."""
         if self._deafness.again():
             return await self._told(rollover.after_failure(self._said_s, self._oldest_s))
         return await self._told(otherwise)
 
     async def _told(self, start: Start) -> Start:
-        """Tell of the speech that nobody has written down and that is not heard again."""
+        """Report speech before `start` that has no words and is not heard again."""
         lost_s = self._speech.first_clear_speech(self._said_s, start.at_s)
         if lost_s is not None and max(lost_s, self._lost_s) < start.at_s:
             lost_s, self._lost_s = max(lost_s, self._lost_s), start.at_s
@@ -229,7 +229,7 @@ class EndlessSession(EngineSession):
         return start
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
-        """Let one engine session hear and speak, up to a cut or (None) the end of the audio."""
+        """Feed one engine session and emit its text, up to a cut or (None) the audio's end."""
         async with running(self._engine) as (session, tasks):
             feeder = tasks.create_task(self._feed(session, rollover, start))
             await self._listen(session, rollover, start, feeder)
@@ -271,7 +271,7 @@ class EndlessSession(EngineSession):
         start: Start,
         feeder: "asyncio.Task[Cut | None]",
     ) -> None:
-        """Emit what the engine session says, with times of the whole."""
+        """Emit the engine session's tokens, with times in the whole."""
         seam = self._seam(start)
         cut: Cut | None = None
         last_word = LastWord()
@@ -302,7 +302,7 @@ class EndlessSession(EngineSession):
     def _certain(
         self, token: Token, cut: Cut | None, last_word: LastWord, rollover: Rollover
     ) -> list[Token]:
-        """What is not left to the successor of an engine session of which `token` comes."""
+        """The tokens to emit now that `token` has come; the successor gets the uncertain ones."""
         if cut is None:
             return [token]
         if token.text and cut.is_uncertain(token):
@@ -315,7 +315,7 @@ class EndlessSession(EngineSession):
     async def _not_stalled(
         self, session: EngineSession, owes: Callable[[], bool]
     ) -> AsyncIterator[Token]:
-        """The engine session's tokens. Raises EngineFailed when it owes some and none comes."""
+        """The engine session's tokens. Raises EngineFailed if it owes some and none comes."""
         tokens = aiter(session)
         while True:
             following = asyncio.ensure_future(anext(tokens, None))
@@ -362,7 +362,7 @@ class EndlessSession(EngineSession):
             self._said.popleft()
 
     async def _wait_after(self, error: EngineError) -> None:
-        """Wait a little before the next attempt. Raises an EngineError when it is one too many."""
+        """Wait before the next attempt. Raises an EngineError after one failure too many."""
         is_away = isinstance(error, EngineUnavailable)
         now_s = asyncio.get_running_loop().time()
         backoff_s = self._patience.failed(now_s, self._heard_s, is_away=is_away)
@@ -373,7 +373,7 @@ class EndlessSession(EngineSession):
                 f"{error.public_message}; heard up to {self._heard_s:.1f} s of the"
                 f" {received_s:.1f} s received"
             ) from error
-        log.warning("the engine is taken up again at %.1f s: %s", self._heard_s, error)
+        log.warning("the engine is resumed at %.1f s: %s", self._heard_s, error)
         await asyncio.sleep(backoff_s)
 
     @property

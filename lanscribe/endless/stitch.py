@@ -1,8 +1,8 @@
-"""Joins what two engine sessions heard of the same speech, without losing or doubling a word.
+"""Joins two engine sessions' texts of the same speech, without losing or doubling a word.
 
 A successor listens again to the last seconds before the seam. Its words are held back until
-it is past the seam; then those that were said already are found by the longest run of equal
-words at about the same time, or by time alone where nothing is equal.
+it is past the seam. Then the longest run of equal words at about the same time shows which were
+said already; if no words are equal, time alone does.
 """
 
 import math
@@ -13,21 +13,21 @@ from lanscribe.speech.captions import Word, is_unspaced
 from lanscribe.speech.transcript import Token, words_of
 
 RUN_TOLERANCE_S = 0.6
-"""How far apart the same word may be timed by two engine sessions, in a run of several."""
+"""How far apart two engine sessions may time the same word, in a run of several."""
 SINGLE_TOLERANCE_S = 0.3
 """The same for a word that matches alone."""
 LOOSE_TOLERANCE_S = 1.5
-"""The same for a run of several where nothing is equal at about the same time. A successor hears
-the seam's words again, so those that it has at no other time are the ones that were said."""
+"""The same for a run of several if no words are equal at about the same time. A successor hears
+the seam's words again, so equal words that it has at no other time are the ones already said."""
 WORD_WORTH_S = 0.25
-"""A run that is a word longer may be this much further off in time and is still the better."""
+"""A run that is one word longer is better even if it is this much further off in time."""
 TIE_S = 0.15
 """Two words that end within this of each other are the same word heard differently."""
 PAST_SEAM_S = 1.0
-"""A successor is past the seam when a word of it ends this much later than what was said."""
+"""A successor is past the seam when one of its words ends this much later than the words said."""
 SETTLED_PAST_S = RUN_TOLERANCE_S
-"""It is so too when its text is complete so much further: it has written its own version of all
-that was said."""
+"""It is also past the seam when its text is complete this much further: it has then written its
+own version of all that was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class _Run:
 
 
 class LastWord:
-    """Keeps the last word back that an engine session wrote after a cut in speech: perhaps half of
-    one. Its time does not tell: it may be stamped long before the cut."""
+    """Holds back the last word that an engine session wrote after a cut in speech: it may be half
+    a word. Its time does not tell: it may be stamped long before the cut."""
 
     def __init__(self) -> None:
         self._held: list[Token] = []
 
     def add(self, token: Token) -> list[Token]:
-        """Take the next token; those that are surely not of the last word."""
+        """Take the next token; returns the tokens that surely do not belong to the last word."""
         if not token.text:
             return [token]
         if not _begins_word(token.text):
@@ -62,7 +62,7 @@ class LastWord:
         return released
 
     def whole(self, before_s: float) -> list[Token]:
-        """Give it out after all, if it ended before that: so early it is no half word."""
+        """Release the word after all if it ended by before_s: that early, it is no half word."""
         if not self._held or self._held[-1].end_s > before_s:
             return []
         released, self._held = self._held, []
@@ -70,15 +70,15 @@ class LastWord:
 
     @property
     def start_s(self) -> float:
-        """Where it begins; infinity when there is no such word."""
+        """Where the held word begins; infinity if there is none."""
         return self._held[0].begin_s if self._held else math.inf
 
 
 class Seam:
-    """Holds a successor's tokens back until it is past the seam, then lets the new ones go.
+    """Holds back a successor's tokens until it is past the seam, then releases the new ones.
 
     said: the words before the seam that the successor hears again; may be none.
-    needs_space: whether text stands before the seam, so that a space has to part the two.
+    needs_space: whether there is text before the seam, so that a space must separate the two.
     """
 
     def __init__(self, said: Sequence[Word], *, needs_space: bool) -> None:
@@ -88,7 +88,7 @@ class Seam:
         self._is_open = not said
 
     def add(self, token: Token) -> list[Token]:
-        """Take the successor's next token; the tokens to emit now."""
+        """Take the successor's next token; returns the tokens to emit now."""
         if self._is_open:
             return [self._spaced(token)]
         if self._is_past(token):
@@ -100,7 +100,7 @@ class Seam:
         return []
 
     def close(self) -> list[Token]:
-        """The successor is past the seam, or at its end; the tokens to emit."""
+        """The successor is past the seam, or at its end; returns the tokens to emit."""
         if self._is_open:
             return []
         completion, words = new_words(self._said, words_of(self._held))
@@ -110,14 +110,14 @@ class Seam:
         return [_token(completion), *rest] if completion else rest
 
     def _is_past(self, token: Token) -> bool:
-        """A word tells, or how far the text is complete; an engine listens further than that."""
+        """Judged by a word, or by how far the text is complete; an engine listens further."""
         said_s = self._said[-1].end_s
         if _begins_word(token.text):
             return token.end_s > said_s + PAST_SEAM_S
         return not token.text and token.known_s >= said_s + SETTLED_PAST_S
 
     def _spaced(self, token: Token) -> Token:
-        """The token, parted from what stands before the seam if it is the first with text."""
+        """The token; the first one with text gets a space between it and the text before."""
         if not token.text or not self._needs_space:
             return token
         self._needs_space = False
@@ -135,10 +135,10 @@ def _token(word: Word) -> Token:
 
 
 def new_words(said: Sequence[Word], heard: Sequence[Word]) -> tuple[Word | None, list[Word]]:
-    """What `heard` has beyond `said`: the rest of a word of which half was said, and words.
+    """What `heard` adds to `said`: the rest of a half-said word, if any, and the new words.
 
     said: the words before the seam, as far back as the successor listens; at least one.
-    heard: the successor's words, in the same time.
+    heard: the successor's words, over the same time.
     """
     run = _best_run(said, heard) or _best_run(said, heard, is_loose=True)
     if run is None:

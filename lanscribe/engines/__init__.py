@@ -1,6 +1,6 @@
 """The engines by name, imported only when one is asked for.
 
-Standard library only, so that the models can be looked at without any package.
+Standard library only, so the models can be inspected without any package.
 """
 
 from importlib import import_module
@@ -15,12 +15,12 @@ ENGINES = {
     "vllm": "lanscribe.engines.vllm:VllmEngine",
     "fake": "lanscribe.engines.fake:FakeEngine",
 }
-"""Engine name -> "module:Class". The class has `load(settings: EngineSettings)`, blocking; more
-that an engine needs, such as the server it talks to, is a keyword of its own."""
+"""Engine name -> "module:Class". The class has a blocking `load(settings: EngineSettings)`. What
+else an engine needs, such as the server it talks to, is a keyword argument."""
 
 
 def chosen(name: str, *, has_vllm: bool) -> str:
-    """The engine that `name`, perhaps auto, stands for on a machine with or without vLLM."""
+    """The engine that `name`, possibly auto, means on a machine with or without vLLM."""
     if name != "auto":
         return name
     return "vllm" if has_vllm else "embedded"

@@ -2,8 +2,8 @@
 
 An engine is loaded once and does not change afterwards. Each utterance gets an engine session
 of its own: `start`, `feed` as often as there is audio, `finish`; meanwhile another task
-iterates over it and receives tokens until the last one. Tokens are append-only: what was
-emitted is never taken back.
+iterates over it and receives tokens until the last one. Tokens are append-only: emitted text
+is never changed.
 """
 
 import asyncio
@@ -21,32 +21,32 @@ from lanscribe.tasks import leaves
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine says of itself."""
+    """The facts that an engine states about itself."""
 
     name: str
     """The engine's name, a key of `lanscribe.engines.ENGINES`."""
     model: str
-    """The model's name as clients ask for it."""
+    """The model's name, as clients request it."""
     languages: tuple[str, ...]
     """BCP 47 codes of the languages it understands."""
     word_times: bool
-    """Whether the times of a word are measured in the sound, rather than estimated."""
+    """Whether word times are measured in the sound, rather than estimated."""
     max_session_s: float | None
-    """The longest audio that one engine session takes; None when there is no limit."""
+    """The longest audio that one engine session takes; None if there is no limit."""
     capacity: int
     """How many sessions it holds in real time on this machine."""
     delay_s: float = 1.0
-    """About how far its text is behind the voice."""
+    """Roughly how far its text is behind the voice."""
     may_go_deaf: bool = False
-    """Whether a session of it may live on and write nothing over speech."""
+    """Whether its session may stay alive but write nothing over speech."""
 
 
 class EngineSession(ABC):
-    """One utterance in work. One task feeds it, one task iterates over it."""
+    """One utterance in progress. One task feeds it, another iterates over it."""
 
     @abstractmethod
     async def start(self) -> None:
-        """Take up work. Raises EngineError when the engine cannot."""
+        """Start work. Raises EngineError if the engine cannot."""
 
     @abstractmethod
     async def feed(self, samples: Samples) -> None:
@@ -56,8 +56,8 @@ class EngineSession(ABC):
     async def finish(self) -> None:
         """Say that no more audio comes; the iteration ends after the last token.
 
-        The last token, with or without text, ends where the audio does: an iteration that ends
-        short of that has broken off.
+        The last token, with or without text, ends where the audio ends: an iteration that stops
+        before that has broken off.
         """
 
     @abstractmethod
@@ -66,7 +66,7 @@ class EngineSession(ABC):
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[Token]:
-        """The tokens, in order. Raises EngineError when the engine breaks."""
+        """The tokens, in order. Raises EngineError when the engine fails."""
 
 
 class Engine(ABC):
@@ -82,7 +82,7 @@ class Engine(ABC):
 
     @abstractmethod
     def detector(self) -> SpeechDetector:
-        """What tells speech from other sounds in the audio that it takes."""
+        """The detector that tells speech from other sounds in its audio."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -93,8 +93,8 @@ class Engine(ABC):
 async def running(engine: Engine) -> AsyncIterator[tuple[EngineSession, asyncio.TaskGroup]]:
     """A started engine session, and a group for the tasks that feed and watch it.
 
-    It is aborted at the end, whatever happens. When several tasks fail, one error comes out: one
-    that is not the engine's, if there is any, because its caller raised it; else the first.
+    It is aborted at the end, whatever happens. When several tasks fail, one error is raised: an
+    error that is not the engine's, if any, because the caller raised it; else the first.
     """
     session = engine.session()
     try:

@@ -30,7 +30,7 @@ def spoken(numbers: Sequence[int]) -> Samples:
 
 
 class FakeEngine(Engine):
-    """Hears numbers. Costs next to nothing and never tires."""
+    """Hears numbers, at almost no cost and without a limit."""
 
     def __init__(self, capacity: int = _UNMEASURED_CAPACITY) -> None:
         self._capacity = capacity
@@ -57,7 +57,7 @@ class FakeEngine(Engine):
         return FakeSession()
 
     def detector(self) -> SpeechDetector:
-        """Numbers are spoken as levels."""
+        """A detector by level, since numbers are levels."""
         return LevelDetector()
 
     async def close(self) -> None:
@@ -65,7 +65,7 @@ class FakeEngine(Engine):
 
 
 class FakeSession(EngineSession):
-    """One utterance of numbers."""
+    """One utterance of spoken numbers."""
 
     def __init__(self) -> None:
         self._waiting = SampleRing()
@@ -80,7 +80,7 @@ class FakeSession(EngineSession):
         """Ready at once."""
 
     async def feed(self, samples: Samples) -> None:
-        """Take audio, shape (n,); waits while a second of it is unheard.
+        """Take audio, shape (n,); waits while one second is unheard.
 
         Raises RuntimeError after `finish`.
         """
@@ -94,13 +94,13 @@ class FakeSession(EngineSession):
             self._changed.notify_all()
 
     async def finish(self) -> None:
-        """The iteration ends with what is waiting; a part of a frame at the end is heard as one."""
+        """Take no more audio; a partial frame at the end counts as a whole one."""
         async with self._changed:
             self._is_finished = True
             self._changed.notify_all()
 
     async def abort(self) -> None:
-        """The iteration ends at once."""
+        """End the iteration at once."""
         async with self._changed:
             self._is_aborted = True
             self._waiting = SampleRing()

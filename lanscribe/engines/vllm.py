@@ -1,13 +1,13 @@
-"""Voxtral through vLLM's own /v1/realtime (vllm 0.32 and 0.33), one WebSocket an utterance.
+"""Voxtral through vLLM's own /v1/realtime (vllm 0.32 and 0.33), one WebSocket per utterance.
 
 The model hears in steps of 80 ms, and vLLM sends one delta for each step, with or without text:
-the next step needs the token of the last one, so none is ever left out or merged. Hence time is
-the number of deltas. The first prompt is BOS, the padding and the delay's tokens (mistral_common
-1.13, `encode_streaming_tokens`), so delta k = 0, 1, ... comes after (1 + delay + k) steps of real
-audio, and the words it carries were spoken the delay earlier: by the end of step k + 1, whatever
-the delay is. That is where a token with text ends; it begins with that step, 0.08 s before. A word
-of several tokens begins with its first: a word that takes longer to say than to write down began
-earlier than that by as much. A token without text ends where vLLM listens.
+the next step needs the token of the last one, so none is ever left out or merged. Hence the number
+of deltas tells the time. The first prompt is BOS, the padding and the delay's tokens
+(mistral_common 1.13, `encode_streaming_tokens`), so delta k = 0, 1, ... comes after
+(1 + delay + k) steps of real audio. Its words were spoken the delay earlier: by the end of step
+k + 1, whatever the delay is. A token with text ends there; it begins with that step, 0.08 s before.
+A word of several tokens begins with its first token; if a word takes longer to say than to write,
+it really began earlier by the difference. A token without text ends where vLLM listens.
 """
 
 import asyncio
@@ -41,24 +41,24 @@ log = logging.getLogger(__name__)
 
 STEP_SAMPLES = sample_count(STEP_S)
 LANGUAGES = ("en", "fr", "es", "de", "ru", "zh", "ja", "it", "pt", "nl", "ar", "hi", "ko")
-"""Of the model card of Voxtral-Mini-4B-Realtime-2602."""
+"""From the model card of Voxtral-Mini-4B-Realtime-2602."""
 _PADDING_TOKENS = 32 + (30 + 1) + 10 + 2
-"""Of max_model_len, at most: padding before; the longest delay, BOS and a long word after."""
+"""The most of max_model_len: padding before; the longest delay, BOS and a long word after."""
 _CHUNK_SAMPLES = SAMPLE_RATE_HZ
 _LATE_S = 2.0
-"""How much later than its delay the model may write a word down, at most: a long word in pieces,
-and words that follow each other closely."""
+"""The most by which the model may write a word later than its delay: a long word comes in pieces,
+and words may follow each other closely."""
 _MAX_HELD_S = 4.0
-"""Audio that vLLM may hold without a delta: before the first, the longest delay and a step."""
+"""Audio that vLLM may hold without a delta: the longest delay and a step before the first."""
 _MAX_UNHEARD_S = _MAX_HELD_S + 1.0
-"""feed() waits while more than this was sent and not heard: what waits has its place elsewhere."""
+"""feed() waits while more audio than this is sent and not heard: the caller keeps the rest."""
 _MAX_WAITING_MESSAGES = 256
 """More than the deltas of _MAX_UNHEARD_S, so a consumer's pause never stops the socket."""
 _UNKNOWN_CAPACITY = 4
-"""Full-length sessions in INT4 on 12 GB."""
+"""The full-length sessions in INT4 that fit on 12 GB."""
 _ENGINE_IS_DEAD = "EngineCore encountered an issue"
-"""How vllm/v1/engine/exceptions.py begins when the process that computes is gone: until vLLM has
-noticed and ended too, it takes connections and answers every commit with this."""
+"""How the message of vllm/v1/engine/exceptions.py begins when the engine process is gone. Until
+vLLM notices and ends too, it takes connections and answers every commit with this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +66,24 @@ class VllmServer:
     """A running vLLM."""
 
     url: str
-    """Where it is, such as http://127.0.0.1:8001."""
+    """Its address, such as http://127.0.0.1:8001."""
     model: str
     """The name under which it serves the model."""
     max_model_len: int
     """Its limit on the tokens of one session."""
     max_num_seqs: int = 0
-    """Its limit on sessions at once; 0 when it is not known."""
+    """Its limit on sessions at once; 0 if unknown."""
     delay_s: float = 0.48
     """How far its text is behind the voice."""
     api_key: str = ""
     connect_timeout_s: float = 30.0
-    """How long it may take to greet. Whoever runs a session watches that it goes on."""
+    """How long it may take to greet. The caller of a session watches its progress after that."""
     why_down: Callable[[], str | None] = lambda: None
-    """Why it does not serve at the moment, where that is known."""
+    """Why it does not serve at the moment, if that is known."""
 
 
 class VllmEngine(Engine):
-    """The sessions of one vLLM. It connects for each of them, so vLLM may come and go."""
+    """The sessions of one vLLM. Each session has its own connection, so vLLM may stop and start."""
 
     def __init__(self, server: VllmServer, detector: SpeechDetector, capacity: int = 0) -> None:
         self._server = server
@@ -115,7 +115,7 @@ class VllmEngine(Engine):
         )
 
     def detector(self) -> SpeechDetector:
-        """The one it was given."""
+        """The detector it was constructed with."""
         return self._detector
 
     def session(self) -> "VllmSession":
@@ -125,7 +125,7 @@ class VllmEngine(Engine):
         return session
 
     async def close(self) -> None:
-        """Abort the sessions that are open; vLLM itself is its supervisor's."""
+        """Abort the open sessions; the supervisor of vLLM ends vLLM itself."""
         for session in list(self._sessions):
             await session.abort()
 
@@ -165,7 +165,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
             raise self._unavailable(str(error)) from error
 
     async def feed(self, samples: Samples) -> None:
-        """Send audio, shape (n,); waits while 5 s of it are unheard.
+        """Send audio, shape (n,); waits while 5 s are unheard.
 
         Raises RuntimeError after `finish`.
         """
@@ -181,7 +181,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
             await self._send(type="input_audio_buffer.append", audio=audio)
 
     async def finish(self) -> None:
-        """Send the last commit; without any audio there is nothing to wait for."""
+        """Send the final commit; without any audio, end at once."""
         is_first, self._is_finished = not self._is_finished, True
         if not self._fed_samples:
             await self.abort()
@@ -189,10 +189,10 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
             await self._send(type="input_audio_buffer.commit", final=True)
 
     async def abort(self) -> None:
-        """Drop the socket, without waiting for a peer that may hang; vLLM frees the slot."""
+        """Drop the socket without waiting for a peer that may hang; vLLM frees the slot."""
         self._on_end(self)
         self._is_over = True
-        self._changes.tell()  # a feed that waits must not do so for ever
+        self._changes.tell()  # a waiting feed must not wait for ever
         if self._socket is not None:
             self._socket.transport.abort()
             await self._socket.wait_closed()
@@ -247,7 +247,7 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
 
     @property
     def _listened_s(self) -> float:
-        """The audio that the last delta came after; none before the first."""
+        """How much audio the last delta came after; 0 before the first."""
         return self._server.delay_s + self._steps * STEP_S if self._steps else 0.0
 
     @property
@@ -277,7 +277,7 @@ async def _connect(server: VllmServer) -> ClientConnection:
 
 
 def _known_event(message: str | bytes) -> Mapping[str, Any] | None:
-    """A delta or done out of vLLM's message. Raises EngineError for anything else."""
+    """The delta or done in vLLM's message. Raises EngineError for anything else."""
     try:
         event = json.loads(message)
         kind = event["type"]
@@ -288,15 +288,13 @@ def _known_event(message: str | bytes) -> Mapping[str, Any] | None:
         if kind == "error":
             raise _error_of(str(event["error"]), str(event.get("code")))
     except (ValueError, KeyError, TypeError) as error:
-        raise EngineFailed(f"vLLM sent what is not its protocol: {message[:200]!r}") from error
+        raise EngineFailed(f"got a message outside vLLM's protocol: {message[:200]!r}") from error
     raise EngineFailed(f"vLLM sent an event of an unknown kind: {str(kind)[:200]!r}")
 
 
 def _error_of(text: str, code: str) -> EngineError:
     if code == "model_not_found":
-        return EngineFailed(
-            f"vLLM serves another model than when it was asked: {text}; start lanscribe again"
-        )
+        return EngineFailed(f"vLLM serves another model than before: {text}; start lanscribe again")
     if text.startswith(_ENGINE_IS_DEAD):
         return EngineUnavailable("vLLM's engine process has died; vLLM is started again")
     return EngineFailed(f"vLLM failed on this utterance: {text} ({code}); logs/vllm.log says more")

@@ -1,1 +1,1 @@
-"""One client: its utterances, and the socket that it may lose and find again."""
+"""One client: its utterances, and its socket, which it may lose and replace."""

@@ -1,4 +1,4 @@
-"""The bounds on clients: those of the settings, and those that nobody needs to change."""
+"""The bounds on clients: those in the settings, and those that nobody needs to change."""
 
 from typing import Self
 
@@ -6,22 +6,22 @@ from lanscribe.config import LimitSettings
 
 
 class Bounds(LimitSettings):
-    """What a server runs with; tests shorten what they wait for."""
+    """The bounds that a server runs with; tests shorten the timeouts."""
 
     handshake_timeout_s: float = 10.0
     """How long a new connection may take to send its request."""
     close_timeout_s: float = 2.0
-    """How long a closing connection is waited for."""
+    """How long to wait for a connection to close."""
     vanished_s: float = 60.0
-    """How long TCP may get no answer from a client before its connection is dropped, on Linux."""
+    """How long a client may leave TCP unanswered before its connection is dropped, on Linux."""
     messages_per_s: int = 1000
-    """How many messages of a client are read in a second; ten times as many at once."""
+    """Messages of a client that are read per second; a burst may hold ten times as many."""
     bytes_per_s: int = 32 * 2**20
-    """Bytes of a client that are read in a second: 1000 times as fast as speech."""
+    """Bytes of a client that are read per second: 1000 times the rate of speech."""
     kept_messages: int = 20_000
-    """Messages kept for a client that has not acknowledged them; 13 are a second."""
+    """Messages kept until the client acknowledges them; there are 13 per second."""
 
     @classmethod
     def of(cls, limits: LimitSettings) -> Self:
-        """The bounds of these settings; bounds stay what they are."""
+        """The bounds from these settings; a `Bounds` is returned unchanged."""
         return limits if isinstance(limits, cls) else cls(**limits.model_dump())

@@ -1,4 +1,4 @@
-"""What a conversation is held over: messages of one client, whatever carries them."""
+"""The transport of a conversation: messages to and from one client, whatever carries them."""
 
 import asyncio
 import logging
@@ -16,9 +16,9 @@ class Channel(Protocol):
     """A message transport, such as a WebSocket."""
 
     async def receive(self) -> Message | None:
-        """The next message; None when the peer has closed. May be cancelled without loss.
+        """Return the next message; None when the peer has closed. Cancelling it loses nothing.
 
-        Raises ConnectionError when the peer is gone without having closed.
+        Raises ConnectionError when the peer is gone without closing.
         """
 
     async def send(self, message: Message) -> None:
@@ -29,7 +29,7 @@ class Channel(Protocol):
 
 
 async def refuse(channel: Channel, dialect: Dialect, error: LanscribeError, limits: Bounds) -> None:
-    """Tell the client why, then close; give up on one that does not take it."""
+    """Tell the client why, then close; abandon a client that does not read it."""
     try:
         async with asyncio.timeout(limits.close_timeout_s):
             for message in dialect.encode(Failure(error)):

@@ -1,10 +1,10 @@
 """Runs one client's session: messages in, the engine, messages out.
 
-A `Conversation` has two sides. Its own tasks give the session's audio to the engine and put
-what it hears into the outbox. A socket is attached to it: one task reads messages into the
-session, one writes the outbox. No other queue stands between them: a full session stops the
-reading, a full outbox stops the engine, and the transport's own flow control slows the sender
-down. A client that is able to resume may lose its socket and come back with another one.
+A `Conversation` has two sides. Its own tasks feed the session's audio to the engine and put
+the text into the outbox. A socket is attached to it: one task reads messages into the
+session, another writes the outbox. There is no other queue between them: a full session stops
+the reading, a full outbox stops the engine, and the transport's own flow control slows the sender
+down. A client that can resume may lose its socket and come back with another one.
 """
 
 import asyncio
@@ -48,15 +48,15 @@ from lanscribe.tasks import Changes, Line, end, first_of
 log = logging.getLogger(__name__)
 
 MAX_UNSENT = 64
-"""So many messages may wait for an attached socket before the engine has to."""
+"""How many messages may wait for an attached socket before the engine must wait."""
 
 
 class _Cancelled(Exception):
-    """The client wants no more of the utterance."""
+    """The client has cancelled the utterance."""
 
 
 class Conversation:
-    """One client, from its first message to its last, over one socket after the other."""
+    """One client, from its first message to its last, over one socket after another."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class Conversation:
         resume: ResumeSettings,
         line: Line,
     ) -> None:
-        """line: where recordings, of all connections, wait for their turn."""
+        """line: where the recordings of all connections wait for their turn."""
         self.session_id = f"sess-{uuid.uuid4().hex}"
         self.resume_token = secrets.token_urlsafe(24)
-        """Who has it may take the session over."""
+        """Its holder may take the session over."""
         self._dialect = dialect
         self._engine = engine
         self._session = session
@@ -87,9 +87,9 @@ class Conversation:
         self._reason: LanscribeError | None = None
 
     async def stop(self, reason: LanscribeError, *, is_cut: bool = True) -> None:
-        """Read no more, finish what runs, then close and tell the reason.
+        """Stop reading, finish what runs, then close and tell the reason.
 
-        is_cut: perhaps in the middle of a word, not where the client has paused.
+        is_cut: the stop may be in the middle of a word, not where the client has paused.
         """
         self._reason = self._reason or reason
         self._session.stop(is_cut=is_cut)
@@ -97,16 +97,17 @@ class Conversation:
         self._changes.tell()
 
     async def restart(self, reason: LanscribeError) -> None:
-        """The same, but who is able to resume gets no last words of what it has not ended.
+        """Stop, but send no last words of the open utterance to a client that can resume.
 
-        It says that anew to the next server, from before the cut; here a word might be cut short.
+        It sends that audio again to the next server, from before the cut; here a word might be
+        cut short.
         """
         if self._is_kept and not self._session.is_stopped:
             self._session.receive(Cancel(), time.monotonic())
         await self.stop(reason)
 
     async def run(self) -> None:
-        """Transcribe until everything is said, or the client has left for good."""
+        """Transcribe until every utterance is done, or the client has left for good."""
         keep_s = self._resume.keep_s
         self._put(SessionCreated(self.session_id, int(time.time()), self.resume_token, keep_s))
         defect: LanscribeError | None = errors.defect()
@@ -119,25 +120,25 @@ class Conversation:
             self._changes.tell()
 
     async def attach(self, channel: Channel) -> LanscribeError | None:
-        """Serve the client over `channel`, until there is a reason to close it, or it is gone.
+        """Serve the client over `channel` until there is a reason to close it or it is gone.
 
-        The reason; None when nothing is left to say.
+        Returns the reason; None if there is nothing to tell.
         """
         self._sockets += 1
         async with self._only_socket():
             return await self._serve(channel, 0, self._sockets)
 
     async def reattach(self, channel: Channel, seen: int) -> LanscribeError | None:
-        """The same over another socket, for a client that has the events up to number `seen`.
+        """Attach another socket, for a client that has the events up to number `seen`.
 
-        Raises ClientError when some after that are gone; the socket of before is closed.
+        The previous socket is closed. Raises ClientError when some later events are gone.
         """
         self._outbox.after(seen)
         self._is_kept = True
         self._sockets += 1
         number = self._sockets
         self._changes.tell()
-        async with self._only_socket():  # nothing comes in any more over the one before
+        async with self._only_socket():  # the previous socket delivers nothing more
             session = self._session
             counts = session.received_samples, session.received_commits
             try:
@@ -148,7 +149,7 @@ class Conversation:
             return await self._serve(channel, seen, number)
 
     async def _serve(self, channel: Channel, seen: int, number: int) -> LanscribeError | None:
-        """Read and write until the client is gone, or is replaced, or everything is said."""
+        """Read and write until the client is gone, its socket is replaced, or all is sent."""
         reader = asyncio.create_task(self._read(channel))
         writer = asyncio.create_task(self._write(channel, seen))
         stopper = asyncio.create_task(self._until_stopped_or_replaced(number))
@@ -169,7 +170,7 @@ class Conversation:
 
     @asynccontextmanager
     async def _only_socket(self) -> AsyncIterator[None]:
-        """Wait until the socket of before is let go, then be attached."""
+        """Wait until the previous socket is released, then count as attached."""
         try:
             async with self._serving:
                 yield
@@ -181,7 +182,7 @@ class Conversation:
         return self._serving.locked()
 
     async def _read(self, channel: Channel) -> LanscribeError | None:
-        """Take messages in until the client leaves (None), or is idle for too long."""
+        """Read messages until the client leaves (None) or is idle for too long."""
         while True:
             await self._changes.until(lambda: self._session.has_room)
             try:
@@ -201,9 +202,9 @@ class Conversation:
             await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)
 
     async def _take_in(self, message: Message) -> None:
-        """Take a message in; others have their turn between its pieces of audio.
+        """Handle a message; other clients get their turn between its pieces of audio.
 
-        A socket may be replaced there: whoever resumes is told how much audio was taken in.
+        The socket may be replaced there: a client that resumes is told how much was received.
         """
         has_audio = False
         try:
@@ -229,7 +230,7 @@ class Conversation:
         match event:
             case Reply():
                 self._put_messages(event.messages)
-                self._session.receive(event, time.monotonic())  # its clock begins
+                self._session.receive(event, time.monotonic())  # starts its clock
             case Acknowledge():
                 self._outbox.acknowledge(event.number)
             case KeepForResume():
@@ -241,7 +242,7 @@ class Conversation:
                     self._put(answer)
 
     async def _write(self, channel: Channel, position: int) -> LanscribeError | None:
-        """Send the outbox from `position` on, until everything is said."""
+        """Send the outbox from `position` on, until the session is over and all is sent."""
         while True:
             self._outbox.sent = position
             if not self._is_kept:
@@ -277,7 +278,7 @@ class Conversation:
         return self._is_attached or self._outbox.has_overflown
 
     async def _until_too_long(self) -> None:
-        """Stop the session after limits.session_s, then let it come to its end."""
+        """Stop the session after limits.session_s, then let it finish."""
         longest_s = self._limits.session_s
         if longest_s:
             await asyncio.sleep(longest_s)
@@ -289,7 +290,7 @@ class Conversation:
         return self._outbox.unsent < MAX_UNSENT
 
     async def _transcribe(self) -> None:
-        """Give one utterance after the other to the engine."""
+        """Give the engine one utterance after another."""
         while True:
             await self._changes.until(lambda: self._session.is_busy or self._session.is_over)
             if self._session.is_over:
@@ -298,7 +299,7 @@ class Conversation:
             await self._transcribe_utterance()
 
     def _tell_of_cut(self) -> None:
-        """Before the last words of an utterance that the client has not ended, say so."""
+        """Announce a cut before the last words of an utterance that the client has not ended."""
         is_cut = self._session.is_busy and self._session.is_cut
         if is_cut and self._is_kept and not self._is_cut_told:
             self._is_cut_told = True

@@ -1,16 +1,16 @@
-"""Whether a client speaks live, and whether its text is too far behind: no clock of its own."""
+"""Judges whether a client sends live and whether its text is too far behind, without a clock."""
 
 import math
 
 _AHEAD_S = 2.0
-"""A sender that is further ahead of the clock than this is not live: it sends a recording."""
+"""A sender further ahead of the clock than this is not live: it sends a recording."""
 
 
 class LagMeter:
-    """Judges how a client sends and how far its text is behind; it keeps neither amount.
+    """Judges whether a client sends live and whether its text is behind; it stores no amounts.
 
     Times are seconds of a clock that only goes forward; audio is counted from the first sample.
-    threshold_s: a live client's lag from which on it is behind; it has caught up at half of it.
+    threshold_s: a live client is behind above this lag, and has caught up at half of it.
     """
 
     def __init__(self, threshold_s: float = math.inf) -> None:
@@ -21,22 +21,22 @@ class LagMeter:
 
     @property
     def is_live(self) -> bool:
-        """Whether what comes was never further ahead of the clock than a live sender is."""
+        """Whether the audio was never further ahead of the clock than a live sender's."""
         return self._is_live
 
     @property
     def is_behind(self) -> bool:
-        """Whether the lag of a live client is more than it should be, as last judged."""
+        """Whether the client is live and its lag was too large when last judged."""
         return self._is_behind
 
     def received(self, audio_s: float, now_s: float) -> None:
-        """So much audio was received in all."""
+        """Note how much audio was received in all."""
         if self._began_s is None:
             self._began_s = now_s
         self._is_live = self._is_live and audio_s <= now_s - self._began_s + _AHEAD_S
 
     def judge(self, lag_s: float) -> bool:
-        """The lag is so much now; whether `is_behind` has changed."""
+        """Judge the present lag; returns whether `is_behind` has changed."""
         was_behind = self._is_behind
         bound_s = self._threshold_s / 2 if was_behind else self._threshold_s
         self._is_behind = self._is_live and lag_s > bound_s

@@ -1,4 +1,4 @@
-"""What a client was sent, kept until it says that it has it, so that a broken socket loses none."""
+"""Messages to a client, kept until it acknowledges them: a broken socket loses none."""
 
 from collections import deque
 from itertools import islice
@@ -8,9 +8,9 @@ from lanscribe.errors import ClientError
 
 
 class Outbox:
-    """The messages to one client, numbered 1, 2, 3, ...; of those sent the newest are kept.
+    """The messages to one client, numbered 1, 2, 3, ...; the newest of those sent are kept.
 
-    limit: how many are kept, unless more of them are not even sent.
+    limit: how many are kept; unsent messages are kept beyond it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -19,15 +19,15 @@ class Outbox:
         self.end = 0
         """The number of the newest message; 0 before the first."""
         self.sent = 0
-        """The number of the last message that the client was sent."""
+        """The number of the last message sent to the client."""
 
     @property
     def oldest(self) -> int:
-        """The number of the oldest message that is kept; end + 1 when there is none."""
+        """The number of the oldest kept message; end + 1 if none is kept."""
         return self.end - len(self._messages) + 1
 
     def append(self, message: Message) -> None:
-        """Add the next message; beyond the limit the oldest one is forgotten, if it was sent."""
+        """Add the next message; beyond the limit, drop the oldest ones that were sent."""
         self.end += 1
         self._messages.append(message)
         while len(self._messages) > self._limit and self.oldest <= self.sent:
@@ -35,21 +35,21 @@ class Outbox:
 
     @property
     def unsent(self) -> int:
-        """How many messages the client was not sent yet."""
+        """How many messages are not sent yet."""
         return self.end - self.sent
 
     @property
     def has_overflown(self) -> bool:
-        """Whether more than the limit are not sent."""
+        """Whether more messages than the limit are not sent yet."""
         return self.unsent > self._limit
 
     def acknowledge(self, number: int) -> None:
-        """The client has all up to this number; they are forgotten, if they were sent."""
+        """Drop the messages up to this number that were sent: the client has them."""
         while self._messages and self.oldest <= min(number, self.sent):
             self._messages.popleft()
 
     def after(self, number: int) -> list[Message]:
-        """The messages after that one. Raises ClientError when some of them are gone."""
+        """Return the messages after this number. Raises ClientError if some of them are gone."""
         if not self.oldest - 1 <= number <= self.end:
             raise ClientError(
                 "resume_failed",

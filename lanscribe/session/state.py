@@ -1,11 +1,11 @@
 """One client session as a state machine without input or output of its own.
 
-A session is a row of utterances. Audio goes to the last of them, the open one; a commit
+A session is a queue of utterances. Audio goes to the last one, which is open; a commit
 starts the open utterance, a final commit ends it and opens the next. Only the first is
-transcribed; the others keep their audio until it is done, so nothing that a client sends
-early is lost. While the server is to detect turns, an utterance is a turn of the speaker, and
-what lies between two of them is given to none. Whoever drives a session calls `receive` for what
-the client says, pulls audio for the engine with `take_audio`, and reports what the engine does.
+transcribed; the others keep their audio until it is done, so audio that a client sends early is
+not lost. While the server detects turns, each utterance is one turn of the speaker, and audio
+between two turns belongs to none. The driver of a session calls `receive` for the client's
+events, pulls audio for the engine with `take_audio`, and reports what the engine does.
 """
 
 from collections import deque
@@ -39,19 +39,19 @@ from lanscribe.speech.transcript import Token
 from lanscribe.speech.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
 
 MAX_UTTERANCES = 64
-"""How many utterances may wait; a commit beyond it is refused."""
+"""How many utterances may wait; a commit beyond this is refused."""
 RECORDING_SAMPLES = sample_count(30)
-"""So much of a recording may wait. It can wait with its sender as well, and decoding minutes of it
-at once would keep others waiting. More of a live voice may, while the engine is away."""
+"""How much of a recording may wait. The rest can wait at its sender, and decoding minutes of it at
+once would delay other clients. More of a live voice may wait, while the engine is away."""
 
 
 class Session:
-    """What one client has asked for and what it is still owed.
+    """What one client has requested, and what the server still owes it.
 
-    models: the names by which the served model may be asked for.
+    models: the names that clients may use for the served model.
     max_waiting_samples: how much audio may wait for the engine.
-    detector: what finds the speaker's turns.
-    lag: judges whether the client speaks live and has to know that its text is behind.
+    detector: finds the speaker's turns.
+    lag: judges whether the client sends live and must be told that its text is behind.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class Session:
         self._mute_watch = MuteWatch()
         self._lag = lag or LagMeter()
         self.received_samples = 0
-        """How much audio was taken in."""
+        """How much audio was received."""
         self.received_commits = 0
         """How many utterances the client has ended."""
 
     def receive(self, event: ClientEvent, now_s: float) -> list[ServerEvent]:
-        """Take in what the client says at that time of a clock; what to answer at once.
+        """Handle a client's event at now_s of a clock; returns the immediate answers.
 
-        From the first time on audio is judged to be live, so a `Reply`, too, is to be told.
-        Raises ClientError; the session goes on after it.
+        The first call starts the clock that judges live audio, so pass a `Reply` too.
+        Raises ClientError; the session continues after it.
         """
         self._lag.received(duration_s(self.received_samples), now_s)
         match event:
@@ -99,9 +99,9 @@ class Session:
         return []
 
     def stop(self, *, is_cut: bool = False) -> None:
-        """Take no more from the client: end what it has started, forget what it has not.
+        """Accept no more from the client; end an utterance that it has started, drop any other.
 
-        is_cut: the moment is not of the client's choice; it may be in the middle of a word.
+        is_cut: the client did not choose the moment; it may be in the middle of a word.
         """
         if self._is_stopped:
             return
@@ -115,7 +115,7 @@ class Session:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether nothing more is taken from the client."""
+        """Whether nothing more is accepted from the client."""
         return self._is_stopped
 
     @property
@@ -127,8 +127,8 @@ class Session:
     def has_room(self) -> bool:
         """Whether the next message should be read now, rather than left with the sender.
 
-        Also true when nothing is being transcribed: waiting would then be for ever, and
-        `receive` refuses what is too much.
+        Also true when nothing is being transcribed: waiting would then last for ever, and
+        `receive` refuses excess audio.
         """
         if not self.is_busy:
             return True
@@ -144,12 +144,12 @@ class Session:
 
     @property
     def is_waiting_for_client(self) -> bool:
-        """Whether all that is left to do is the client's: to start, to send, or to end."""
+        """Whether only the client can act next: by starting, sending or ending an utterance."""
         return not self.is_busy or not (self.is_ended or self.has_audio)
 
     @property
     def is_over(self) -> bool:
-        """Whether the session was stopped and the client has everything it was owed."""
+        """Whether the session was stopped and all its utterances are done."""
         return self._is_stopped and not self._utterances
 
     @property
@@ -164,12 +164,12 @@ class Session:
 
     @property
     def is_cut(self) -> bool:
-        """Whether not the client has ended the utterance being transcribed, but a stop."""
+        """Whether a stop, not the client, has ended the utterance being transcribed."""
         return self._utterances[0].is_cut
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the client wants no more of the utterance being transcribed."""
+        """Whether the client has cancelled the utterance being transcribed."""
         return self._utterances[0].is_cancelled
 
     @property
@@ -180,7 +180,7 @@ class Session:
 
     @property
     def lag_s(self) -> float:
-        """How much audio was received and not yet listened to."""
+        """How much audio was received and not yet heard by the engine."""
         return max(0.0, duration_s(self.received_samples) - self.heard_s)
 
     def take_audio(self) -> Samples:
@@ -199,7 +199,7 @@ class Session:
         return self._with_lag(Delta(token.text, end_s, start_s=start_s, lost=lost, of=head.name))
 
     def progress(self) -> Delta:
-        """How far the engine is, without a word."""
+        """The engine's progress, as a delta without text."""
         head = self._utterances[0]
         return self._with_lag(Delta("", head.heard_s, of=head.name))
 
@@ -208,7 +208,7 @@ class Session:
         return replace(delta, lag_s=self.lag_s, is_behind=self._lag.is_behind)
 
     def _noted(self, *, is_mute: bool) -> list[ServerEvent]:
-        """What a live client has to know at once: that it is behind or no more, or sends zeros."""
+        """What a live client must know at once: it is behind, has caught up, or sends zeros."""
         has_changed = self._lag.judge(self.lag_s)
         is_mute = is_mute and self.is_live  # a recording may well have digital silence
         if not self.is_busy or self.is_cancelled or not (has_changed or is_mute):
@@ -223,10 +223,10 @@ class Session:
         return [head.done()]
 
     def failed(self, error: LanscribeError) -> list[ServerEvent]:
-        """The engine broke on the utterance being transcribed.
+        """The engine failed on the utterance being transcribed.
 
-        Audio it was not yet given stays, and is transcribed at the client's next commit; an
-        utterance that the client had ended is given up.
+        Audio that it was not yet fed stays, and is transcribed at the client's next commit; an
+        utterance that the client had ended is abandoned.
         """
         head = self._utterances.popleft()
         if head.is_cancelled:
@@ -240,7 +240,7 @@ class Session:
         return [Failure(error, lost, head.name)]
 
     def _successor(self, broken: UtteranceState) -> UtteranceState:
-        """An utterance of the audio that a broken one was not yet given."""
+        """An utterance with the audio that a broken one has not fed to the engine yet."""
         self._last_number += 1
         offset_samples = broken.offset_samples + broken.taken_samples
         return UtteranceState(
@@ -282,43 +282,47 @@ class Session:
                 f"{MAX_UTTERANCES} utterances wait and this commit was refused; wait for their"
                 " transcription.done",
             )
-        one = self._utterances[-1]
+        utterance = self._utterances[-1]
         told: list[ServerEvent] = []
         if commit.is_final and self._turns is not None:
             told = self._release(self._turns)
-        if commit.is_final and commit.needs_audio and self.received_samples == one.offset_samples:
+        if (
+            commit.is_final
+            and commit.needs_audio
+            and self.received_samples == utterance.offset_samples
+        ):
             raise ProtocolError(
                 "input_audio_buffer_commit_empty",
                 "got a commit of an empty buffer; expected audio before it; append some first",
             )
-        one.is_committed = True
-        one.tag = commit.tag or one.tag
-        return [*told, self._end(one)] if commit.is_final else []
+        utterance.is_committed = True
+        utterance.tag = commit.tag or utterance.tag
+        return [*told, self._end(utterance)] if commit.is_final else []
 
-    def _end(self, one: UtteranceState) -> Committed:
+    def _end(self, utterance: UtteranceState) -> Committed:
         """End the open utterance and open the next."""
-        one.is_committed = one.is_ended = True
+        utterance.is_committed = utterance.is_ended = True
         self.received_commits += 1
         self._open_next()
-        previous, self._last_committed = self._last_committed, one.number
-        return Committed(one.name, previous)
+        previous, self._last_committed = self._last_committed, utterance.number
+        return Committed(utterance.name, previous)
 
     def _detect_turns(self, settings: TurnSettings | None) -> list[ServerEvent]:
-        """Detect turns from here on, or (None) leave it to the client's commits.
+        """Detect turns from now on, or (None) rely on the client's commits.
 
-        What the open utterance has is not lost: what was started goes on, other audio is searched.
+        The open utterance loses no audio: if it was started it goes on, else its audio is searched.
         """
-        one = self._utterances[-1]
-        is_speaking = one.is_committed
+        utterance = self._utterances[-1]
+        is_speaking = utterance.is_committed
         if self._turns is not None:
             self._release(self._turns)
             self._turns = None
         if settings is None:
             return []
-        one.is_turn = True
+        utterance.is_turn = True
         blocks = []
-        while not is_speaking and len(one.waiting):
-            blocks.append(one.waiting.take())
+        while not is_speaking and len(utterance.waiting):
+            blocks.append(utterance.waiting.take())
         start = self.received_samples - sum(len(block) for block in blocks)
         self._turns = turns = Turns(
             settings, self._detector.stream(), start, is_speaking=is_speaking
@@ -326,53 +330,57 @@ class Session:
         return [event for block in blocks for event in self._follow(turns.add(block))]
 
     def _follow(self, pieces: Sequence[TurnPiece]) -> list[ServerEvent]:
-        """Make utterances of the turns that were detected."""
+        """Make utterances from the detected turns."""
         told: list[ServerEvent] = []
         for piece in pieces:
-            one = self._utterances[-1]
+            utterance = self._utterances[-1]
             match piece:
                 case TurnBegan():
-                    one.offset_samples, one.is_turn = piece.at, True
-                    told.append(SpeechStarted(one.name, duration_s(piece.at)))
+                    utterance.offset_samples, utterance.is_turn = piece.at, True
+                    told.append(SpeechStarted(utterance.name, duration_s(piece.at)))
                 case TurnEnded():
-                    told.append(SpeechStopped(one.name, duration_s(piece.at)))
-                    told.append(self._end(one))
+                    told.append(SpeechStopped(utterance.name, duration_s(piece.at)))
+                    told.append(self._end(utterance))
                 case _:
-                    one.append(piece)
-                    one.is_committed = True
+                    utterance.append(piece)
+                    utterance.is_committed = True
         return told
 
     def _release(self, turns: Turns) -> list[ServerEvent]:
-        """Give the open utterance what was held back, and end the turn, if it was one."""
-        one = self._utterances[-1]
+        """Give the open utterance the audio held back, and end the turn, if one has begun."""
+        utterance = self._utterances[-1]
         was_speaking = turns.is_speaking
         rest = turns.release()
-        one.append(rest)
+        utterance.append(rest)
         if was_speaking:
-            return [SpeechStopped(one.name, duration_s(self.received_samples))]
-        one.offset_samples = self.received_samples - len(rest)
+            return [SpeechStopped(utterance.name, duration_s(self.received_samples))]
+        utterance.offset_samples = self.received_samples - len(rest)
         return []
 
     def _cancel(self, tag: str | None) -> list[ServerEvent]:
-        """Give up an utterance; none if there is none of that name."""
-        one = self._find(tag)
-        if one is None:
+        """Cancel an utterance; does nothing if none has this name."""
+        utterance = self._find(tag)
+        if utterance is None:
             return []
-        is_open = one is self._utterances[-1]
+        is_open = utterance is self._utterances[-1]
         if is_open and self._turns is not None:
             self._turns.release()
-        one.is_cancelled = one.is_ended = True
-        one.waiting = SampleRing()
-        if one is not self._utterances[0] or not one.is_committed:
-            self._utterances.remove(one)
+        utterance.is_cancelled = utterance.is_ended = True
+        utterance.waiting = SampleRing()
+        if utterance is not self._utterances[0] or not utterance.is_committed:
+            self._utterances.remove(utterance)
         if is_open:
             self._open_next()
-        return [Cancelled(one.name)]
+        return [Cancelled(utterance.name)]
 
     def _find(self, tag: str | None) -> UtteranceState | None:
         if tag is None:
             return self._utterances[-1]
-        found = (one for one in self._utterances if one.tag == tag and not one.is_cancelled)
+        found = (
+            utterance
+            for utterance in self._utterances
+            if utterance.tag == tag and not utterance.is_cancelled
+        )
         return next(found, None)
 
     def _open_next(self) -> None:

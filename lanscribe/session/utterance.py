@@ -11,7 +11,7 @@ from lanscribe.speech.transcript import Token, Transcript
 
 @dataclass(slots=True, eq=False)
 class UtteranceState:
-    """One utterance of a session: its audio, its text, and how far both have come."""
+    """One utterance of a session: its audio, its text, and the progress of both."""
 
     number: int
     offset_samples: int
@@ -28,7 +28,7 @@ class UtteranceState:
     is_cut: bool = False
     is_cancelled: bool = False
     is_turn: bool = False
-    """Whether the server has found where it begins."""
+    """Whether the server has detected its beginning."""
 
     def append(self, samples: Samples) -> None:
         """Add audio for the engine, shape (n,)."""
@@ -37,17 +37,17 @@ class UtteranceState:
 
     @property
     def no_speech(self) -> NoSpeech | None:
-        """Why nothing was said; None where that needs no reason, or has another one."""
+        """Why no speech was heard; None if there is text, lost audio or a detected turn."""
         is_clear = self.is_turn or self.lost or self.transcript.text.strip()
         return None if is_clear else self.sound.no_speech()
 
     @property
     def name(self) -> Utterance:
-        """What events call it."""
+        """How events identify it."""
         return Utterance(self.number, self.tag, duration_s(self.offset_samples))
 
     def hear(self, token: Token) -> Span | None:
-        """Take in what the engine emitted; the audio that it says it passed over, if so."""
+        """Take in a token of the engine; returns the audio that it reports as lost, if any."""
         self.heard_s = max(self.heard_s, token.end_s)
         self.settled_s = max(self.settled_s, token.known_s)
         if token.text:
@@ -59,7 +59,7 @@ class UtteranceState:
         return lost
 
     def done(self) -> Done:
-        """That it is complete."""
+        """The event that reports its completion."""
         return Done(
             text=self.transcript.text,
             audio_s=duration_s(self.taken_samples),

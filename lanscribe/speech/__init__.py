@@ -1,1 +1,1 @@
-"""Pure: sound as samples and positions, where there is speech, and text with times."""
+"""Pure arithmetic on speech: samples and positions, speech detection, and text with times."""

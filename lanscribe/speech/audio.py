@@ -13,7 +13,7 @@ Samples = npt.NDArray[np.float32]
 
 SAMPLE_RATE_HZ = 16_000
 PIECE_S = 0.25
-"""So much sound is dealt with at a time: to look for speech in it takes a millisecond or two."""
+"""The length of sound handled at a time: searching it for speech takes a millisecond or two."""
 _FULL_SCALE = 32_768.0
 _BLOCK_SAMPLES = SAMPLE_RATE_HZ
 
@@ -35,17 +35,16 @@ def in_pieces(samples: Samples) -> Iterator[Samples]:
 
 
 def samples_to_pcm16(samples: Samples) -> bytes:
-    """Encode samples, shape (n,), to n*2 bytes of little-endian PCM; what is outside [-1, 1) is
-    clipped."""
+    """Encode samples, shape (n,), to n*2 bytes of little-endian PCM, clipped to [-1, 1)."""
     scaled = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
     return bytes(scaled.astype("<i2"))
 
 
 class SampleRing:
-    """A store of samples by their absolute index, whose memory follows their number.
+    """A store of samples by their absolute index; its memory is proportional to their number.
 
-    Small appends are merged into blocks of a second, so that ten thousand appends of one
-    sample cost what one append of ten thousand does.
+    Small appends are merged into blocks of a second, so ten thousand appends of one sample
+    cost as much as one append of ten thousand.
     """
 
     def __init__(self) -> None:
@@ -72,7 +71,7 @@ class SampleRing:
     def read(self, start: int) -> Samples:
         """Samples from index start on, shape (n,), n up to one second; (0,) at the end.
 
-        Raises IndexError when they were forgotten.
+        Raises IndexError if they were dropped.
         """
         if not self.oldest <= start <= self.end:
             raise IndexError(f"sample {start} of {self.oldest} to {self.end}")
@@ -88,7 +87,7 @@ class SampleRing:
         self.oldest = max(self.oldest, min(before, self.end))
 
     def take(self) -> Samples:
-        """Read the oldest samples, shape (n,), and forget them."""
+        """Read the oldest samples, shape (n,), and drop them."""
         block = self.read(self.oldest)
         self.forget(self.oldest + len(block))
         return block

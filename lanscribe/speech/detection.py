@@ -1,8 +1,8 @@
-"""Where in a stream of sound there is speech: one judgement of each block, asked by position.
+"""Where a stream of sound has speech: one judgement per block, looked up by position.
 
 A detector judges blocks of 32 ms, once each, in order. Pauses, rest, waking, deafness and turns
-are all arithmetic on these judgements. The level of the sound is the second witness: it misses
-hardly any word, but takes most noise for one. Positions are seconds from the first sample.
+are all arithmetic on these judgements. The level of the sound is a second witness: it misses
+hardly any word, but takes most noise for speech. Positions are seconds from the first sample.
 
 The numbers are measured: 6.2 h of mixtures, 136 conditions (docs/benchmarks.md).
 """
@@ -21,17 +21,17 @@ from lanscribe.speech.level import FLOOR_WINDOW_S, Floor, Sounds, levels
 BLOCK_SAMPLES = 512
 BLOCK_S = duration_s(BLOCK_SAMPLES)
 MAYBE_SPEECH = 0.3
-"""From this likelihood on a block is no pause: of speech 2 to 4 % of blocks are below it."""
+"""A block at or above this likelihood is not a pause; 2 to 4 % of speech blocks are below it."""
 CLEAR_SPEECH = 0.7
-"""From this likelihood on, of the sound as it is, words are owed: noise has none in ten hours."""
+"""Words are owed for a raw likelihood at or above this; ten hours of noise have no such block."""
 SILENT_BEFORE_S = 10.0
-"""A sound wakes only after so long without one: under typing or music there is always one."""
+"""A sound wakes only after this long without one: typing or music always has one."""
 _EPSILON_S = 1e-6
 _SPEECH_OVER_FLOOR = 4.0
 _QUIET_LEVEL = 0.003
 """Nothing below -50 dBFS (RMS) is speech by its level."""
 _LOUD_LEVEL = 0.02
-"""Everything above -34 dBFS (RMS) is."""
+"""Everything above -34 dBFS (RMS) is speech by its level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Likelihood:
     """How likely a block is speech, from 0 to 1."""
 
     raw: float
-    """Of the sound as it is."""
+    """The likelihood for the sound as it is."""
     boosted: float
-    """Of the sound with quiet speech made louder."""
+    """The likelihood for the sound with quiet speech made louder."""
 
     @property
     def best(self) -> float:
-        """The larger of the two: either of them alone misses words."""
+        """The larger of the two: either one alone misses words."""
         return max(self.raw, self.boosted)
 
 
@@ -54,7 +54,7 @@ class SpeechStream(ABC):
 
     @abstractmethod
     def add(self, samples: Samples) -> list[Likelihood]:
-        """Take the next samples, shape (n,); one judgement for each block that they complete."""
+        """Take the next samples, shape (n,); returns one judgement per block they complete."""
 
 
 class SpeechDetector(ABC):
@@ -67,32 +67,32 @@ class SpeechDetector(ABC):
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """What is known once a block was judged. Ends are counts of blocks from the first."""
+    """The state after a block was judged. Ends are counts of blocks from the first."""
 
     speech_end: int
     """Where the last speech ended; 0 before the first."""
     sound_end_s: float
-    """Where the last sound ended, by level; seconds."""
+    """Where the last sound, by level, ended; seconds."""
     clear_blocks: int
-    """How many blocks of clear speech there were, from the first block to this one."""
+    """How many blocks of clear speech there were up to this one."""
     wakes: bool
-    """Whether an engine has to listen from here on."""
+    """Whether an engine must listen from here on."""
 
 
 _NOTHING = _Block(speech_end=0, sound_end_s=0.0, clear_blocks=0, wakes=False)
 
 
 class SpeechMap:
-    """Where there was speech in one stream, as far back as it is not forgotten.
+    """Where one stream had speech, back to where `forget` has dropped it.
 
-    `add` and `finish` may run in another thread than everything else, one at a time.
+    `add` and `finish` may run in a thread of their own, one call at a time.
     """
 
     def __init__(self, stream: SpeechStream) -> None:
         self._stream = stream
         self._sounds = Sounds()
         self._blocks: deque[_Block] = deque([_NOTHING])
-        self._first = 0  # the number of blocks up to the oldest that is kept
+        self._first = 0  # the number of blocks up to the oldest one kept
         self._end = 0  # and up to the newest
         self._rest: Samples = np.empty(0, dtype=np.float32)
 
@@ -111,37 +111,37 @@ class SpeechMap:
         self._rest = sound[len(judged) * BLOCK_SAMPLES :]
 
     def finish(self) -> None:
-        """No more comes: judge what is no whole block as if silence followed it."""
+        """No more sound comes: judge the last partial block as if silence followed it."""
         if len(self._rest):
             self.add(np.zeros(BLOCK_SAMPLES - len(self._rest), dtype=np.float32))
 
     def forget(self, before_s: float) -> None:
-        """Nobody will ask for what lies before."""
+        """Drop the judgements before this position."""
         while self._first < min(self._index(before_s), self._end):
             self._blocks.popleft()
             self._first += 1
 
     def ends_within(self, start_s: float, end_s: float) -> Iterator[float]:
-        """Where the judged blocks end that end after start_s and not after end_s."""
+        """The ends of the judged blocks that end after start_s and not after end_s."""
         last = min(self._index(end_s), self._end)
         return (index * BLOCK_S for index in range(self._index(start_s) + 1, last + 1))
 
     def quiet_s(self, at_s: float) -> float:
-        """How long nobody spoke up to there."""
+        """How long nobody has spoken before at_s."""
         index = self._index(at_s)
         return (index - self._at(index).speech_end) * BLOCK_S
 
     def silent_s(self, at_s: float) -> float:
-        """How long there was no sound up to there, by level."""
+        """How long there has been no sound, by level, before at_s."""
         return max(0.0, at_s - self._at(self._index(at_s)).sound_end_s)
 
     def clear_speech_s(self, start_s: float, end_s: float) -> float:
-        """How much clear speech there was between."""
+        """How much clear speech lies between the two positions."""
         first, last = self._index(start_s), self._index(end_s)
         return max(0, self._at(last).clear_blocks - self._at(first).clear_blocks) * BLOCK_S
 
     def first_clear_speech(self, start_s: float, end_s: float) -> float | None:
-        """Where the first clear speech between begins; None if there is none."""
+        """Where the first clear speech between the positions begins; None if there is none."""
         before = self._at(self._index(start_s)).clear_blocks
         ends_s = self.ends_within(start_s, end_s)
         found = (end for end in ends_s if self._at(self._index(end)).clear_blocks > before)
@@ -149,7 +149,7 @@ class SpeechMap:
         return None if end_s < 0 else end_s - BLOCK_S
 
     def last_pause(self, start_s: float, end_s: float, length_s: float) -> float | None:
-        """The middle of the last pause of length_s between; None if there is none."""
+        """The middle of the last pause of length_s between the positions; None if none."""
         earliest_s = max(start_s, self._first * BLOCK_S)
         for index in range(min(self._index(end_s), self._end), self._first, -1):
             at_s = index * BLOCK_S
@@ -160,13 +160,13 @@ class SpeechMap:
         return None
 
     def waking(self, start_s: float, end_s: float) -> float | None:
-        """Where the first block begins, between, that an engine has to hear; None if none."""
+        """The start of the first block in between that an engine must hear; None if none."""
         found = (at for at in self.ends_within(start_s, end_s) if self._at(self._index(at)).wakes)
         end_s = next(found, -1.0)
         return None if end_s < 0 else end_s - BLOCK_S
 
     def _index(self, at_s: float) -> int:
-        """How many whole blocks end up to there."""
+        """How many whole blocks end by at_s."""
         return math.floor((at_s + _EPSILON_S) / BLOCK_S)
 
     def _at(self, index: int) -> _Block:
@@ -189,7 +189,7 @@ class SpeechMap:
 
 
 class LevelDetector(SpeechDetector):
-    """Tells speech by its level alone: for tones that stand for words, as the fake engine's."""
+    """Detects speech by level alone: for tones that stand for words, such as the fake engine's."""
 
     def stream(self) -> SpeechStream:
         """A stream that has heard nothing yet."""

@@ -1,4 +1,4 @@
-"""What the level of a sound tells: where it stands out of the noise of the room.
+"""Finds sounds by their level: where they stand out of the noise of the room.
 
 Levels are RMS of full scale; a frame is 50 ms. Positions are seconds from the first sample.
 """
@@ -16,10 +16,10 @@ SOUND_OVER_FLOOR = 1.8
 """A sound is 5 dB above the quietest frame of the last seconds. Steady noise stays below (white
 at most 1.5 dB, pink 4.2 dB in ten minutes); speech as loud as noise is above within 0.7 s."""
 FAINTEST_LEVEL = 0.0003
-"""Nothing below -70 dBFS is a sound; speech of usual level is still one 40 dB down."""
+"""Nothing below -70 dBFS is a sound; speech 40 dB below its usual level still is one."""
 SOUND_WINDOW_FRAMES = 6
 SOUND_FRAMES = 2
-"""So many frames in the window make a sound; one alone is a click."""
+"""This many frames in the window make a sound; a single one is a click."""
 
 
 class Floor:
@@ -30,10 +30,10 @@ class Floor:
         self._number = 0
         self._rising: deque[tuple[int, float]] = (
             deque()
-        )  # each the least of all after the one before
+        )  # each the lowest of all after the one before
 
     def after(self, level: float) -> float:
-        """The floor once one more level has come."""
+        """Add a level; returns the new floor."""
         while self._rising and self._rising[-1][1] >= level:
             self._rising.pop()
         self._rising.append((self._number, level))

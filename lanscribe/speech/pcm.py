@@ -1,6 +1,6 @@
-"""Streams of PCM in any encoding and rate that a protocol allows, as 16 kHz samples.
+"""Converts PCM streams of any encoding and rate that a protocol allows to 16 kHz samples.
 
-Pure arithmetic; the resampling is libsoxr's, whose output is in step with its input.
+Pure arithmetic; libsoxr resamples, and its output stays in step with its input.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ MIN_RATE_HZ = 4_000
 MAX_RATE_HZ = 192_000
 _BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 _BIAS = 33
-"""What G.711's mu-law adds to a 14-bit magnitude before it takes the logarithm."""
+"""The bias that G.711's mu-law adds to a 14-bit magnitude before it takes the logarithm."""
 
 
 class _Encoding(NamedTuple):
@@ -27,7 +27,7 @@ class _Encoding(NamedTuple):
 def decoded(data: bytes, encoding: str) -> Samples:
     """Decode little-endian PCM of one of ENCODINGS, to shape (n,) in [-1, 1).
 
-    Raises ValueError when `data` is not whole samples, or has some that are not numbers.
+    Raises ValueError if `data` is not whole samples, or some are not numbers.
     """
     _check_whole(data, ENCODINGS[encoding].sample_bytes)
     return ENCODINGS[encoding].decode(data)
@@ -41,9 +41,9 @@ def _check_whole(data: bytes, sample_bytes: int) -> None:
 
 
 def bounded(samples: Samples) -> Samples:
-    """Samples of any source, shape (n,), clipped to [-1, 1).
+    """Clip samples of any source, shape (n,), to [-1, 1).
 
-    Raises ValueError when some are infinite or not numbers.
+    Raises ValueError if some are infinite or not numbers.
     """
     if not np.isfinite(samples).all():
         raise ValueError("got samples that are infinite or not numbers")
@@ -108,9 +108,9 @@ class PcmDecoder:
         return self._resampler.feed(decoded(data, self._encoding))
 
     def pieces(self, data: bytes) -> Iterator[Samples]:
-        """The same in pieces of PIECE_S at most, each decoded when it is asked for.
+        """Decode like `feed`, in pieces of PIECE_S at most, each one on demand.
 
-        For encodings of whole numbers. Raises ValueError, before the first one.
+        For encodings of whole numbers. Raises ValueError before the first piece.
         """
         size = ENCODINGS[self._encoding].sample_bytes
         _check_whole(data, size)
@@ -152,7 +152,7 @@ def _clipped(samples: Samples) -> Samples:
 
 @cache
 def _mulaw_table() -> Samples:
-    """What each of the 256 codes stands for (ITU-T G.711, table 2)."""
+    """The value of each of the 256 codes (ITU-T G.711, table 2)."""
     code = ~np.arange(256, dtype=np.uint8)
     segment, step = (code >> 4) & 7, (code & 15).astype(np.int32)
     magnitude = ((2 * step + _BIAS) << segment) - _BIAS
@@ -161,7 +161,7 @@ def _mulaw_table() -> Samples:
 
 @cache
 def _alaw_table() -> Samples:
-    """What each of the 256 codes stands for (ITU-T G.711, table 1)."""
+    """The value of each of the 256 codes (ITU-T G.711, table 1)."""
     code = np.arange(256, dtype=np.uint8) ^ 0x55
     segment, step = (code >> 4) & 7, (code & 15).astype(np.int32)
     magnitude = np.where(segment, (2 * step + 33) << np.maximum(segment, 1) - 1, 2 * step + 1)
@@ -182,5 +182,5 @@ ENCODINGS: Mapping[str, _Encoding] = {
     "pcm_mulaw": _Encoding(1, lambda data: _looked_up(data, _mulaw_table())),
     "pcm_alaw": _Encoding(1, lambda data: _looked_up(data, _alaw_table())),
 }
-"""The encodings that can be decoded; those of whole numbers cannot fail but for their length.
-The largest number of 32 bits would be rounded to 1."""
+"""The encodings that can be decoded; those of whole numbers fail only for a wrong length.
+The largest 32-bit number would be rounded to 1."""

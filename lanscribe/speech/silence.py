@@ -1,6 +1,6 @@
-"""Why nothing was heard in some audio: digital silence, a level too low, or just no speech.
+"""Tells why nothing was heard in some audio: digital silence, a low level, or just no speech.
 
-Decisions only, by the samples; see docs/protocol.md, "No speech".
+Decisions on samples only; see docs/protocol.md, "No speech".
 """
 
 import math
@@ -14,23 +14,23 @@ from lanscribe.speech.audio import Samples, duration_s, sample_count
 Cause = Literal["zeros", "quiet", "no_speech"]
 
 SHORTEST_S = 0.5
-"""Of less nobody expects a word: a button that was touched."""
+"""Nobody expects a word from less audio, such as from a touched button."""
 QUIET_DBFS = -45.0
-"""Speech is -40 to -15 dBFS where a microphone is set up; the noise of a room -75 to -50."""
+"""With a microphone set up, speech is -40 to -15 dBFS; the noise of a room is -75 to -50."""
 MUTED_S = 10.0
-"""So long nothing but zeros: no microphone that records sends that, a muted one does."""
+"""Only a muted microphone sends nothing but zeros for this long; a recording one never does."""
 _WINDOW_SAMPLES = sample_count(0.5)
 _SMALLEST = 1e-10
-"""-200 dBFS: the smallest level that is told."""
+"""-200 dBFS: the lowest level that is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoSpeech:
-    """Why no speech was heard, as likely as not.
+    """The probable reason why no speech was heard.
 
     cause: zeros: each sample is 0; quiet: it is never louder than QUIET_DBFS; else no_speech.
-    level_dbfs: of the loudest half second, the root of the mean square of its sound; None for
-    zeros, which have no level.
+    level_dbfs: the root mean square of the sound in the loudest half second; None for zeros,
+    which have no level.
     """
 
     cause: Cause
@@ -42,7 +42,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.samples = 0
-        """How many were heard."""
+        """How many samples were heard."""
         self._rest: Samples = np.empty(0, dtype=np.float32)
         self._loudest = 0.0
         self._is_zeros = True
@@ -59,7 +59,7 @@ class Listener:
         self._measure(samples[:whole].reshape(-1, _WINDOW_SAMPLES))
 
     def no_speech(self) -> NoSpeech | None:
-        """What to say when no word was heard; None when there is too little to say anything."""
+        """The reason if no word was heard; None if there is too little audio to judge."""
         if duration_s(self.samples) < SHORTEST_S:
             return None
         if self._is_zeros:
@@ -70,20 +70,20 @@ class Listener:
         return NoSpeech("quiet" if level_dbfs < QUIET_DBFS else "no_speech", level_dbfs)
 
     def _measure(self, windows: Samples) -> None:
-        """Windows of shape (m, n); a direct current is no sound."""
+        """Measure windows, shape (m, n); a direct current does not count as sound."""
         if windows.size:
             self._loudest = max(self._loudest, float(windows.std(axis=1, dtype=np.float64).max()))
 
 
 class MuteWatch:
-    """Notices when audio has been nothing but zeros for MUTED_S; once until there is sound."""
+    """Notices that audio was nothing but zeros for MUTED_S; once, until there is sound again."""
 
     def __init__(self) -> None:
         self._zeros = 0
         self._is_told = False
 
     def add(self, samples: Samples) -> bool:
-        """Take the next samples, shape (n,); whether it is time to say so."""
+        """Take the next samples, shape (n,); returns whether to report it now."""
         sounds = np.flatnonzero(samples)
         if len(sounds):
             self._zeros, self._is_told = len(samples) - 1 - int(sounds[-1]), False

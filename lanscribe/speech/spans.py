@@ -1,35 +1,35 @@
-"""Stretches of audio that were passed over and not transcribed: few, in order, without overlap."""
+"""Spans of audio that were passed over and not transcribed: few, in order, without overlap."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_SPANS = 100
-"""So many of one utterance or file are told apart; a list of them is a few kilobytes."""
+"""The most spans kept for one utterance or file; a list of them is a few kilobytes."""
 _TOUCH_S = 0.05
-"""Two stretches with less than this between them are one: no word fits in there."""
+"""Two spans with less than this between them are joined: no word fits in the gap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of audio, in seconds."""
+    """A span of audio, in seconds."""
 
     start_s: float
     end_s: float
 
     def later(self, by_s: float) -> "Span":
-        """The stretch in audio that has so much before it."""
+        """The span, moved by this much."""
         return Span(self.start_s + by_s, self.end_s + by_s)
 
     @property
     def rounded(self) -> tuple[float, float]:
-        """Both times, to a millisecond."""
+        """Both times, rounded to a millisecond."""
         return round(self.start_s, 3), round(self.end_s, 3)
 
 
 class Spans:
-    """A set of stretches that grows. What was added is always in it.
+    """A growing set of spans. It always covers every span that was added.
 
-    Beyond MAX_SPANS the two that are closest become one, with what is between them.
+    Beyond MAX_SPANS the two closest spans become one, including the gap between them.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Spans:
         return bool(self._spans)
 
     def add(self, span: Span) -> None:
-        """Add a stretch, joined to those that it touches; one without length is none."""
+        """Add a span, joined to those that it touches; an empty span is ignored."""
         if span.end_s <= span.start_s:
             return
         before = [one for one in self._spans if one.end_s + _TOUCH_S < span.start_s]

@@ -1,4 +1,4 @@
-"""Where audio, parts of which were left out, is in the whole of it."""
+"""Maps times in audio without its skipped parts to times in the whole audio."""
 
 from bisect import bisect_right
 from dataclasses import replace
@@ -7,30 +7,30 @@ from lanscribe.speech.transcript import Token
 
 
 class Timeline:
-    """Places the times of an engine, which heard the parts as one, in the whole."""
+    """Converts the times of an engine that heard only parts of the audio, joined together."""
 
     def __init__(self) -> None:
         self._cuts_s: list[float] = []
         self._skipped_s: list[float] = [0.0]
 
     def skip(self, at_s: float, length_s: float) -> None:
-        """Between what was heard up to at_s and what follows lies so much more."""
+        """Note that length_s of audio was left out after at_s of heard audio."""
         self._cuts_s.append(at_s)
         self._skipped_s.append(self.skipped_s + length_s)
 
     @property
     def skipped_s(self) -> float:
-        """How much was left out so far."""
+        """How much audio was left out so far."""
         return self._skipped_s[-1]
 
     def whole_s(self, heard_s: float) -> float:
-        """A time of what was heard, in the whole."""
+        """Convert a time in the heard audio to one in the whole."""
         return heard_s + self._skipped_s[bisect_right(self._cuts_s, heard_s)]
 
     def placed(self, token: Token) -> Token:
-        """The token in the whole; a word is all before a cut or all behind it, whole in one part.
+        """The token with times in the whole; a word lies entirely before a cut or after it.
 
-        An engine knows its times only about, so that the middle of a word decides.
+        An engine's times are only approximate, so the middle of a word decides.
         """
         if token.is_lost or not token.text or not self._cuts_s:
             start_s = None if token.start_s is None else self.whole_s(token.start_s)

@@ -10,13 +10,13 @@ from lanscribe.speech.captions import Word, add_word
 class Token:
     """A piece of text to append, with its place in the audio.
 
-    text: what to append, its leading space included; "" tells progress only.
-    end_s: seconds from the first sample fed. Of a word, where it ended; of a token without
+    text: what to append, including its leading space; "" reports progress only.
+    end_s: seconds from the first sample fed. For a word, where it ended; for a token without
     text, how far the engine has listened.
-    start_s: of text, where it began; None when the engine cannot tell, and for no text.
+    start_s: for text, where it began; None if the engine cannot tell, or without text.
     is_lost: the audio from start_s to end_s was passed over and not transcribed; text is "".
-    settled_s: of a token without text, how far the text is complete: no word that ends before it
-    will come any more. An engine listens further than it has written. None: as far as end_s.
+    settled_s: for a token without text, how far the text is complete: no word that ends before it
+    will follow. An engine listens further than it has written. None: as far as end_s.
     """
 
     text: str
@@ -27,13 +27,13 @@ class Token:
     settled_s: float | None = None
 
     def later(self, by_s: float) -> "Token":
-        """The token in audio that has so much before it."""
+        """The token, with its times moved by this much."""
         start_s = None if self.start_s is None else self.start_s + by_s
         settled_s = None if self.settled_s is None else self.settled_s + by_s
         return replace(self, end_s=self.end_s + by_s, start_s=start_s, settled_s=settled_s)
 
     def settled_by(self, most_s: float) -> "Token":
-        """The token, its text complete no further than `most_s`."""
+        """The token, with text complete no further than `most_s`."""
         return replace(self, settled_s=min(self.known_s, most_s))
 
     @property
@@ -54,7 +54,7 @@ class Token:
 
 
 class Transcript:
-    """Tokens in order; what was added is never changed."""
+    """Tokens in order; an added token never changes."""
 
     def __init__(self) -> None:
         self._tokens: list[Token] = []
@@ -70,17 +70,17 @@ class Transcript:
 
     @property
     def token_count(self) -> int:
-        """How many tokens carry that text."""
+        """How many tokens carry the text."""
         return len(self._tokens)
 
     @property
     def words(self) -> list[Word]:
-        """The words of the text, which joined are the text."""
+        """The words of the text; joined, they are the text."""
         return words_of(self._tokens)
 
 
 def words_of(tokens: Iterable[Token]) -> list[Word]:
-    """Tokens put together to words, in order of time and without overlap."""
+    """Join tokens into words, in order of time and without overlap."""
     words: list[Word] = []
     for token in tokens:
         if token.text:

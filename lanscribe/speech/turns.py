@@ -13,22 +13,22 @@ from lanscribe.speech.audio import Samples, sample_count
 from lanscribe.speech.detection import BLOCK_SAMPLES, SpeechStream
 
 ONSET_BLOCKS = 3
-"""So many blocks of speech in a row begin a turn; fewer are a click."""
+"""This many consecutive blocks of speech begin a turn; fewer are a click."""
 NEUTRAL_THRESHOLD = 0.5
 _LOWEST_THRESHOLD, _HIGHEST_THRESHOLD = 0.05, 0.95
 """Beyond them everything, or nothing, would be speech."""
 _HYSTERESIS = 0.15
-"""So much less likely than at its beginning speech may be before a turn counts as silent."""
+"""A turn goes on while speech is less likely by at most this than the threshold to begin one."""
 _LEAST_LIKELY = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
-    """What makes a turn.
+    """The conditions of a turn.
 
-    threshold: 0 to 1; how likely a block has to be speech to begin a turn.
-    prefix_padding_s: how much of the sound before the speech belongs to the turn.
-    silence_s: how long it is quiet at the end of a turn; whole blocks, rounded up.
+    threshold: 0 to 1; how likely a block must be speech to begin a turn.
+    prefix_padding_s: how much sound before the speech belongs to the turn.
+    silence_s: the length of the silence that ends a turn; whole blocks, rounded up.
     """
 
     threshold: float = NEUTRAL_THRESHOLD
@@ -38,24 +38,24 @@ class TurnSettings:
 
 @dataclass(frozen=True, slots=True)
 class TurnBegan:
-    """The sound that follows is a turn's, and its first sample is number `at`."""
+    """The sound that follows belongs to a turn; its first sample is number `at`."""
 
     at: int
 
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The turn had its last sample before number `at`."""
+    """The turn's last sample is the one before number `at`."""
 
     at: int
 
 
 TurnPiece = TurnBegan | TurnEnded | Samples
-"""A turn is a TurnBegan, samples, a TurnEnded."""
+"""A turn is a TurnBegan, then samples, then a TurnEnded."""
 
 
 class Turns:
-    """Leaves the turns of a stream, and holds back what may yet be the padding of the next.
+    """Extracts the turns of a stream, and holds back sound that may be the padding of the next.
 
     speech: judges the stream.
     start: the number of the first sample to come.
@@ -80,12 +80,12 @@ class Turns:
         self._held: Samples = np.empty(0, dtype=np.float32)
         self._rest: Samples = np.empty(0, dtype=np.float32)
         self._position = start
-        self._released_samples = 0  # of the block that is not judged yet
+        self._released_samples = 0  # of the block not judged yet
         self._speech_blocks = 0
         self._quiet_samples = 0
 
     def add(self, samples: Samples) -> list[TurnPiece]:
-        """Take the next samples, shape (n,); what they make known."""
+        """Take the next samples, shape (n,); returns the pieces of turns that they complete."""
         judged = self._speech.add(samples)
         sound = np.concatenate([self._rest, samples])
         pieces: list[TurnPiece] = []
@@ -99,7 +99,7 @@ class Turns:
         return pieces
 
     def release(self) -> Samples:
-        """Give up the turn, if there is one, and what was held back: its samples, shape (n,)."""
+        """Abandon the turn, if any; returns the samples held back, shape (n,)."""
         released = np.concatenate([self._held, self._rest])
         self._position += len(self._rest)
         self._released_samples += len(self._rest)

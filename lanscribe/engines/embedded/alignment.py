@@ -1,6 +1,6 @@
-"""When tokens were spoken: where in the sound the decoder looked while it chose them.
+"""Finds when tokens were spoken: where in the sound the decoder looked while it chose them.
 
-Moonshine's frames are 24 ms; n tokens, t frames. Why it is done so: docs/benchmarks.md.
+Moonshine's frames are 24 ms; n tokens, t frames. docs/benchmarks.md gives the reasons.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float32]
 
 FRAME_S = 0.024
 _LEAST_WEIGHT = 0.01
-"""Attention below this says nothing."""
+"""Attention below this has no meaning."""
 _IGNORED_SHARE = 0.02
 """A word begins once it has had this much of its attention, which is not in the pause before."""
 
@@ -35,8 +35,8 @@ class Alignment:
 def boundaries(attention: Floats) -> npt.NDArray[np.int64]:
     """Cut the frames into one stretch for each token, in order: shape (n + 1,), 0 to t.
 
-    Of all ways to do so, the one whose frames' log weights, each for its own token, have the
-    greatest sum: dynamic programming, token after token over all frames at once.
+    The chosen cut has the greatest sum of the frames' log weights, each for its own token, found
+    by dynamic programming, token after token over all frames at once.
     """
     tokens, frames = attention.shape
     logs = np.log(attention.astype(np.float64) + _LEAST_WEIGHT)

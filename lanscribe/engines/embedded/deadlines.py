@@ -1,9 +1,9 @@
-"""Whose turn it is on the threads: the earliest deadline first. No clock, no thread.
+"""Decides which job the threads run next: the earliest deadline first. No clock, no thread.
 
-A session's audio is due at the speed of speech, from when it came. So the audio of a speaker is
-due when it is spoken, and stays so while the server is late with it: the later the server, the
+A session's audio is due at the speed of speech, counted from its arrival. So a speaker's audio is
+due when it is spoken, and stays due while the server is late with it: the later the server, the
 more urgent the speaker. A file comes faster than speech, so its audio is due in the future, and
-it gets what speakers leave; once its time has come it is as urgent as they are.
+it gets the time that speakers leave; once it is due, it is as urgent as they are.
 """
 
 from bisect import insort
@@ -15,18 +15,18 @@ T = TypeVar("T")
 _NEVER = float("inf")
 
 MOST_AHEAD_S = 10.0
-"""No audio is due later than this, so that a file gets its turn after about 10 s at the latest;
-and a stream that caught up with a gap is a speaker's again after as much speech."""
+"""No audio is due later than this, so a file gets its turn after about 10 s at the latest, and a
+stream that caught up with a gap counts as a speaker's again after as much speech."""
 AHEAD_S = 3.0
 """A session whose last audio is due later than this is a file: no speaker is so far ahead."""
 PATIENCE_S = 1.0
-"""A file that is late by this is not left to the patient threads alone."""
+"""Prompt threads, too, take a file that is late by this."""
 SPEAKING_S = 2.0
-"""So long after the last job of a speaker somebody is taken to speak still, or to be late."""
+"""For this long after a speaker's last job, somebody counts as still speaking, or as late."""
 LATE_S = 0.5
-"""A speaker whose job is taken later than this shows that nothing is left for files."""
+"""If a speaker's job is taken later than this, there is no time left for files."""
 RATION_S = 1.0
-"""Then files get one job in this time, all of them together."""
+"""Then all files together get one job in this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +38,20 @@ class Due:
 
 
 class DueTime:
-    """When the oldest audio of a session that waits is due. Waiting earns nothing."""
+    """When the oldest waiting audio of a session is due. Waiting earns nothing."""
 
     def __init__(self) -> None:
         self._due_s = float("-inf")
 
     def arrive(self, now_s: float) -> None:
-        """Audio has come, and none was waiting."""
+        """Audio has come while none was waiting."""
         self._due_s = max(now_s, self._due_s)
 
     def take(self, seconds: float, waiting_s: float, now_s: float) -> Due:
-        """Take the oldest `seconds`, after which waiting_s of audio are left; when they are due.
+        """Take the oldest `seconds`, which leave waiting_s of audio; returns when they are due.
 
-        What is ahead of its time is forgiven in part, so that it is never more than MOST_AHEAD_S.
-        What a file is late is forgiven, so that files take turns however late they are.
+        Time ahead is forgiven in part, so it never exceeds MOST_AHEAD_S. A file's lateness is
+        forgiven, so files take turns however late they are.
         """
         is_ahead = self._due_s + seconds + waiting_s - now_s > AHEAD_S
         if is_ahead:
@@ -65,9 +65,9 @@ class DueTime:
 class DeadlineQueue(Generic[T]):
     """Jobs by deadline, first in, first out among equal ones, for two kinds of threads.
 
-    While somebody speaks, prompt threads take the jobs of speakers, and those of files that are
-    late; patient threads take those of files. So a thread that is busy with a long job of a file
-    is not the one that a speaker waits for. While nobody speaks, prompt threads take everything.
+    While somebody speaks, prompt threads take the jobs of speakers and of late files; patient
+    threads take the jobs of files. So a speaker does not wait for a thread that is busy with a
+    file's long job. While nobody speaks, prompt threads take everything.
     While a speaker is late, files get one job a second.
     """
 
@@ -80,7 +80,7 @@ class DeadlineQueue(Generic[T]):
         self._file_s = float("-inf")
 
     def __len__(self) -> int:
-        """How many are waiting."""
+        """How many jobs are waiting."""
         return len(self._speech) + len(self._files)
 
     def put(self, item: T, due: Due, now_s: float) -> None:
@@ -92,7 +92,7 @@ class DeadlineQueue(Generic[T]):
             self._spoken_s = now_s
 
     def take(self, now_s: float, *, is_patient: bool = False) -> T | None:
-        """The job whose turn it is for such a thread; None while there is none."""
+        """Take the next job for such a thread; None while there is none."""
         has_file = bool(self._files) and self._file_wait_s(now_s, is_patient=is_patient) <= 0
         if has_file and (is_patient or not self._speech or self._files[0] < self._speech[0][:2]):
             self._file_s = now_s
@@ -105,18 +105,18 @@ class DeadlineQueue(Generic[T]):
         return item
 
     def drain(self) -> list[T]:
-        """All jobs, which are waiting no more."""
+        """Remove and return all jobs."""
         jobs = [job for _, _, job in self._speech + self._files]
         self._speech, self._files = [], []
         return jobs
 
     def wait_s(self, now_s: float, *, is_patient: bool = False) -> float | None:
-        """After how long such a thread finds a job though none comes; None for never."""
+        """How long until such a thread finds a job even if none comes; None for never."""
         wait_s = self._file_wait_s(now_s, is_patient=is_patient) if self._files else _NEVER
         return None if wait_s == _NEVER else max(wait_s, 0.0)
 
     def _file_wait_s(self, now_s: float, *, is_patient: bool) -> float:
-        """After how long the first file's job is one for such a thread, if nobody speaks again."""
+        """How long until such a thread may take the first file's job, if nobody speaks again."""
         quiet_s = self._spoken_s + SPEAKING_S
         if is_patient:
             begins_s = now_s if now_s < quiet_s else _NEVER

@@ -1,7 +1,7 @@
 """The embedded engine: Moonshine in this process, on the CPU.
 
-The asyncio side is here: bounded input, bounded output, and a task for each session that hands
-one job at a time to the worker threads. What a job does is in recognizer.py.
+This is the asyncio side: bounded input, bounded output, and a task for each session that hands
+one job at a time to the worker threads. recognizer.py has the work of a job.
 """
 
 import asyncio
@@ -37,27 +37,27 @@ from lanscribe.speech.pcm import decoded
 from lanscribe.speech.transcript import Token
 
 MAX_WAITING_S = 3.0
-"""feed() waits while so much audio is unprocessed. A job takes up to a second of it, and a session
-is late by its rest: so more than _BEHIND_S is left there, and none that is late is ever without."""
+"""feed() waits while this much audio is unprocessed. A job takes up to a second of it, and the rest
+is how late the session is: more than _BEHIND_S, so a late session always has a backlog."""
 MAX_WAITING_TOKENS = 256
-"""A session whose tokens nobody takes stops working at so many."""
+"""A session stops working when this many of its tokens are not taken."""
 _JOB_S = 0.1
 """The least audio worth a job while more is coming; a job takes at most a second of it."""
 _BEHIND_S = 1.0
 """With more audio than this waiting, a session makes no hypotheses about open segments."""
 _MEASURED_S = 5.0
-"""How long a speaker talks without a pause where the capacity is measured."""
+"""How long a speaker talks without a pause when the capacity is measured."""
 _SPEECH = 0.5
-"""The probability from which a block of the sample is speech."""
+"""A block of the sample above this probability is speech."""
 _LOAD = 0.5
-"""The part of the threads' time that may be planned for: sentences of 10 s cost a quarter more
-than the 5 s measured, and beyond 0.8 the words come late (docs/benchmarks.md)."""
+"""The part of the threads' time that may be planned: sentences of 10 s cost a quarter more than
+the 5 s measured, and beyond 0.8 the words come late (docs/benchmarks.md)."""
 
 _log = logging.getLogger(__name__)
 
 
 class EmbeddedEngine(Engine):
-    """The loaded model, its worker threads and the sessions in work."""
+    """The loaded model, its worker threads and the running sessions."""
 
     def __init__(
         self, model_name: str, model: Moonshine, detector: VoiceDetector, pool: WorkerPool
@@ -79,7 +79,7 @@ class EmbeddedEngine(Engine):
     ) -> Self:
         """Load, warm up and measure, about 2 s. Raises EngineUnavailable.
 
-        threads: workers for speakers, one for each core by default; files have as many besides.
+        threads: workers for speakers, one per core by default; files have as many more.
         """
         detector = load_detector(settings, models_dir)
         folder = model_store.model_dir(settings.model, models_dir)
@@ -94,7 +94,7 @@ class EmbeddedEngine(Engine):
         return engine
 
     def describe(self) -> EngineInfo:
-        """Moonshine is English only."""
+        """The engine's facts; Moonshine knows only English."""
         return EngineInfo(
             name="embedded",
             model=f"moonshine-{self._model_name}",
@@ -120,9 +120,9 @@ class EmbeddedEngine(Engine):
         await asyncio.to_thread(self._pool.close)
 
     def _measured_capacity(self, sample: Samples) -> int:
-        """How many streams of speech the threads can follow, all at it at the same time.
+        """How many simultaneous streams of speech the threads can follow.
 
-        The first round only warms up. Time of other processes does not count.
+        The first round only warms up. The time of other processes does not count.
         """
         threads = self._pool.threads
         for part in (sample[: sample_count(1)], sample):
@@ -131,14 +131,14 @@ class EmbeddedEngine(Engine):
         return max(1, int(threads * _LOAD * duration_s(len(sample)) / seconds))
 
     def _without_pauses(self, sample: Samples) -> Samples:
-        """The speech in the sample, over and over; who never pauses costs the most."""
+        """The speech in the sample, repeated; speech without pauses costs the most."""
         probabilities = np.array(self._detector.plain_stream().probabilities(sample))
         blocks = sample[: len(probabilities) * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES)
         speech = blocks[probabilities > _SPEECH].reshape(-1)
         return np.resize(speech, sample_count(_MEASURED_S))
 
     def _time(self, sample: Samples) -> float:
-        """Processor seconds to follow the sample as it would come in from a microphone."""
+        """Processor seconds to follow the sample as if it came from a microphone."""
         recognizer = Recognizer(self._model, self._detector)
         started = time.thread_time()
         step = sample_count(_JOB_S)
@@ -168,12 +168,12 @@ class EmbeddedSession(EngineSession):
     async def start(self) -> None:
         """Begin to work."""
         if self._work or self._is_over:
-            raise RuntimeError("start() on a session that was started before")
+            raise RuntimeError("start() on a started session")
         self._sessions.add(self)
         self._work = asyncio.create_task(self._run())
 
     async def feed(self, samples: Samples) -> None:
-        """Take audio, shape (n,), of any length; waits while 3 s of it are unprocessed.
+        """Take audio, shape (n,), of any length; waits while 3 s are unprocessed.
 
         Raises RuntimeError before `start` and after `finish`.
         """
@@ -191,7 +191,7 @@ class EmbeddedSession(EngineSession):
                 self._changed.notify_all()
 
     async def finish(self) -> None:
-        """The iteration ends after the last token."""
+        """Take no more audio; the iteration ends after the last token."""
         async with self._changed:
             if not len(self._waiting):
                 self._due.arrive(time.monotonic())
@@ -199,7 +199,7 @@ class EmbeddedSession(EngineSession):
             self._changed.notify_all()
 
     async def abort(self) -> None:
-        """End the iteration now; a job that runs ends by itself, within half a second."""
+        """End the iteration now; a running job ends by itself, within half a second."""
         if self._work:
             self._work.cancel()
             await asyncio.wait([self._work])
@@ -207,7 +207,7 @@ class EmbeddedSession(EngineSession):
         self._tokens.clear()
 
     async def __aiter__(self) -> AsyncIterator[Token]:
-        """Tokens as they come. Raises EngineFailed when the model broke."""
+        """Tokens as they come. Raises EngineFailed if the model failed."""
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._tokens or self._is_over)
@@ -220,7 +220,7 @@ class EmbeddedSession(EngineSession):
             raise self._failure
 
     async def _run(self) -> None:
-        """Job after job, until there is no more audio or the model breaks."""
+        """Run job after job, until there is no more audio or the model fails."""
         try:
             while (block := await self._next_block()) is not None:
                 await self._do(
@@ -234,7 +234,7 @@ class EmbeddedSession(EngineSession):
             await self._end()
 
     async def _next_block(self) -> Samples | None:
-        """Up to a second of audio; None when no more comes."""
+        """Up to a second of audio; None if no more comes."""
         least = sample_count(_JOB_S)
         async with self._changed:
             await self._changed.wait_for(
@@ -250,7 +250,7 @@ class EmbeddedSession(EngineSession):
             return block
 
     async def _do(self, job: Callable[[], list[Token]], seconds: float) -> None:
-        """Run a job that hears so many seconds, when it is their turn."""
+        """Run a job that hears this many seconds, when it is due."""
         due = self._due.take(seconds, duration_s(len(self._waiting)), time.monotonic())
         tokens = await asyncio.wrap_future(self._pool.submit(job, due))
         if tokens:
@@ -268,7 +268,7 @@ class EmbeddedSession(EngineSession):
         return self._recognizer.finish()
 
     async def _end(self) -> None:
-        """Free what the session holds, and wake whoever waits for it."""
+        """Free what the session holds, and wake its waiters."""
         self._sessions.discard(self)
         self._recognizer = None
         self._waiting = SampleRing()

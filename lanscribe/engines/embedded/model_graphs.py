@@ -32,8 +32,8 @@ _IR_VERSION = 8
 _END = np.iinfo(np.int64).max
 _DECODER = "/model/decoder/layers"
 _ALIGNING_HEADS = {8: (6, (0, 1, 4)), 6: (3, (0, 2, 5, 6))}
-"""By the number of decoder layers, a layer and those of its heads that look at the sound of the
-word to come: of all heads, measured (docs/benchmarks.md)."""
+"""By the number of decoder layers: the layer and its heads that look at the sound of the next
+word. They were measured among all heads (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class _Builder:
         return model
 
     def _eight_bits(self, values: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        """The same values, 128 less when the weights are to be signed."""
+        """The same values, reduced by 128 if the weights are to be signed."""
         return (values ^ np.uint8(0x80)).view(np.int8) if self._is_signed else values
 
     def _add(
@@ -156,7 +156,7 @@ def encoder_graph(shipped: ShippedGraph, decoder: ShippedGraph, *, signed: bool)
 def step_graph(shipped: ShippedGraph, *, signed: bool) -> Any:
     """tokens (1, n) -> best and its probability (1, n - first), attention and the longer past.
 
-    attention (1, n, t) says where in the sound the decoder looked for each next token.
+    attention (1, n, t) shows where in the sound the decoder looked for each next token.
     past_key_i, past_value_i (1, N, p, D); key_i, value_i (1, N, t, D); `first` (1,) is the first
     of the n positions whose next token is wanted.
     """
@@ -289,7 +289,7 @@ def _attend_past(
 
 
 def _gated(build: _Builder, shipped: ShippedGraph, layer: int, normed: str) -> str:
-    """Half of the wide layer, let through by the other half: a * silu(b)."""
+    """Half of the wide layer, gated by the other half: a * silu(b)."""
     path, name = f"{_DECODER}.{layer}/mlp", f"model.decoder.layers.{layer}.mlp"
     up, down = ("up_proj", "down_proj") if shipped.has(f"{path}/up_proj/MatMul") else ("fc1", "fc2")
     bias = shipped.vector(f"{name}.{up}.bias")
@@ -304,7 +304,7 @@ def _gated(build: _Builder, shipped: ShippedGraph, layer: int, normed: str) -> s
 def _cross_keys_and_values(
     build: _Builder, decoder: ShippedGraph, x: str, hidden: int
 ) -> list[_Port]:
-    """Keys and values of every decoder layer out of one product: (1, t, H) -> (1, N, t, D) each."""
+    """Keys and values of every decoder layer from one product: (1, t, H) -> (1, N, t, D) each."""
     layers = _layer_count(decoder, _DECODER)
     ports = [f"{part}_{layer}" for layer in range(layers) for part in ("key", "value")]
     matrices = [
@@ -327,7 +327,7 @@ def _cross_keys_and_values(
 def _query_key_value(
     build: _Builder, shipped: ShippedGraph, path: str, x: str
 ) -> tuple[str, str, str]:
-    """(1, n, H) -> three of the same shape, out of one product."""
+    """(1, n, H) -> three of the same shape, from one product."""
     matrices = [shipped.matrix(f"{path}/{part}_proj/MatMul") for part in ("q", "k", "v")]
     hidden = matrices[0].values.shape[1]
     joined = build.product(x, side_by_side(matrices))

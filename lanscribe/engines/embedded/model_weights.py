@@ -1,8 +1,8 @@
-"""Reads Moonshine's weights out of the graphs that its makers ship. Needs the `onnx` package.
+"""Reads Moonshine's weights from the graphs that its makers ship. Needs the `onnx` package.
 
 The shipped .ort files hold 8-bit weights in two encodings. base-en stores `w = q * scale + zero`
-with a float zero and de-quantizes at every run, which is what makes it slow; tiny-en stores
-`w = (q - zero) * scale` with an integer zero. Both come out here as `QuantizedMatrix`.
+with a float zero and de-quantizes at every run, which makes it slow; tiny-en stores
+`w = (q - zero) * scale` with an integer zero. This module returns both as `QuantizedMatrix`.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class QuantizedMatrix:
 
 
 def side_by_side(matrices: list[QuantizedMatrix]) -> QuantizedMatrix:
-    """One matrix that has the columns of all, so that one product serves them all."""
+    """One matrix with the columns of all, so one product serves them all."""
     return QuantizedMatrix(
         np.concatenate([matrix.values for matrix in matrices], axis=1),
         np.concatenate([matrix.scales for matrix in matrices]),
@@ -54,7 +54,7 @@ class ShippedGraph:
         return self._product(node_name) is not None
 
     def vector(self, name: str) -> Floats:
-        """The constant of this name, flat. Raises KeyError when there is none."""
+        """The constant of this name, flat. Raises KeyError if there is none."""
         merged = f"{name}_merged_0"
         key = merged if merged in self._constants else name
         return np.asarray(self._array(key), dtype=np.float32).reshape(-1)
@@ -97,7 +97,7 @@ class ShippedGraph:
 def _quantized(
     values: npt.NDArray[Any], scale: Floats, zero: npt.NDArray[Any], *, turn: bool = False
 ) -> QuantizedMatrix:
-    """Bring either encoding into unsigned values with an integer zero for each column."""
+    """Convert either encoding to unsigned values with an integer zero per column."""
     if zero.dtype == np.float32:
         zero = np.rint(-zero / scale)
     shift = 128 if values.dtype == np.int8 else 0
@@ -114,7 +114,7 @@ def _quantized(
 
 
 def _as_onnx(path: Path) -> Any:
-    """ONNX Runtime reads the .ort file and writes it as plain ONNX, nothing optimized."""
+    """Let ONNX Runtime write the .ort file as plain ONNX, without optimizing it."""
     with TemporaryDirectory(dir=path.parent) as folder:
         target = Path(folder) / "plain.onnx"
         options = ort.SessionOptions()

@@ -1,6 +1,6 @@
 """Moonshine on ONNX Runtime: sound in, words with their probability out.
 
-One `Moonshine` serves all threads; what belongs to one stretch of speech is in its `Features`
+One `Moonshine` serves all threads; the state of one stretch of speech is in its `Features`
 and `Heard`. Shapes: H hidden, N heads, D = H / N, t frames of 24 ms, n and p tokens.
 """
 
@@ -26,18 +26,18 @@ _WAVES_PER_FEATURE, _FEATURE_WIDTH = 3, 7
 _FEATURE_HOP = _WAVE_HOP * _WAVES_PER_FEATURE
 _FEATURE_SAMPLES = _WAVE_WIDTH + (_FEATURE_WIDTH - 1) * _WAVE_HOP
 _MIN_FEATURES = 4
-"""The third convolution is 3 wide; one more makes sure of a frame."""
+"""The third convolution is 3 wide; one more guarantees a frame."""
 _NORM_EPSILON = 1e-5
 _TOKENS_PER_S = 8.0
-"""The fastest of the measured clips speaks 4.6 tokens a second; a loop makes as many as it can."""
+"""The fastest measured clip has 4.6 tokens per second; a loop makes as many as it can."""
 _SPARE_TOKENS = 8
 _GUESS_TOKENS = 24
-"""A step over n tokens takes 4.3 ms + 0.3 ms * n, so that guessing wrong costs little."""
+"""A step over n tokens takes 4.3 ms + 0.3 ms * n, so a wrong guess costs little."""
 _LEAST_PROBABILITY = 1e-6
 
 
 class Tokenizer:
-    """Token numbers to text. The file lists the tokens' bytes, each after its length."""
+    """Maps token numbers to text. The file lists the tokens' bytes, each after its length."""
 
     def __init__(self, data: bytes) -> None:
         self._pieces = _read_pieces(data)
@@ -70,9 +70,9 @@ class Tokenizer:
 
 
 class Features:
-    """The front end's view of a growing stretch of speech, computed once for each sound.
+    """The front end's view of a growing stretch of speech; each sample is computed once.
 
-    Its second half normalises over the whole stretch, so the sums for that grow along.
+    The second half normalises over the whole stretch, so the sums for it grow along.
     """
 
     def __init__(self) -> None:
@@ -86,11 +86,11 @@ class Features:
 
     @property
     def seconds(self) -> float:
-        """How long the stretch is."""
+        """The length of the stretch."""
         return self.samples / SAMPLE_RATE_HZ
 
     def append(self, model: "Moonshine", samples: Samples) -> None:
-        """Take in the samples, shape (n,), that follow."""
+        """Take the next samples, shape (n,)."""
         self.samples += len(samples)
         self._unused = np.concatenate([self._unused, samples])
         if len(self._unused) < _FEATURE_SAMPLES:
@@ -105,7 +105,7 @@ class Features:
         self._unused = self._unused[features.shape[2] * _FEATURE_HOP :]
 
     def whole(self) -> tuple[Floats, float, float] | None:
-        """Features (1, 2H, t2), mean and deviation; None while there are too few for a frame."""
+        """Features (1, 2H, t2), mean and deviation; None while they do not fill a frame."""
         if sum(part.shape[2] for part in self._parts) < _MIN_FEATURES:
             return None
         self._parts = [np.concatenate(self._parts, axis=2)]
@@ -117,7 +117,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the encoder made of a stretch of speech: keys and values for the decoder."""
+    """The encoder's result for a stretch of speech: keys and values for the decoder."""
 
     keys_and_values: dict[str, Floats]
     """key_i and value_i, each of shape (1, N, t, D)."""
@@ -126,15 +126,15 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What is said in a stretch of speech, after a prefix of p tokens."""
+    """The text of a stretch of speech, after a prefix of p tokens."""
 
     units: list[Unit]
     attention: Floats
-    """Shape (p + n + 1, t): where the decoder looked for each token, those of the prefix
-    included, and at last for what follows the n tokens of the units; (p + n, t) where it was
-    stopped at the end of the n tokens."""
+    """Shape (p + n + 1, t): where the decoder looked for each token, including those of the
+    prefix, and last for the token after the n tokens of the units; (p + n, t) if it was stopped
+    at the end of the n tokens."""
     log_probability: float
-    """The mean of its units, those left out because they only repeat what is before included."""
+    """The mean of its units, including units that were left out as mere repeats."""
 
 
 class Moonshine:
@@ -158,7 +158,7 @@ class Moonshine:
         return features, sums, squares
 
     def encode(self, features: Features) -> Heard | None:
-        """Keys and values of a stretch of speech; None when it is shorter than 0.1 s."""
+        """Keys and values of a stretch of speech; None if it is shorter than 0.1 s."""
         whole = features.whole()
         if whole is None:
             return None
@@ -179,11 +179,11 @@ class Moonshine:
         guess: Sequence[int] = (),
         is_cut: bool = False,
     ) -> Hypothesis:
-        """The likeliest continuation of the tokens `prefix`, less what it says in a loop.
+        """The likeliest continuation of the tokens `prefix`, without looped text.
 
-        guess: tokens that may well be the answer, such as the one before the last 0.3 s came in.
-        They are checked all at once, which takes little longer than to find one token, and
-        does not change the result except by rounding.
+        guess: tokens that are a likely answer, such as the answer before the last 0.3 s came in.
+        They are checked all at once. That takes little longer than finding one token, and does
+        not change the result except by rounding.
         is_cut: the sound ends while somebody speaks.
         """
         limit = int(heard.seconds * _TOKENS_PER_S) + _SPARE_TOKENS - len(prefix)
@@ -213,9 +213,10 @@ class Moonshine:
     def _advance(
         self, heard: Heard, past: list[Floats], known: Sequence[int], draft: Sequence[int]
     ) -> tuple[list[int], list[float], Floats, list[Floats]]:
-        """Find the next token, and the ones after it as far as the draft foresaw them.
+        """Find the next token, and the tokens after it as far as the draft foresaw them.
 
-        Their numbers and probabilities, attention (known + foreseen, t), and the longer past.
+        Returns their numbers and probabilities, attention (known + foreseen, t), and the longer
+        past.
         """
         inputs: dict[str, Any] = {
             "tokens": np.array([[*known, *draft]], dtype=np.int64),
@@ -245,7 +246,7 @@ def open_graph(path: Path) -> Any:
 
 
 def _continuation(guess: Sequence[int], tokens: Sequence[int]) -> list[int]:
-    """What follows in the guess after the last token, at the occurrence nearest to its place."""
+    """The part of the guess after the last token, at the occurrence nearest to its place."""
     place = len(tokens) - 1
     found = [index for index, token in enumerate(guess) if token == tokens[-1]]
     if not found:
@@ -262,7 +263,7 @@ def _is_mark(piece: bytes) -> bool:
 
 
 def _read_pieces(data: bytes) -> list[bytes]:
-    """Lengths below 128 take one byte; others two, of which the first has its top bit set."""
+    """Lengths below 128 take one byte; others take two, and the first has its top bit set."""
     pieces = []
     offset = 0
     while offset < len(data):

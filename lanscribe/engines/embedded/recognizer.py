@@ -15,12 +15,12 @@ from lanscribe.speech.detection import BLOCK_SAMPLES
 from lanscribe.speech.transcript import Token
 
 _PROGRESS_S = 0.3
-"""The least sound between two tokens that tell progress only."""
+"""The least sound between two tokens that report progress only."""
 _NOISE_LOG_PROBABILITY = -1.2
-"""A segment whose words are less likely than this, on average, is taken for noise."""
+"""A segment counts as noise if its words are less likely than this on average."""
 _CUT_BLOCKS = 3
-"""Speech in any of so many last blocks, 0.1 s, goes on: the closure of a "t" takes no longer, and
-the end of a sound that is no whole block counts as silence."""
+"""Speech in any of this many last blocks, 0.1 s, goes on: the closure of a "t" takes no longer,
+and a partial block at the end of the sound counts as silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class _Spoken:
 
 
 class Recognizer:
-    """What is heard in one stream. Times count from its first sample."""
+    """Recognizes the words of one stream. Times count from its first sample."""
 
     def __init__(
         self, model: Moonshine, detector: VoiceDetector, policy: Policy | None = None
@@ -60,9 +60,9 @@ class Recognizer:
         self._is_first_word = True
 
     def hear(self, samples: Samples, *, is_behind: bool = False) -> list[Token]:
-        """Take in samples, shape (n,); the tokens that are settled by them.
+        """Take samples, shape (n,); returns the tokens that they settle.
 
-        is_behind: more is waiting already, so that only whole segments are worth a hypothesis.
+        is_behind: more audio is waiting, so only whole segments are worth a hypothesis.
         """
         probabilities = self._voice.probabilities(samples)
         sound = np.concatenate([self._unblocked, samples])
@@ -75,7 +75,7 @@ class Recognizer:
         return self._taken_tokens(is_last=False)
 
     def finish(self) -> list[Token]:
-        """No more comes: the last tokens."""
+        """No more audio comes; returns the last tokens."""
         if self._segment:
             self._segment.add(_Block(self._unblocked, is_speech=False))
             self._close()
@@ -88,7 +88,7 @@ class Recognizer:
 
     @property
     def _settled_s(self) -> float:
-        """Before it no word will end any more: a segment's words settle in order."""
+        """No later word will end before this: a segment's words settle in order."""
         if self._segment:
             return max(self._segment.start_s, self._end_s)
         return max(self._end_s, self._heard_s - duration_s(len(self._before) * BLOCK_SAMPLES))
@@ -122,7 +122,7 @@ class Recognizer:
             self._emit(one)
 
     def _emit(self, spoken: _Spoken) -> None:
-        """No word begins before the last one ended, whatever two hypotheses say of them."""
+        """Let no word begin before the last one ended, even if two hypotheses disagree."""
         text = spoken.unit.text
         if self._is_first_word:
             text = text.lstrip()
@@ -152,7 +152,7 @@ class _Segment:
         self._hypothesis: Hypothesis | None = None
         self._pending: list[Samples] = []  # not yet given to the front end
         self._held: list[_Block] = []  # silence that may turn out to be the end
-        self._is_speech: list[bool] = []  # of each block that the model gets to hear
+        self._is_speech: list[bool] = []  # of each block that the model hears
 
     def add(self, block: _Block, *, silence_s: float = 0.0) -> None:
         self._held.append(block)
@@ -163,7 +163,7 @@ class _Segment:
         self._held.clear()
 
     def listen(self, heard_s: float, silence_s: float) -> list[_Spoken]:
-        """What another hypothesis settles, if there is enough new sound for one."""
+        """The units that another hypothesis settles, if there is enough new sound for one."""
         is_quiet = silence_s >= self._policy.tail_s
         if not is_quiet and duration_s(sum(map(len, self._pending))) < self._policy.hop_s:
             return []
@@ -176,7 +176,7 @@ class _Segment:
         return self._timed(self._agreement.finish(units, heard_s))
 
     def _units(self) -> list[Unit]:
-        """What the sound so far says, after what is emitted; computed only for new sound."""
+        """The text of the sound so far, after the emitted text; computed only for new sound."""
         agreement = self._agreement
         if not self._pending:
             return agreement.units
@@ -192,7 +192,7 @@ class _Segment:
         return self._hypothesis.units
 
     def _timed(self, settled: list[Unit]) -> list[_Spoken]:
-        """The units just settled, with their places in the sound."""
+        """The units just settled, with their times in the sound."""
         if not settled:
             return []
         assert self._hypothesis
@@ -206,7 +206,7 @@ class _Segment:
         return spoken
 
     def _within_speech(self, start_s: float, end_s: float) -> tuple[float, float]:
-        """The span without the silence around it; as it is, if there is nothing else in it."""
+        """The span without the silence around it; unchanged if it is all silence."""
         block_s = self._policy.block_s
         first, stop = int(start_s / block_s), math.ceil(end_s / block_s)
         speech = [index for index in range(first, stop) if any(self._is_speech[index : index + 1])]
@@ -216,7 +216,7 @@ class _Segment:
 
     @property
     def _is_cut(self) -> bool:
-        """Whether the sound so far ends while somebody speaks, so that its last word is a half."""
+        """Whether the sound so far ends while somebody speaks, so its last word is a half."""
         return any(self._is_speech[-_CUT_BLOCKS:])
 
     @property

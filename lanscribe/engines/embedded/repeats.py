@@ -1,11 +1,11 @@
-"""Which repeated words of a hypothesis were spoken again, and which the model only wrote again.
+"""Decides which repeated words of a hypothesis were spoken again, and which are a model's loop.
 
 A decoder that finds no more speech, or only a part of a word, may write its last words again and
-again. Who says a word twice makes its sound twice: the decoder then looks at new sound for the
-second one, for as long as the word takes. For a loop it looks at the same sound, or for no time.
-Where sound ends while somebody speaks, the last word is a half one: it may have sound of its own
-and still be none of the word that it is taken for.
-n tokens, t frames. Why the numbers are what they are: docs/benchmarks.md.
+again. A speaker who says a word twice makes its sound twice: the decoder then looks at new sound
+for the second word, for as long as the word takes. For a loop it looks at the same sound, or for
+no time. If sound ends while somebody speaks, the last word is a half one: it may have sound of its
+own, but not be the word that it is taken for.
+n tokens, t frames. docs/benchmarks.md explains the numbers.
 """
 
 import itertools
@@ -22,30 +22,30 @@ from lanscribe.engines.embedded.streaming import Unit
 Floats = npt.NDArray[np.float32]
 
 _SAME_SOUND, _LIKE_SOUND, _NEW_SOUND = 0.75, 0.62, 0.39
-"""Two words whose attention overlaps by more than the first are one sound; spoken twice, most
-overlap by 0.1 to 0.5, in loops most by 0.7 to 1."""
+"""Two words are one sound if their attention overlaps by more than the first; words spoken twice
+mostly overlap by 0.1 to 0.5, loops mostly by 0.7 to 1."""
 _LEAST_S = 0.1
 _CHARACTER_S, _DIGIT_S = 0.027, 0.08
-"""Words that are spoken again take so long, and so long for each of their letters or digits."""
+"""Words spoken again take at least _LEAST_S, and these times for each letter or digit."""
 _DOUBT = 2.0
-"""A repeat needs so many times more time for each nat that its log-probability is below zero."""
+"""A repeat needs this many times more time for each nat of its log-probability below zero."""
 _ROOM, _LITTLE_DOUBT = 2.0, 0.3
-"""Words with so many times the time they need, and no more doubt than this, are spoken."""
+"""Words with this many times the time they need, and no more doubt than this, are spoken."""
 _WHOLE = 0.7
-"""Where sound ends in speech, words spoken again have so much of the time that the first ones took:
-0.76 and more where both copies are whole, up to 0.64 where a half word is taken for another."""
+"""If sound ends in speech, words spoken again take this part of the first words' time: 0.76 and
+more if both copies are whole, up to 0.64 if a half word is taken for another."""
 _HEARD_SHARE = 0.95
 """A word has ended once it has had this much of its attention."""
 _STUCK_COPIES = 4
 _STUCK_TOKENS = 8
-"""A cycle of tokens is looked at once it is there so many times, and fills so many tokens: the
-zeros of a number are no loop."""
+"""A cycle of tokens is checked once it occurs this many times and fills this many tokens: the
+zeros of a number are not a loop."""
 _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word of a hypothesis: its unit's index, what it says, and its rows of attention."""
+    """A word of a hypothesis: its unit's index, its text, and its rows of attention."""
 
     index: int
     key: str
@@ -57,11 +57,11 @@ class _Word:
 def without_loops(
     prefix: Sequence[Unit], units: Sequence[Unit], attention: Floats, *, is_cut: bool = False
 ) -> tuple[list[Unit], Floats]:
-    """The units less those that only repeat what is before, and attention for what is left.
+    """The units without mere repeats of earlier ones, and the attention for the rest.
 
     prefix: the units before, which stay. attention: shape (n + 1, t), a row for each token of
-    prefix and units, and one for what follows; or (n, t) where the model was stopped. is_cut: the
-    sound ends while somebody speaks.
+    prefix and units, and one for the token after them; or (n, t) if the model was stopped.
+    is_cut: the sound ends while somebody speaks.
     """
     everything = [*prefix, *units]
     words = _words(everything)
@@ -76,7 +76,7 @@ def without_loops(
 
 
 def stuck_tokens(tokens: Sequence[int], attention: Floats) -> int:
-    """How many tokens at the end are a cycle, written again while looking at the same sound.
+    """How many tokens at the end repeat a cycle while the decoder looked at the same sound.
 
     attention: shape (n, t), of the tokens.
     """
@@ -92,7 +92,7 @@ def stuck_tokens(tokens: Sequence[int], attention: Floats) -> int:
 
 
 def _false_repeats(words: list[_Word], settled: int, judge: "_Judge") -> set[int]:
-    """The indexes of units that are not to stay, of those from `settled` on."""
+    """The indexes of units from `settled` on that must go."""
     kept = [word for word in words if word.index < settled]
     rest = words[len(kept) :]
     gone: set[int] = set()
@@ -110,10 +110,10 @@ def _false_repeats(words: list[_Word], settled: int, judge: "_Judge") -> set[int
 
 
 def _run(kept: list[_Word], rest: list[_Word]) -> tuple[int, list[list[_Word]]]:
-    """The shortest cycle at the end of `kept` that `rest` begins with, and its copies there.
+    """The shortest cycle at the end of `kept` with which `rest` begins, and its copies there.
 
-    The last copy may be a part of one, if it is the end of all; where it holds a whole word, a
-    number at its end may be a part, too ("in 1830, in 18"). No copies: no cycle.
+    The last copy may be partial at the very end; if it holds a whole word, a number at its end
+    may be partial too ("in 1830, in 18"). Without copies there is no cycle.
     """
     for period in range(1, min(len(kept), len(rest)) + 1):
         cycle = _keys(kept[-period:])
@@ -139,23 +139,23 @@ def _is_copy(copy: list[str], cycle: list[str], *, is_end: bool) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What tells whether words that are written a second time were spoken a second time.
+    """The evidence for whether words written a second time were spoken a second time.
 
     Neither of the two measures of their time is exact; loops have little of both.
     """
 
     overlap: float
-    """Of their attention and that of the first ones: 0 to 1."""
+    """The overlap of their attention with that of the first words: 0 to 1."""
     stretch_s: float
-    """The sound that is theirs and nobody else's."""
+    """The sound that belongs to them alone."""
     later_s: float
-    """By how much later the decoder looked for them than for the first ones."""
+    """How much later in the sound the decoder looked for them than for the first words."""
     needed_s: float
     """How long such words take when spoken fast."""
     doubt: float
     """Minus their mean log-probability."""
     is_half: bool
-    """Whether the sound ends in them, too early for them beside the first ones."""
+    """Whether the sound ends within them, too early in comparison with the first words."""
 
     @property
     def is_loop(self) -> bool:
@@ -165,7 +165,7 @@ class _Evidence:
 
     @property
     def is_likely(self) -> bool:
-        """Whether there is enough for them by both measures, or by far enough by one."""
+        """Whether they have enough sound by both measures, or more than enough by one."""
         enough_s = self.needed_s * (1 + _DOUBT * self.doubt)
         has_both = self.stretch_s >= self.needed_s and self.later_s >= _LEAST_S
         has_one = max(self.stretch_s, self.later_s) >= enough_s and self.overlap < _LIKE_SOUND
@@ -173,7 +173,7 @@ class _Evidence:
 
     @property
     def is_sure(self) -> bool:
-        """Whether there can be no doubt."""
+        """Whether they were spoken beyond doubt."""
         has_both = min(self.stretch_s, self.later_s) >= self.needed_s
         is_new = has_both and self.overlap < _NEW_SOUND
         return not self.is_half and (is_new or (not self.is_loop and self._is_roomy))
@@ -193,13 +193,13 @@ class _Judge:
 
     @cached_property
     def _alignment(self) -> Alignment:
-        """Only made where words follow themselves, which is rare."""
+        """Only made if words follow themselves, which is rare."""
         return Alignment(self._attention)
 
     def spoken(self, first: list[_Word], copies: list[list[_Word]]) -> list[int]:
-        """For how many words of each copy of the first words there is sound.
+        """How many words of each copy of the first words have sound.
 
-        Where one copy is plainly a loop, the others have to be beyond doubt.
+        If one copy is plainly a loop, the others must be beyond doubt.
         """
         pairs = itertools.pairwise([first, *copies])
         is_loop = any(self._evidence(*pair).is_loop for pair in pairs)
@@ -212,7 +212,7 @@ class _Judge:
         return counts
 
     def _sure_words(self, first: list[_Word], again: list[_Word]) -> int:
-        """How many words at the beginning were spoken for sure, though not all of them were."""
+        """How many words at the beginning were surely spoken, although not all of them were."""
         for count in range(len(again) - 1, 0, -1):
             if self._evidence(first, again[:count]).is_sure:
                 return count
@@ -228,10 +228,10 @@ class _Judge:
         return _Evidence(_overlap(ours, theirs), end_s - start_s, later_s, needed_s, doubt, is_half)
 
     def _is_half(self, first: list[_Word], again_s: float) -> bool:
-        """Whether from `again_s` to the end, all of it speech, is too little for the first words.
+        """Whether the speech from `again_s` to the end is too short for the first words.
 
-        The model may go on after a half word, so that it need not be the last one that is written.
-        Their time is without the pause behind them, which has little of their attention.
+        The model may go on after a half word, so it need not be the last word written.
+        Their time excludes the pause after them, which has little of their attention.
         """
         start, end = (round(second / FRAME_S) for second in self._span_s(first))
         weights = self._of(first)[:, start:end].sum(axis=0).cumsum()
@@ -252,7 +252,7 @@ def _spoken_s(key: str) -> float:
 
 
 def _overlap(one: Floats, other: Floats) -> float:
-    """The part of two attentions, each (n, t), that is on the same sound: 0 to 1."""
+    """The part of two attentions, each (n, t), on the same sound: 0 to 1."""
     shares = [rows.sum(axis=0) / max(rows.sum(), _TINY) for rows in (one, other)]
     return float(np.minimum(*shares).sum())
 
@@ -281,7 +281,7 @@ def _words(units: Sequence[Unit]) -> list[_Word]:
 
 
 def _edges(units: Sequence[Unit]) -> list[int]:
-    """The first token of each unit, and the number of all."""
+    """The first token of each unit, and the number of all tokens."""
     return list(itertools.accumulate((len(unit.tokens) for unit in units), initial=0))
 
 

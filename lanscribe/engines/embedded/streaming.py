@@ -1,7 +1,8 @@
-"""When to cut a stream into segments, and which words of a guess to trust. No sound, no clock.
+"""Decides where to cut a stream into segments, and which words of a guess to trust.
 
 `Segmenter` turns speech probabilities into segments; `Agreement` turns successive hypotheses
-about the open segment into words that are never taken back. Times are seconds of audio.
+about the open segment into words that never change. Times are seconds of audio. It has no sound
+and no clock.
 """
 
 from collections.abc import Sequence
@@ -15,71 +16,71 @@ class Unit:
 
     tokens: tuple[int, ...]
     text: str
-    """With its leading space, if it has one."""
+    """The text with its leading space, if any."""
     log_probability: float
-    """Of the least likely of its tokens."""
+    """The probability of its least likely token."""
 
     @property
     def is_word(self) -> bool:
-        """Whether there is a letter or a digit in it."""
+        """Whether it contains a letter or a digit."""
         return any(character.isalnum() for character in self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The numbers of the method. Why they are what they are: docs/benchmarks.md."""
+    """The numbers of the method; docs/benchmarks.md explains them."""
 
     block_s: float = 0.032
-    """How much sound one speech probability stands for."""
+    """How much sound one speech probability covers."""
     open_probability: float = 0.5
-    """At and above it a block is speech."""
+    """A block at or above this is speech."""
     close_probability: float = 0.35
-    """Below it a block of an open segment is silence."""
+    """A block of an open segment below this is silence."""
     open_s: float = 0.096
-    """So much speech in a row opens a segment."""
+    """This much continuous speech opens a segment."""
     pre_roll_s: float = 0.3
-    """Sound from before that, which belongs to the segment."""
+    """The sound before that speech which belongs to the segment."""
     close_s: float = 0.512
-    """So much silence in a row closes a segment."""
+    """This much continuous silence closes a segment."""
     soft_limit_s: float = 8.0
     """From this length on, ever shorter silences close a segment."""
     dip_limit_s: float = 14.0
-    """At this length a single block of silence does."""
+    """At this length a single block of silence closes a segment."""
     hard_limit_s: float = 16.0
     """No segment is longer: the model was trained on such lengths."""
     tail_s: float = 0.256
-    """Silence after the last speech which the model gets to hear."""
+    """How much silence after the last speech the model hears."""
     hop_s: float = 0.4
-    """A new hypothesis after so much new sound."""
+    """How much new sound is needed for a new hypothesis."""
     settle_s: float = 0.3
-    """A word is emitted when it has stood in the hypotheses for so long."""
+    """A word is emitted after it has stood in the hypotheses for this long."""
     doubt_s: float = 1.0
-    """A word waits so much longer for each nat that its log-probability is below zero."""
+    """A word waits this much longer for each nat of its log-probability below zero."""
     most_doubt_s: float = 0.5
-    """But no more than this."""
+    """The most by which doubt makes a word wait longer."""
     quiet_s: float = 0.1
-    """How long any word has to stand once speech has stopped."""
+    """How long any word must stand once speech has stopped."""
 
     def needed_s(self, unit: Unit) -> float:
-        """How long `unit` has to stand while speech goes on."""
+        """How long `unit` must stand while speech goes on."""
         return self.settle_s + min(-unit.log_probability * self.doubt_s, self.most_doubt_s)
 
 
 class Edge(Enum):
-    """What a block means to the segments."""
+    """The effect of a block on the segments."""
 
     OPENS = "opens"
     CLOSES = "closes"
 
 
 class Segmenter:
-    """Finds where segments begin and end. A block is given once; its place is implied."""
+    """Finds where segments begin and end. Each block comes once; its place is implied."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._speech_s = 0.0
         self.silence_s = 0.0
-        """How long there has been no speech."""
+        """How long the silence has lasted."""
         self._length_s = 0.0
         self.is_open = False
         """Whether a segment is open."""
@@ -109,7 +110,7 @@ class Segmenter:
         return Edge.CLOSES
 
     def _needed_silence_s(self) -> float:
-        """Falls in a line from close_s at the soft limit to one block at the dip limit."""
+        """Falls linearly from close_s at the soft limit to one block at the dip limit."""
         policy = self._policy
         span_s = policy.dip_limit_s - policy.soft_limit_s
         part = min(max((self._length_s - policy.soft_limit_s) / span_s, 0.0), 1.0)
@@ -117,7 +118,7 @@ class Segmenter:
         return needed_s - policy.block_s / 2
 
     def _silence_probability(self) -> float:
-        """Rises in a line from close_probability at the dip limit to 1 at the hard limit."""
+        """Rises linearly from close_probability at the dip limit to 1 at the hard limit."""
         policy = self._policy
         span_s = policy.hard_limit_s - policy.dip_limit_s
         part = min(max((self._length_s - policy.dip_limit_s) / span_s, 0.0), 1.0)
@@ -127,8 +128,8 @@ class Segmenter:
 class Agreement:
     """Trusts a word once it has stood long enough in the hypotheses about one segment.
 
-    Each hypothesis continues the tokens already emitted. Measuring in seconds of sound rather
-    than in hypotheses keeps the delay when a loaded machine makes fewer of them.
+    Each hypothesis continues the tokens already emitted. The measure is seconds of sound rather
+    than hypotheses, so the delay stays the same when a loaded machine makes fewer of them.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -136,17 +137,17 @@ class Agreement:
         self._units: list[Unit] = []
         self._since_s: list[float] = []
         self.emitted: list[int] = []
-        """The tokens emitted so far: every hypothesis has to continue them."""
+        """The tokens emitted so far: every hypothesis must continue them."""
 
     @property
     def units(self) -> list[Unit]:
-        """What the last hypothesis has after the emitted tokens."""
+        """The units of the last hypothesis after the emitted tokens."""
         return list(self._units)
 
     def update(
         self, units: Sequence[Unit], heard_s: float, *, is_quiet: bool = False
     ) -> list[Unit]:
-        """Compare a hypothesis from `heard_s` of sound with those before; what is settled now.
+        """Compare a hypothesis from `heard_s` of sound with those before; returns settled units.
 
         is_quiet: speech has stopped, so no word is cut off any more.
         """
@@ -159,7 +160,7 @@ class Agreement:
         return self._settle(count)
 
     def finish(self, units: Sequence[Unit], heard_s: float) -> list[Unit]:
-        """The last hypothesis about the segment: all of it is settled."""
+        """Settle all of the last hypothesis about the segment."""
         self._remember(units, heard_s)
         return self._settle(len(units))
 

@@ -25,9 +25,9 @@ _STATE_SIZE = 128
 _BOOSTED_FLOOR = 1e-3
 """The boost raises the quietest block of the last 20 s to -60 dBFS (RMS)."""
 _MOST_BOOST = 100.0
-"""But by no more than 40 dB."""
+"""The boost is at most 40 dB."""
 _UNKNOWN_FLOOR = 10 ** (-75 / 20)
-"""What the floor is taken for while it is not known, unless it is lower."""
+"""The assumed floor while it is not known, unless it is lower."""
 _UNKNOWN_BLOCKS = round(2.0 / BLOCK_S)
 _LOUDEST = 10 ** (-30 / 20)
 """A block that the boost makes louder than -30 dBFS is turned down to it."""
@@ -45,7 +45,7 @@ class VoiceDetector(SpeechDetector):
         return TwoLooks(VoiceStream(self), VoiceStream(self))
 
     def plain_stream(self) -> "VoiceStream":
-        """The same without the second look at quiet speech."""
+        """A stream that does not look at quiet speech a second time."""
         return VoiceStream(self)
 
     def run(
@@ -76,7 +76,7 @@ class VoiceStream:
         self._unused: Samples = np.zeros(_CONTEXT_SAMPLES, dtype=np.float32)
 
     def probabilities(self, samples: Samples) -> list[float]:
-        """One for each block that `samples`, shape (n,), completes."""
+        """One probability for each block that `samples`, shape (n,), completes."""
         sound = np.concatenate([self._unused, samples])
         count = (len(sound) - _CONTEXT_SAMPLES) // BLOCK_SAMPLES
         self._unused = sound[count * BLOCK_SAMPLES :]
@@ -89,7 +89,7 @@ class VoiceStream:
 
 
 class TwoLooks(SpeechStream):
-    """Looks at each block twice: as it is, and amplified so far that quiet speech is heard.
+    """Looks at each block twice: as it is, and amplified enough to hear quiet speech.
 
     The amplification follows the quietest block of the last 20 s, not the loudest: after a loud
     sound or a near speaker, a far one is still found.
@@ -116,7 +116,7 @@ class TwoLooks(SpeechStream):
         return list(map(Likelihood, plain, self._boosted.probabilities(louder)))
 
     def _gains(self, block_levels: Iterable[float]) -> Iterable[float]:
-        """By what each block is multiplied."""
+        """The factor for each block."""
         for level in block_levels:
             floor = self._floor.after(level)
             self._count += 1

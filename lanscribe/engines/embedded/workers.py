@@ -1,7 +1,7 @@
-"""Threads that run jobs by deadline, and those of files at a lower priority than those of speech.
+"""Threads that run jobs by deadline; jobs of files have a lower priority than those of speech.
 
-What is next is decided in deadlines.py. The patient threads have a lower priority in the
-operating system: it stops them, also within a model's computation, when a speaker's job comes.
+deadlines.py decides which job is next. The patient threads have a lower priority in the
+operating system: it stops them, even within a model's computation, when a speaker's job comes.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from lanscribe.engines.embedded.deadlines import DeadlineQueue, Due
 T = TypeVar("T")
 
 _NICER = 10
-"""A thread that is nicer by this has a tenth of the processor beside one that is not."""
+"""A thread that is nicer by this gets a tenth of the processor time of one that is not."""
 _HAS_PRIORITIES = sys.platform == "linux"
-"""Whether a thread, rather than a process, may be given one."""
+"""Whether a single thread, rather than a process, can have a priority."""
 
 
 class WorkerPool:
@@ -38,7 +38,7 @@ class WorkerPool:
 
     @property
     def threads(self) -> int:
-        """How many threads there are for speech."""
+        """How many threads serve speech."""
         return len(self._prompt)
 
     def submit(self, job: Callable[[], T], due: Due | None = None) -> Future[T]:
@@ -53,7 +53,7 @@ class WorkerPool:
         return future
 
     def close(self) -> None:
-        """Cancel the jobs that wait and end the threads once theirs are done."""
+        """Cancel the waiting jobs, and end the threads once their jobs are done."""
         with self._changed:
             self._is_closed = True
             for future, _ in self._queue.drain():
@@ -92,7 +92,7 @@ class WorkerPool:
 
 
 def _lower_priority() -> None:
-    """Of this thread, where that can be done."""
+    """Lower the priority of this thread, if the system allows it."""
     if _HAS_PRIORITIES:
         thread = threading.get_native_id()
         with contextlib.suppress(OSError):  # a sandbox may forbid it
