@@ -204,11 +204,11 @@ async def measure(options: argparse.Namespace) -> bool:
     engine = EmbeddedEngine.load(EngineSettings(name="embedded"))
     sentences = await heard_alone(engine, read_sentences(options.audio))
     await engine.close()
-    print("| | audio | words | runs missing | words missing, also alone | doubled |")
+    print("| | audio | words | runs missing | words missing, single ones too | doubled |")
     print("| --- | --- | --- | --- | --- | --- |")
     seeds = itertools.count(options.seed)
     is_right = True
-    ways = [("default", {}), ("each 20 s", OFTEN)]
+    ways = [("default", {}), ("every 20 s", OFTEN)]
     with ExitStack() as servers:
         urls = [(name, servers.enter_context(server(settings))) for name, settings in ways]
         if options.busy:

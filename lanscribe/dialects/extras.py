@@ -19,7 +19,7 @@ def extras(
 ) -> dict[str, Any]:
     """The extra fields of a piece of text, or of an utterance's end.
 
-    names: the protocol's names for the times of words; offset_s: is added to every time.
+    names: the protocol's names for the times of words; offset_s is added to every time.
     """
     if isinstance(event, Delta):
         notice = {"notice": MUTED} if event.is_muted else {}

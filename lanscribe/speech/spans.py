@@ -17,7 +17,7 @@ class Span:
     end_s: float
 
     def later(self, by_s: float) -> "Span":
-        """The span, moved by this much."""
+        """The span, moved later by by_s."""
         return Span(self.start_s + by_s, self.end_s + by_s)
 
     @property

@@ -27,7 +27,7 @@ class Token:
     settled_s: float | None = None
 
     def later(self, by_s: float) -> "Token":
-        """The token, with its times moved by this much."""
+        """The token, with its times moved later by by_s."""
         start_s = None if self.start_s is None else self.start_s + by_s
         settled_s = None if self.settled_s is None else self.settled_s + by_s
         return replace(self, end_s=self.end_s + by_s, start_s=start_s, settled_s=settled_s)

@@ -210,7 +210,7 @@ def test_a_copy_that_is_none_is_told_before_anything_is_fetched(
 def test_packages_that_cannot_be_had(fresh: Path, wheels: Path, tmp_path: Path) -> None:
     done = set_up(fresh, wheels, extra={"PIP_FIND_LINKS": str(tmp_path)})
     assert (done.returncode, done.stdout) == (1, "")
-    assert "pip says above why it fails" in done.stderr
+    assert "pip failed; see its message above" in done.stderr
     assert not (fresh / ".venv-vllm/lanscribe-setup.json").exists()
 
 
