@@ -7,7 +7,6 @@ import re
 import resource
 import socket
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples
 from tests.servers import ServeHere, Server, StartServer
 from tests.sounds import KINDS, by_libsndfile, film
-from tests.support import DEADLINE_S, client, counting
+from tests.support import DEADLINE_S, client, counting, get_json
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
 NUMBERS = by_libsndfile(spoken([1, 2, 3]), "WAV")
@@ -295,8 +294,8 @@ def test_who_has_got_an_answer_finds_room_for_the_next_file(serve_here: ServeHer
 
 
 def sessions(server: Server) -> int:
-    with urllib.request.urlopen(server.http_url + "/health", timeout=DEADLINE_S) as response:
-        return int(json.load(response)["sessions"])
+    _, health = get_json(f"{server.http_url}/health")
+    return int(health["sessions"])
 
 
 def wait_for_log(server: Server, text: str, *, times: int = 1) -> None:
