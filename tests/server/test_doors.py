@@ -336,6 +336,7 @@ def test_a_server_makes_a_guesser_wait(serve_here: ServeHere, locked: Path) -> N
     assert asyncio.run(converse()) == 429
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["LANSCRIBE_AUTH_KEY", "VOXTRAL_API_KEY"])
 def test_a_short_key_ends_the_start(place: str) -> None:
     command = [sys.executable, "-m", "lanscribe", "check-config"]
