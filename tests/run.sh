@@ -55,7 +55,7 @@ system_packages() {
 }
 
 require_setup() {
-  "$BIN/python" -c 'import pytest, xdist' 2>/dev/null ||
+  "$BIN/python" -c 'import coverage, pytest, xdist' 2>/dev/null ||
     die "the test tools are not installed; bash setup.sh --dev does that, --quick does not"
 }
 
