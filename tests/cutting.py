@@ -1,4 +1,7 @@
-"""A TCP relay that cuts its connections after a number of bytes, as a bad network does."""
+"""A TCP relay that cuts its connections after a number of bytes, as a bad network does.
+
+tests/protocols/recorder.py has the other relay, which passes on whole messages and keeps them.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -60,7 +60,7 @@ def covered_percent(module: str) -> float:
         run = ["run", "--branch", f"--include=lanscribe/{module}", "-m", "pytest", "--quiet"]
         for command in (
             [*coverage, *run, "-m", "not slow and not long", *own_tests(module)],
-            [*coverage, "json", "--quiet", "-o", f"{folder}/report.json"],
+            [*coverage, "json", "--quiet", "--fail-under=0", "-o", f"{folder}/report.json"],
         ):
             subprocess.run(
                 command, cwd=PROJECT_DIR, env=environment, check=True, capture_output=True

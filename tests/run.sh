@@ -2,6 +2,7 @@
 # Runs every check from a fresh clone: sets up what they need, then tests/lint.sh and the tests.
 # bash tests/run.sh --quick    while you work: a minute, no network, no real model, no set-up
 # bash tests/run.sh --long     before a release also, for half an hour
+# bash tests/run.sh --cover    quick tests with branch coverage, and the floor in pyproject.toml
 # Other arguments, and those after --quick, go to pytest: bash tests/run.sh -k session
 set -euo pipefail
 
@@ -54,7 +55,7 @@ system_packages() {
 }
 
 require_setup() {
-  "$BIN/python" -c 'import pytest, xdist' 2>/dev/null ||
+  "$BIN/python" -c 'import coverage, pytest, xdist' 2>/dev/null ||
     die "the test tools are not installed; bash setup.sh --dev does that, --quick does not"
 }
 
@@ -63,6 +64,15 @@ quick() {
   bash tests/lint.sh
   say "quick tests"
   exec "$BIN/python" -m pytest -n 2 --quick --quiet "$@"
+}
+
+# What runs in the processes of the tests is measured, twice as slowly; programs they start are not.
+cover() {
+  require_setup
+  "$BIN/coverage" erase
+  step "quick tests" "$BIN/python" -m pytest -n 2 --quick --quiet -p tests.cover "$@"
+  step "combining" "$BIN/coverage" combine --quiet
+  step "coverage" "$BIN/coverage" report --skip-covered
 }
 
 whole() {
@@ -75,7 +85,11 @@ whole() {
 
 main() {
   cd "$PROJECT"
-  if [[ ${1-} == --quick ]]; then quick "${@:2}"; else whole "$@"; fi
+  case ${1-} in
+    --quick) quick "${@:2}" ;;
+    --cover) cover "${@:2}" ;;
+    *) whole "$@" ;;
+  esac
 }
 
 main "$@"

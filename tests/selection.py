@@ -1,4 +1,7 @@
-"""Which tests are slow, and which of them share a process: decided by folder and fixture."""
+"""Which tests are slow, and which of them share a process: decided by folder and fixture.
+
+A single slow test of a quick file has the marker slow.
+"""
 
 from pathlib import PurePath
 
@@ -34,7 +37,7 @@ SLOW_PLACES = (
 SLOW_FIXTURES = {
     *("embedded_server", "embedded_engine", "moonshine", "detector", "model_folder"),
     *("start_server", "start_client", "start_microphone", "sound_card"),
-    *("asyncapi_schema", "node_program"),
+    *("asyncapi_schema", "node_program", "locked_server"),
 }
 """A real model, a process, the network."""
 SHARED_SERVERS = {"int4_server", "bf16_server"}

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -97,6 +99,20 @@ async def client(
         yield one
 
 
+def get_json(url: str, **headers: str) -> tuple[int, Any]:
+    """Status and JSON of what a server answers to GET, a refusal too.
+
+    Raises URLError when there is no server.
+    """
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
 def text_of(events: Sequence[Event]) -> str:
     """What the deltas among `events` say."""
     return "".join(event["delta"] for event in events if event["type"] == "transcription.delta")
@@ -109,4 +125,4 @@ def counting(numbers: Sequence[int]) -> str:
 
 def words(text: str) -> list[str]:
     """The words of a text, without case and punctuation."""
-    return "".join(one if one.isalpha() else " " for one in text.lower()).split()
+    return "".join(one if one.isalnum() else " " for one in text.lower()).split()

@@ -232,6 +232,7 @@ def test_the_printed_environment_reads_back(file: Path) -> None:
     assert load(environ=environ) == settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
@@ -258,6 +259,7 @@ def test_exit_status_and_one_clear_line(arguments: list[str], status: int) -> No
     assert done.stderr.count("\n") == bool(status)
 
 
+@pytest.mark.slow
 def test_print_env_shows_a_flag() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "lanscribe", "print-env", "--port", "1234"],

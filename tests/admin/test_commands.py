@@ -31,6 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_help_lists_every_word_in_one_line(project: Path, tmp_path: Path) -> None:
     done = run_script(project / "serve.sh", "help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -104,6 +105,7 @@ def test_the_words_of_setup_run_without_any_package() -> None:
     assert loaded - set(sys.stdlib_module_names) <= {"lanscribe", "__main__"}
 
 
+@pytest.mark.slow
 def test_the_key_is_made_and_shown(project: Path, tmp_path: Path) -> None:
     script = project / "serve.sh"
     none = run_script(script, "key", cwd=tmp_path)
@@ -124,6 +126,7 @@ def test_models_says_what_is_here_and_what_brings_it(project: Path, tmp_path: Pa
     assert (checked.returncode, "there is no model here" in checked.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_report_has_the_facts_and_no_secret(project: Path, tmp_path: Path) -> None:
     environment = {
         "LANSCRIBE_AUTH_KEY": KEY,

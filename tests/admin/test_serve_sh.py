@@ -2,7 +2,6 @@ import os
 import shutil
 import signal
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.projects import DEADLINE_S, copy_project, lend_venv, run_script, write_script
+from tests.support import get_json
 
 FAKE = ("--engine", "fake", "--host", "127.0.0.1", "--port", "0")
 
@@ -151,8 +151,8 @@ def test_nohup_outlives_its_terminal(project: Path, tmp_path: Path) -> None:
         assert process.stdout is not None
         (url,) = (line.split()[1] for line in until_ready(process) if "health" in line)
         process.send_signal(signal.SIGHUP)
-        with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
-            assert answer.status == 200
+        status, _ = get_json(url)
+        assert status == 200
         process.terminate()
     assert process.returncode == 0
 

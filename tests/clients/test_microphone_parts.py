@@ -20,6 +20,7 @@ from websockets.asyncio.server import ServerConnection, serve
 import stream_microphone as client
 from lanscribe.engines.fake import spoken
 from tests.clients.numbers import Break, NumberServer, han, send
+from tests.clients.pieces import text_of
 from tests.support import DEADLINE_S
 
 DEVICES = [
@@ -90,10 +91,6 @@ def test_a_microphone_that_hears_nothing_is_told_once_an_episode() -> None:
 
 
 # The stitch.
-
-
-def text_of(pieces: list[client.Piece]) -> str:
-    return "".join(text for text, _, _ in pieces)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from clients.protocol import Event
 from clients.stitch import Piece, Stitch
 from clients.story import Story
+from tests.clients.pieces import text_of
 
 RATE_HZ = 16_000
 WORD_S, GAP_S = 0.3, 0.1
@@ -49,10 +50,6 @@ def event(kind: str, **fields: Any) -> Event:
 
 def hear(story: Story, delta: dict[str, Any]) -> list[Piece]:
     return story.hear(event("transcription.delta", **delta), 0.0)
-
-
-def text_of(pieces: list[Piece]) -> str:
-    return "".join(text for text, _, _ in pieces)
 
 
 def last_words(story: Story, heard: list[dict[str, Any]], half: str) -> None:

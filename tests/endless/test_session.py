@@ -242,6 +242,7 @@ def test_an_engines_own_limit_is_kept() -> None:
     assert text_of(tokens) == counting(numbers)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 1000),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lanscribe.engines.base import Engine, EngineSession
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.transcript import Token
+from tests.support import words
 
 DEADLINE_S = 120
 
@@ -39,5 +40,4 @@ def text_of(tokens: Sequence[Token]) -> str:
 
 def words_of(tokens: Sequence[Token]) -> list[str]:
     """The words of the transcript, without case and punctuation."""
-    kept = "".join(one for one in text_of(tokens).lower() if one.isalnum() or one in " '")
-    return kept.split()
+    return words(text_of(tokens))

@@ -17,7 +17,7 @@ from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import LevelDetector
 from tests.engines.conftest import BECKETT
 from tests.engines.driving import DEADLINE_S, drain, hear, listen, text_of, words_of
-from tests.engines.vllm_standin import KEY, MODEL, standin
+from tests.engines.standin_realtime import KEY, MODEL, standin
 
 
 @dataclass

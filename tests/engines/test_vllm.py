@@ -19,7 +19,7 @@ from lanscribe.speech.audio import sample_count
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.transcript import Token
 from tests.engines.driving import DEADLINE_S, drain, hear, text_of
-from tests.engines.vllm_standin import DELAY_STEPS, KEY, MODEL, Fault, Standin, standin
+from tests.engines.standin_realtime import DELAY_STEPS, KEY, MODEL, Fault, Standin, standin
 from tests.vllm.real.server import free_port
 
 NUMBERS = list(range(1, 100))

@@ -1,34 +1,47 @@
-"""A codec and a session without a wire, an engine or a clock, led by arbitrary bytes."""
+"""A codec and a conversation without a wire, a model or a clock, led by arbitrary bytes."""
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from lanscribe import errors
+from lanscribe.config import ResumeSettings
 from lanscribe.dialects import WEBSOCKET_PATHS
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.events import (
-    Acknowledge,
     ClientEvent,
+    Delta,
     Failure,
-    KeepForResume,
     Message,
-    Reply,
     ServerEvent,
-    SessionCreated,
-    SessionEnded,
     SessionResumed,
 )
 from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
 from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import CODES, ClientError, EngineFailed, ProtocolError
+from lanscribe.engines.fake import FakeEngine, FakeSession
+from lanscribe.errors import (
+    CODES,
+    ClientError,
+    EngineFailed,
+    EngineUnavailable,
+    LanscribeError,
+    ProtocolError,
+)
+from lanscribe.session.bounds import Bounds
+from lanscribe.session.conversation import Conversation
 from lanscribe.session.state import Session
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.transcript import Token
+from lanscribe.tasks import Line
 from tests.contract import Broken, contract, document
 from tests.fuzz.choices import Choices
+from tests.session.memory import settle
 
+_DEADLINE_S = 20
+_KEEP_S = 60.0
 _INFO = EngineInfo("fake", "m", ("en",), True, None, 8)
 _QUERIES: list[dict[str, str]] = [{}, {"intent": "transcription"}, {"model": "m"}, {"model": "?"}]
 _WAITING_SAMPLES = 4000
@@ -46,79 +59,165 @@ WYOMING: list[dict[str, Any]] = [
 ]
 
 
+class _Watched:
+    """A dialect that is told of known errors alone, and now and then of a muted microphone."""
+
+    def __init__(self, dialect: Dialect, choices: Choices) -> None:
+        self.name = dialect.name
+        self.unnumbered = 0
+        """How many messages go to a client that comes back, before those of the outbox."""
+        self._dialect = dialect
+        self._choices = choices
+
+    def decode(self, message: Message) -> Iterable[ClientEvent]:
+        return self._dialect.decode(message)
+
+    def encode(self, event: ServerEvent) -> Sequence[Message]:
+        if isinstance(event, Failure):
+            assert event.error.code in CODES
+        if isinstance(event, Delta) and not event.text and event.lost is None:
+            event = replace(event, is_muted=bool(self._choices.number(2)))
+        messages = self._dialect.encode(event)
+        if isinstance(event, SessionResumed):
+            self.unnumbered = len(messages)
+        return messages
+
+
+class _LedEngine(FakeEngine):
+    """What it makes of audio, and where it breaks, is in the bytes."""
+
+    def __init__(self, choices: Choices) -> None:
+        super().__init__()
+        self._choices = choices
+
+    def session(self) -> FakeSession:
+        return _LedSession(self._choices)
+
+
+class _LedSession(FakeSession):
+    def __init__(self, choices: Choices) -> None:
+        super().__init__()
+        self._choices = choices
+
+    async def start(self) -> None:
+        if self._choices.number(32) == 31:
+            raise EngineUnavailable("no engine here")
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        heard_s = 0.0
+        async for token in super().__aiter__():
+            text = self._choices.one_of(["", "", "", "a", "a", " né", ".", "lost", "broken", "end"])
+            match text:
+                case "broken":
+                    raise EngineFailed("broken")
+                case "end":
+                    return
+                case "lost":
+                    yield Token("", token.end_s, start_s=heard_s, is_lost=True)
+                case _:
+                    yield Token(text, token.end_s)
+            heard_s = token.end_s
+
+
 class Talk(ABC):
-    """One session, from its greeting to its end."""
+    """A client from its greeting to its end, over one socket after the other; it is the channel."""
 
     def __init__(self, dialect: Dialect, choices: Choices) -> None:
         self._choices = choices
-        self._dialect = dialect
+        self._ending = choices.one_of(["stop", "stop", "restart", "leave", "cut"])
+        self._messages_left = _MOST_MESSAGES
+        self._heard: list[Message] = []
+        self._position = 0
+        """The number of the last message that came over this socket."""
+        self._refusal: ClientError | None = None
+        """Why nothing more can be read of what the client sends."""
+        self._dialect = _Watched(dialect, choices)
         self._session = Session(["m"], _WAITING_SAMPLES, LevelDetector())
+        self._conversation = Conversation(
+            self._dialect,
+            _LedEngine(choices),
+            self._session,
+            Bounds(),
+            ResumeSettings(keep_s=_KEEP_S),
+            Line(),
+        )
 
-    def run(self) -> None:
-        """Take messages in as long as there are bytes, then come to the end."""
-        self._put(SessionCreated("sess-00", 5, "token" * 8, 60.0))
-        for _ in range(_MOST_MESSAGES):
-            if self._choices.is_used_up or self._session.is_stopped:
-                break
-            self._take_in()
-            for _ in range(self._choices.number(3)):
-                self._transcribe()
-        self._session.stop()
-        while not self._session.is_over:
-            self._transcribe()
-        self._put(SessionEnded())
+    async def run(self) -> None:
+        """Send messages as long as there are bytes, then come to the end."""
+        async with asyncio.timeout(_DEADLINE_S), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(self._conversation.run())
+            await self._until_closed(self._conversation.attach(self))
+            while await _is_kept(running):
+                forgotten = self._choices.number(3)
+                self._position = max(0, len(self._heard) - forgotten)
+                expected = "resume_failed" if forgotten else ""
+                serving = self._conversation.reattach(self, self._position)
+                await self._until_closed(serving, expected)
 
-    @abstractmethod
-    def _messages(self) -> Iterable[Message]:
-        """What the client sends next."""
+    async def _until_closed(
+        self, serving: Coroutine[Any, Any, LanscribeError | None], expected: str = ""
+    ) -> None:
+        """Talk over one socket; what it is closed with is told, too.
 
-    @abstractmethod
-    def _check(self, messages: Iterable[Message]) -> None:
-        """Raises Broken for what is no message of the protocol."""
-
-    def _take_in(self) -> None:
-        if not self._session.has_room:
-            self._transcribe()
+        expected: the code of an error that the client may have asked for.
+        """
         try:
-            for message in self._messages():
-                for event in self._dialect.decode(message):
-                    self._take_in_event(event)
+            reason = await serving
+            assert reason is None or self._session.is_over
         except ClientError as error:
-            self._put(Failure(error))
+            assert error is self._refusal or error.code == expected, error
+            reason = error
+        for message in self._dialect.encode(Failure(reason)) if reason else []:
+            self._check(message)
 
-    def _take_in_event(self, event: ClientEvent) -> None:
-        match event:
-            case Reply():
-                self._check(event.messages)
-            case Acknowledge() | KeepForResume():
-                self._put(SessionResumed("sess-00", self._session.received_samples, 0))
+    @abstractmethod
+    def _take(self) -> Message | None:
+        """What the client sends next; None when that is not a whole message."""
+
+    @abstractmethod
+    def _check(self, message: Message) -> None:
+        """Raises Broken for what is no message of the protocol, ConnectionError at the last one."""
+
+    async def receive(self) -> Message | None:
+        for _ in range(8 * self._choices.number(3)):  # meanwhile the engine goes on
+            await asyncio.sleep(0)
+        while self._messages_left and not self._choices.is_used_up:
+            if self._choices.number(32) == 31:
+                raise ConnectionError
+            self._messages_left -= 1
+            if (message := self._take()) is not None:
+                return message
+        ending, self._ending = self._ending, "stop"
+        match ending:
+            case "leave":
+                return None
+            case "cut":
+                raise ConnectionError
+            case "restart":
+                await self._conversation.restart(errors.restarting())
             case _:
-                for answer in self._session.receive(event, 0.0):
-                    self._put(answer)
+                await self._conversation.stop(errors.stopping())
+        await asyncio.Event().wait()  # until the server closes
+        return None
 
-    def _transcribe(self) -> None:
-        """What an engine would do next: listen, fail, or come to its end."""
-        session = self._session
-        if not session.is_busy:
+    async def send(self, message: Message) -> None:
+        self._check(message)
+        if self._dialect.unnumbered:
+            self._dialect.unnumbered -= 1
             return
-        if session.is_cancelled or (session.is_ended and not session.has_audio):
-            answers: Sequence[ServerEvent] = session.completed()
-        elif not self._choices.number(8):
-            answers = session.failed(EngineFailed("broken"))
-        elif session.has_audio:
-            end_s = session.heard_s + len(session.take_audio()) / 16_000
-            start_s, text = session.heard_s, self._choices.one_of(["", "a", " né", ".", "lost"])
-            lost = Token("", end_s, start_s=start_s, is_lost=True)
-            answers = [session.heard(lost if text == "lost" else Token(text, end_s))]
-        else:
-            answers = [replace(session.progress(), is_muted=bool(self._choices.number(2)))]
-        for answer in answers:
-            self._put(answer)
+        if self._position == len(self._heard):
+            self._heard.append(message)
+        assert message == self._heard[self._position], "another message has this number"
+        self._position += 1
 
-    def _put(self, event: ServerEvent) -> None:
-        if isinstance(event, Failure):
-            assert event.error.code in CODES
-        self._check(self._dialect.encode(event))
+    async def close(self, code: int, reason: str) -> None:
+        raise AssertionError("whoever serves the socket closes it")
+
+
+async def _is_kept(running: "asyncio.Task[None]") -> bool:
+    """Whether the client may come back; a session that is not kept ends soon."""
+    await settle()
+    return not running.done()
 
 
 class WebSocketTalk(Talk):
@@ -129,14 +228,13 @@ class WebSocketTalk(Talk):
         self._examples = [example for name in self._channels for example in examples(name)]
         super().__init__(WEBSOCKET_PATHS[path](_INFO, choices.one_of(_QUERIES)), choices)
 
-    def _messages(self) -> Iterable[Message]:
-        return [self._choices.message(self._examples)]
+    def _take(self) -> Message:
+        return self._choices.message(self._examples)
 
-    def _check(self, messages: Iterable[Message]) -> None:
-        for message in messages:
-            assert not isinstance(message, str) or message.encode(), "no UTF-8"
-            if not any(contract(channel).allows("server", message) for channel in self._channels):
-                raise Broken(f"{self._channels}: the server said {message!r}")
+    def _check(self, message: Message) -> None:
+        assert not isinstance(message, str) or message.encode(), "no UTF-8"
+        if not any(contract(channel).allows("server", message) for channel in self._channels):
+            raise Broken(f"{self._channels}: the server said {message!r}")
 
 
 class WyomingTalk(Talk):
@@ -146,27 +244,27 @@ class WyomingTalk(Talk):
         self._splitter = EventSplitter(_LARGEST_EVENT_BYTES)
         super().__init__(WyomingDialect(_INFO), choices)
 
-    def _messages(self) -> Iterable[Message]:
-        header = self._choices.message(WYOMING)
-        line = header.encode(errors="replace") if isinstance(header, str) else header
-        self._splitter.feed(line + b"\n" + self._choices.bytes())
+    def _take(self) -> Message | None:
+        """Raises ProtocolError where the stream is no Wyoming any more."""
         try:
-            while (event := self._splitter.take()) is not None:
-                yield event
-        except ProtocolError:  # where the next event begins is unknown: the connection ends
-            self._session.stop()
+            if (event := self._splitter.take()) is None:
+                header = self._choices.message(WYOMING)
+                line = header.encode(errors="replace") if isinstance(header, str) else header
+                self._splitter.feed(line + b"\n" + self._choices.bytes())
+                event = self._splitter.take()
+        except ProtocolError as error:
+            self._refusal = error
             raise
+        return event
 
-    def _check(self, messages: Iterable[Message]) -> None:
-        for message in messages:
-            if message == HANG_UP:
-                return self._session.stop()
-            assert isinstance(message, bytes)
-            sent = EventSplitter(len(message))
-            sent.feed(message)
-            if sent.take() != message or not type_of(message):
-                raise Broken(f"wyoming: the server said {message!r}")
-        return None
+    def _check(self, message: Message) -> None:
+        if message == HANG_UP:
+            raise ConnectionError
+        assert isinstance(message, bytes)
+        sent = EventSplitter(len(message))
+        sent.feed(message)
+        if sent.take() != message or not type_of(message):
+            raise Broken(f"wyoming: the server said {message!r}")
 
 
 def talk(data: bytes) -> None:
@@ -174,7 +272,7 @@ def talk(data: bytes) -> None:
     choices = Choices(data)
     path = choices.one_of(["wyoming", *sorted(WEBSOCKET_PATHS)])
     one = WyomingTalk(choices) if path == "wyoming" else WebSocketTalk(path, choices)
-    one.run()
+    asyncio.run(one.run())
 
 
 @cache

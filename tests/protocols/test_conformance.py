@@ -18,7 +18,7 @@ from lanscribe.errors import CODES
 from lanscribe.speech.audio import Samples
 from tests.contract import document
 from tests.protocols.driver import Driver, Speaker
-from tests.protocols.relay import Line, recording
+from tests.protocols.recorder import Line, recording
 from tests.servers import Parts, ServeHere, Server
 from tests.support import DEADLINE_S, Refused, counting, words
 
@@ -44,10 +44,10 @@ async def speaking(driver: Driver, server: Server) -> AsyncIterator[Speaker]:
         async with asyncio.timeout(DEADLINE_S), driver.connected(server) as speaker:
             yield speaker
         return
-    async with asyncio.timeout(DEADLINE_S), recording(server) as relay:
-        async with driver.connected(relay.server) as speaker:
+    async with asyncio.timeout(DEADLINE_S), recording(server) as recorder:
+        async with driver.connected(recorder.server) as speaker:
             yield speaker
-        relay.check(driver.name)
+        recorder.check(driver.name)
 
 
 async def say(speaker: Speaker, samples: Samples, chunk_samples: int = 1600) -> tuple[str, str]:
@@ -173,12 +173,12 @@ def test_what_lasts_too_long_is_told_and_closed(
     server = serve_here(limits={bound: 0.5})
 
     async def converse(driver: Driver) -> Line:
-        async with asyncio.timeout(DEADLINE_S), recording(server) as relay:
-            async with driver.connected(relay.server) as speaker:
+        async with asyncio.timeout(DEADLINE_S), recording(server) as recorder:
+            async with driver.connected(recorder.server) as speaker:
                 await speaker.say(spoken([1, 2, 3]))
-                await relay.lines[0].is_over.wait()
-            relay.check(driver.name)
-        return relay.lines[0]
+                await recorder.lines[0].is_over.wait()
+            recorder.check(driver.name)
+        return recorder.lines[0]
 
     async def converse_in_all() -> list[Line]:
         return await asyncio.gather(*(converse(driver) for driver in OVER_WEBSOCKET))

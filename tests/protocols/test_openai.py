@@ -22,7 +22,7 @@ from lanscribe.speech.audio import Samples
 from tests.protocols.openai_driver import OpenAiDriver
 from tests.protocols.sound import at_24_khz, spoken_at_24_khz
 from tests.servers import Server
-from tests.support import DEADLINE_S, counting
+from tests.support import DEADLINE_S, counting, words
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
 MAX_WORD_ERROR_RATE = 0.1
@@ -34,8 +34,7 @@ DRIVER = OpenAiDriver()
 
 
 def check_words(text: str) -> None:
-    heard = "".join(c if c.isalpha() else " " for c in text.lower())
-    assert jiwer.wer(SAID, heard) <= MAX_WORD_ERROR_RATE, text
+    assert jiwer.wer(SAID, " ".join(words(text))) <= MAX_WORD_ERROR_RATE, text
 
 
 @asynccontextmanager

@@ -31,6 +31,7 @@ def count_of(events: list[Event]) -> int:
     return sum(event["type"] == "delta" for event in events)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_cut_at_any_byte(fake_server: Server, seed: int) -> None:
     rng = random.Random(seed)

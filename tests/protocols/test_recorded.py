@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import samples_to_pcm16
-from tests.protocols.relay import Relay, recording
+from tests.protocols.recorder import Recorder, recording
 from tests.servers import Server
 from tests.support import DEADLINE_S, counting
 
@@ -27,16 +27,16 @@ async def chunks() -> AsyncIterator[bytes]:
         yield PCM[start : start + CHUNK_BYTES]
 
 
-def kinds(relay: Relay) -> set[str]:
+def kinds(recorder: Recorder) -> set[str]:
     """Of the messages that passed."""
-    (line,) = relay.lines
+    (line,) = recorder.lines
     return {str(message).split('"type"')[1].split('"')[1] for _, message in line.said}
 
 
 async def transcribe(server: Server, pcm: bytes, turns: Any) -> tuple[str, set[str]]:
     """What OpenAI's client hears at its last commit, and the kinds of messages that passed."""
-    async with asyncio.timeout(DEADLINE_S), recording(server) as relay:
-        client = AsyncOpenAI(api_key="none", base_url=f"{relay.server.http_url}/v1")
+    async with asyncio.timeout(DEADLINE_S), recording(server) as recorder:
+        client = AsyncOpenAI(api_key="none", base_url=f"{recorder.server.http_url}/v1")
         query = {"intent": "transcription"}
         async with client, client.realtime.connect(extra_query=query) as connection:
             audio = {"format": {"type": "audio/pcm", "rate": 16_000}, "turn_detection": turns}
@@ -50,8 +50,8 @@ async def transcribe(server: Server, pcm: bytes, turns: Any) -> tuple[str, set[s
                 if event.type == "conversation.item.input_audio_transcription.completed":
                     text = event.transcript
                     break
-        relay.check("openai")
-        return text, kinds(relay)
+        recorder.check("openai")
+        return text, kinds(recorder)
 
 
 def test_openais_client(fake_server: Server) -> None:
@@ -71,8 +71,8 @@ def test_openais_client_that_leaves_the_turns_to_the_server(embedded_server: Ser
 
 def test_mistrals_client(fake_server: Server) -> None:
     async def converse() -> None:
-        async with asyncio.timeout(DEADLINE_S), recording(fake_server) as relay:
-            client = Mistral(api_key="none", server_url=relay.server.http_url)
+        async with asyncio.timeout(DEADLINE_S), recording(fake_server) as recorder:
+            client = Mistral(api_key="none", server_url=recorder.server.http_url)
             stream = client.audio.realtime.transcribe_stream(
                 chunks(),
                 model="voxtral-mini-transcribe-realtime-2602",
@@ -81,7 +81,7 @@ def test_mistrals_client(fake_server: Server) -> None:
             )
             events = [event async for event in stream]
             assert getattr(events[-1], "text", None) == counting(NUMBERS)
-            relay.check("mistral")
-            assert {"session.created", "session.updated", "transcription.done"} < kinds(relay)
+            recorder.check("mistral")
+            assert {"session.created", "session.updated", "transcription.done"} < kinds(recorder)
 
     asyncio.run(converse())

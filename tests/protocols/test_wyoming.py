@@ -452,6 +452,7 @@ def test_who_falls_silent_is_told_and_closed() -> None:
     asyncio.run(converse())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begin", [b"", BEGIN], ids=["questions", "session"])
 def test_who_never_reads_is_disconnected(begin: bytes) -> None:
     async def converse() -> None:

@@ -1,8 +1,6 @@
 """Yap's protocol against real servers: the fake engine shows every frame, speech every word."""
 
 import asyncio
-import json
-import urllib.request
 from collections.abc import Sequence
 
 import pytest
@@ -13,7 +11,7 @@ from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from tests.protocols.yap_driver import YapSpeaker, yap_speaker
 from tests.servers import ServeHere, Server
-from tests.support import DEADLINE_S, Event, Refused, counting, words
+from tests.support import DEADLINE_S, Event, Refused, counting, get_json, words
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
 KEY = "only-for-this-test-0123456789abcdef"
@@ -173,12 +171,11 @@ def test_end_waits_for_the_last_words(fake_server: Server) -> None:
 
 
 def test_health_has_yaps_name_too(fake_server: Server) -> None:
-    answers = []
-    for path in ("/health", "/healthz"):
-        with urllib.request.urlopen(fake_server.http_url + path, timeout=10) as response:
-            answers.append(json.load(response))
-    assert answers[0]["status"] == answers[1]["status"] == "ok"
-    assert answers[0].keys() == answers[1].keys()
+    status, health = get_json(fake_server.http_url + "/health")
+    yaps_status, yaps_health = get_json(fake_server.http_url + "/healthz")
+    assert status == yaps_status == 200
+    assert health["status"] == yaps_health["status"] == "ok"
+    assert health.keys() == yaps_health.keys()
 
 
 def test_a_full_server_says_so(serve_here: ServeHere) -> None:

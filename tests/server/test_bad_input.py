@@ -104,6 +104,7 @@ def test_text_that_is_not_utf8_closes_that_connection(server: Server) -> None:
     asyncio.run(converse())
 
 
+@pytest.mark.slow
 def test_an_append_of_64_megabytes_is_refused_with_the_bound(server: Server) -> None:
     async def converse() -> None:
         audio = base64.b64encode(bytes(48 * 2**20)).decode()
@@ -120,6 +121,7 @@ def test_an_append_of_64_megabytes_is_refused_with_the_bound(server: Server) -> 
     asyncio.run(converse())
 
 
+@pytest.mark.slow
 def test_ten_thousand_tiny_appends(server: Server) -> None:
     async def converse() -> None:
         samples = spoken(range(1, 101))

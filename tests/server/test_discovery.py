@@ -145,6 +145,7 @@ def test_without_a_network_there_is_one_warning(
     assert record.getMessage().startswith("not announced: ")
 
 
+@pytest.mark.slow
 def test_an_address_that_comes_and_one_that_changes_are_announced() -> None:
     kind, others = "_lanscribe-test._tcp.local.", "127.0.0.2"
     addresses: list[str] = []
@@ -211,6 +212,7 @@ def test_the_addresses_of_this_machine_can_be_listened_on() -> None:
             pass
 
 
+@pytest.mark.slow
 def test_every_network_hears_of_it() -> None:
     """Two networks with IPv6, and a bridge for containers, whose address nobody hears."""
     try:

@@ -6,8 +6,6 @@ import os
 import random
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,8 @@ from lanscribe.config import AuthSettings
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
 from lanscribe.server.doorkeeper import Doorkeeper, configured_key, refusal_of
-from tests.servers import ServeHere, Server, StartServer
-from tests.support import client
+from tests.servers import ServeHere, StartServer
+from tests.support import client, get_json
 
 KEY = "a-key-of-the-tests"
 MODEL = "fake-numbers"
@@ -177,16 +175,6 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def get(server: Server, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
-    request = urllib.request.Request(server.http_url + path, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
-
-
 def test_a_server_with_a_key_keeps_it_to_itself(start_server: StartServer, locked: Path) -> None:
     server = start_server(
         "fake",
@@ -194,11 +182,11 @@ def test_a_server_with_a_key_keeps_it_to_itself(start_server: StartServer, locke
         LANSCRIBE_AUTH_KEY_FILE=str(locked),
     )
     assert any(str(locked) in line for line in server.banner)
-    assert get(server, "/v1/models")[0] == 401
+    assert get_json(f"{server.http_url}/v1/models")[0] == 401
     for headers in ({"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}):
-        assert get(server, "/v1/models", **headers)[0] == 200
-    assert get(server, f"/v1/models?api_key={KEY}")[0] == 200
-    assert get(server, "/health")[0] == 200
+        assert get_json(f"{server.http_url}/v1/models", **headers)[0] == 200
+    assert get_json(f"{server.http_url}/v1/models?api_key={KEY}")[0] == 200
+    assert get_json(f"{server.http_url}/health")[0] == 200
 
     async def converse() -> None:
         with pytest.raises(InvalidStatus) as caught:
@@ -227,8 +215,8 @@ def test_an_alias_brings_the_key_and_the_bound(start_server: StartServer) -> Non
     server = start_server(
         "fake", "--auth", "key", VOXTRAL_API_KEY=KEY, MAX_CONCURRENT_CONNECTIONS="3"
     )
-    assert get(server, "/v1/models", **{"X-API-Key": KEY})[0] == 200
-    assert get(server, "/health")[1]["capacity"] == 3
+    assert get_json(f"{server.http_url}/v1/models", **{"X-API-Key": KEY})[0] == 200
+    assert get_json(f"{server.http_url}/health")[1]["capacity"] == 3
 
 
 class Clock:
@@ -331,9 +319,10 @@ def test_no_row_of_requests_lets_a_guesser_in(seed: int) -> None:
 
 def test_a_server_makes_a_guesser_wait(serve_here: ServeHere, locked: Path) -> None:
     server = serve_here(auth={"mode": "key", "key_file": str(locked)})
+    models = f"{server.http_url}/v1/models"
     for number in range(6):
-        assert get(server, "/v1/models", **{"X-API-Key": f"wrong-{number}"})[0] == 401
-    status, body = get(server, "/v1/models", **{"X-API-Key": KEY})
+        assert get_json(models, **{"X-API-Key": f"wrong-{number}"})[0] == 401
+    status, body = get_json(models, **{"X-API-Key": KEY})
     assert (status, body["error"]["code"]) == (429, "too_many_guesses")
 
     async def converse() -> int:
@@ -343,10 +332,11 @@ def test_a_server_makes_a_guesser_wait(serve_here: ServeHere, locked: Path) -> N
         assert caught.value.response.headers["Retry-After"].isdecimal()
         return caught.value.response.status_code
 
-    get(server, "/v1/models", **{"X-API-Key": "wrong"})
+    get_json(f"{server.http_url}/v1/models", **{"X-API-Key": "wrong"})
     assert asyncio.run(converse()) == 429
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["LANSCRIBE_AUTH_KEY", "VOXTRAL_API_KEY"])
 def test_a_short_key_ends_the_start(place: str) -> None:
     command = [sys.executable, "-m", "lanscribe", "check-config"]

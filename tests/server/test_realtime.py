@@ -1,11 +1,7 @@
 """vLLM's protocol against real servers: the fake engine shows every frame, speech every word."""
 
 import asyncio
-import json
 import signal
-import urllib.error
-import urllib.request
-from typing import Any
 
 import jiwer
 import numpy as np
@@ -17,7 +13,7 @@ from lanscribe import PROJECT_DIR
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples, samples_to_pcm16
 from tests.servers import ServeHere, Server, StartServer
-from tests.support import Refused, client, counting, text_of, words
+from tests.support import Refused, client, counting, get_json, text_of, words
 
 MODEL = "fake-numbers"
 SPEECH = PROJECT_DIR / "models/samples/beckett.wav"
@@ -29,16 +25,6 @@ def speech() -> Samples:
     samples, rate_hz = soundfile.read(SPEECH, dtype="float32")
     assert rate_hz == 16_000
     return np.asarray(samples, dtype=np.float32)
-
-
-def get(server: Server, path: str, **headers: str) -> tuple[int, Any]:
-    request = urllib.request.Request(server.http_url + path, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
 
 
 def test_vllms_own_order_of_events(fake_server: Server) -> None:
@@ -221,11 +207,11 @@ def test_silence_has_no_words(embedded_server: Server) -> None:
 
 
 def test_health_and_models(fake_server: Server) -> None:
-    status, health = get(fake_server, "/health")
+    status, health = get_json(f"{fake_server.http_url}/health")
     assert status == 200
     assert health["status"] == "ok"
     assert health["engine"] == "fake"
-    status, models = get(fake_server, "/v1/models")
+    status, models = get_json(f"{fake_server.http_url}/v1/models")
     assert status == 200
     assert [model["id"] for model in models["data"]] == [MODEL]
 
@@ -238,7 +224,7 @@ def test_health_and_models(fake_server: Server) -> None:
 def test_a_web_page_from_elsewhere_may_not_come_in(
     fake_server: Server, headers: dict[str, str]
 ) -> None:
-    status, body = get(fake_server, "/health", **headers)
+    status, body = get_json(f"{fake_server.http_url}/health", **headers)
     assert (status, body["error"]["code"]) == (403, "not_allowed")
 
     async def converse() -> None:

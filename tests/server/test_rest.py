@@ -7,7 +7,6 @@ import re
 import resource
 import socket
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples
 from tests.servers import ServeHere, Server, StartServer
 from tests.sounds import KINDS, by_libsndfile, film
-from tests.support import DEADLINE_S, client, counting
+from tests.support import DEADLINE_S, client, counting, get_json
 
 SAID = "ever tried ever failed no matter try again fail again fail better"
 NUMBERS = by_libsndfile(spoken([1, 2, 3]), "WAV")
@@ -158,6 +157,7 @@ def test_real_speech_of_every_kind(embedded_server: Server, speech: Samples, kin
     assert times[-1] < transcript.duration
 
 
+@pytest.mark.slow
 def test_curl(fake_server: Server, tmp_path: Path) -> None:
     file = tmp_path / "sound.wav"
     file.write_bytes(by_libsndfile(spoken(range(1, 3000)), "WAV"))  # curl asks before it sends
@@ -230,6 +230,7 @@ def test_a_bad_form_is_told_what_is_wrong(
     assert part in response.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_damage_that_shows_late_ends_a_stream_with_the_error(fake: OpenAI) -> None:
     whole = KINDS["flac"](spoken([n % 3000 + 1 for n in range(9000)]))
     with pytest.raises(openai.APIError) as caught:
@@ -295,8 +296,8 @@ def test_who_has_got_an_answer_finds_room_for_the_next_file(serve_here: ServeHer
 
 
 def sessions(server: Server) -> int:
-    with urllib.request.urlopen(server.http_url + "/health", timeout=DEADLINE_S) as response:
-        return int(json.load(response)["sessions"])
+    _, health = get_json(f"{server.http_url}/health")
+    return int(health["sessions"])
 
 
 def wait_for_log(server: Server, text: str, *, times: int = 1) -> None:
@@ -333,6 +334,7 @@ def test_a_client_that_leaves_takes_its_transcription_along(
     assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_given_up(serve_here: ServeHere) -> None:
     server = serve_here(engine={"sessions": 1}, limits={"send_timeout_s": 0.5})
     numbers = [n % 9000 + 1 for n in range(HOUR_FRAMES // 2)]
@@ -417,6 +419,7 @@ def test_the_page_needs_nothing_from_elsewhere(fake_server: Server) -> None:
     assert not re.search(r"""(src|href)=["'](?!/)|@import|url\(""", response.text)
 
 
+@pytest.mark.slow
 def test_every_way_to_use_it_keeps_to_its_description(fake_server: Server) -> None:
     """Made-up requests of every sort: no answer is a server error, and none off its schema."""
     schemathesis.openapi.media_type("audio/wav", st.just(NUMBERS))

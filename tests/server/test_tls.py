@@ -208,6 +208,7 @@ def test_both_ports_serve_the_same_and_both_end(
     assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
 def test_the_doctor_knows_the_server_on_all_its_ports(
     serve_here: ServeHere, certificate: tuple[Path, Path]
 ) -> None:
@@ -349,6 +350,7 @@ def test_files_that_will_not_do_are_named(certificate: tuple[Path, Path], tmp_pa
         assert "\n" not in caught.value.public_message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["serve", "check-config"])
 def test_bad_files_end_the_program_with_one_line(command: str, tmp_path: Path) -> None:
     arguments = ["--tls-cert", str(tmp_path / "none"), "--tls-key", "x", "--port", "0"]

@@ -56,7 +56,7 @@ class Reports:
 
 def launch(port: int, *flags: str, log_file: Path | None = None, **watch: float) -> Launch:
     return Launch(
-        command=[sys.executable, "-m", "tests.standin_vllm", str(port), *flags],
+        command=[sys.executable, "-m", "tests.vllm.standin_program", str(port), *flags],
         environment=os.environ,
         folder=PROJECT_DIR,
         watch=Watch(f"http://127.0.0.1:{port}", "", **{"poll_s": 0.01, **watch}),

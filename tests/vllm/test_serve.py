@@ -1,12 +1,11 @@
 """`serve` with vLLM as its engine, where vLLM is a program that stands in for it."""
 
-import json
 import signal
 import subprocess
 import sys
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from lanscribe import PROJECT_DIR
 from tests.projects import write_script
 from tests.servers import ServerProcess
-from tests.support import DEADLINE_S
+from tests.support import DEADLINE_S, get_json
 from tests.vllm.real.server import free_port
 
 Environment = dict[str, str]
@@ -64,7 +63,7 @@ def write_vllm(folder: Path, body: str) -> None:
 
 def standin(environment: Environment) -> str:
     port = environment["LANSCRIBE_VLLM_PORT"]
-    return f"cd '{PROJECT_DIR}'; exec '{sys.executable}' -m tests.standin_vllm {port}"
+    return f"cd '{PROJECT_DIR}'; exec '{sys.executable}' -m tests.vllm.standin_program {port}"
 
 
 def ended(environment: Environment) -> subprocess.CompletedProcess[str]:
@@ -87,13 +86,12 @@ def test_it_serves_when_vllm_does(
     write_vllm(tmp_path, standin(environment))
     server = make_server()
     server.start()
-    with urllib.request.urlopen(f"{server.http_url}/health") as answer:
-        health = json.load(answer)
+    _, health = get_json(f"{server.http_url}/health")
     assert (health["engine"], health["model"], health["capacity"]) == ("vllm", "standin", 4)
     assert (tmp_path / "vllm.log").exists()
     assert server.stop() == 0
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"http://127.0.0.1:{environment['LANSCRIBE_VLLM_PORT']}/health")
+        get_json(f"http://127.0.0.1:{environment['LANSCRIBE_VLLM_PORT']}/health")
 
 
 def test_a_hopeless_vllm_ends_it_with_the_remedy(tmp_path: Path, environment: Environment) -> None:
@@ -145,12 +143,7 @@ def until_loading(process: subprocess.Popen[bytes], port: int, words: str) -> st
     """Ask for its health until it gives such a reason; there is no other sign of it."""
     while True:
         assert process.poll() is None
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
-        except urllib.error.HTTPError as error:
-            with error:
-                reason = str(json.load(error)["reason"])
-            if words in reason:
-                return reason
-        except urllib.error.URLError:
-            pass
+        with suppress(urllib.error.URLError):
+            _, health = get_json(f"http://127.0.0.1:{port}/health")
+            if words in health.get("reason", ""):
+                return str(health["reason"])

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import soundfile
 from websockets.exceptions import InvalidStatus
@@ -24,7 +24,7 @@ from tests.clients.program import Program
 from tests.clients.sound import SoundCard
 from tests.engines.driving import drain
 from tests.servers import Server, ServerProcess, StartServer
-from tests.support import Client, Event, Refused, client, text_of
+from tests.support import Client, Event, Refused, client, get_json, text_of
 from tests.vllm.real import server as tiny
 from tests.vllm.real.sound import melody
 
@@ -142,21 +142,15 @@ def test_a_client_that_leaves_frees_its_slot(int4_server: tiny.VllmServer, gatew
 
 def metric(server: tiny.VllmServer, name: str) -> float:
     """The sum of a gauge in vLLM's metrics."""
-    with urllib.request.urlopen(f"{server.http_url}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
+    lines = httpx.get(f"{server.http_url}/metrics").text.splitlines()
     values = [line.split()[-1] for line in lines if line.split("{")[0].split()[0] == name]
     assert values, f"vLLM has no metric {name}"
     return sum(float(value) for value in values)
 
 
-def health_of(server: Server) -> tuple[int, dict[str, object]]:
+def health_of(server: Server) -> tuple[int, Any]:
     """Status and body of /health."""
-    try:
-        with urllib.request.urlopen(f"{server.http_url}/health") as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
+    return get_json(f"{server.http_url}/health")
 
 
 def eventually(condition: Callable[[], bool]) -> None:

@@ -1,6 +1,9 @@
-"""A program that stands in for vLLM: it prints what it is told to, serves, hangs or crashes.
+"""A program that stands in for vLLM's process: it prints, serves its models, hangs or crashes.
 
-python -m tests.standin_vllm PORT [--say LINE]... [--exit STATUS | --hang] [--stubborn]
+It transcribes nothing; tests/engines/standin_realtime.py stands in for vLLM's realtime protocol,
+in the process of the test.
+
+python -m tests.vllm.standin_program PORT [--say LINE]... [--exit STATUS | --hang] [--stubborn]
                              [--with-child FILE] [--deaf-when FILE]
 """
 

@@ -1,4 +1,4 @@
-"""The relay passes on everything that matters, so that what it records is what happened."""
+"""A recorder passes on everything that matters, so that what it records is what happened."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 
 from lanscribe.engines.fake import spoken
 from tests.contract import Broken
-from tests.protocols.relay import recording
+from tests.protocols.recorder import recording
 from tests.servers import Server
 from tests.support import client
 
@@ -38,8 +38,8 @@ async def telling(tmp_path: Path) -> AsyncIterator[Server]:
 
 def test_everything_about_a_connection_is_passed_on(tmp_path: Path) -> None:
     async def converse() -> None:
-        async with telling(tmp_path) as server, recording(server) as relay:
-            url = f"ws://127.0.0.1:{relay.server.port}/a/path?and=query"
+        async with telling(tmp_path) as server, recording(server) as recorder:
+            url = f"ws://127.0.0.1:{recorder.server.port}/a/path?and=query"
             offered = [Subprotocol("other"), CHOSEN]
             headers = {"X-API-Key": "secret"}
             async with connect(url, additional_headers=headers, subprotocols=offered) as one:
@@ -49,7 +49,7 @@ def test_everything_about_a_connection_is_passed_on(tmp_path: Path) -> None:
                 assert await one.recv() == b"\x00\xff"
                 await one.wait_closed()
                 assert (one.close_code, one.close_reason) == (4321, "enough")
-            (line,) = relay.lines
+            (line,) = recorder.lines
             await line.is_over.wait()
             assert line.close_code == 4321
             assert [sender for sender, _ in line.said] == ["server", "client", "server"]
@@ -59,9 +59,9 @@ def test_everything_about_a_connection_is_passed_on(tmp_path: Path) -> None:
 
 def test_a_refusal_is_passed_on(fake_server: Server) -> None:
     async def converse() -> None:
-        async with recording(fake_server) as relay:
+        async with recording(fake_server) as recorder:
             with pytest.raises(InvalidStatus) as caught:
-                await connect(relay.server.url, origin="https://evil.example")  # type: ignore[arg-type]
+                await connect(recorder.server.url, origin="https://evil.example")  # type: ignore[arg-type]
             assert caught.value.response.status_code == 403
             assert b"not_allowed" in caught.value.response.body
 
@@ -70,13 +70,13 @@ def test_a_refusal_is_passed_on(fake_server: Server) -> None:
 
 def test_what_is_not_in_the_contract_is_found(fake_server: Server) -> None:
     async def converse() -> None:
-        async with recording(fake_server) as relay:
-            async with client(relay.server.url, "fake-numbers") as one:
+        async with recording(fake_server) as recorder:
+            async with client(recorder.server.url, "fake-numbers") as one:
                 await one.transcribe(spoken([1, 2]))
-                relay.check("vllm")
+                recorder.check("vllm")
                 await one.connection.send('{"type":"response.create"}')
                 await one.until("error")
             with pytest.raises(Broken, match=r"response\.create"):
-                relay.check("vllm")
+                recorder.check("vllm")
 
     asyncio.run(converse())

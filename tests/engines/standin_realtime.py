@@ -3,6 +3,7 @@
 It steps as vLLM does with Voxtral: the first delta after (1 + delay) steps of 80 ms and 2.5 ms of
 the next, one for each step from there on, and silence of (delay + 1) + 10 steps after the end.
 What it hears is what the fake engine would: see lanscribe/engines/fake.py.
+tests/vllm/standin_program.py stands in for vLLM as a process, which is started and ends.
 """
 
 import base64

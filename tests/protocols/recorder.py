@@ -1,6 +1,7 @@
 """A WebSocket relay between a client and a server that records what both say.
 
-It puts real client libraries, whose messages no test sees, under the contract.
+It puts real client libraries, whose messages no test sees, under the contract. tests/cutting.py has
+the other relay: that one counts bytes and cuts, and knows nothing of messages.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ _OWN_HEADERS = {"host", "connection", "upgrade"}
 
 @dataclass
 class Line:
-    """One connection through the relay."""
+    """One connection through the recorder."""
 
     said: list[tuple[Sender, Message]] = field(default_factory=list)
     """Who said what, in the order in which it passed."""
@@ -36,14 +37,14 @@ class Line:
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Relay:
+class Recorder:
     """Forwards to a server: the path with its query, headers, subprotocols, close codes."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._upstream: dict[ServerConnection, ClientConnection] = {}
         self.server = server
-        """The same server, behind the relay."""
+        """The same server, behind the recorder."""
         self.lines: list[Line] = []
 
     async def open_upstream(
@@ -97,23 +98,23 @@ class Relay:
 
 
 @asynccontextmanager
-async def recording(server: Server, ssl: SSLContext | None = None) -> AsyncIterator[Relay]:
-    """A relay in front of `server`; over TLS, if a context is given, for who insists on it."""
-    relay = Relay(server)
+async def recording(server: Server, ssl: SSLContext | None = None) -> AsyncIterator[Recorder]:
+    """A recorder in front of `server`; over TLS, if a context is given, for clients that insist."""
+    recorder = Recorder(server)
     async with serve(
-        relay.forward,
+        recorder.forward,
         server.host,
         0,
-        process_request=relay.open_upstream,
-        select_subprotocol=relay.chosen,
+        process_request=recorder.open_upstream,
+        select_subprotocol=recorder.chosen,
         compression=None,
         max_size=None,
         ping_interval=None,
         ssl=ssl,
     ) as listener:
         port = next(iter(listener.sockets)).getsockname()[1]
-        relay.server = replace(server, port=port)
-        yield relay
+        recorder.server = replace(server, port=port)
+        yield recorder
 
 
 async def _copy(
