@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the server, in the environment that setup.sh made, or another word of the program
-# (lanscribe/admin/commands.py). The flags are the program's own; it takes this process over, so
-# Ctrl-C, signals and the exit status are its own too.
+# Runs the server, or another word of the program (lanscribe/admin/commands.py), in the environment
+# that setup.sh made. The program reads the flags and replaces this process, so Ctrl-C, signals and
+# the exit status are its own.
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -22,21 +22,21 @@ usage: bash serve.sh [--port N] [--model base-en|tiny-en] [--auth lan|key|open]
        bash serve.sh WORD [flags]
 
 Runs lanscribe until Ctrl-C. First: bash setup.sh. Without flags it listens on port 8000 of all
-addresses of this machine, for the home network, and for who has the key in config/key.
+addresses of this machine, and admits the home network and clients with the key in config/key.
 config/lanscribe.toml has every setting.
-On an NVIDIA card vLLM is started beside it, and again if it fails; logs/vllm.log has its words.
+On an NVIDIA card it starts vLLM too, and restarts it if it fails; logs/vllm.log has vLLM's output.
 
-  --direct  vLLM's own server for the network, without lanscribe in front of it
-  help      this text, and after setup every WORD and every flag
+  --direct  run vLLM's own server for the network, without lanscribe in front of it
+  help      print this text, and after setup every WORD and every flag
 TEXT
 }
 
-# -P and PYTHONPATH: the project is found from any folder, and nothing in that folder is.
+# -P and PYTHONPATH: Python finds the project from any folder, and imports nothing from that one.
 in_venv() { PYTHONPATH="$PROJECT" "$PYTHON" -P "$@"; }
 
 setup_fault() {
   if [[ -L $PYTHON && ! -x $PYTHON ]]; then
-    printf 'the Python that .venv was made with is gone, or not for this user\n'
+    printf 'the Python that .venv was made with is gone, or this user cannot run it\n'
     return
   fi
   [[ -x $PYTHON ]] || { printf 'there is no .venv here\n' && return; }
@@ -53,7 +53,7 @@ help() {
   fi
 }
 
-# wants_help ARGUMENTS: a word has a help of its own.
+# wants_help ARGUMENTS: whether to print this script's help; each word prints its own.
 wants_help() {
   local argument
   [[ ${1-} != help ]] || return 0

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Puts everything lanscribe needs into this folder, and proves that it is there: the pinned
-# packages in .venv, those for an NVIDIA card in .venv-vllm, and models in models/. Nothing
-# outside the folder is changed. Runs on bash 3.2, which is what macOS has.
+# Installs everything lanscribe needs into this folder, and verifies it: the pinned packages in
+# .venv, those for an NVIDIA card in .venv-vllm, and models in models/. It changes nothing outside
+# the folder. It runs on bash 3.2, the version of macOS.
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 VENV="$PROJECT/.venv"
 NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary files the same again
 PYTHON="" PINS=embedded MODEL=""
-VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # what vllm-setup makes of the NVIDIA card; where its model is
+VOXTRAL="" CHOSEN="" VOXTRAL_DIR="" # the outcome of vllm-setup; the folder of its model
 TASK=set_up
 DOCTOR_FLAG=""
 CHANGED=no
@@ -28,21 +28,21 @@ usage() {
 usage: bash setup.sh [--model base-en|tiny-en] [--model-dir DIR] [--cpu] [--dev]
        bash setup.sh --check [--json]
 
-Puts all that lanscribe needs into this folder: packages into .venv, the model into models/.
-A second run checks that it is all there and changes nothing; after an update, an interrupted
-run or a move of the folder, run it again. No root, nothing outside this folder.
+Installs all that lanscribe needs into this folder: packages into .venv, the model into models/.
+A second run checks that everything is there and changes nothing. Run it again after an update,
+an interrupted run or a move of the folder. It needs no root and changes nothing elsewhere.
 
-  --model NAME  the model of the CPU engine: base-en, or tiny-en, which takes half the
-                computing and errs more (without this flag: what the settings say, base-en)
-  --model-dir DIR  the model for an NVIDIA card, Voxtral, is in DIR: do not download it
-  --cpu         leave an NVIDIA card alone
-  --dev         add what the tests need
-  --check       change nothing; say what is here, what is wrong and what to do about it
-  --json        the same for programs
-  --help        this text
+  --model NAME  the model of the CPU engine: base-en or tiny-en; tiny-en takes half the computing
+                and makes more errors (default: the model in the settings, base-en)
+  --model-dir DIR  take Voxtral, the model for an NVIDIA card, from DIR: do not download it
+  --cpu         do not set up an NVIDIA card
+  --dev         also install what the tests need
+  --check       change nothing; say what is installed, what is wrong and what to do about it
+  --json        with --check: print JSON, for programs
+  --help        print this text
 
-Packages come from where pip is configured to get them (PIP_* variables, pip.conf). Without a
-network: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER bash setup.sh; requirements/README.md says more.
+pip gets the packages from its configured source (PIP_* variables, pip.conf). Without a network:
+PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER bash setup.sh; requirements/README.md says more.
 TEXT
 }
 
@@ -58,7 +58,7 @@ parse_arguments() {
       --model) [[ ${2-} == base-en || ${2-} == tiny-en ]] || wrong_usage "--model takes base-en or tiny-en"
         MODEL=$2
         shift ;;
-      --model-dir) [[ -d ${2-} ]] || wrong_usage "--model-dir takes a folder that is there"
+      --model-dir) [[ -d ${2-} ]] || wrong_usage "--model-dir takes an existing folder"
         VOXTRAL_DIR=$2 && shift ;;
       --cpu) VOXTRAL=none ;;
       --dev) PINS=dev ;;
@@ -79,18 +79,18 @@ install_hint() {
   elif [[ $(uname -s) == Darwin ]]; then
     printf 'brew install %s' "$2"
   else
-    printf 'install %s (so Debian calls it) with the package manager' "$1"
+    printf 'install %s (the name in Debian) with the package manager' "$1"
   fi
 }
 
-# The versions that every pinned package has a wheel for.
+# Whether every pinned package has a wheel for this version of Python.
 is_recent() {
   "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
 }
 
 can_make_venvs() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
-# Sets PYTHON; one that can make environments comes before one that cannot.
+# Sets PYTHON; prefers one that can make environments.
 find_python() {
   local candidate
   for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
@@ -101,7 +101,7 @@ find_python() {
     return
   done
   [[ -n $PYTHON ]] || die "no suitable Python" \
-    "needed is Python 3.11, 3.12, 3.13 or 3.14; found: $(python3 --version 2>&1 || true)" \
+    "expected Python 3.11, 3.12, 3.13 or 3.14; found: $(python3 --version 2>&1 || true)" \
     "$(install_hint 'python3.11 python3.11-venv' python@3.13), then: bash setup.sh"
 }
 
@@ -127,34 +127,34 @@ require_space() {
   free_mb=$(df -Pk "$PROJECT" |
     awk 'NR == 2 { for (i = 2; i <= NF; i++) if ($i ~ /^[0-9]+%$/) { print int($(i - 1) / 1024); exit } }')
   ((free_mb >= NEEDED_MB)) || die "not enough space on the disk" \
-    "$free_mb MB are free in $PROJECT, $NEEDED_MB MB are needed" "free some, then: bash setup.sh"
+    "$free_mb MB are free in $PROJECT, $NEEDED_MB MB are needed" "free some space, then: bash setup.sh"
 }
 
-# One setup at a time. The lock is the kernel's: it goes with the last process that holds it,
-# however that ends. Python takes it because macOS has no flock command.
+# One setup at a time. The kernel releases the lock when the last process that holds it ends,
+# however it ends. Python takes it because macOS has no flock command.
 take_turn() {
   local lock="$PROJECT/.cache/setup.lock"
   { mkdir -p "$PROJECT/.cache" && (: >>"$lock"); } 2>/dev/null ||
     die "cannot write into $PROJECT" "it, or .cache in it, belongs to somebody else or is read-only" \
-      "make it yours, or clone lanscribe into a folder of yours"
+      "make yourself its owner, or clone lanscribe into a folder of yours"
   exec 9>>"$lock"
   "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null ||
-    die "another setup is at work in this folder" "two at once would spoil each other's work" \
+    die "another setup is running in this folder" "two at once would damage each other's files" \
       "wait until it has ended, then: bash setup.sh"
 }
 
-# -P and PYTHONPATH: the project is found from any folder, and nothing in that folder is.
+# -P and PYTHONPATH: Python finds the project from any folder, and imports nothing from that one.
 in_venv() { PYTHONPATH="$PROJECT" PIP_USER=0 "$VENV/bin/python" -P "$@"; }
 
 venv_is_sound() {
   local fault
   [[ -d $VENV ]] || return 1
   if fault=$(in_venv -m lanscribe installation verify "$PINS" 2>&1); then return 0; fi
-  say "making .venv anew: ${fault##*$'\n'}"
+  say "rebuilding .venv: ${fault##*$'\n'}"
   return 1
 }
 
-# The stamp goes first and comes last: a run cut short in between leaves none.
+# Removes the stamp first and writes it last, so that an interrupted run leaves none.
 build_venv() {
   require_known_platform
   require_venv_module
@@ -163,7 +163,7 @@ build_venv() {
   rm -rf "$VENV"
   say "making .venv with $("$PYTHON" --version)"
   "$PYTHON" -c "$QUIETLY venv; venv.main()" "$VENV" >&2 || die "cannot make a Python environment" \
-    "$PYTHON cannot make one; it says why above" "mend that, then: bash setup.sh"
+    "$PYTHON cannot make one; see the lines above" "correct that, then: bash setup.sh"
   install_packages
   in_venv -m lanscribe installation write "$PINS"
   CHANGED=yes
@@ -177,8 +177,8 @@ install_packages() {
   say "installing requirements/$PINS.txt (about 130 MB, unless pip has them already)"
   in_venv -m pip install "${quiet[@]}" --disable-pip-version-check --no-input \
     --require-hashes --only-binary :all: -r "$PROJECT/requirements/$PINS.txt" >&2 ||
-    die "cannot install the packages" "pip says it above: most often no network, or no space here or in ${TMPDIR:-/tmp}" \
-      "mend that, then: bash setup.sh (what was fetched is not fetched again)"
+    die "cannot install the packages" "see the lines above: most often no network, or no space here or in ${TMPDIR:-/tmp}" \
+      "correct that, then: bash setup.sh (pip does not download again what it has)"
 }
 
 configured_model() {
@@ -194,9 +194,9 @@ put_model_in_place() {
   MODEL=${MODEL:-$configured}
   if ! model check 2>/dev/null; then
     require_space
-    say "putting the model $MODEL in place (about 65 MB, unless pip has it already)"
-    model install || die "cannot put the model $MODEL in place" "see the lines above" \
-      "mend that, then: bash setup.sh (what is done is not done again)"
+    say "installing the model $MODEL (about 65 MB, unless pip has it already)"
+    model install || die "cannot install the model $MODEL" "see the lines above" \
+      "correct that, then: bash setup.sh (finished steps are not repeated)"
     CHANGED=yes
   fi
   if [[ $MODEL != "$configured" ]]; then
@@ -213,10 +213,10 @@ set_up_voxtral() {
 
 doctor() { PYTHONPATH="$PROJECT" "$1" -P -m lanscribe doctor "${@:2}"; }
 
-# The environment's own Python where it runs, any suitable one otherwise.
+# Runs the doctor with the environment's own Python, or any suitable one if that does not run.
 check() {
   local python="$VENV/bin/python"
-  trap - INT TERM # there is nothing to make good
+  trap - INT TERM # a check leaves nothing unfinished
   "$python" -c '' 2>/dev/null || { find_python && python=$PYTHON; }
   doctor "$python" ${DOCTOR_FLAG:+"$DOCTOR_FLAG"}
 }
@@ -226,7 +226,7 @@ set_up() {
   take_turn
   venv_is_sound || build_venv
   [[ -e $PROJECT/config/key ]] || { in_venv -m lanscribe key make && CHANGED=yes; } ||
-    die "cannot make a key" "see the line above" "mend that, then: bash setup.sh"
+    die "cannot make a key" "see the line above" "correct that, then: bash setup.sh"
   put_model_in_place
   set_up_voxtral
   doctor "$VENV/bin/python" --only gpu --only portaudio >&2 || warn "see the lines above"
@@ -234,15 +234,15 @@ set_up() {
   if [[ $CHANGED == yes ]]; then
     say "done: ${CHOSEN}the embedded CPU engine with the model $MODEL"
   else
-    say "nothing to do: the packages and the model $MODEL are in place and whole"
+    say "nothing to do: the packages and the model $MODEL are in place and intact"
   fi
   say "next: bash serve.sh"
 }
 
 main() {
   parse_arguments "$@"
-  [[ -z ${SUDO_USER-} ]] || warn "sudo is not needed; what it makes will belong to root"
-  trap 'warn "interrupted; what is missing is made good by: bash setup.sh"; exit 130' INT TERM
+  [[ -z ${SUDO_USER-} ]] || warn "sudo is not needed; all that it makes will belong to root"
+  trap 'warn "interrupted; to install the rest: bash setup.sh"; exit 130' INT TERM
   "$TASK"
 }
 

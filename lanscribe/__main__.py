@@ -5,7 +5,7 @@ import sys
 
 
 def _begin_to_serve() -> bool:
-    """Be found by a stop from the first moment on; False when one came before."""
+    """Write the record by which a stop finds this server; False if a stop came before."""
     from lanscribe.admin import orders, records  # noqa: PLC0415  after SIGINT is set
 
     if not orders.begin():
@@ -16,11 +16,11 @@ def _begin_to_serve() -> bool:
 
 
 def main() -> int:
-    """Run the word on the command line; its exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: the end, without a traceback
+    """Run the word on the command line; return its exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
     if sys.argv[1:2] == ["serve"] and not _begin_to_serve():
         return 0
-    from lanscribe.admin import commands  # noqa: PLC0415  not before a stop finds the server
+    from lanscribe.admin import commands  # noqa: PLC0415  only after the record is written
 
     return commands.dispatch(sys.argv[1:])
 

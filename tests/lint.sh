@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks format, lint, types and scripts with what setup.sh --dev installed.
-# bash tests/lint.sh --fix also formats, and mends what ruff can.
+# Checks format, lint, types and scripts with the tools that setup.sh --dev installs.
+# bash tests/lint.sh --fix also formats, and fixes what ruff can fix.
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -13,7 +13,7 @@ die() {
   exit "${STATUS:-1}"
 }
 
-# step NAME COMMAND...: the first one that fails ends the run.
+# step NAME COMMAND...: a step that fails ends the run.
 step() {
   local name=$1
   shift
@@ -30,7 +30,7 @@ require_tools() {
 check_scripts() { git ls-files -z -- '*.sh' .ci/run '.githooks/*' | xargs -0 shellcheck; }
 
 fix() {
-  "$BIN/ruff" check --fix --quiet || true # what it cannot mend is told below
+  "$BIN/ruff" check --fix --quiet || true # the checks below report the rest
   "$BIN/ruff" format --quiet
 }
 

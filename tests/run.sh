@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Runs every check from a fresh clone: sets up what they need, then tests/lint.sh and the tests.
+# Runs every check, even in a fresh clone: sets up what they need, then runs tests/lint.sh and the
+# tests.
 # bash tests/run.sh --quick    while you work: a minute, no network, no real model, no set-up
-# bash tests/run.sh --long     before a release also, for half an hour
+# bash tests/run.sh --long     before a release: the long tests too, for half an hour
 # bash tests/run.sh --cover    quick tests with branch coverage, and the floor in pyproject.toml
 # Other arguments, and those after --quick, go to pytest: bash tests/run.sh -k session
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BIN="$PROJECT/.venv/bin"
-# For the scripts; and a sound card without hardware, for the microphone client's tests.
+# For the scripts; and a virtual sound card, for the microphone client's tests.
 DEBIAN_PACKAGES=(shellcheck libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils)
 
 say() { printf '== %s\n' "$*" >&2; }
@@ -18,7 +19,7 @@ die() {
   exit 1
 }
 
-# step NAME COMMAND...: the first one that fails ends the run.
+# step NAME COMMAND...: a step that fails ends the run.
 step() {
   local name=$1
   shift
@@ -41,7 +42,7 @@ apt_get() {
   rm "$log"
 }
 
-# Elsewhere than on Debian the tests that need a sound card skip themselves.
+# On systems other than Debian the tests that need a sound card are skipped.
 system_packages() {
   local missing
   if ! command -v apt-get >/dev/null; then
@@ -56,7 +57,7 @@ system_packages() {
 
 require_setup() {
   "$BIN/python" -c 'import coverage, pytest, xdist' 2>/dev/null ||
-    die "the test tools are not installed; bash setup.sh --dev does that, --quick does not"
+    die "the test tools are not installed, and --quick does not install them; bash setup.sh --dev"
 }
 
 quick() {
@@ -80,7 +81,7 @@ whole() {
   step "setup" bash setup.sh --dev
   bash tests/lint.sh
   say "tests"
-  exec "$BIN/python" -m pytest -n 2 "$@" # its summary is the last word
+  exec "$BIN/python" -m pytest -n 2 "$@" # its summary comes last
 }
 
 main() {

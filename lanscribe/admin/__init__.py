@@ -1,1 +1,1 @@
-"""What the owner does beside serving: the doctor, stop and status."""
+"""The commands of the owner: to serve, stop, restart and check, and all others."""

@@ -12,7 +12,7 @@ from lanscribe.server.transport import SecureListener
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """Where to listen, and whether there is a key for strangers."""
+    """Where to listen, and whether there is a key for clients outside the home network."""
 
     plain: socket.socket
     secure: SecureListener | None
@@ -26,7 +26,7 @@ def banner(
     engine: EngineInfo,
     log_file: Path | None,
 ) -> str:
-    """The lines; wyoming_port is None when another program has it."""
+    """The text of the banner; wyoming_port is None when another program has it."""
     host, port = doors.plain.getsockname()[:2]
     hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]
     local = hosts[0] if host not in {"0.0.0.0", "::"} else "127.0.0.1"
@@ -55,7 +55,7 @@ def banner(
 
 
 def _access(auth: config.AuthSettings, has_key: bool) -> str:
-    """Who may come in; never the key itself, for the banner is kept by whoever runs this."""
+    """Who has access; never the key itself, because the banner may end up in somebody's log."""
     place = "the settings" if auth.key.get_secret_value() else auth.key_file
     if auth.mode == "open":
         return "anybody who can reach it"

@@ -24,17 +24,17 @@ class Command:
     module: str
     meaning: str
     passes_flags_on: bool = False
-    """Whether flags that it does not know are another program's: `options.rest` has them."""
+    """Whether unknown flags belong to another program; they are in `options.rest`."""
 
 
 WORDS = {
-    "stop": Command("lanscribe.admin.control", "end what runs from this folder"),
-    "restart": Command("lanscribe.admin.control", "start it again, with the settings of now"),
+    "stop": Command("lanscribe.admin.control", "stop what runs from this folder"),
+    "restart": Command("lanscribe.admin.control", "start it again with the current settings"),
     "status": Command("lanscribe.admin.control", "show what runs from this folder"),
     "check-config": Command("lanscribe.admin.launch", "check every setting, say what is wrong"),
     "print-env": Command("lanscribe.admin.launch", "print the settings as shell variables"),
     "key": Command("lanscribe.admin.key", "show or make the key for other networks"),
-    "models": Command("lanscribe.admin.models", "list or check the models that are here"),
+    "models": Command("lanscribe.admin.models", "list or check the installed models"),
     "plan": Command("lanscribe.voxtral.plan_report", "say whether Voxtral fits into a GPU"),
     "delay": Command("lanscribe.voxtral.delay", "make a Voxtral folder with another delay"),
     "report": Command("lanscribe.admin.report", "print the facts that a bug report needs"),
@@ -51,26 +51,26 @@ SCRIPT_WORDS = {
     "doctor": Command("lanscribe.admin.doctor", "check this machine and the installation"),
     "gpu": Command("lanscribe.voxtral.gpu", "judge the NVIDIA card"),
     "installation": Command("lanscribe.installation", "write or check an environment's stamp"),
-    "vllm-setup": Command("lanscribe.vllm.setup", "set up vLLM where there is a card for it"),
+    "vllm-setup": Command("lanscribe.vllm.setup", "set up vLLM if there is a card for it"),
 }
-"""What setup.sh, serve.sh and the program itself call besides."""
+"""Further words, which setup.sh, serve.sh and the program itself call."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A wrong flag is told in one line."""
+    """A parser that reports a wrong flag in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """End with 2."""
+        """Print the message and exit with 2."""
         say("lanscribe", f"{message}; --help lists the flags")
         self.exit(WRONG_USAGE)
 
 
 def dispatch(arguments: Sequence[str]) -> int:
-    """Run a word with its flags; its exit status."""
+    """Run a word with its flags; return its exit status."""
     word, *flags = arguments or [""]
     command = (WORDS | SCRIPT_WORDS).get(word)
     if command is None:
-        say("lanscribe", f"{word!r} is no word; bash serve.sh help lists the words")
+        say("lanscribe", f"unknown word {word!r}; bash serve.sh help lists the words")
         return WRONG_USAGE
     module = import_module(command.module)
     parser = _parser(word, command)
@@ -96,7 +96,7 @@ def add_flags(_parser: argparse.ArgumentParser) -> None:
 
 
 def main(_options: argparse.Namespace) -> int:
-    """List the words of a user."""
+    """Print the words that a user types."""
     width = max(map(len, WORDS))
     lines = [f"  {word:<{width}}  {command.meaning}\n" for word, command in WORDS.items()]
     sys.stdout.writelines(["words, each with --help for its flags:\n", *lines])

@@ -1,8 +1,8 @@
 """Stops, restarts and shows the servers that run from this folder, from another terminal.
 
-Standard library only. They are found by their records (records.py), and on Linux held by a
-descriptor, so that nobody else is ever signalled. A server that loads, or starts anew, is in the
-records too: after a stop that says 0, all that were there have ended, whatever they were doing.
+Standard library only. Servers are found by their records (records.py), and on Linux held by a
+descriptor, so that no other process is ever signalled. A server that is loading or restarting is in
+the records too: after a stop with exit status 0 all of them have ended, whatever they were doing.
 """
 
 import argparse
@@ -24,19 +24,19 @@ NOT_RUNNING = 3
 STOP_DEADLINE_S = 60.0
 RESTART_DEADLINE_S = 1800.0
 _LISTEN_DEADLINE_S = 30.0
-"""How long a server may take from its start to its port."""
+"""How long a server may take from its start until it has a port."""
 _LOOK_AGAIN_S = 0.2
 
 
 class OtherProcess:
-    """A process that was found by its record and is surely the one that wrote it."""
+    """A process that was found by its record, and is certainly the one that wrote it."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
         self._descriptor = _descriptor(record.pid)
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal it; nothing happens when it has ended."""
+        """Send it a signal; does nothing if it has ended."""
         with suppress(ProcessLookupError):
             if self._descriptor is not None:
                 signal.pidfd_send_signal(self._descriptor, number)
@@ -44,11 +44,11 @@ class OtherProcess:
                 os.kill(self._record.pid, number)
 
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is still running."""
         return start_mark(self._record.pid) == self._record.start_mark
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for its end; whether it came in time."""
+        """Wait for its end; return whether it ended in time."""
         if self._descriptor is not None:
             return bool(select.select([self._descriptor], [], [], timeout_s)[0])
         deadline = time.monotonic() + timeout_s
@@ -57,13 +57,13 @@ class OtherProcess:
         return not self.is_running()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close its descriptor."""
         if self._descriptor is not None:
             os.close(self._descriptor)
 
 
 def _descriptor(pid: int) -> int | None:
-    """A descriptor of a process, where the system has them. Raises ProcessLookupError."""
+    """A process's descriptor; None if the system has none. Raises ProcessLookupError."""
     try:
         return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
     except ProcessLookupError:
@@ -77,9 +77,9 @@ Found = list[tuple[Record, OtherProcess]]
 
 @contextmanager
 def running(port: int | None = None, signal_them: signal.Signals | None = None) -> Iterator[Found]:
-    """The servers that run from this folder, or the one on a port, told to do something.
+    """The servers that run from this folder, or the one on a port; each is sent the signal, if any.
 
-    Records of others are removed.
+    Records without a running server are removed.
     """
     if port is not None:
         _wait_until_they_listen()
@@ -106,9 +106,9 @@ def _processes(held: ExitStack) -> Found:
 
 
 def _wait_until_they_listen() -> None:
-    """A server that only just starts has no port yet; soon it has, or has ended.
+    """Wait until every server has a port or has ended; one that has just started has none yet.
 
-    One that starts anew is looked for where it listened before.
+    A restarting server counts with the port that it had before.
     """
     deadline = time.monotonic() + _LISTEN_DEADLINE_S
     while time.monotonic() < deadline:
@@ -132,12 +132,12 @@ def _process(record: Record | None) -> OtherProcess | None:
 
 
 def stop(port: int | None) -> int:
-    """End the servers, and wait for that."""
+    """Stop the servers, and wait for their end."""
     with running(port, signal.SIGTERM) as servers:
         if not servers:
             say("serve", "nothing runs")
         has_ended = [_wait_for_end(record, process) for record, process in servers]
-    with running():  # who was ended while it loaded has left its record
+    with running():  # removes the record of a server that was stopped while it loaded
         pass
     return 0 if all(has_ended) else 1
 
@@ -148,13 +148,13 @@ def _wait_for_end(record: Record, process: OtherProcess) -> bool:
         return True
     say(
         "serve",
-        f"{record} does not end within {STOP_DEADLINE_S:g} s; to kill it: kill -9 {record.pid}",
+        f"{record} has not ended within {STOP_DEADLINE_S:g} s; to kill it: kill -9 {record.pid}",
     )
     return False
 
 
 def restart(port: int | None) -> int:
-    """Have the servers start anew, with the settings of today, where they are."""
+    """Restart the servers with the current settings, each in its own process."""
     with running(port) as servers:
         if not servers:
             say("serve", "nothing runs; start it: bash serve.sh")
@@ -186,7 +186,7 @@ def _is_ready(state: str) -> bool:
 
 
 def status(port: int | None) -> int:
-    """Show what runs; stdout, for people."""
+    """Print what runs to stdout, for people."""
     with running(port) as servers:
         for record, _ in servers:
             sys.stdout.write(f"{record}: {_state(record)}\n")
@@ -196,7 +196,7 @@ def status(port: int | None) -> int:
 
 
 def _state(record: Record) -> str:
-    """What a server says of itself, in one line."""
+    """What a server reports of itself, in one line."""
     if not record.is_listening:
         return "is starting"
     state = _answer(record)
@@ -205,8 +205,8 @@ def _state(record: Record) -> str:
 
 def _answer(record: Record) -> str:
     try:
-        health = machine.health(record.host, record.port)  # not `port`, which binds it
-    except ValueError:  # of a name that is none
+        health = machine.health(record.host, record.port)  # machine.port would bind the port
+    except ValueError:  # for an invalid host name
         health = None
     if health is None:
         return "does not answer"
@@ -223,7 +223,7 @@ def _answer(record: Record) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Which of the servers."""
+    """The flag that selects a server."""
     parser.add_argument("--port", type=int, help="only the server on this port")
 
 
@@ -235,5 +235,5 @@ def main(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except PermissionError:
-        say("serve", "what runs here was started by another user; do it as that one")
+        say("serve", "what runs here was started by another user; run this as that user")
         return 1

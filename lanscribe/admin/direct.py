@@ -13,13 +13,13 @@ from lanscribe.vllm import command as vllm_command
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that are not vLLM's."""
+    """The flags that lanscribe reads; all others are vLLM's."""
     for flag in ("host", "port"):
         parser.add_argument(f"--{flag}", help=f"overrules server.{flag}")
 
 
 def main(options: argparse.Namespace) -> int:
-    """Become vLLM's own server; returns only when that is not possible."""
+    """Replace this process by vLLM's own server; returns only when that is not possible."""
     flags = {f"server.{name}": getattr(options, name) for name in ("host", "port")}
     given = {setting: value for setting, value in flags.items() if value is not None}
     try:
@@ -37,8 +37,8 @@ def _become_vllm(
     if not environment.get(vllm_command.KEY_VARIABLE):
         say(
             "lanscribe",
-            "this is vLLM itself: whoever reaches it may use it, without a limit;"
-            f" {vllm_command.KEY_VARIABLE}=... in the environment asks for a key",
+            "this is vLLM itself: anybody who can reach it may use it without limits; to require"
+            f" a key, set {vllm_command.KEY_VARIABLE}=... in the environment",
         )
     records.write("direct", server.host, server.port)
     os.execve(command[0], command, environment)

@@ -4,8 +4,8 @@ Standard library only, so that it runs before anything is installed:
 
     python3 -m lanscribe doctor [--json] [--only NAME]...
 
-Exit status 0, or 1 when a check fails. A warning is something to know; the server runs. For
-programs, --json prints one object:
+Exit status 0, or 1 when a check fails. With a warning the server still runs. For programs, --json
+prints one object:
 
     {"ok": bool, "checks": [{"name": str, "status": "ok" | "warn" | "fail",
                              "result": str, "remedy": str}, ...]}
@@ -56,7 +56,7 @@ def judge_python(version: tuple[int, int, int], path: str) -> Check:
     """The Python that runs the doctor: the environment's own after setup."""
     text = f"{'.'.join(map(str, version))} ({path})"
     if version[:2] < OLDEST_PYTHON:
-        return Check("python", "fail", f"{text}, needed is 3.11 or newer", "install python3.11")
+        return Check("python", "fail", f"{text}, expected 3.11 or newer", "install python3.11")
     return Check("python", "ok", text)
 
 
@@ -78,7 +78,7 @@ def judge_settings(outcome: Outcome | None) -> Check:
     lines = [line.removeprefix("lanscribe: ") for line in outcome.errors.strip().splitlines()]
     old = [line for line in lines if line.startswith("warning: ")]
     if outcome.status == 0 and old:
-        return Check("settings", "warn", "\n".join(old), "remove what is named here")
+        return Check("settings", "warn", "\n".join(old), "remove the settings named here")
     if outcome.status == 0:
         return Check("settings", "ok", "valid")
     if outcome.status == 2:
@@ -109,14 +109,14 @@ def judge_portaudio(system: str, outcome: Outcome | None, has_library: bool) -> 
         package = (
             "brew install portaudio" if system == "Darwin" else "sudo apt install libportaudio2"
         )
-        why = "not found; everything works but stream_microphone.py on this machine"
+        why = "not found; everything works except stream_microphone.py on this machine"
         return Check("portaudio", "warn", why, package)
     why = f"does not work here: {outcome.last_words}"
     return Check("portaudio", "warn", why, "only stream_microphone.py on this machine needs it")
 
 
 def judge_microphone(outcome: Outcome | None) -> Check:
-    """Something to speak into on this machine; other devices bring their own."""
+    """A microphone on this machine; other devices have their own."""
     elsewhere = "speak from another device, or plug one in here"
     if outcome is None or outcome.status != 0:
         return Check("microphone", "warn", "not known without setup and PortAudio", elsewhere)
@@ -166,7 +166,7 @@ def judge_gpu(facts: GraphicsFacts, verdict: Verdict | None) -> Check:
 def judge_voxtral(
     verdict: Verdict | None, packages: Outcome | None, files_fault: str | None
 ) -> Check:
-    """vLLM's environment and the model, where there is a card for them."""
+    """vLLM's environment and the model, if there is a card for them."""
     if packages is None and (verdict is None or not verdict.profile):
         return Check("voxtral", "ok", "not set up: no card for it")
     if packages is None:
@@ -180,13 +180,13 @@ def judge_voxtral(
 
 
 def judge_port(facts: PortFacts) -> Check:
-    """Whether the server can listen, or does so already."""
+    """Whether the server can listen, or already does."""
     other = f"bash serve.sh --port {facts.port + 1 if facts.port < 65_535 else 8000}"
     return _judge_port("port", "fail", facts, is_ours=_is_ours(facts.health), other=other)
 
 
 def judge_tls(facts: PortFacts | None) -> Check:
-    """The same for TLS, without which a server that has a certificate does not start."""
+    """The same for TLS; a server with a certificate does not start without this port."""
     if facts is None:
         return Check("tls", "ok", "not set up; there is no certificate in the settings")
     other = "set another tls.port in config/local.toml"
@@ -194,9 +194,9 @@ def judge_tls(facts: PortFacts | None) -> Check:
 
 
 def judge_wyoming(facts: PortFacts | None) -> Check:
-    """The same for Home Assistant, who alone goes without when the port is taken."""
+    """The same for Home Assistant; if this port is taken, everything else still works."""
     if facts is None:
-        return Check("wyoming", "ok", "off, as the settings wish it")
+        return Check("wyoming", "ok", "off in the settings")
     is_ours = any(word in facts.wyoming for word in ('"lanscribe"', '"engine_unavailable"'))
     other = "set another wyoming.port in config/local.toml"
     return _judge_port("wyoming", "warn", facts, is_ours=is_ours, other=other)
@@ -205,7 +205,7 @@ def judge_wyoming(facts: PortFacts | None) -> Check:
 def _judge_port(
     name: str, fault: Literal["warn", "fail"], facts: PortFacts, *, is_ours: bool, other: str
 ) -> Check:
-    """Whether a port is free or the server's own; `fault` when it is not, `other` the way out."""
+    """Whether a port is free or the server's own. fault: the status if not; other: a remedy."""
     if facts.port == 0:
         return Check(name, "ok", "any free one")
     if not facts.bind_error:
@@ -221,7 +221,7 @@ def _judge_port(
 
 
 def judge_server(facts: PortFacts) -> Check:
-    """The running server's own word."""
+    """What the running server reports of itself."""
     if facts.health is None or not _is_ours(facts.health):
         return Check("server", "ok", "not running", "bash serve.sh starts it")
     status, body = facts.health
@@ -232,7 +232,7 @@ def judge_server(facts: PortFacts) -> Check:
 
 
 def judge_access(mode: str, key: KeyFacts) -> Check:
-    """Who may come in, and whether the key is a secret."""
+    """Who has access, and whether the key is secret."""
     if mode == "open":
         who = "anybody who can reach this machine"
         return Check("access", "warn", who, 'set auth.mode to "lan" or "key"')
@@ -262,7 +262,7 @@ class Examination:
 
     @cached_property
     def settings(self) -> Outcome | None:
-        """What print-env says."""
+        """The outcome of print-env; None before setup."""
         return machine.settings(self.project)
 
     @cached_property
@@ -273,7 +273,7 @@ class Examination:
 
     @cached_property
     def sound(self) -> Outcome | None:
-        """What PortAudio says."""
+        """The outcome of asking PortAudio; None before setup."""
         return machine.sound(self.project)
 
     @cached_property
@@ -283,7 +283,7 @@ class Examination:
 
     @cached_property
     def verdict(self) -> Verdict | None:
-        """What the NVIDIA card is good for; without one the settings need not be read."""
+        """What the NVIDIA card can serve; without a card the settings are not read."""
         verdict = gpu.card_verdict(self.project)
         profile = self.values.get("LANSCRIBE_VLLM_PROFILE", "auto") if verdict else "auto"
         if profile == "auto":
@@ -292,7 +292,7 @@ class Examination:
 
     @cached_property
     def key(self) -> KeyFacts:
-        """Where the key is that strangers show."""
+        """The facts about the key for clients outside the home network."""
         return machine.key(self.values, self.project)
 
     @property
@@ -302,12 +302,12 @@ class Examination:
 
     @cached_property
     def port(self) -> PortFacts:
-        """Who is on the port that the settings name."""
+        """What is on the port that the settings name."""
         return machine.port(self.host, int(self.values.get("LANSCRIBE_SERVER_PORT", "8000")))
 
     @property
     def tls(self) -> PortFacts | None:
-        """Who is on the port for TLS; None when there is no certificate."""
+        """What is on the port for TLS; None without a certificate."""
         if not self.values.get("LANSCRIBE_TLS_CERT"):
             return None
         number = int(self.values.get("LANSCRIBE_TLS_PORT", "8443"))
@@ -315,7 +315,7 @@ class Examination:
 
     @property
     def wyoming(self) -> PortFacts | None:
-        """Who is on the port for Home Assistant; None when that is not to be served."""
+        """What is on the port for Home Assistant; None if Wyoming is off."""
         if self.values.get("LANSCRIBE_WYOMING_ENABLED") == "False":
             return None
         number = int(self.values.get("LANSCRIBE_WYOMING_PORT", "10300"))
@@ -360,13 +360,15 @@ def as_json(checks: Sequence[Check]) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Which checks, and in which form."""
-    parser.add_argument("--json", action="store_true", help="print for programs")
-    parser.add_argument("--only", action="append", choices=CHECKS, help="this check alone")
+    """The flags for the choice of checks and the form of the report."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.add_argument(
+        "--only", action="append", choices=CHECKS, help="run this check only; may be repeated"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
-    """Examine, report to stdout; 1 when a check failed."""
+    """Run the checks, print the report; 1 when a check failed."""
     examination = Examination()
     checks = [CHECKS[name](examination) for name in options.only or CHECKS]
     sys.stdout.write((as_json(checks) if options.json else table(checks)) + "\n")

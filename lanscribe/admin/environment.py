@@ -6,7 +6,7 @@ from typing import Any
 from lanscribe.config import ENV_PREFIX, Settings, documented_keys, is_secret
 
 HIDDEN_KEY = "# LANSCRIBE_AUTH_KEY is set and not shown"
-"""What stands for the key where settings are printed."""
+"""What is printed instead of the key."""
 
 
 def environment_lines(settings: Settings) -> list[str]:

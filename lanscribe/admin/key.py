@@ -16,21 +16,21 @@ _PLACE = "config/key"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What to do with it."""
+    """What to do with the key."""
     parser.add_argument("action", nargs="?", default="show", choices=("show", "make"))
 
 
 def main(options: argparse.Namespace) -> int:
-    """Show or make the key; 1 when there is none, or it cannot be made."""
+    """Show or make the key; 1 if it is absent or cannot be made, 2 for wrong settings."""
     return _make() if options.action == "make" else _show()
 
 
 def _make() -> int:
     try:
         if keys.make():
-            say("setup", f"made a key for those outside the home network: {_PLACE}")
+            say("setup", f"made a key for devices outside the home network: {_PLACE}")
         else:
-            sys.stdout.write(f"{_PLACE} is there already; for a new one remove it first\n")
+            sys.stdout.write(f"{_PLACE} is there already; to make a new one, remove it first\n")
     except OSError as error:
         say("setup", f"{keys.KEY_FILE}: {error.strerror}")
         return 1
@@ -38,7 +38,7 @@ def _make() -> int:
 
 
 def _show() -> int:
-    from lanscribe.admin.sources import load  # noqa: PLC0415  setup.sh makes the key before pydantic is here
+    from lanscribe.admin.sources import load  # noqa: PLC0415  setup.sh makes the key before pydantic is there
     from lanscribe.server.doorkeeper import configured_key  # noqa: PLC0415  as above
 
     try:

@@ -42,7 +42,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Obey; 0 done, 1 failed, 2 wrong settings."""
+    """Run the command; 0 done, 1 failed, 2 wrong settings."""
     try:
         return _obey(options.word, _settings(options))
     except ConfigError as error:

@@ -1,8 +1,8 @@
 """The facts about this machine and this installation that the doctor judges.
 
-Standard library only, and nothing here decides anything. What needs the installed packages is
-asked of the environment's own Python in a process of its own, so that a broken package, or a
-sound driver that crashes or hangs, is a fact like any other.
+Standard library only, and no decisions. Facts that need the installed packages come from the
+environment's own Python in a separate process, so that a broken package, or a sound driver that
+crashes or hangs, is a fact like any other.
 """
 
 import ctypes.util
@@ -35,7 +35,7 @@ print(json.dumps({"version": sounddevice.get_portaudio_version()[1], "microphone
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
-    """The key that strangers have to show."""
+    """The facts about the key for clients outside the home network."""
 
     place: str
     is_there: bool
@@ -44,14 +44,14 @@ class KeyFacts:
 
 @dataclass(frozen=True, slots=True)
 class GraphicsFacts:
-    """What there is to compute on besides the CPU."""
+    """The facts about graphics cards, to compute on instead of the CPU."""
 
     system: str
     architecture: str
     nvidia_smi: Outcome | None
-    """What it says of the driver; None when there is no such program."""
+    """The outcome of nvidia-smi; None if the program is absent."""
     has_nvidia_card: bool
-    """Whether the PCI bus shows one, driver or no driver; WSL2 shows Windows' driver instead."""
+    """Whether the PCI bus shows one, with or without driver; WSL2 shows Windows' driver instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class PortFacts:
     health: tuple[int, str] | None = None
     """HTTP status and body of /health there; None when nothing answered in HTTP."""
     wyoming: str = ""
-    """What answered Wyoming's describe there; empty when nothing did."""
+    """The answer to Wyoming's describe there; empty if nothing answered."""
 
 
 def graphics() -> GraphicsFacts:
@@ -95,7 +95,7 @@ def sound(project: Path = PROJECT_DIR) -> Outcome | None:
 
 
 def has_portaudio_library() -> bool:
-    """Whether the system has PortAudio, asked without the packages."""
+    """Whether the system has PortAudio; needs no packages."""
     return ctypes.util.find_library("portaudio") is not None
 
 
@@ -132,14 +132,14 @@ def key(values: Mapping[str, str], project: Path = PROJECT_DIR) -> KeyFacts:
 
 
 def port(host: str, number: int, *, is_secure: bool = False) -> PortFacts:
-    """Look who is on the server's port, or with `is_secure` on the one for TLS."""
+    """Look what is on the server's port, or with `is_secure` on its port for TLS."""
     bind_error = _bind_error(host, number)
     found = health(host, number, is_secure=is_secure) if bind_error else None
     return PortFacts(host, number, bind_error, found)
 
 
 def wyoming_port(host: str, number: int) -> PortFacts:
-    """Look who is on the port for Home Assistant."""
+    """Look what is on the port for Home Assistant."""
     bind_error = _bind_error(host, number)
     answer = _wyoming_answer(host, number) if bind_error else ""
     return PortFacts(host, number, bind_error, wyoming=answer)
@@ -158,7 +158,7 @@ def memory_bytes() -> int:
 
 
 def free_disk_bytes(project: Path = PROJECT_DIR) -> int:
-    """Free space where the project lies."""
+    """Free space on the project's disk."""
     return shutil.disk_usage(project).free
 
 
@@ -192,7 +192,7 @@ def health(host: str, number: int, *, is_secure: bool = False) -> tuple[int, str
 
 
 def _wyoming_answer(host: str, number: int) -> str:
-    """What a Wyoming server says of itself; "" when there is none."""
+    """The answer of a Wyoming server to describe; "" if there is none."""
     address = (_address_here(host), number)
     try:
         with socket.create_connection(address, ANSWER_TIMEOUT_S) as peer:
@@ -203,7 +203,7 @@ def _wyoming_answer(host: str, number: int) -> str:
 
 
 def _address_here(host: str) -> str:
-    """Where this machine itself reaches a server that listens on `host`."""
+    """The address at which this machine itself reaches a server that listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
@@ -214,6 +214,6 @@ def parse_environment(lines: str) -> dict[str, str]:
 
 
 def parse_sound(output: str) -> tuple[str, list[str]]:
-    """PortAudio's version and the microphones' names, out of what `sound` printed."""
+    """PortAudio's version and the microphones' names, from the output of `sound`."""
     answer = json.loads(output)
     return str(answer["version"]).partition(",")[0], [str(name) for name in answer["microphones"]]

@@ -1,9 +1,9 @@
 """The models on the disk: `serve.sh models`. Standard library only.
 
     bash serve.sh models                  what is here
-    bash serve.sh models check [NAME]     read every file and prove it; without NAME, what is here
+    bash serve.sh models check [NAME]     read and verify every file; without NAME, of all models
 
-setup.sh calls `install NAME`, which puts what is missing in place.
+setup.sh calls `install NAME`, which installs what is missing.
 """
 
 import argparse
@@ -23,16 +23,16 @@ _AGAIN = "run again: bash setup.sh"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What to do, and with which model."""
+    """The action and the model."""
     parser.add_argument("action", nargs="?", default="list", choices=("list", "check", "install"))
     parser.add_argument("name", nargs="?", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument(
-        "--model-dir", type=Path, metavar="DIR", help="with install voxtral: it is in DIR already"
+        "--model-dir", type=Path, metavar="DIR", help="with install voxtral: take it from DIR"
     )
 
 
 def main(options: argparse.Namespace) -> int:
-    """Obey; 1 when a model that was asked for is not in place."""
+    """Run the action; 1 if a model is not in place, 2 for wrong usage, 130 after Ctrl-C."""
     if options.action == "list":
         sys.stdout.writelines(f"{_row(name)}\n" for name in NAMES)
         return 0
@@ -87,7 +87,7 @@ def _check(names: list[str]) -> int:
 def _tell(name: str, fault: str | None) -> None:
     if name == VOXTRAL:
         folder = voxtral_files.MODEL_DIR
-        say(VOXTRAL, f"{fault}; {_AGAIN}" if fault else f"every file in {folder} is whole")
+        say(VOXTRAL, f"{fault}; {_AGAIN}" if fault else f"every file in {folder} is intact")
     else:
         say("model", fault or f"{name} is in place")
 
@@ -112,7 +112,7 @@ def _install_voxtral(copy: Path | None) -> int:
         say(VOXTRAL, str(error))
         return 1
     except KeyboardInterrupt:
-        say(VOXTRAL, f"interrupted; to continue where it was, {_AGAIN}")
+        say(VOXTRAL, f"interrupted; to continue where it stopped, {_AGAIN}")
         return 130
     where = f"the model is in {voxtral_files.MODEL_DIR}"
     say(VOXTRAL, where + ("" if is_new else "; nothing to do"))

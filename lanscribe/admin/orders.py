@@ -1,8 +1,8 @@
-"""What signals ask of a server: to end, or to start anew. An order to end is the last word.
+"""Orders to a server by signal: to end, or to restart. Nothing overrules an order to end.
 
-No order is lost, whenever it comes. From the first line of the program on a restart waits until
-it can be obeyed; a server that starts anew lets all orders wait until the next program has begun,
-and ends there if one of them says so.
+No order is lost, whenever it comes. From the first line of the program, a restart order is held
+until it can be obeyed. A restarting server holds all orders until the next program has begun, and
+ends there if one of them says so.
 """
 
 import os
@@ -14,7 +14,7 @@ _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def begin() -> bool:
-    """Call it first of all; False when an order to end came while the program was started anew."""
+    """Hold restart orders; False if an order to end came during a restart. To be called first."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {RESTART_SIGNAL})
     if any(number in _ENDING for number in signal.sigpending()):
         return False
@@ -29,14 +29,14 @@ class Orders:
         self.wants_restart = False
         self.wants_end = False
         self.is_in_a_hurry = False
-        """An order to end came twice."""
+        """Whether an order to end came twice."""
         self._is_served = False
 
     def take(self, obey: Callable[[], object]) -> None:
-        """From now on call `obey` after each, between any two lines; those that waited come first.
+        """Call `obey` after each order from now on, between any two lines; held orders come first.
 
-        Ctrl-C, SIGTERM and a terminal that closes are orders to end. Under nohup, which ignores
-        it, the terminal may close.
+        Ctrl-C, SIGTERM and a closing terminal (SIGHUP) are orders to end. Under nohup, which
+        ignores SIGHUP, the terminal may close.
         """
 
         def note(number: int, _frame: object) -> None:
@@ -52,11 +52,11 @@ class Orders:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_ENDING, RESTART_SIGNAL})
 
     def served(self) -> None:
-        """Nothing is left to be ended in good order: another order to end is obeyed at once."""
+        """Note that serving has ended: a further order to end exits the process at once."""
         self._is_served = True
 
     def hold_back(self) -> bool:
-        """Let what comes from now on wait for the next program; whether one is to be started."""
+        """Hold all orders from now on for the next program; return whether to start one."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {*_ENDING, RESTART_SIGNAL})
         return self.wants_restart
 

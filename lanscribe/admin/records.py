@@ -1,9 +1,9 @@
-"""The servers that run from this folder, as they write themselves down in .cache/servers.
+"""The records of the servers that run from this folder; each writes its own into .cache/servers.
 
-Standard library only, and little of it: a server is in the records before it imports anything
-else. A record stays in place as long as its process, also when that starts anew, and is told from
-one of another process that got its number later by when it started. Whoever reads the records in
-order to act on them, or writes one, holds the lock on their folder.
+Standard library only, and little of it: a server writes its record before it imports anything else.
+A record lasts as long as its process, through restarts too. The start time tells the process from a
+later one with the same number. Code that writes a record, or reads records to act on them, holds
+the lock on their folder.
 """
 
 import atexit
@@ -25,28 +25,28 @@ Kind = Literal["gateway", "direct"]
 
 RECORDS_DIR = PROJECT_DIR / ".cache" / "servers"
 _START_TIME_FIELD = 22
-"""Of /proc/PID/stat, counted from 1 (proc_pid_stat(5))."""
+"""The start time's field in /proc/PID/stat, counted from 1 (proc_pid_stat(5))."""
 _MAX_PID = 2**31 - 1
-"""What a pid_t holds."""
+"""The largest pid_t."""
 _MAX_BYTES = 10_000
-"""A record is about 200."""
+"""A record has about 200 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A server as it wrote itself down."""
+    """The record of a server."""
 
     pid: int
     start_mark: str
-    """When the process started: no later process of the same number has it."""
+    """When the process started; no later process with the same number has the same mark."""
     run: str
-    """Another one after a restart, which keeps the process."""
+    """A name of this run; a restart keeps the process and gets another name."""
     kind: Kind
     host: str
     port: int
     """0 while it is not known."""
     is_listening: bool = True
-    """Whether the port is its own now: it is not while it starts anew, and may become another's."""
+    """Whether it holds the port now; during a restart it does not, and another may take it."""
 
     def __str__(self) -> str:
         name = "lanscribe" if self.kind == "gateway" else "vLLM without the gateway"
@@ -59,7 +59,7 @@ _FIELDS = {field.name for field in fields(Record)}
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Nobody else reads or changes the records meanwhile; where that is not possible, go on."""
+    """Hold the lock on the records; if that is not possible, go on without it."""
     descriptor = None
     with suppress(OSError):
         RECORDS_DIR.mkdir(parents=True, exist_ok=True)
@@ -73,15 +73,15 @@ def locked() -> Iterator[None]:
 
 
 def begin() -> None:
-    """Write this process down before it knows where it will listen.
+    """Write the record of this process before it knows where it will listen.
 
-    After a restart it knows: it listens where it did before, as far as anybody else can tell.
+    After a restart the record has the host and port from before.
     """
     with locked():
         before = read(_own_path())
         is_own = before is not None and before.start_mark == start_mark(before.pid)
         host, port = (before.host, before.port) if before and is_own else ("", 0)
-        with suppress(OSError):  # that it is not possible is told once, when it listens
+        with suppress(OSError):  # `write` reports a failure, once it listens
             run = uuid.uuid4().hex
             record = Record(
                 os.getpid(), _own_mark(), run, "gateway", host, port, is_listening=False
@@ -91,21 +91,21 @@ def begin() -> None:
 
 
 def write(kind: Kind, host: str, port: int) -> None:
-    """Write this process down; the run that has begun goes on, else this is one."""
+    """Write the record of this process; it keeps the run of `begin`, or else begins one."""
     with locked():
         before = read(_own_path())
         is_own = before is not None and before.start_mark == _own_mark()
         run = before.run if before and is_own and before.kind == kind else uuid.uuid4().hex
         try:
             _write(Record(os.getpid(), _own_mark(), run, kind, host, port))
-        except OSError as error:  # which harms nothing else
+        except OSError as error:  # nothing else depends on it
             why = f"{_own_path()}: {error.strerror}"
             sys.stderr.write(f"lanscribe: {why}; serve.sh stop will not find it\n")
 
 
 @contextmanager
 def recorded(kind: Kind, host: str, port: int) -> Iterator[None]:
-    """Keep this process in the records meanwhile."""
+    """Keep this process in the records until the context ends."""
     write(kind, host, port)
     try:
         yield
@@ -114,13 +114,13 @@ def recorded(kind: Kind, host: str, port: int) -> Iterator[None]:
 
 
 def remove_own() -> None:
-    """Take this process out of the records."""
+    """Remove the record of this process."""
     with locked():
         remove(_own_path())
 
 
 def remove(path: Path) -> None:
-    """Throw a record away, if that is possible."""
+    """Remove a record, if that is possible."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
@@ -134,14 +134,14 @@ def _own_mark() -> str:
 
 
 def _write(record: Record) -> None:
-    """Write it whole or not at all. Raises OSError."""
+    """Write a record completely or not at all. Raises OSError."""
     temporary = _own_path().with_suffix(".new")
     temporary.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
     temporary.replace(_own_path())
 
 
 def read(path: Path) -> Record | None:
-    """The record in a file; None when it is none."""
+    """The record in a file; None if the file holds no valid record."""
     try:
         with open(path, "rb", opener=_at_once) as file:
             found = json.loads(file.read(_MAX_BYTES) or b"")
@@ -151,12 +151,12 @@ def read(path: Path) -> Record | None:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Open it without waiting for whoever may write to it: a pipe would keep the lock for ever."""
+    """Open without waiting for a writer: a pipe would block here and keep the lock for ever."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _is_record(found: Any) -> bool:
-    """Whether that is what `Record` holds, each field of its type and within its range."""
+    """Whether `found` has the fields of `Record`, each of its type and within its range."""
     if not isinstance(found, dict) or set(found) | {"is_listening"} != _FIELDS:
         return False
     numbers, texts = ("pid", "port"), ("start_mark", "run", "kind", "host")
@@ -167,12 +167,12 @@ def _is_record(found: Any) -> bool:
         and 0 <= found["port"] <= 65_535
         and found["kind"] in {"gateway", "direct"}
         and found["start_mark"] != ""
-        and type(found.get("is_listening", True)) is bool  # not in those of older servers
+        and type(found.get("is_listening", True)) is bool  # absent in records of older servers
     )
 
 
 def start_mark(pid: int) -> str | None:
-    """When a process started, in whatever form the system tells it; None when it has ended."""
+    """When a process started, in the form of the system; None if it has ended."""
     if Path("/proc/self/stat").exists():
         return _linux_start_mark(pid)
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
@@ -181,7 +181,7 @@ def start_mark(pid: int) -> str | None:
 
 
 def _linux_start_mark(pid: int) -> str | None:
-    """Ticks since the boot, and which boot."""
+    """The start in ticks since the boot, and the id of the boot."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

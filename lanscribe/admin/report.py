@@ -1,6 +1,6 @@
 """The facts that a bug report needs, as JSON: `serve.sh report`. Standard library only.
 
-No key is in it, and no transcript: the log is left out.
+The report contains no key and no transcript; the log is left out.
 """
 
 import argparse
@@ -16,18 +16,18 @@ from lanscribe.admin.doctor import CHECKS, Examination
 from lanscribe.installation import say
 
 UNSHOWN = {"LANSCRIBE_VLLM_ARGUMENTS", "LANSCRIBE_VLLM_URL"}
-"""Settings in which somebody may have written a password."""
+"""Settings that may contain a password."""
 
 
 def add_flags(_parser: argparse.ArgumentParser) -> None:
-    """There are none."""
+    """`report` has no flags."""
 
 
 def main(_options: argparse.Namespace) -> int:
     """Print the report."""
     text = json.dumps(facts(Examination()), indent=2).replace(str(Path.home()), "~")
     sys.stdout.write(f"{text}\n")
-    say("report", "names of devices and addresses are in it: read it before you share it")
+    say("report", "it contains names of devices and addresses: read it before you share it")
     return 0
 
 

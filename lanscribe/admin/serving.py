@@ -114,7 +114,7 @@ def _announced(
     wyoming_port: int | None,
     is_ready: asyncio.Event,
 ) -> AbstractAsyncContextManager[None]:
-    """Tell the network of this server once it is ready, if that is wished."""
+    """Announce this server on the network once it is ready, if discovery is enabled."""
     if not settings.discovery.enabled:
         return nullcontext()
     host, port = listener.getsockname()[:2]
@@ -130,7 +130,7 @@ async def _supply_engine(
     ready: Callable[[Engine], None],
     serving: asyncio.Task[None],
 ) -> None:
-    """Give the gateway its engine, and keep that until the gateway serves no more."""
+    """Give the gateway its engine, and keep the engine until the server has ended."""
     name = settings.engine.name
     has_vllm = name == "auto" and await asyncio.to_thread(vllm_command.is_at_hand, settings.vllm)
     engine_settings = settings.engine.model_copy(update={"name": chosen(name, has_vllm=has_vllm)})
@@ -159,10 +159,10 @@ def _with_own_name(settings: config.Settings) -> config.Settings:
 
 
 def _tell(text: str) -> None:
-    """Print; when nobody reads that, the server is no worse."""
+    """Print to stdout; if that is not possible, the server goes on without it."""
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     except OSError as error:
-        log.warning("cannot print under which addresses it listens: %s", error.strerror)
+        log.warning("cannot print the addresses of this server: %s", error.strerror)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

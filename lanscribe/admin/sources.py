@@ -1,6 +1,6 @@
-"""Where the values of the settings come from, and what is wrong with them.
+"""Reads the settings from all their sources, and reports what is wrong with them.
 
-Each overrules the one before: the default, config/lanscribe.toml, config/local.toml, the
+Each source overrules the one before: the default, config/lanscribe.toml, config/local.toml, the
 environment (LANSCRIBE_TABLE_KEY) and the command line.
 """
 
@@ -25,14 +25,14 @@ _LISTS = {"hostnames", "proxies"}
 """The settings, all in [auth], that are lists."""
 DEFAULT_FILES = (PROJECT_DIR / "config/lanscribe.toml", PROJECT_DIR / "config/local.toml")
 CLIENT_VARIABLES = frozenset({"LANSCRIBE_URL", "LANSCRIBE_API_KEY"})
-"""Variables of the terminal clients, which are no settings of the server."""
+"""Variables of the terminal clients, which are not settings of the server."""
 ALIASES = {
     "VOXTRAL_API_KEY": "auth.key",
     "MAX_CONCURRENT_CONNECTIONS": "engine.sessions",
     "WS_MAX_CONNECTION_DURATION_S": "limits.session_s",
 }
-"""Variables of another name, for who comes from another server; LANSCRIBE_* overrules them. Other
-programs may mean something else by them, so they lower a bound and never raise it."""
+"""Aliases for users who migrate from another server; LANSCRIBE_* overrules them. Other programs may
+use these names for something else, so they lower a bound and never raise it."""
 
 
 REMOVED = {
@@ -49,7 +49,7 @@ REMOVED = {
     "log": {"file_bytes"},
     "engine": {"threads"},
 }
-"""Settings of older versions, by table: one that is still given has no effect, and is named."""
+"""Settings of older versions, by table; one that is still given is named and has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class _Layer:
     is_text: bool
     """Whether the values are strings still to be parsed, as in the environment."""
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """What a setting is called there, where that is not table.key."""
+    """The names of settings in this layer, if they are not table.key."""
     only_lowers: bool = False
-    """Whether its bounds count only where they are below those of the layers before."""
+    """Whether its bounds count only if they are below those of the layers before."""
 
 
 def load(
@@ -72,7 +72,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Read every source, the later ones overruling, and validate all of it.
+    """Read and validate every source; later ones overrule earlier ones.
 
     file: read instead of config/lanscribe.toml and config/local.toml.
     flags: "table.key" -> value, from the command line.
@@ -103,7 +103,7 @@ def load(
 def _without_raised(
     given: dict[str, dict[str, Any]], merged: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """What is no number, or below the bound so far, of which 0 is none."""
+    """The secrets, and the bounds that are below the bound so far; 0 means no bound."""
     return {
         table: {
             key: value
@@ -180,7 +180,7 @@ def _validated(layer: _Layer) -> dict[str, dict[str, Any]]:
 
 
 def _parsed_lists(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The same values with those of list settings, separated by commas, as lists."""
+    """The same values, with those of list settings split at commas."""
     parsed = {table: dict(table_values) for table, table_values in values.items()}
     auth = parsed.get("auth", {})
     for key in _LISTS & auth.keys():
@@ -202,7 +202,7 @@ def _explain(layer: _Layer, error: Any) -> str:
 
 
 def _name(layer: _Layer, path: Sequence[str]) -> str:
-    """What a setting is called in a layer."""
+    """The name of a setting in a layer."""
     name = ".".join(path)
     if layer.source != "environment":
         return name

@@ -1,4 +1,4 @@
-"""Who may come in: decisions without clock, socket or network."""
+"""The access rules: decisions without clock, socket or network."""
 
 import hmac
 import ipaddress
@@ -9,10 +9,10 @@ from lanscribe.errors import AuthError
 
 _OPENAI_KEY_PREFIX = "openai-insecure-api-key."
 _IPV6_PREFIX_BITS = 64
-"""What one home is given: a machine in it takes as many addresses as it likes (RFC 8981)."""
+"""The prefix of one home; a machine in it may use any number of its addresses (RFC 8981)."""
 
 _HOST = re.compile(r"(?:\[([^]]+)\]|([^][:@/?#\\\s]+))(?::[0-9]{1,5})?", re.ASCII)
-"""A Host header: an IPv6 address in brackets or any other name, and a port if it has one."""
+"""A Host header: an IPv6 address in brackets or any other name, with an optional port."""
 
 _HOME_NETWORKS = [
     ipaddress.ip_network(network)
@@ -35,16 +35,16 @@ def check_peer_is_home(peer: str) -> None:
     if not is_in(peer, _HOME_NETWORKS):
         raise AuthError(
             "not_allowed",
-            f"{peer[:200]!r} is not an address of the home network; anybody else has to show the"
-            " key while auth.mode is lan",
+            f"{peer[:200]!r} is not an address of the home network; other addresses need the key"
+            " while auth.mode is lan",
         )
 
 
 def check_host(host: str | None, hostnames: Sequence[str]) -> None:
-    """Admit a Host header that a page elsewhere cannot have pointed here (DNS rebinding).
+    """Admit a Host header that a page of another site cannot produce by DNS rebinding.
 
-    That is an address, localhost, a name under .local, or one of `hostnames`.
-    Raises AuthError for any other, and when there is none.
+    Admits addresses, localhost, names under .local, and `hostnames`.
+    Raises AuthError for any other name, and if the header is absent.
     """
     match = _HOST.fullmatch(host or "")
     name = (match[1] or match[2]).lower() if match else ""
@@ -59,13 +59,13 @@ def check_host(host: str | None, hostnames: Sequence[str]) -> None:
 def check_origin(origin: str | None, host: str | None) -> None:
     """Admit programs, which send no Origin, and pages of this server itself.
 
-    Raises AuthError for a page from elsewhere.
+    Raises AuthError for a page of another site.
     """
     if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
         raise AuthError(
             "not_allowed",
-            f"got the Origin {origin[:200]!r}; pages of other sites have to show the key while"
-            " auth.mode is lan",
+            f"got the Origin {origin[:200]!r}; pages of other sites need the key while auth.mode"
+            " is lan",
         )
 
 
@@ -75,7 +75,7 @@ def _is_own_name(name: str, hostnames: Sequence[str]) -> bool:
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], proxies: Iterable[str]) -> str | None:
-    """Who sends a request; None when `peer` is a proxy that nobody told of.
+    """The address of a request's sender; None if `peer` is a proxy that is not listed.
 
     forwarded_for: the X-Forwarded-For headers, which only proxies send. They count when `peer`
     is one of `proxies` (addresses and networks): the client is the last address in them that is
@@ -94,9 +94,9 @@ def client_address(peer: str, forwarded_for: Sequence[str], proxies: Iterable[st
 def offered_keys(
     headers: Mapping[str, str], query: Mapping[str, str], subprotocols: Sequence[str]
 ) -> list[str]:
-    """Every key that a request shows, in whichever of the usual places.
+    """Every key in a request, from all the usual places.
 
-    headers: by names in lower case. subprotocols: what a browser's WebSocket has instead.
+    headers: their names in lower case. subprotocols: where a browser's WebSocket sends the key.
     """
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     keys = [credentials.strip()] if scheme.lower() in {"bearer", "token"} else []
@@ -112,7 +112,7 @@ def offered_keys(
 
 
 def has_key(offered: Iterable[str], key: str | None) -> bool:
-    """Whether one of `offered` is the key; how long that takes does not tell how near it was."""
+    """Whether one of `offered` is the key; each is compared in constant time."""
     if not key:
         return False
     return any(hmac.compare_digest(one.encode(), key.encode()) for one in offered)
@@ -121,13 +121,14 @@ def has_key(offered: Iterable[str], key: str | None) -> bool:
 def chosen_subprotocol(offered: Sequence[str]) -> str | None:
     """The subprotocol to answer with: one that carries no key.
 
-    A browser that offers some gives up when none is chosen (WHATWG WebSockets, section 3).
+    A browser that offers subprotocols fails the connection if the server chooses none (WHATWG
+    WebSockets, section 3).
     """
     return next((offer for offer in offered if offer in {"realtime", "token"}), None)
 
 
 def address_group(address: str) -> str:
-    """What counts as one client: an IPv4 address, the /64 network of an IPv6 address."""
+    """The address that counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
     parsed = _address(address)
     if parsed is None or parsed.version == 4:
         return str(parsed or address)
@@ -135,7 +136,7 @@ def address_group(address: str) -> str:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address, as IPv4 if it is one in IPv6's clothes; None when it is none."""
+    """The parsed address, IPv4 if it is IPv4-mapped IPv6; None if `text` is not an address."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -144,12 +145,12 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def is_in(text: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
-    """Whether it is an address in one of the networks."""
+    """Whether `text` is an address in one of the networks."""
     address = _address(text)
     return address is not None and any(address in network for network in networks)
 
 
 def is_loopback(text: str) -> bool:
-    """Whether it is an address of this machine itself."""
+    """Whether `text` is a loopback address, so that its sender is on this machine."""
     address = _address(text)
     return address is not None and address.is_loopback

@@ -7,16 +7,17 @@ from pathlib import Path
 import ifaddr
 
 CLASS_NET = Path("/sys/class/net")
-"""What Linux tells of its adapters; elsewhere there is no such folder."""
+"""Where Linux describes its network adapters; other systems have no such folder."""
 _IFF_POINTOPOINT = 0x10
 
 
 def shared_addresses(
     adapters: Iterable[ifaddr.Adapter], class_net: Path = CLASS_NET
 ) -> Iterator[str]:
-    """The addresses, of IPv4 and IPv6, that others on the same network can use.
+    """The IPv4 and IPv6 addresses that other machines on the same network can use.
 
-    Not loopback, and not link-local IPv6: it means nothing without the reader's own adapter.
+    Leaves out loopback and unspecified addresses, and link-local IPv6, which means nothing without
+    the reader's own adapter.
     """
     for adapter in adapters:
         if not _is_shared(class_net / adapter.name):
@@ -29,10 +30,10 @@ def shared_addresses(
 
 
 def _is_shared(folder: Path) -> bool:
-    """Whether others may be on the adapter's network.
+    """Whether other machines may be on the adapter's network.
 
-    They are not on a tunnel, and not on a bridge for this machine's containers or virtual machines.
-    An address there leads others to a machine of their own, since Docker gives all the same.
+    None are on a tunnel or on a bridge for this machine's containers or virtual machines. Docker
+    uses the same addresses on every machine, so elsewhere such an address means another machine.
     """
     try:
         flags = int((folder / "flags").read_text(encoding="ascii"), 16)
@@ -43,5 +44,5 @@ def _is_shared(folder: Path) -> bool:
 
 
 def _has_hardware(folder: Path) -> bool:
-    """Whether there is a device below it, perhaps below a bond or a VLAN."""
+    """Whether the adapter has a device below it, directly or below a bond or a VLAN."""
     return (folder / "device").exists() or any(map(_has_hardware, folder.glob("lower_*")))

@@ -1,4 +1,4 @@
-"""How many may be connected, who has to leave for whom, and how fast an address may ask.
+"""Limits the number of connections, and the rate of requests from each address.
 
 Decisions without clock, socket or network.
 """
@@ -14,23 +14,23 @@ from lanscribe.server.slots import LEAST_OF_AN_ADDRESS
 from lanscribe.session.pace import TokenBucket
 
 LONGEST_WAIT_S = 5.0
-"""Who asks from the address of a flood waits no longer for its turn once the flood is over: half of
-what a connection may take to send its request."""
+"""The longest wait of an address after its flood has ended: half of the time in which a connection
+has to send its request."""
 _MOST_ADDRESSES = 1024
-"""Of those who asked last; whoever comes back after so many others begins anew."""
+"""How many addresses are remembered, the most recent ones; a forgotten one starts again."""
 
 _Member = TypeVar("_Member")
 
 
 class Crowd(Generic[_Member]):
-    """Everybody who is connected: so many in all, half of them at most of one address.
+    """All connected members, up to a limit; one address has at most half of the places.
 
-    When there is no room, whoever has nothing under way leaves for an address that has less.
-    Programs on this machine, which may serve many people, may have all of the room.
+    When all places are taken, an idle member is dropped for an address that has fewer members.
+    Programs on this machine may serve many people, so they may take all places.
     """
 
     def __init__(self, most: int, is_spare: Callable[[_Member], bool]) -> None:
-        """is_spare: whether a member has nothing under way, and so may be dropped for another."""
+        """is_spare: whether a member is idle, so that it may be dropped for another."""
         self._most = most
         self._is_spare = is_spare
         self._groups: dict[_Member, str] = {}
@@ -40,9 +40,9 @@ class Crowd(Generic[_Member]):
         return len(self._groups)
 
     def enter(self, member: _Member, address: str) -> _Member | None:
-        """Let `member` in; who has to leave: None, or `member` itself, or the one dropped for it.
+        """Count `member`; return the member to drop: None, `member` itself, or another one.
 
-        Whoever has to leave is counted no more.
+        The returned member is not counted.
         """
         group = address_group(address)
         share = max(LEAST_OF_AN_ADDRESS, self._most // 2)
@@ -58,14 +58,14 @@ class Crowd(Generic[_Member]):
         return leaver
 
     def leave(self, member: _Member) -> None:
-        """Count one no more; does nothing for one who is not there."""
+        """Stop counting `member`; does nothing if it is not counted."""
         group = self._groups.pop(member, None)
         if group is not None:
             self._of_group[group] -= 1
-            self._of_group += Counter()  # forgets the addresses that have none left
+            self._of_group += Counter()  # removes the addresses whose count is zero
 
     def _one_to_leave(self, group: str) -> _Member | None:
-        """Of the address that has most, and more than `group`, the oldest that may be dropped."""
+        """The oldest spare member of the address with most; None if that has no more than `group`."""
         spare = [one for one in self._groups if self._is_spare(one)]
         if not spare:
             return None
@@ -75,7 +75,7 @@ class Crowd(Generic[_Member]):
 
 
 class AddressPaces:
-    """How fast one address may ask, over all its connections; beyond it, it is heard later."""
+    """Limits the rate of each address over all its connections: beyond the rate it has to wait."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class AddressPaces:
         *,
         longest_wait_s: float = inf,
     ) -> None:
-        """proxies: addresses and networks that speak for many, and are not paced."""
+        """proxies: addresses and networks that forward for many clients, and are not paced."""
         self._proxies = [ip_network(proxy, strict=False) for proxy in proxies]
         self._rate_per_s = rate_per_s
         self._burst = burst
@@ -96,7 +96,7 @@ class AddressPaces:
         return len(self._buckets)
 
     def take(self, address: str, amount: float, now_s: float) -> float:
-        """Count `amount`; how many seconds to wait before the next, 0 for who keeps the pace."""
+        """Count `amount`; return the seconds to wait before the next, 0 within the rate."""
         if self._proxies and is_in(address, self._proxies):
             return 0.0
         group = address_group(address)

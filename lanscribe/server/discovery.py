@@ -1,4 +1,4 @@
-"""Tells the network by multicast DNS where this server is (RFC 6762 and 6763)."""
+"""Announces this server on the network by multicast DNS (RFC 6762 and 6763)."""
 
 import asyncio
 import ipaddress
@@ -19,16 +19,16 @@ from lanscribe.tasks import end
 log = logging.getLogger(__name__)
 
 FindAddresses = Callable[[], Sequence[str]]
-"""What `announced_addresses` finds at the moment."""
+"""Finds the current addresses, as `announced_addresses` does."""
 LOOK_EVERY_S = 30.0
-"""How often to look whether the machine still has its addresses: a router may give it others."""
+"""How often the machine's addresses are checked: a router may assign others."""
 _LEAVING_S = 2.0
-"""How long taking leave of the network may take."""
+"""How long the withdrawal of the announcement may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Something that this machine serves."""
+    """One service of this machine."""
 
     kind: str
     """A DNS-SD service type, such as _wyoming._tcp."""
@@ -37,7 +37,7 @@ class Service:
 
 
 def services(http_port: int, wyoming_port: int | None) -> list[Service]:
-    """What there is to announce: the app looks for the first, Home Assistant for the second."""
+    """The services to announce: the app looks for the first, Home Assistant for the second."""
     ours = {"path": "/v1/realtime", "version": __version__}
     found = [Service("_lanscribe._tcp", http_port, ours)]
     if wyoming_port is not None:
@@ -48,7 +48,7 @@ def services(http_port: int, wyoming_port: int | None) -> list[Service]:
 def announced_addresses(host: str) -> list[str]:
     """The addresses of a server that listens on `host`; :: is IPv4 and IPv6, 0.0.0.0 IPv4 only.
 
-    Raises OSError when the system does not tell.
+    Raises OSError when the system does not list its adapters.
     """
     if host not in {"0.0.0.0", "::"}:
         return [address for address in [host] if _is_address(address)]
@@ -64,10 +64,10 @@ async def announced(
     *,
     look_every_s: float = LOOK_EVERY_S,
 ) -> AsyncIterator[None]:
-    """Announce services from the moment `ready` is set until this ends.
+    """Announce services from the moment `ready` is set until the context ends.
 
-    It goes on in the background, under the addresses that the machine has at the time. A network
-    that does not take it is one warning, and is tried again.
+    This runs in the background and follows changes of the machine's addresses. A failure is logged
+    as one warning and tried again.
     """
     announcing = asyncio.create_task(_announce(offered, find_addresses, ready, look_every_s))
     try:
@@ -77,7 +77,7 @@ async def announced(
 
 
 def are_the_same(announced: Sequence[str], found: Sequence[str]) -> bool:
-    """Whether what is announced is still true; the order of addresses tells nobody anything."""
+    """Whether the announced addresses are still correct; their order does not matter."""
     return set(announced) == set(found)
 
 
@@ -97,7 +97,7 @@ async def _announce(
                 last_trouble = ""
                 await _until_changed(addresses, find_addresses, look_every_s)
             log.info("the addresses of this machine have changed")
-        except (OSError, zeroconf.Error, RuntimeError) as error:  # the last: an address is gone
+        except (OSError, zeroconf.Error, RuntimeError) as error:  # RuntimeError: an address is gone
             trouble = str(error) if not addresses else f"{type(error).__name__}: {error}"
             if trouble != last_trouble:
                 log.warning("not announced: %s; clients need a URL", trouble)
@@ -108,7 +108,7 @@ async def _announce(
 async def _until_changed(
     announced: Sequence[str], find_addresses: FindAddresses, look_every_s: float
 ) -> None:
-    """Return when the machine has other addresses than those announced."""
+    """Return when the machine's addresses differ from the announced ones."""
     while True:
         await asyncio.sleep(look_every_s)
         if not are_the_same(announced, find_addresses()):
@@ -117,7 +117,7 @@ async def _until_changed(
 
 @asynccontextmanager
 async def _registered(offered: Sequence[Service], addresses: Sequence[str]) -> AsyncIterator[None]:
-    """Announce services, and take leave of the network at the end."""
+    """Announce services, and withdraw them at the end."""
     if not addresses:
         raise OSError("this machine has no address on a network")
     responder = AsyncZeroconf(interfaces=list(addresses))
@@ -131,7 +131,7 @@ async def _registered(offered: Sequence[Service], addresses: Sequence[str]) -> A
 
 
 async def _register(responder: AsyncZeroconf, info: AsyncServiceInfo) -> None:
-    """Announce it, under another name if this one is taken."""
+    """Announce one service, under another name if its name is taken."""
     await (await responder.async_register_service(info, allow_name_change=True))
     addresses = ", ".join(info.parsed_addresses())
     log.info("announced %s at %s, port %s", info.name, addresses, info.port)

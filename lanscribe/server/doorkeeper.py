@@ -1,4 +1,4 @@
-"""Who may come in, asked before anything else sees a request."""
+"""Checks access before any other code sees a request."""
 
 import logging
 import time
@@ -29,23 +29,23 @@ from lanscribe.server.http_errors import error_response
 log = logging.getLogger(__name__)
 
 TOLD_ON_THE_SOCKET = frozenset({"/ws", "/api/asr-streaming", "/v1/audio/transcriptions/realtime"})
-"""WebSockets that are accepted in order to be refused in the words of their own protocol."""
+"""WebSocket paths that are accepted first, so that a refusal is told in their own protocol."""
 _KEYLESS_PATHS = frozenset({"/health", "/healthz"})
-"""What watches over the server has no key; in key mode these ask what they do in lan mode."""
+"""Monitoring tools have no key: in key mode these paths follow the rules of lan mode."""
 _MARKS_OF_A_PROXY = frozenset({"forwarded", "x-real-ip"})
-"""What proxies send instead of X-Forwarded-For, and what is not believed of anybody."""
+"""Headers that proxies send instead of X-Forwarded-For; their values are never trusted."""
 _REFUSAL = "refusal"
 _WARNINGS_PER_S = 0.1
 _WARNINGS_AT_ONCE = 10
-"""About one address; a log that is full of them says nothing of what was before."""
+"""Per address: a flood of warnings would push everything older out of the log."""
 _MOST_KEYS = 4
-"""That are looked at in one request: a client that tries several ways of showing it has two."""
+"""How many keys of a request are compared; a client that sends its key in several ways has two."""
 
 
 def configured_key(auth: AuthSettings) -> str | None:
-    """The key; None when there is none and none is needed.
+    """The key; None if absent and not needed.
 
-    Raises ConfigError when there is none in key mode, or one that will not do.
+    Raises ConfigError if it is absent in key mode, and if it is not usable.
     """
     if key := auth.key.get_secret_value():
         keys.check(key, "auth.key")
@@ -63,16 +63,17 @@ def configured_key(auth: AuthSettings) -> str | None:
 
 
 def refusal_of(scope: Scope) -> AuthError | None:
-    """Why the sender of a request that was let through must be refused all the same."""
+    """Why the endpoint has to refuse a request that was passed on; None if it was admitted."""
     refusal = scope.get("state", {}).get(_REFUSAL)
     return refusal if isinstance(refusal, AuthError) else None
 
 
 class Doorkeeper:
-    """Turns away who may not come in, before anything else sees the request.
+    """Refuses requests without access, before any other code sees them.
 
-    What it lets through has the client's own address, also behind a proxy. A WebSocket at one of
-    `told_on_the_socket` is let through in any case: its endpoint asks `refusal_of`.
+    An admitted request has the client's own address, also behind a proxy. A WebSocket at one of
+    `told_on_the_socket` is passed on even if it is refused, unless its address guesses keys: its
+    endpoint asks `refusal_of`.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Doorkeeper:
         told_on_the_socket: AbstractSet[str] = TOLD_ON_THE_SOCKET,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises ConfigError as `configured_key` does. clock: seconds, from any moment."""
+        """clock: seconds since any moment. Raises ConfigError as `configured_key` does."""
         self._app = app
         self._auth = auth
         self._key = configured_key(auth)
@@ -106,7 +107,7 @@ class Doorkeeper:
         await self._app(scope, receive, _choosing_subprotocol(scope, send))
 
     def _level(self, scope: Scope) -> int:
-        """Of a line about a refusal: only some of an address are warnings."""
+        """The log level of a refusal: the first few of an address are warnings, others debug."""
         peer = (scope.get("client") or ("", 0))[0]
         is_rare = self._warnings.take(peer, 0, self._clock()) == 0
         if is_rare:
@@ -114,12 +115,12 @@ class Doorkeeper:
         return logging.WARNING if is_rare else logging.DEBUG
 
     def _refusal(self, scope: Scope) -> AuthError | None:
-        """Why the sender may not come in; puts its address into the scope."""
+        """Why the request is refused; else None, and the sender's address is in the scope."""
         request = HTTPConnection(scope)
         peer, port = request.client or ("", 0)
         forwarded_for = request.headers.getlist("x-forwarded-for")
         if not forwarded_for and not _MARKS_OF_A_PROXY.isdisjoint(request.headers):
-            forwarded_for = [""]  # one that does not say for whom
+            forwarded_for = [""]  # a proxy that does not name its client
         address = client_address(peer, forwarded_for, self._auth.proxies)
         try:
             self._check(request, address, peer)
@@ -144,7 +145,7 @@ class Doorkeeper:
             raise refusal or _unauthorized("got no key")
 
     def _check_key(self, offered: list[str], address: str, foreign: AuthError | None) -> None:
-        """Admit who shows the key, and has not guessed too often; `foreign`: why it needs one."""
+        """Admit a sender with the right key, unless paused. foreign: why it needs a key."""
         now_s = self._clock()
         if (pause_s := self._guesses.pause_s(address, now_s)) > 0:
             raise GuessError(pause_s)
@@ -154,7 +155,7 @@ class Doorkeeper:
             return
         if (pause_s := self._guesses.wrong(address, len(shown), now_s)) > 0:
             log.warning(
-                "%.200r has shown too many wrong keys: for %.0f s none is looked at",
+                "%.200r has shown too many wrong keys: its keys are ignored for %.0f s",
                 address,
                 pause_s,
             )
@@ -162,7 +163,7 @@ class Doorkeeper:
         raise _unauthorized(f"got a wrong key{without}") from foreign
 
     def _foreign(self, request: HTTPConnection, address: str | None) -> AuthError | None:
-        """Why the sender does not count as of the home network."""
+        """Why the sender does not count as part of the home network; None if it does."""
         try:
             self._check_is_home(request, address)
         except AuthError as error:
@@ -198,7 +199,7 @@ async def _refuse(error: AuthError, scope: Scope, receive: Receive, send: Send) 
 
 
 def _choosing_subprotocol(scope: Scope, send: Send) -> Send:
-    """`send`, which answers one of the subprotocols offered when the endpoint chooses none."""
+    """`send`, which accepts with an offered subprotocol when the endpoint chooses none."""
     chosen = chosen_subprotocol(scope.get("subprotocols", []))
 
     async def send_with_subprotocol(message: Message) -> None:

@@ -1,7 +1,7 @@
 """One HTTP request and its answer, within bounds.
 
-The request is a form with a file: so large, on the disk, and never idle. The answer is a
-response, or server-sent events, or an error that is told at once.
+The request is a form with a file, which is bounded in size, stored on the disk and never idle for
+long. The answer is a response, server-sent events, or an error, which is sent at once.
 """
 
 import asyncio
@@ -27,16 +27,16 @@ from lanscribe.session.pace import Pace
 
 _MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 2**16
-"""The largest field that is no file; a prompt may be long."""
+"""The largest field except the file; a prompt may be long."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Exchange:
-    """One request, and what is answered to it."""
+    """One request and its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Bounds) -> None:
         self.upload = Upload(time.monotonic())
-        """What has come of its body."""
+        """How much of the body has arrived."""
         self._scope = scope
         self._headers = Headers(scope=scope)
         self._receive = receive
@@ -45,19 +45,19 @@ class Exchange:
         self._is_read = False
         self._is_streaming = False
         self.so_far: dict[str, Any] = {}
-        """What an error is to tell of the work done before it."""
+        """What an error reports of the work done before it."""
 
     @property
     def address(self) -> str:
-        """Who sends the request."""
+        """The address of the sender."""
         client: tuple[str, int] | None = self._scope.get("client")
         return client[0] if client else "unknown"
 
     @asynccontextmanager
     async def form(self) -> AsyncIterator[FormData]:
-        """The form, whose files exist as long as the context does.
+        """Read the form; its files exist as long as the context does.
 
-        Raises ProtocolError, LimitError or LanscribeError when it cannot be taken in,
+        Raises ProtocolError, LimitError or LanscribeError when it cannot be read or stored, and
         ClientDisconnect when the client leaves before its end.
         """
         self._check_head()
@@ -69,7 +69,7 @@ class Exchange:
             await form.close()
 
     async def until_gone(self) -> None:
-        """Wait, once the form was read, until the client leaves. Raises ClientDisconnect."""
+        """Wait until the client leaves, then raise ClientDisconnect. The form must be read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         raise ClientDisconnect
@@ -79,14 +79,14 @@ class Exchange:
         await response(self._scope, self._receive, self._send)
 
     async def begin_events(self) -> None:
-        """Answer with server-sent events, which follow."""
+        """Begin an answer of server-sent events."""
         self._is_streaming = True
         head = [(b"content-type", b"text/event-stream; charset=utf-8")]
         head += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
 
     async def event(self, event: dict[str, Any], *, is_last: bool = False) -> None:
-        """Send one. Raises ClientDisconnect when the client reads nothing for too long."""
+        """Send an event. Raises ClientDisconnect when the client reads nothing for too long."""
         data = f"data: {to_json(event)}\n\n".encode()
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):
@@ -97,9 +97,9 @@ class Exchange:
             raise ClientDisconnect from error
 
     async def refuse(self, error: LanscribeError) -> None:
-        """Tell the error, at once; then let the client send what it still wants to.
+        """Send the error at once, then read and drop the rest of the request for a limited time.
 
-        Some clients read an answer only when they have sent everything.
+        Some clients read an answer only after they have sent everything.
         """
         if self._is_streaming:
             with suppress(ClientDisconnect):
@@ -156,7 +156,7 @@ class Exchange:
             ) from error
 
     def _paced(self) -> Receive:
-        """The body as it comes, counted, and no faster than a client may send."""
+        """Receive the body: counted, bounded, and no faster than a client may send."""
         limits, upload = self._limits, self.upload
         pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
 
@@ -179,7 +179,7 @@ class Exchange:
                 return await self._receive()
         except TimeoutError as error:
             raise LimitError(
-                "idle_timeout", f"nothing more of the upload came for {longest_s:g} s"
+                "idle_timeout", f"no more of the upload arrived for {longest_s:g} s"
             ) from error
 
     def _too_large(self, got: str) -> LimitError:
@@ -191,10 +191,10 @@ class Exchange:
 
 
 def _without_charset(content_type: str) -> Headers:
-    """The head of a form whose names and values are UTF-8, whatever it says (RFC 7578, 5.1.2).
+    """The form's head without its charset, since names and values are UTF-8 (RFC 7578, 5.1.2).
 
-    Among the codecs of Python are some that raise what no parser awaits, take seconds, or make
-    what is no Unicode text.
+    Some of Python's codecs raise errors that no parser expects, take seconds, or make text that is
+    not Unicode.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"").decode("latin-1")
     if not boundary:

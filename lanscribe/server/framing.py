@@ -1,7 +1,7 @@
-"""What is wrong with the head of an HTTP request: what h11 lets pass and RFC 9112 does not.
+"""Finds faults in the head of an HTTP request that h11 accepts and RFC 9112 forbids.
 
-Whoever stands between a client and this server may read such a head in another way, and so find
-another end of the request. A decision without input or output.
+A proxy between a client and this server may read such a head in another way, and so find another
+end of the request. Decisions without input or output.
 """
 
 import re
@@ -17,16 +17,16 @@ _Headers = Sequence[tuple[bytes, bytes]]
 
 
 def head_fault(received: bytes) -> str | None:
-    """What is wrong with the request head that these bytes begin with.
+    """The fault of the request head at the start of `received`.
 
-    None when nothing is, or when the head is not whole yet.
+    None if it has no fault, or if it is not complete yet.
     """
     end = _HEAD_END.search(received)
     if end is None:
         return None
     head = received[: end.end()]
     if len(head) > MAX_HEAD_BYTES:
-        return f"its head has {len(head)} bytes, where {MAX_HEAD_BYTES} are the most"
+        return f"its head has {len(head)} bytes, expected at most {MAX_HEAD_BYTES}"
     lines = head.split(b"\r\n")
     if any(b"\n" in line or b"\r" in line for line in lines):
         return "a line of its head ends with a bare CR or LF (RFC 9112, section 2.2)"
@@ -51,7 +51,7 @@ def _line_fault(request_line: bytes) -> str | None:
     _, _, rest = request_line.partition(b" ")
     target, _, version = rest.rpartition(b" ")
     if not target.startswith(b"/"):
-        return "its target is no path; expected one that begins with / (RFC 9112, section 3.2.1)"
+        return "its target is not a path that begins with / (RFC 9112, section 3.2.1)"
     if not _VERSION.fullmatch(version):
         return "its version is not HTTP/1.1"
     return None
@@ -70,7 +70,7 @@ def _body_fault(request_line: bytes, headers: _Headers) -> str | None:
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
         return "its Transfer-Encoding is not chunked"
     if codings and request_line.endswith(_HTTP_1_0):
-        return "it is of HTTP/1.0, which has no Transfer-Encoding"
+        return "it is HTTP/1.0, which has no Transfer-Encoding"
     return None
 
 
@@ -84,10 +84,10 @@ def _upgrade_fault(headers: _Headers) -> str | None:
 
 
 def asks_for_websocket(headers: _Headers) -> bool:
-    """Whether a request asks to go on as a WebSocket. headers: the names in lower case.
+    """Whether a request asks for an upgrade to WebSocket. headers: their names in lower case.
 
-    Of several Connection lines all count (RFC 9110, section 5.3): livekit's client of Mistral's
-    protocol sends `Upgrade`, then `keep-alive`.
+    All Connection lines count (RFC 9110, section 5.3): livekit's client of Mistral's protocol sends
+    `Upgrade`, then `keep-alive`.
     """
     options = b",".join(_values(headers, b"connection")).lower().split(b",")
     upgrades = _values(headers, b"upgrade")

@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _MAX_DIGITS = 15
-"""Of an event's number, whose whole is below 2^53."""
+"""The most digits of an event's number, which is below 2^53."""
 _NO_CLOSE = {1005, 1006}
-"""What uvicorn says when a connection ends without a close frame that has a code."""
+"""uvicorn's codes for a connection that ends without a close frame, or without a code in it."""
 
 
 class WebSocketChannel:
@@ -52,9 +52,9 @@ class WebSocketChannel:
         self._websocket = websocket
 
     async def receive(self) -> Message | None:
-        """The next frame's text or bytes; None when the peer has closed.
+        """The next message; None when the peer has closed.
 
-        Raises ConnectionError when it is gone without having closed.
+        Raises ConnectionError when the connection broke without a close frame with a code.
         """
         event = await self._websocket.receive()
         if event["type"] == "websocket.disconnect":
@@ -65,7 +65,7 @@ class WebSocketChannel:
         return text if text is not None else bytes(event["bytes"])
 
     async def send(self, message: Message) -> None:
-        """Send a frame. Raises ConnectionError when the peer is gone or closing."""
+        """Send a message. Raises ConnectionError when the peer is gone or closing."""
         try:
             if isinstance(message, str):
                 await self._websocket.send_text(message)
@@ -75,7 +75,7 @@ class WebSocketChannel:
             raise ConnectionError(str(error)) from error
 
     async def close(self, code: int, reason: str) -> None:
-        """Send a close frame."""
+        """Send a close frame. Raises ConnectionError when the peer is gone or closing."""
         try:
             await self._websocket.close(code, reason)
         except (WebSocketDisconnect, RuntimeError) as error:
@@ -83,10 +83,10 @@ class WebSocketChannel:
 
 
 class Gateway:
-    """What all connections share: the engine, the slots, and who is connected."""
+    """What all connections share: the engine, the slots and the running conversations."""
 
     def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
-        """timing: of endless sessions, by default what the settings ask for."""
+        """timing: of endless sessions; that of the settings if None."""
         self._settings = settings
         self._timing = timing or Timing.of(settings.rollover)
         self._limits = Bounds.of(settings.limits)
@@ -100,28 +100,28 @@ class Gateway:
         self._rest = Rest(self._limits, self._ready_engine, self._slot, self._line)
 
     def engine_loaded(self, engine: Engine) -> None:
-        """Begin to serve with `engine`, whose sessions become endless here."""
+        """Begin to serve with `engine`; the gateway makes its sessions endless."""
         self._engine = EndlessEngine(engine, self._timing)
         per_address = self._limits.sessions_per_address
         self._slots = Slots(engine.describe().capacity, per_address)
         self._loading = None
 
     def set_loading(self, reason: str | None) -> None:
-        """Say why the engine does not serve at the moment, or (None) that it does again.
+        """Set the reason why the engine does not serve now, or None when it serves again.
 
-        Sessions that are open go on: they wait for the engine themselves.
+        Open sessions go on: they wait for the engine themselves.
         """
         self._loading = reason
 
     @property
     def info(self) -> EngineInfo | None:
-        """What the engine says of itself; None until the first one is loaded."""
+        """The engine's description of itself; None until an engine is loaded."""
         return self._engine.describe() if self._engine else None
 
     async def drain(self, *, is_restart: bool = False) -> None:
-        """Let running sessions have their last words, within limits.stop_timeout_s.
+        """Let running sessions send their last words, within limits.stop_timeout_s.
 
-        is_restart: those that may be resumed have none, their clients go on with the next server.
+        is_restart: resumable sessions send none, because their clients go on with the next server.
         """
         for conversation in list(self._conversations.values()):
             if is_restart:
@@ -196,7 +196,7 @@ class Gateway:
     ) -> None:
         """Serve a client over any transport, then close it.
 
-        resume: the token of the session to go on with, and the last event seen, in digits.
+        resume: the token of the session to resume, and the number of the last event seen, as text.
         """
         reason: LanscribeError | None
         try:
@@ -212,7 +212,7 @@ class Gateway:
         await self._part(channel, dialect, reason)
 
     async def _begin(self, peer: str, channel: Channel, dialect: Dialect) -> LanscribeError | None:
-        """Serve a new session; why it ended, None when there is nothing left to say."""
+        """Serve a new session; return why it ended, None when there is nothing left to send."""
         engine = self._ready_engine()
         await self._let_the_last_one_out(peer)
         with ExitStack() as slot:
@@ -228,20 +228,20 @@ class Gateway:
         return await self._serve(conversation.attach(channel))
 
     async def _resume(self, channel: Channel, token: str, seen: str) -> LanscribeError | None:
-        """Go on with a session over a new socket; raises ClientError when it is not there."""
+        """Resume a session over a new socket. Raises ClientError when there is no such session."""
         conversation = self._conversations.get(token)
         is_number = seen.isdecimal() and len(seen) <= _MAX_DIGITS
         if conversation is None or not is_number:
             raise ClientError(
                 "resume_failed",
-                "got a resume token of no running session, or no number of the last event seen;"
-                " begin a new session",
+                "got a resume token without a running session, or an invalid number of the last"
+                " event seen; begin a new session",
             )
         log.info("%s: resumed", conversation.session_id)
         return await self._serve(conversation.reattach(channel, int(seen)))
 
     async def _host(self, conversation: Conversation, slot: ExitStack) -> None:
-        """Run a session to its end, whichever sockets it has."""
+        """Run a session to its end, over all its sockets."""
         token = conversation.resume_token
         self._conversations[token] = conversation
         try:
@@ -255,12 +255,12 @@ class Gateway:
             self._changes.tell()
 
     async def _let_the_last_one_out(self, peer: str) -> None:
-        """Wait a moment for a slot: who has closed and comes back at once is not turned away."""
+        """Wait a moment for a slot, so that a client that reconnects at once is not refused."""
         await self._changes.until_at_most(LEAVING_S, lambda: self._slots.has_room(peer))
 
     @asynccontextmanager
     async def _slot(self, address: str) -> AsyncIterator[None]:
-        """Hold a slot. Raises LimitError when there is none for this address."""
+        """Hold a slot. Raises LimitError when none is free for this address."""
         await self._let_the_last_one_out(address)
         try:
             with self._slots.take(address):
@@ -269,7 +269,7 @@ class Gateway:
             self._changes.tell()
 
     async def _serve(self, serving: Coroutine[Any, Any, _T]) -> _T:
-        """Await it as a task that the end of the server waits for."""
+        """Await `serving` as a task that the server waits for when it ends."""
         return await self._keep(asyncio.create_task(serving))
 
     def _keep(self, task: asyncio.Task[_T]) -> asyncio.Task[_T]:
@@ -280,7 +280,7 @@ class Gateway:
     async def _part(
         self, channel: Channel, dialect: Dialect, reason: LanscribeError | None
     ) -> None:
-        """Close the socket of a conversation that is over, or goes on elsewhere."""
+        """Close the socket of a conversation that has ended, or goes on over another socket."""
         if reason is not None:
             log.info("closed: %s", reason)
             await refuse(channel, dialect, reason, self._limits)
@@ -298,7 +298,7 @@ class Gateway:
 
 
 async def _refuse_websocket(websocket: WebSocket) -> None:
-    """Answer a WebSocket where there is none."""
+    """Refuse a WebSocket at an unknown path."""
     path, paths = websocket.scope["path"], ", ".join(WEBSOCKET_PATHS)
     message = f"got a WebSocket at {path[:200]!r}; expected one of {paths}"
     await websocket.receive()
@@ -306,10 +306,10 @@ async def _refuse_websocket(websocket: WebSocket) -> None:
 
 
 async def _refuse_request(request: Request, error: Exception) -> Response:
-    """The answer to a request for what is not there."""
+    """The answer to a request with an unknown path or method."""
     assert isinstance(error, HTTPException)
     path, headers = request.scope["path"], error.headers or {}
-    code, hint = "not_found", "GET / names what there is"
+    code, hint = "not_found", "GET / lists the paths"
     if path in WEBSOCKET_PATHS:
         hint = "this is a WebSocket; connect with ws:// or wss://"
     if error.status_code == 405:
@@ -321,5 +321,5 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
 
 
 async def _fail(_request: Request, _error: Exception) -> Response:
-    """The answer to a request that met a defect; who raised it is logged by uvicorn."""
+    """The answer to a request that met a defect; uvicorn logs the traceback."""
     return error_response(errors.defect())

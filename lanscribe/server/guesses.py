@@ -1,4 +1,4 @@
-"""How often an address may guess the key: a decision with the time as an argument."""
+"""Limits how often an address may guess the key: decisions with the time as an argument."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from lanscribe.server.access import address_group
 
 FREE_GUESSES = 5
-"""A key typed wrong, or an old one in an app that tries again, is no attack."""
+"""A mistyped key, or an old one in an app that tries again, is not an attack."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
-"""With that, an address has a few hundred guesses a day; the shortest key takes 10^17 of them."""
+"""This allows an address a few hundred guesses a day; the shortest key takes 10^17 of them."""
 FORGOTTEN_S = 86_400.0
-"""A day without a guess begins anew."""
+"""After a day without a guess, the count starts again."""
 TRUSTED_S = 86_400.0
 MOST_ADDRESSES = 4096
-"""Of each of the two tables: half a megabyte."""
+"""The size of each of the two tables: half a megabyte."""
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class _Record:
 
 
 class Guesses:
-    """Who guesses, and who is trusted; an address is an IPv4 address or an IPv6 /64."""
+    """Counts wrong keys and remembers trust, by IPv4 address or IPv6 /64."""
 
     def __init__(self) -> None:
         self._guessers: OrderedDict[str, _Record] = OrderedDict()
@@ -35,7 +35,7 @@ class Guesses:
         return len(self._guessers) + len(self._trusted)
 
     def pause_s(self, address: str, now_s: float) -> float:
-        """For how long the keys of an address are not to be looked at; 0 when they are."""
+        """For how many seconds the keys of an address are ignored; 0 when they are compared."""
         group = address_group(address)
         record = self._guessers.get(group)
         if record is None or self._is_trusted(group, now_s):
@@ -43,9 +43,10 @@ class Guesses:
         return max(0.0, record.until_s - now_s)
 
     def wrong(self, address: str, count: int, now_s: float) -> float:
-        """An address has shown `count` wrong keys; for how long it is paused.
+        """Count `count` wrong keys of an address; return for how many seconds it is paused.
 
-        The pause begins when the free guesses are used up, and doubles with each further one.
+        The pause begins after the free guesses and doubles with each further one, up to
+        LONGEST_PAUSE_S.
         """
         group = address_group(address)
         if self._is_trusted(group, now_s):
@@ -63,7 +64,7 @@ class Guesses:
         return record.until_s - now_s
 
     def right(self, address: str, now_s: float) -> None:
-        """An address has shown the key: it is trusted for a day, and its guesses are forgotten."""
+        """Note the right key of an address: trust it for a day, and forget its guesses."""
         group = address_group(address)
         self._guessers.pop(group, None)
         self._trusted.pop(group, None)
@@ -76,6 +77,6 @@ class Guesses:
 
 
 def _shorten(table: OrderedDict[str, _Record] | OrderedDict[str, float]) -> None:
-    """Forget who came longest ago."""
+    """Forget the oldest entry of a table that has grown too long."""
     if len(table) > MOST_ADDRESSES:
         table.popitem(last=False)

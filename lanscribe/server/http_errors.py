@@ -1,4 +1,4 @@
-"""Errors over HTTP: one shape, OpenAI's, whoever refuses and whatever was asked for."""
+"""Errors over HTTP, all in one shape: OpenAI's."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _RETRY_AFTER_S = 5
 
 
 class JsonResponse(Response):
-    """An answer in JSON, whatever strings of a client's it holds."""
+    """An answer in JSON, which may hold any string that a client sent."""
 
     media_type = "application/json"
 
@@ -35,7 +35,8 @@ def error_response(
 ) -> Response:
     """The answer to a request that failed.
 
-    status: another one than that of the error's code. so_far: what was done of it, in fields.
+    status: used instead of the status of the error's code, unless 0. so_far: fields that tell what
+    was done before the error.
     """
     status = status or error.kind.http_status
     headers = {}
@@ -47,7 +48,7 @@ def error_response(
 
 
 def error_content(error: LanscribeError, so_far: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """An error in OpenAI's shape, with what was done of the request before it."""
+    """An error in OpenAI's shape. so_far: fields that tell what was done before it."""
     is_ours = error.kind.http_status >= 500
     details = {
         "message": error.public_message,

@@ -1,7 +1,7 @@
 """uvicorn's HTTP over h11, with the bounds it lacks: on requests, on their pieces, on waiting.
 
-uvicorn parses all that it has received at once, as h11 does: a quarter of a megabyte may hold
-forty thousand chunks of one byte. Here so many events are parsed in a turn of the loop.
+uvicorn and h11 parse everything they have received at once: a quarter of a megabyte may hold forty
+thousand chunks of one byte. Here a turn of the loop parses at most _EVENTS_IN_A_TURN events.
 """
 
 import asyncio
@@ -20,26 +20,26 @@ from lanscribe.session.pace import MESSAGES_AT_ONCE_S, TokenBucket
 
 _EVENTS_IN_A_TURN = 8
 _NO_REQUEST = (
-    "got no HTTP request, or one whose head is larger than 16 KiB, or whose end is in doubt;"
+    "got no HTTP request, or one with a head larger than 16 KiB, or one without a clear end;"
     " expected HTTP/1.1"
 )
 
 
 class _Metered(h11.Connection):
-    """h11, which parses so many events in a turn, and knows why it cannot parse."""
+    """h11 with a bound on the events of a turn; it keeps the reason of a parse error."""
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, MAX_HEAD_BYTES)
         self.left = 0
-        """So many events may still be parsed in this turn."""
+        """How many events may still be parsed in this turn."""
         self.requests = 0
         self.has_refused = False
-        """Whether the last answer turned somebody away."""
+        """Whether the last answer had one of the REFUSALS as its status."""
         self.fault = ""
 
     @property
     def has_unparsed(self) -> bool:
-        """Whether something is left when a turn is over."""
+        """Whether the turn is over and bytes are left to parse."""
         return self.left == 0 and bool(self.trailing_data[0])
 
     def next_event(self) -> Any:
@@ -58,40 +58,40 @@ class _Metered(h11.Connection):
         return event
 
     def send(self, event: Any) -> Any:
-        """The bytes of an event of ours."""
+        """The bytes of an event that this server sends."""
         if isinstance(event, h11.Response):
             self.has_refused = event.status_code in REFUSALS
         return super().send(event)
 
 
 class _Flow(FlowControl):
-    """Reading, which rests while uvicorn or the pace wants it to."""
+    """Flow control that pauses reading while uvicorn or the pace asks for it."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
         self._is_held = False
 
     def hold(self) -> None:
-        """Read nothing until `release`."""
+        """Pause reading until `release`."""
         self._is_held = True
         self._transport.pause_reading()
 
     def release(self) -> None:
-        """Read on, unless uvicorn waits."""
+        """Resume reading, unless uvicorn has paused it."""
         if self._is_held:
             self._is_held = False
             if not self.read_paused:
                 self._transport.resume_reading()
 
     def resume_reading(self) -> None:
-        """Uvicorn wants to read on."""
+        """Resume reading for uvicorn, unless the pace holds it."""
         self.read_paused = False
         if not self._is_held:
             self._transport.resume_reading()
 
 
 class HttpProtocol(H11Protocol):
-    """HTTP, where every request has to come in time, and so many of them from one address."""
+    """HTTP with a deadline for every request and a rate of requests for every address."""
 
     def __init__(self, *args: Any, intake: Intake, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -106,21 +106,21 @@ class HttpProtocol(H11Protocol):
 
     @property
     def is_spare(self) -> bool:
-        """Whether nothing is under way: no request, or only the rest of one that was answered."""
+        """Whether the connection is idle: no request, or only the rest of an answered one."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return True
         return cycle.response_started and self.conn.their_state is h11.SEND_BODY
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A new connection, if there is room for it."""
+        """Accept a new connection if there is room for it, and wait for its request."""
         super().connection_made(transport)
         self.flow = self._paced_flow = _Flow(transport)
         if self._intake.admit(transport, self._address):
             self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Have a turn for it."""
+        """Store the data and ask for a turn to parse it."""
         if self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
@@ -130,13 +130,13 @@ class HttpProtocol(H11Protocol):
         self.handle_events()
 
     def handle_events(self) -> None:
-        """Have a turn for what was received."""
+        """Ask for a turn to parse what was received."""
         if not self._has_asked:
             self._has_asked = True
             self._intake.turns.ask(self)
 
     def take_turn(self) -> None:
-        """Parse so many events, and no request before its time."""
+        """Parse the events of a turn, but no request before the rate of its address allows it."""
         self._has_asked = False
         if not self._is_mine:
             return
@@ -166,7 +166,7 @@ class HttpProtocol(H11Protocol):
         return self.client[0] if self.client else ""
 
     def _go_on(self, wait_s: float) -> None:
-        """Read on, or parse on, when the pace allows."""
+        """Continue to read or to parse when the pace allows it."""
         if wait_s > 0:
             self._paced_flow.hold()
             self._has_asked = True
@@ -178,14 +178,14 @@ class HttpProtocol(H11Protocol):
             self._paced_flow.release()
 
     def on_response_complete(self) -> None:
-        """The next request may come."""
+        """Charge the address for a refusal, then wait for the next request."""
         if self._metered.has_refused:
             self._intake.refused(self._address)
         super().on_response_complete()
         self._watch()
 
     def _watch(self) -> None:
-        """Bound the wait for a request, for the rest of one that was answered, and for a reader."""
+        """Bound the wait for a request, for the rest of an answered one, and for a slow reader."""
         is_served = self.cycle is not None and not self.cycle.response_complete
         if is_served or self.transport.get_protocol() is not self:
             self._stop_watching()
@@ -212,7 +212,7 @@ class HttpProtocol(H11Protocol):
             self._timer = None
 
     def send_400_response(self, msg: str) -> None:
-        """Say that what came is no HTTP, unless an answer is under way."""
+        """Refuse data that is not HTTP; only close if an answer is under way."""
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.transport.close()
             return
@@ -238,7 +238,7 @@ class HttpProtocol(H11Protocol):
         return b"websocket" if is_new_enough and asks_for_websocket(self.headers) else None
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Go on as a WebSocket, with what came right behind the request."""
+        """Switch to WebSocket, and pass on the data that followed the request."""
         self._stop_watching()
         super().handle_websocket_upgrade(event)
         early, _ = self.conn.trailing_data
@@ -248,7 +248,7 @@ class HttpProtocol(H11Protocol):
             protocol.data_received(early)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """Release the timer and the place of the connection."""
         self._stop_watching()
         self._intake.crowd.leave(self.transport)
         super().connection_lost(exc)

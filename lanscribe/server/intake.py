@@ -1,4 +1,4 @@
-"""How much of what is received is parsed at a time, whoever sent it and however it is cut."""
+"""Bounds how much received data is parsed at a time, over all connections and however it is cut."""
 
 import asyncio
 import logging
@@ -16,20 +16,20 @@ from lanscribe.session.bounds import Bounds
 log = logging.getLogger(__name__)
 
 TURN_S = 0.001
-"""So long all connections together may parse before everything else has its turn."""
+"""How long all connections together may parse before everything else runs."""
 HANDSHAKES_REST = 3.0
-"""After TLS handshakes everything else has the loop alone, for so many times as long as they took:
+"""TLS handshakes pause for this multiple of the time they took, so that everything else can run:
 each is a signature, a millisecond of work that cannot be cut, and a hundred may come at once."""
 REQUESTS_PER_S = 50
 REQUESTS_AT_ONCE = 200
-"""Of one address. A request with a connection of its own costs a millisecond; a page with all its
-files, or a script that asks again and again, needs less."""
+"""Per address. A request on a connection of its own costs a millisecond; a page with all its files,
+or a script that polls, needs fewer requests."""
 PRICE_OF_A_REFUSAL = 10
-"""In requests: whoever is turned away may knock five times a second, and twenty times at once."""
+"""In requests: a refused address may try five times a second, and twenty times at once."""
 REFUSALS = frozenset({401, 403, 429})
-"""The HTTP statuses of who may not come in."""
+"""The HTTP statuses of a request without access."""
 _BREATH_S = 0.02
-"""Between two reads of a peer to whom nothing is listened any more."""
+"""The pause between two reads from a peer whose data is dropped."""
 
 
 class Parser(Protocol):
@@ -42,16 +42,16 @@ class Parser(Protocol):
 
 
 class Turns:
-    """Connections that have something to parse, one after the other."""
+    """A queue of connections that have something to parse; each gets turns."""
 
     def __init__(self, rest: float = 0.0) -> None:
-        """rest: for how long they all pause after a turn, as a multiple of what that took."""
+        """rest: how long all of them pause after a turn, as a multiple of its duration."""
         self._rest = rest
         self._waiting: deque[Parser] = deque()
         self._is_going_on = False
 
     def ask(self, parser: Parser) -> None:
-        """Let it have its turn soon."""
+        """Queue a parser for a turn."""
         self._waiting.append(parser)
         if not self._is_going_on:
             self._is_going_on = True
@@ -90,19 +90,19 @@ class Intake:
     handshakes: Turns = field(default_factory=lambda: Turns(HANDSHAKES_REST))
 
     def admit(self, transport: asyncio.Transport, address: str) -> bool:
-        """Whether there is room for a new connection; whoever leaves for it, or it, is dropped."""
+        """Count a new connection; False if it was dropped for lack of room. May drop another."""
         leaver = self.crowd.enter(transport, address)
         if leaver is not None:
             leaver.abort()
         return leaver is not transport
 
     def refused(self, address: str) -> None:
-        """Somebody there was turned away."""
+        """Charge an address for a refused request."""
         self.requests.take(address, PRICE_OF_A_REFUSAL, time.monotonic())
 
 
 def make_intake(limits: Bounds, proxies: Iterable[str]) -> Intake:
-    """For a server whose protocols have `is_spare`; the proxies pace whom they speak for."""
+    """For a server whose protocols have `is_spare`; the proxies are not paced."""
     requests = AddressPaces(
         REQUESTS_PER_S, REQUESTS_AT_ONCE, proxies, longest_wait_s=LONGEST_WAIT_S
     )
@@ -110,13 +110,13 @@ def make_intake(limits: Bounds, proxies: Iterable[str]) -> Intake:
 
 
 def _is_spare(transport: asyncio.Transport) -> bool:
-    """Who is counted by the transport beneath TLS is still in its handshake."""
+    """Whether a connection is idle; a transport below TLS is still in its handshake."""
     protocol = transport.get_protocol()
     return isinstance(protocol, SSLProtocol) or bool(getattr(protocol, "is_spare", False))
 
 
 class StandIn(asyncio.BaseProtocol):
-    """A protocol in the place of another, which hears of the end and of room for writing."""
+    """A protocol in the place of another, to which it passes some calls on."""
 
     before: Any
 
@@ -134,16 +134,16 @@ class StandIn(asyncio.BaseProtocol):
 
 
 class Lingering(StandIn, asyncio.Protocol):
-    """A connection that was told its last: what its peer still sends is dropped, for a while.
+    """A connection after its last answer: what the peer still sends is dropped, for a while.
 
-    To close at once, with something unread, resets the connection, and the peer may lose what it
-    was told (RFC 9112, section 9.6).
+    Closing at once, with data unread, resets the connection, and the peer may lose the answer
+    (RFC 9112, section 9.6).
     """
 
     is_spare = True
 
     def __init__(self, before: Any, transport: asyncio.Transport, longest_s: float) -> None:
-        """before: the protocol that hears of the end, and of room for writing."""
+        """before: the protocol that is replaced, and still told of the end and of room to write."""
         self.before = before
         self._transport = transport
         transport.set_protocol(self)
@@ -154,7 +154,7 @@ class Lingering(StandIn, asyncio.Protocol):
         transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        """Drop it; read on after a breath."""
+        """Drop the data; resume reading after a pause."""
         self._transport.pause_reading()
         resume: Callable[[], None] = self._transport.resume_reading
         asyncio.get_running_loop().call_later(_BREATH_S, resume)

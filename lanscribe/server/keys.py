@@ -1,4 +1,4 @@
-"""The key that strangers have to show: its file. Standard library only."""
+"""The file of the key for clients outside the home network. Standard library only."""
 
 import os
 import secrets
@@ -10,12 +10,12 @@ from lanscribe.errors import ConfigError
 KEY_FILE = PROJECT_DIR / "config" / "key"
 _KEY_BYTES = 32
 LEAST_LETTERS = 12
-"""At 64 different letters that is 72 bits, more than anybody guesses over a network."""
+"""With 64 different letters that is 72 bits, too many to guess over a network."""
 _FILE_MODE = 0o600
 
 
 def make(path: Path = KEY_FILE) -> bool:
-    """Write a new key that only the owner can read; False when there is one already."""
+    """Write a new key that only the owner can read; False if the file exists."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
     except FileExistsError:
@@ -26,7 +26,7 @@ def make(path: Path = KEY_FILE) -> bool:
 
 
 def read(path: Path) -> str | None:
-    """The key in a file; None when there is no file. Raises ConfigError when it is no key."""
+    """The key in a file; None if it is absent. Raises ConfigError if it holds no valid key."""
     try:
         key = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -40,11 +40,11 @@ def read(path: Path) -> str | None:
 
 
 def check(key: str, place: str) -> None:
-    """Raise ConfigError when a key could not be sent in a header and a subprotocol, or is short."""
+    """Raise ConfigError if a key is short, or cannot be sent in a header or a subprotocol."""
     if not key or not all("!" <= letter <= "~" and letter not in ',"' for letter in key):
         raise ConfigError(
-            f"{place}: no key: it should be one line of ASCII letters and digits; remove it, then:"
-            " bash setup.sh"
+            f"{place}: not a key: it should be one line of ASCII letters and digits; remove it,"
+            " then: bash setup.sh"
         )
     if len(key) < LEAST_LETTERS:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Where the log goes: to the terminal, and to a file that is set aside when it grows.
+"""Sends the log to the terminal and to a file, which is rotated when it grows.
 
 No transcript and no key is ever logged.
 """
@@ -16,14 +16,14 @@ _KEPT_FILES = 3
 
 
 def set_up(settings: LogSettings) -> Path | None:
-    """Send the log to stderr and to the file; the file's path, None when there is none.
+    """Send the log to stderr and to the file; return the file's path, None without a file.
 
-    A file that cannot be written is told on stderr and done without.
+    If the file cannot be opened, a warning says so and the log goes to stderr only.
     """
     logging.raiseExceptions = False  # a full disk must not turn every line into a traceback
     logging.basicConfig(level=settings.level.upper(), format=_FORMAT)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs URLs, and keys with them
-    # it shows a traceback for every address that is gone, of which discovery tells
+    # it logs a traceback for every address that is gone; discovery logs a line instead
     logging.getLogger("zeroconf").setLevel(logging.ERROR)
     logging.getLogger("uvicorn.error").addFilter(_is_not_a_clients_fault)
     if not settings.file:
@@ -47,5 +47,5 @@ def set_up(settings: LogSettings) -> Path | None:
 
 
 def _is_not_a_clients_fault(record: logging.LogRecord) -> bool:
-    """uvicorn logs a traceback when a client's text frame is not UTF-8."""
+    """False for the traceback that uvicorn logs when a client's text frame is not UTF-8."""
     return "Invalid UTF-8" not in record.getMessage()

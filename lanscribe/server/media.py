@@ -1,4 +1,4 @@
-"""Files of sound, decoded block by block: an hour of them takes no more memory than a second.
+"""Decodes sound files block by block: an hour takes no more memory than a second.
 
 libsndfile reads WAV, FLAC, Ogg, AIFF and their like; FFmpeg, by way of PyAV, reads MP3 and what
 phones, browsers and cameras record (M4A, MP4, WebM, Matroska ...).
@@ -29,35 +29,35 @@ _T = TypeVar("_T")
 
 KINDS = "WAV, FLAC, Ogg, Opus, MP3, AIFF, M4A, MP4, WebM"
 _BLOCK_VALUES = 2**16
-"""How many numbers are decoded at once, all channels together; 4 s of 16 kHz mono."""
+"""How many values are decoded at once, in all channels together; 4 s of 16 kHz mono."""
 _BLOCK_S = 0.5
 _HEADS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
     b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3",
 )  # fmt: skip
-"""What libsndfile is asked about: of MP3, MIDI, ALAC and what it cannot tell from them, libraries
-of its write to the server's terminal what they think."""
+"""The beginnings of files that libsndfile gets. It gets no MP3, MIDI or ALAC, and nothing that it
+takes for one: libraries that it uses for these write messages to the server's terminal."""
 _MPEG_TAGS = (b"\x50\0", b"\x55\0")
-"""Of sound in a WAV file, at its usual place: that is for FFmpeg, too."""
+"""Format tags of MPEG audio in a WAV file, at their usual place: FFmpeg decodes it, too."""
 _DEMUXERS = (
     "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
 )
-"""What FFmpeg may take a file for: nothing that names other files or addresses, as playlists do."""
+"""The formats that FFmpeg may detect: none that names other files or addresses, as playlists do."""
 _PACKET_BYTES = 2**24
-"""What is decoded at once; three seconds of the most voluminous sound there is."""
+"""The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
 _SAMPLES_AT_ONCE = 2**21
-"""Of a channel, out of one packet; the longest in earnest, of Monkey's Audio, have half of it."""
+"""The most samples of a channel in one packet; the longest real ones, Monkey's Audio, have half."""
 _GAP_S = 0.1
 """A hole in a recording that is longer than this is filled with silence, up to PAUSE_S."""
 PAUSE_S = 1.0
-"""More of a hole is left out: it tells two sentences apart, and costs the engine nothing."""
+"""The rest of a hole is left out: a pause separates two sentences and costs the engine nothing."""
 SECONDS_PER_BYTE = 0.05
-"""No sound is coded in less than 20 bytes for a second. Speech takes 600 (AMR at 4.75 kbit/s) and
-more, its pauses 25 (Opus with DTX, in packets of 120 ms) to 50 (AMR's), silence in AAC, Vorbis and
-Opus as measured 64 (AAC at 8 kHz) to 600."""
+"""No codec takes fewer than 20 bytes for a second of sound. Speech takes 600 (AMR at 4.75 kbit/s)
+and more, its pauses 25 (Opus with DTX, in packets of 120 ms) to 50 (AMR). Silence in AAC, Vorbis
+and Opus takes 64 (AAC at 8 kHz) to 600, as measured."""
 SILENCE_SHARE = 0.1
-"""So much of digital silence counts: it takes 7 bytes for a second in WavPack (8 kHz), 13 (4 kHz)
-to 150 (48 kHz) in FLAC, and next to no work."""
+"""The share of digital silence that counts: a second of it takes 7 bytes in WavPack (8 kHz), 13
+(4 kHz) to 150 (48 kHz) in FLAC, and next to no work."""
 FREE_S = 60.0
 """Any file may be this long."""
 LONGEST_S = 86_400.0
@@ -68,10 +68,10 @@ _SHORT_BY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A part of a recording that its file has not.
+    """A part of a recording that is missing in its file.
 
-    skipped_s: how much lies between the samples before and after it; paused_s: how much of it is
-    silence at the end of those before.
+    skipped_s: the time between the samples before and after it. paused_s: the time of it that is
+    silence at the end of the samples before.
     """
 
     skipped_s: float
@@ -79,15 +79,16 @@ class Hole:
 
 
 Piece = Samples | Hole
-"""What a recording is made of, in order."""
+"""A recording is a sequence of these."""
 
 
 @asynccontextmanager
 async def opened(file: BinaryIO) -> AsyncIterator[AsyncIterator[Piece]]:
     """The sound of `file` in blocks of any length, decoded in a thread of its own.
 
-    Raises ProtocolError when there is no sound in it; iterating does when it is damaged later on,
-    and LimitError when it becomes too long. The file is left open, and no thread uses it then.
+    Raises ProtocolError when there is no sound in it. Iterating raises ProtocolError when it is
+    damaged later on, and LimitError when it becomes too long. After the context the file is still
+    open, and no thread uses it.
     """
     blocks = decode(file)
     thread = ThreadPoolExecutor(1, thread_name_prefix="media")
@@ -113,7 +114,7 @@ def _in(thread: ThreadPoolExecutor, work: Callable[[], _T]) -> "asyncio.Future[_
 
 
 class _Length:
-    """How long a recording is so far, against what its bytes can hold."""
+    """The length of a recording so far, checked against what its bytes can hold."""
 
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
@@ -129,7 +130,7 @@ class _Length:
         return self._samples > 0
 
     def add(self, piece: Piece) -> None:
-        """Raises LimitError when it is too long now."""
+        """Add a piece. Raises LimitError when the recording has become too long."""
         if isinstance(piece, Hole):
             self._skipped_s += piece.skipped_s
         else:
@@ -139,7 +140,7 @@ class _Length:
             raise LimitError(
                 "recording_too_long",
                 f"got more than {duration_s(self._samples):.0f} s of sound out of"
-                f" {self._size_bytes} bytes; none is coded in so few: send it as WAV",
+                f" {self._size_bytes} bytes; no codec takes so few: send it as WAV",
             )
         if self.at_s > LONGEST_S:
             raise LimitError(
@@ -155,8 +156,8 @@ class _Length:
 def decode(file: BinaryIO) -> Generator[Piece, None, None]:
     """The sound of `file`: blocks of shape (n,) with n > 0, and holes.
 
-    Raises ProtocolError, before the first block when there is no sound in it, later when it is
-    damaged; LimitError when it is longer than its bytes can be, or than LONGEST_S.
+    Raises ProtocolError before the first block when there is no sound in it, and later when it is
+    damaged. Raises LimitError when it is longer than its bytes can hold, or than LONGEST_S.
     """
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -173,16 +174,16 @@ def decode(file: BinaryIO) -> Generator[Piece, None, None]:
         at = f"damaged at {length.at_s:.1f} s" if length.has_sound else "damaged"
         raise _invalid(f"the file is {at}: {_reason(error)}") from error
     if not length.has_sound:
-        raise _invalid(f"got a file of {size_bytes} bytes in which there is no sound at all")
+        raise _invalid(f"got a file of {size_bytes} bytes with no sound at all")
 
 
 def _merged(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """The same sound in blocks of at least _BLOCK_S, but for those before a hole and the end.
+    """The same sound in blocks of at least _BLOCK_S; shorter only before a hole and at the end.
 
-    None is empty.
+    No block is empty.
     """
     waiting: list[Samples] = []
-    count = 0  # a packet may hold a single sample: the pieces are not counted anew each time
+    count = 0  # a running sum, because a packet may hold a single sample
     for piece in pieces:
         is_hole = isinstance(piece, Hole)
         if not isinstance(piece, Hole) and len(piece):
@@ -198,7 +199,7 @@ def _merged(pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 
 def _opened_by_libsndfile(file: BinaryIO) -> soundfile.SoundFile | None:
-    """None when that is for FFmpeg to read."""
+    """The file, opened; None when FFmpeg has to read it."""
     head = file.read(22)
     file.seek(0)
     is_mpeg = head[8:16] == b"WAVEfmt " and head.endswith(_MPEG_TAGS)
@@ -211,9 +212,9 @@ def _opened_by_libsndfile(file: BinaryIO) -> soundfile.SoundFile | None:
 
 
 class _Source:
-    """A file as libsndfile reads it, which in a damaged one seeks to before its beginning.
+    """A file for libsndfile, which seeks to before the beginning of a damaged one.
 
-    It does so in calls out of C, where Python can only print an exception and go on.
+    It does so in calls from C, where Python can only print an exception and go on.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -223,7 +224,7 @@ class _Source:
         self._seek = file.seek
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go there; stay where one is when there is no such place, as the system would."""
+        """Seek and return the position, which an impossible offset does not change."""
         with suppress(ValueError, OSError, OverflowError):
             self._seek(offset, whence)
         return self.tell()
@@ -239,7 +240,7 @@ def _decode_by_libsndfile(sound: soundfile.SoundFile) -> Iterator[Samples]:
             yield _mono(resampler, block.T)
         yield resampler.flush()
         if left > 0:
-            raise ValueError(f"{left} of its {sound.frames} samples are not to be found")
+            raise ValueError(f"{left} of its {sound.frames} samples are missing")
 
 
 def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Piece]:
@@ -255,15 +256,15 @@ def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Piece]:
         )
     except av.FFmpegError as error:
         raise _invalid(
-            f"got {size_bytes} bytes that begin with {head!r} and are no sound that can be read;"
-            f" expected a whole file of {KINDS} or the like"
+            f"got {size_bytes} bytes that begin with {head!r}, which is not a readable sound file;"
+            f" expected a complete file of {KINDS} or the like"
         ) from error
     with container:
         stream = container.streams.best("audio")
         if not isinstance(stream, AudioStream) or stream.codec_context is None:
             raise _invalid(
-                f"got a file ({container.format.long_name}) without a track of sound that can be"
-                f" read; its tracks: {_tracks(container)}"
+                f"got a file ({container.format.long_name}) without a readable sound track; its"
+                f" tracks: {_tracks(container)}"
             )
         stream.codec_context.options = {"max_samples": str(_SAMPLES_AT_ONCE)}
         yield from _decode_stream(container, stream)
@@ -271,10 +272,10 @@ def _decode_by_ffmpeg(file: BinaryIO, size_bytes: int) -> Iterator[Piece]:
 
 @cache
 def _decoders_of_sound() -> str:
-    """What FFmpeg may decode: only to know what a track of pictures is, it may take gigabytes."""
+    """The decoders that FFmpeg may use, all of sound: probing a video track may take gigabytes."""
     names = []
     for name in av.codecs_available:
-        with suppress(UnknownCodecError):  # it can only be encoded
+        with suppress(UnknownCodecError):  # it has only an encoder
             if av.Codec(name).type == "audio":
                 names.append(name)
     return ",".join(names)
@@ -298,20 +299,20 @@ def _decode_stream(container: InputContainer, stream: AudioStream) -> Iterator[P
         position_s += frame.samples / stream.rate
     yield resampler.flush()
     if position_s < _said_s(container, stream) - _SHORT_BY_S:
-        raise ValueError(f"it says to last {_said_s(container, stream):.1f} s and ends before")
+        raise ValueError(f"it declares {_said_s(container, stream):.1f} s and ends earlier")
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     for packet in container.demux(stream):
         if packet.size > _PACKET_BYTES:
-            raise ValueError(f"{packet.size} bytes of it can only be decoded at once")
+            raise ValueError(f"a packet of {packet.size} bytes is too large to decode")
         for frame in packet.decode():
             if isinstance(frame, AudioFrame):
                 yield frame
 
 
 def _hole(resampler: Resampler, gap_s: float, rate_hz: int) -> Iterator[Piece]:
-    """Silence for a hole; only a pause for a longer one, and then how much is left out."""
+    """Silence for a hole; for a longer one a pause, then the Hole with the time left out."""
     paused_s = min(gap_s, PAUSE_S)
     yield resampler.feed(np.zeros(round(paused_s * rate_hz), dtype=np.float32))
     if gap_s > paused_s:
@@ -320,7 +321,7 @@ def _hole(resampler: Resampler, gap_s: float, rate_hz: int) -> Iterator[Piece]:
 
 
 def _said_s(container: InputContainer, stream: AudioStream) -> float:
-    """How long the sound is by the file's own word; 0 when that is none, or only a guess."""
+    """The duration that the file declares; 0 if it declares none, or only an estimate."""
     if "mov" in container.format.name and stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if "matroska" in container.format.name and len(container.streams) == 1 and container.duration:
@@ -330,7 +331,7 @@ def _said_s(container: InputContainer, stream: AudioStream) -> float:
 
 def _mono(resampler: Resampler, channels: Samples) -> Samples:
     """The mean of channels, shape (channels, n), at 16 kHz."""
-    with np.errstate(invalid="ignore"):  # `bounded` says what is no number
+    with np.errstate(invalid="ignore"):  # `bounded` refuses values that are not numbers
         mean = channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float64)
     return resampler.feed(bounded(mean.astype(np.float32)))
 

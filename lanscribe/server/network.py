@@ -1,6 +1,6 @@
-"""What to tell people of this machine's addresses. Standard library only, for the doctor.
+"""This machine's addresses, as people need them. Standard library only, for the doctor.
 
-adapters.py finds all of them, for programs.
+adapters.py finds all addresses, for programs.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ UNUSED_PORT = 9
 
 
 def lan_addresses() -> list[str]:
-    """IPv4 addresses of this machine, the one of the default route first, then NAME.local.
+    """IPv4 addresses of this machine, that of the default route first, then NAME.local.
 
     Nothing is sent: connect() on a datagram socket only asks the routing table which source
     address it would use. NAME.local works where the machine answers multicast DNS (macOS;
@@ -24,7 +24,7 @@ def lan_addresses() -> list[str]:
 
 
 def usable(addresses: Iterable[str | None]) -> list[str]:
-    """The addresses that others can reach, each once, in order."""
+    """The addresses that other machines can reach, each once, in order."""
     found = [
         address
         for address in addresses
@@ -36,7 +36,7 @@ def usable(addresses: Iterable[str | None]) -> list[str]:
 
 
 def local_name(hostname: str) -> list[str]:
-    """The multicast DNS name of a host, or nothing when it has no name of its own."""
+    """The multicast DNS name of a host; empty if it has no name of its own."""
     label = hostname.partition(".")[0].lower()
     return [f"{label}.local"] if label and label != "localhost" else []
 

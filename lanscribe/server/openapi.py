@@ -1,4 +1,4 @@
-"""What the HTTP side offers: as OpenAPI for programs, and as a page for people."""
+"""Describes the HTTP interface: as OpenAPI for programs, and as a page for people."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ def description() -> Json:
 
 
 def page(described: Json) -> str:
-    """The description as one HTML document that needs nothing from elsewhere."""
+    """The description as one HTML document that loads nothing else."""
     info = described["info"]
     parts = [
         "<!doctype html>",

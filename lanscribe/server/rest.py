@@ -1,4 +1,4 @@
-"""OpenAI's REST interface: models, and transcripts of files, whole or as they are heard."""
+"""OpenAI's REST interface: models, and transcripts of files, whole or streamed."""
 
 import asyncio
 import logging
@@ -39,7 +39,7 @@ Tell = Callable[[Token], Awaitable[None]]
 
 
 class Rest:
-    """The routes, over one engine."""
+    """The routes of the interface, over one engine."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class Rest:
         slot: Callable[[str], AbstractAsyncContextManager[None]],
         line: Line,
     ) -> None:
-        """ready_engine raises EngineUnavailable, entering slot(address) LimitError.
+        """ready_engine raises EngineUnavailable; entering slot(address) raises LimitError.
 
-        line: where recordings wait for their turn.
+        line: the queue in which recordings wait for their turn.
         """
         self._limits = limits
         self._ready_engine = ready_engine
@@ -64,7 +64,7 @@ class Rest:
         self._description = openapi.description()
 
     def routes(self) -> list[Route]:
-        """Where what is answered."""
+        """The routes and their handlers."""
         return [
             Route("/v1/models", self._list_models),
             Route("/v1/models/{model:path}", self._show_model),
@@ -74,7 +74,7 @@ class Rest:
         ]
 
     async def drain(self, timeout_s: float) -> None:
-        """Let the files under way be finished, for so long, then tell the others."""
+        """Let files under way finish within timeout_s, then end the rest with an error."""
         await self._changes.until_at_most(timeout_s, lambda: not self._uploads)
         self._is_stopping = True
         self._changes.tell()
@@ -115,14 +115,14 @@ class Rest:
         return HTMLResponse(openapi.page(self._description))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request for a transcript, whatever happens."""
+        """Answer one request for a transcript; every failure is answered with an error."""
         exchange = Exchange(scope, receive, send, self._limits)
         try:
             await self._serve(exchange)
         except ClientDisconnect:
             log.info("a client left before its file was transcribed")
         except LanscribeError as error:
-            log.info("a file is not transcribed: %s", error)
+            log.info("a file was not transcribed: %s", error)
             await exchange.refuse(error)
         except Exception:
             log.exception("a request ended by a defect of the server")
@@ -149,7 +149,7 @@ class Rest:
             self._changes.tell()
 
     async def _make_room(self, places: Slots, address: str) -> None:
-        """Wait a moment for a place; when there is none, the slowest upload has to give way."""
+        """Wait a moment for a place; displace the slowest upload for an address below its share."""
         await self._changes.until_at_most(LEAVING_S, lambda: places.has_room(address))
         displaced = slowest(self._uploads, time.monotonic())
         if displaced and not places.has_room(address) and not places.has_its_share(address):
@@ -161,14 +161,14 @@ class Rest:
         await self._changes.until(lambda: upload.is_displaced)
         raise LimitError(
             "upload_too_slow",
-            f"another upload waited for the place of this one, of which {upload.received_bytes}"
-            " bytes had come; try again later, or send FLAC or Opus instead of WAV",
+            f"another upload waited, and this one was the slowest: {upload.received_bytes} bytes"
+            " had arrived; try again later, or send FLAC or Opus instead of WAV",
         )
 
     async def _transcribe(self, exchange: Exchange, engine: Engine) -> None:
-        """Take in a form, and answer it."""
+        """Read a form and answer it."""
         async with self._slot(exchange.address):
-            pass  # who is to be turned away need not upload first
+            pass  # a client that is refused need not upload first
         async with exchange.form() as form:
             wanted, heard = Wanted.of(form), FileTranscript()
 
@@ -215,7 +215,7 @@ class Rest:
 
 
 def _application(function: Callable[[Scope, Receive, Send], Awaitable[None]]) -> ASGIApp:
-    """The function as an object: Starlette takes a bare one for an endpoint."""
+    """The function as an object, because Starlette takes a bare function for an endpoint."""
 
     class Application:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -225,9 +225,9 @@ def _application(function: Callable[[Scope, Receive, Send], Awaitable[None]]) ->
 
 
 async def _hear(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> None:
-    """Let an engine session hear the blocks, and tell what it says.
+    """Feed the blocks to an engine session, and await `tell` with each of its tokens.
 
-    When the blocks end with an error, it is raised once all before it was told.
+    An error that ends the blocks is raised after all tokens before it.
     """
     async with running(engine) as (session, tasks):
         feeding = tasks.create_task(_feed(session, blocks))
@@ -238,7 +238,7 @@ async def _hear(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> N
 
 
 async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> ClientError | None:
-    """Feed the blocks; the error that ended them, None for their end."""
+    """Feed the blocks and finish the session; return the error that ended them, or None."""
     error: ClientError | None = None
     try:
         async for block in blocks:

@@ -1,4 +1,4 @@
-"""What a client asks for when it uploads a file, and the answers to that, as values."""
+"""The request of a client that uploads a file, and the answers to it."""
 
 import math
 from collections.abc import AsyncIterator
@@ -31,12 +31,12 @@ _OF_WHISPER = {
     "compression_ratio": 1.0,
     "no_speech_prob": 0.0,
 }
-"""What typed clients insist on finding in a segment, and no engine here can tell."""
+"""Fields of a segment that typed clients require and no engine here can fill."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a form asks for."""
+    """The request in a form."""
 
     file: BinaryIO
     format: Format
@@ -48,11 +48,11 @@ class Wanted:
     def of(cls, form: FormData) -> "Wanted":
         """Read the form. Raises ProtocolError naming the field and what is allowed in it.
 
-        model and prompt are whatever they are: one model is served, and takes no prompt.
+        model and prompt are ignored: one model is served, and it takes no prompt.
         """
         file = form.get("file")
         if not isinstance(file, UploadFile):
-            raise FieldError("file", "there is none; send the sound as a file with a file name")
+            raise FieldError("file", "missing; send the sound as a file with a file name")
         _check_temperature(_text(form, "temperature", "0"))
         wanted = _text(form, "response_format", "json")
         is_streamed = _boolean(form, "stream")
@@ -72,7 +72,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class FileTranscript:
-    """The text of a file as it grows, and what of the file it does not cover."""
+    """The growing text of a file, and the parts of the file that it does not cover."""
 
     transcript: Transcript = field(default_factory=Transcript)
     lost: Spans = field(default_factory=Spans)
@@ -85,7 +85,7 @@ class FileTranscript:
         return round(duration_s(self.sound.samples) + self.timeline.skipped_s, 3)
 
     async def counted(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[Samples]:
-        """The sound of a file, while its pieces are counted."""
+        """Yield the sound of a file, and count its pieces."""
         async for piece in pieces:
             if isinstance(piece, Hole):
                 self._skip(piece)
@@ -99,7 +99,7 @@ class FileTranscript:
         self.lost.add(Span(start_s - hole.paused_s, self.audio_s))
 
     def hear(self, token: Token) -> None:
-        """Take in what the engine emits."""
+        """Add a token of the engine."""
         placed = self.timeline.placed(token)
         if placed.text:
             self.transcript.append(placed)
@@ -108,17 +108,17 @@ class FileTranscript:
 
     @property
     def no_speech(self) -> NoSpeech | None:
-        """Why there is no text, if there is none and its audio was listened to."""
+        """Why there is no text; None if there is text, or if audio was lost."""
         return None if self.lost or self.transcript.text.strip() else self.sound.no_speech()
 
     @property
     def _told(self) -> dict[str, Any]:
-        """What OpenAI does not tell: what was not transcribed, why nothing was heard."""
+        """Fields that OpenAI does not have: what was not transcribed, and why nothing was heard."""
         return lost_field(self.lost) | no_speech_field(self.no_speech)
 
     @property
     def so_far(self) -> dict[str, Any]:
-        """What an error that ended it too soon tells of it."""
+        """The fields that an error reports of the work done before it."""
         if not self.sound.samples:
             return {}
         return {"text": self.transcript.text, "duration": self.audio_s, **lost_field(self.lost)}
@@ -149,7 +149,7 @@ class FileTranscript:
         return JsonResponse(head | details | {"usage": self._usage} | self._told)
 
     def done(self) -> dict[str, Any]:
-        """The last event of a stream; its tokens are vLLM's, by OpenAI's names and by vLLM's."""
+        """The last event of a stream; it counts vLLM's tokens, by OpenAI's and by vLLM's names."""
         input_tokens = steps_of(self.audio_s)
         output_tokens = self.transcript.token_count
         return {
@@ -168,7 +168,7 @@ class FileTranscript:
 
     @property
     def _headers(self) -> dict[str, str]:
-        """The same as _told, where the body has no place for it."""
+        """The facts of _told as headers, for bodies without a place for them."""
         headers = {}
         if self.lost:
             spans = ("-".join(f"{time_s:.3f}" for time_s in span.rounded) for span in self.lost)
@@ -184,9 +184,9 @@ class FileTranscript:
 
 
 def delta_event(text: str, *, finish_reason: str | None = None) -> dict[str, Any]:
-    """A piece of a stream as OpenAI tells it, and in `choices` as vLLM does for its clients.
+    """A text event of a stream in OpenAI's form, and in `choices` in vLLM's.
 
-    finish_reason: not None in the last one, which has no text.
+    finish_reason: not None in the last event, which has no text.
     """
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
     return {"type": "transcript.text.delta", "delta": text, "choices": [choice]}
@@ -221,7 +221,7 @@ def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
 
 
 def _language(asked: str, known: tuple[str, ...]) -> str:
-    """The one asked for if the engine knows it, else its only one; "und" when nobody knows."""
+    """The requested language if the engine knows it, else its only one, else "und"."""
     primary = asked.lower().partition("-")[0]
     if primary in known:
         return primary

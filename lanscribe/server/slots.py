@@ -1,4 +1,4 @@
-"""How many sessions run at a time, in all and of one address: a decision, without a clock."""
+"""Limits the sessions that run at a time, in all and per address: decisions without a clock."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from lanscribe.errors import LimitError
 from lanscribe.server.access import address_group, is_loopback
 
 LEAST_OF_AN_ADDRESS = 2
-"""Of whatever is shared: one address has so much in any case."""
+"""One address may have so many in any case, of everything that has a share per address."""
 LEAVING_S = 0.5
-"""How long who comes may wait for the slot of one who has just left."""
+"""How long a new client waits for a slot that is being released."""
 
 
 class Slots:
-    """Counts running sessions against what the machine holds, and what one client may have."""
+    """Counts running sessions against the machine's capacity and the share of one address."""
 
     def __init__(self, capacity: int, per_address: int = 0) -> None:
-        """per_address: how many sessions one address may have; 0 is half of them, at least 2."""
+        """per_address: how many sessions one address may have; 0: half of capacity, at least 2."""
         self.capacity = capacity
         self.taken = 0
         self._per_address = per_address or max(LEAST_OF_AN_ADDRESS, capacity // 2)
@@ -28,7 +28,7 @@ class Slots:
         return self.taken < self.capacity and not self.has_its_share(address)
 
     def has_its_share(self, address: str) -> bool:
-        """Whether an address has as many as one may have."""
+        """Whether an address has as many sessions as it may have."""
         count = self._of_address[address_group(address)]
         return not is_loopback(address) and count >= self._per_address
 
@@ -41,15 +41,15 @@ class Slots:
         if self.taken >= self.capacity:
             raise LimitError(
                 "server_busy",
-                f"{self.taken} sessions run, as many as this machine holds in real time; try again"
-                " later",
+                f"{self.taken} sessions run, the most that this machine can serve in real time;"
+                " try again later",
             )
         group = address_group(address)
         if self.has_its_share(address):
             raise LimitError(
                 "server_busy",
-                f"{self._of_address[group]} sessions of {address} run, as many as one address may"
-                " have (limits.sessions_per_address); end one of them",
+                f"{self._of_address[group]} sessions of {address} run, the most that one address"
+                " may have (limits.sessions_per_address); end one of them",
             )
         self.taken += 1
         self._of_address[group] += 1
@@ -58,4 +58,4 @@ class Slots:
         finally:
             self.taken -= 1
             self._of_address[group] -= 1
-            self._of_address += Counter()  # forgets the addresses that have none left
+            self._of_address += Counter()  # removes the addresses whose count is zero

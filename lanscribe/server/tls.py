@@ -8,7 +8,7 @@ from lanscribe.errors import ConfigError
 
 
 def server_context(settings: TlsSettings) -> ssl.SSLContext | None:
-    """What TLS is served with; None when it is not. Raises ConfigError for files that do not do."""
+    """The server's TLS context; None without TLS. Raises ConfigError for unusable files."""
     if not settings.cert and not settings.key:
         return None
     if not settings.cert or not settings.key:

@@ -1,6 +1,6 @@
 """uvicorn, with the bounds it lacks: on TLS handshakes, on connections, on its shutdown.
 
-Its two protocols, with the bounds of theirs, are http_protocol.py and websocket_protocol.py.
+http_protocol.py and websocket_protocol.py hold its two protocols and their bounds.
 """
 
 import asyncio
@@ -32,32 +32,32 @@ log = logging.getLogger(__name__)
 
 _GRACEFUL_SHUTDOWN_S = 1
 _UNREAD_BYTES = 2**17
-"""What the system holds for a client that does not read; half an hour of text fits in."""
+"""What the system buffers for a client that does not read; half an hour of text fits in it."""
 ACCEPTED_IN_A_TURN = 8
-"""Connections; asyncio would accept as many as wait, before it does anything else."""
+"""In connections; asyncio would accept all that wait before it does anything else."""
 _WAITING_CONNECTIONS = 128
-"""What the system holds until they are accepted."""
+"""How many connections the system queues until they are accepted."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""A peer that vanished while nothing was under way to it is noticed after a minute; the second is
-macOS's name of the first. Not WebSocket pings: a pong would wait behind the audio that flow control
-holds back, and a sender slowed down would look dead."""
+"""Detects after a minute that a peer has vanished while nothing was being sent to it; the second
+option is macOS's name for the first. WebSocket pings would not do: a pong would wait behind the
+audio that flow control holds back, and a slowed sender would look dead."""
 _TCP_INFO = struct.Struct("=24x I 28x I")
-"""Of Linux's struct tcp_info: tcpi_unacked in packets, tcpi_last_ack_recv in ms ago."""
+"""Two fields of Linux's struct tcp_info: tcpi_unacked in packets, tcpi_last_ack_recv in ms ago."""
 _TICKS_PER_S = 10
 
 
 @dataclass(frozen=True, slots=True)
 class SecureListener:
-    """Where to serve over TLS, and with which certificate."""
+    """The socket to serve over TLS, and the context with the certificate."""
 
     socket: socket.socket
     context: ssl.SSLContext
 
 
 class _HandshakeTurns(StandIn, asyncio.BufferedProtocol):
-    """Between a connection and its TLS until that is agreed: each of its steps waits for its turn.
+    """Stands between a transport and TLS during the handshake: each step waits for its turn.
 
-    A step is a signature, a millisecond of work; a hundred may come at the same moment.
+    A step is a signature, a millisecond of work; a hundred may come at once.
     """
 
     is_spare = True
@@ -69,24 +69,24 @@ class _HandshakeTurns(StandIn, asyncio.BufferedProtocol):
         self._is_over = False
 
     def begin(self) -> None:
-        """Stand before the protocol of the transport, which is that of TLS by now."""
+        """Take the place of the transport's protocol, which is TLS by now."""
         if not self._is_over:
             self.before = self.transport.get_protocol()
             self.transport.set_protocol(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where what comes next is to be written."""
+        """The buffer for the next received bytes."""
         buffer: memoryview = self.before.get_buffer(sizehint)
         return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So much has come: read no more until its turn."""
+        """Note how many bytes have arrived, and read no more until the turn."""
         self.transport.pause_reading()
         self._waiting_bytes = nbytes
         self._turns.ask(self)
 
     def take_turn(self) -> None:
-        """Go on with the handshake."""
+        """Continue the handshake with the received bytes."""
         count, self._waiting_bytes = self._waiting_bytes, 0
         if self.transport.is_closing():
             return
@@ -96,7 +96,7 @@ class _HandshakeTurns(StandIn, asyncio.BufferedProtocol):
             self._make_way()
 
     def end(self) -> None:
-        """The handshake is done, or has failed: let TLS have what is next at once."""
+        """The handshake is done or has failed: let TLS get further bytes directly."""
         self._is_over = True
         if not self._waiting_bytes:
             self._make_way()
@@ -114,7 +114,7 @@ class _HandshakeTurns(StandIn, asyncio.BufferedProtocol):
 class _TlsHandshake(asyncio.Protocol):
     """A connection until its TLS handshake is done: counted and bounded like any other.
 
-    asyncio's own TLS listener says nothing of a connection before that.
+    asyncio's own TLS listener does not report a connection before that.
     """
 
     is_spare = True
@@ -142,7 +142,7 @@ class _TlsHandshake(asyncio.Protocol):
         task.add_done_callback(self._tasks.discard)
 
     def data_received(self, data: bytes) -> None:
-        """Keep what comes together with the handshake's end, before HTTP takes over."""
+        """Keep data that arrives with the end of the handshake, before HTTP takes over."""
         self._early_data += data
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -154,7 +154,7 @@ class _TlsHandshake(asyncio.Protocol):
         self._intake.crowd.leave(self._transport)
 
     def shutdown(self) -> None:
-        """Give the connection up, as uvicorn asks of its own."""
+        """Abort the connection; uvicorn calls this on each of its connections."""
         assert self._transport is not None
         self._transport.abort()
 
@@ -165,7 +165,7 @@ class _TlsHandshake(asyncio.Protocol):
             return  # dropped meanwhile; start_tls would wait for ever
         loop = asyncio.get_running_loop()
         steps = _HandshakeTurns(transport, self._intake.handshakes)
-        loop.call_soon(steps.begin)  # start_tls has made TLS the protocol, which has read nothing
+        loop.call_soon(steps.begin)  # by then start_tls has set TLS as the protocol
         try:
             secured = await loop.start_tls(
                 transport,
@@ -181,7 +181,7 @@ class _TlsHandshake(asyncio.Protocol):
         finally:
             steps.end()
             self._leave()
-        if secured is not None and not transport.is_closing():  # of `secured` asyncio never says so
+        if secured is not None and not transport.is_closing():  # `secured` never says so
             secured.set_protocol(self._http)
             self._http.connection_made(secured)
             if self._early_data:
@@ -205,7 +205,7 @@ class Server(uvicorn.Server):
         self._is_in_a_hurry = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen on `sockets`, and beside them over TLS."""
+        """Listen on `sockets`, and over TLS if it is set up."""
         await super().startup(sockets)
         if self._tls:
             server = await asyncio.get_running_loop().create_server(
@@ -226,7 +226,7 @@ class Server(uvicorn.Server):
         return _TlsHandshake(self._tls.context, self._intake, http, self.server_state.tasks)
 
     async def on_tick(self, counter: int) -> bool:
-        """Once in a while: whether to stop."""
+        """Drop vanished clients once a second; return whether to stop."""
         if counter % _TICKS_PER_S == 0:
             self._drop_who_vanished()
         return await super().on_tick(counter)
@@ -236,18 +236,18 @@ class Server(uvicorn.Server):
             transport: Any = getattr(connection, "transport", None)
             peer = transport.get_extra_info("socket") if transport else None
             if peer is None or peer.fileno() < 0:
-                continue  # it is only just coming, or gone
+                continue  # it is not connected yet, or gone
             if has_vanished(peer, self._intake.limits.vanished_s):
-                log.info("a client has vanished: it acknowledges nothing any more")
+                log.info("a client has vanished: it no longer acknowledges anything")
                 transport.abort()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
+        """Leave the signals to the program."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, let running sessions end, then close what is left."""
+        """Accept no more connections, let running sessions end, then close what is left."""
         for server in self.servers:
             server.close()
         await first_of(self._drain(), self._until_in_a_hurry())
@@ -272,9 +272,9 @@ def make_server(
     *,
     proxies: Iterable[str] = (),
 ) -> Server:
-    """A server for `app`, to be served on sockets of `bind`, and over TLS on that of `tls`.
+    """A server for `app`, to be run on sockets of `bind`, and over TLS on that of `tls`.
 
-    proxies: whose requests are not paced, because they are those of many.
+    proxies: addresses whose requests are not paced, because they forward for many clients.
     """
     intake = make_intake(Bounds.of(limits), proxies)
     config = uvicorn.Config(
@@ -295,10 +295,10 @@ def make_server(
 
 
 def has_vanished(peer: TransportSocket, longest_s: float) -> bool:
-    """Whether it has acknowledged nothing for so long, though it was sent something.
+    """Whether a peer owes an acknowledgement and has sent none for more than `longest_s`.
 
-    TCP goes on for a quarter of an hour. Its TCP_USER_TIMEOUT would also end the connection to who
-    only does not read for a while. Only Linux tells; elsewhere nobody has vanished.
+    TCP itself tries for a quarter of an hour. Its TCP_USER_TIMEOUT would also drop clients that
+    merely pause reading. Only Linux reports this; on other systems the answer is False.
     """
     if sys.platform != "linux":
         return False
@@ -308,7 +308,7 @@ def has_vanished(peer: TransportSocket, longest_s: float) -> bool:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A TCP socket that listens there. Raises OSError when the address is taken or not ours."""
+    """A listening TCP socket. Raises OSError if the address is taken or not this machine's."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -329,5 +329,5 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def let_more_wait(listener: socket.socket) -> None:
-    """Let the system hold more connections than are accepted in a turn, once it is served."""
+    """Let the system queue more connections than a turn accepts; called after serving began."""
     listener.listen(_WAITING_CONNECTIONS)

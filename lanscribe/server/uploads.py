@@ -1,28 +1,28 @@
-"""Which upload gives way when another has no place: a decision with the time as an argument."""
+"""Chooses the upload that is displaced for another: a decision with the time as an argument."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 _GRACE_S = 1.0
 _SLOW_BYTES_PER_S = 64_000
-"""Twice what speech has as 16-bit samples; Wi-Fi at the end of the garden is faster."""
+"""Twice the rate of speech in 16-bit samples; Wi-Fi at the end of the garden is faster."""
 _LONG_S = 60.0
 _SLOW_FOR_LONG_BYTES_PER_S = 1_000_000
-"""An upload that takes longer than a minute has to be a large one."""
+"""The least rate after a minute: an upload that takes longer has to be a large one."""
 
 
 @dataclass(eq=False)
 class Upload:
-    """One that has a place."""
+    """An upload that has a place."""
 
     began_s: float
     received_bytes: int = 0
     is_whole: bool = False
     is_displaced: bool = False
-    """Whether it has to give way."""
+    """Whether it has lost its place to another upload."""
 
     def is_slow(self, now_s: float) -> bool:
-        """Whether it may have to give way."""
+        """Whether it is slow enough to be displaced."""
         elapsed_s = now_s - self.began_s
         if self.is_whole or self.is_displaced or elapsed_s < _GRACE_S:
             return False
@@ -30,11 +30,11 @@ class Upload:
         return self.received_bytes < least * elapsed_s
 
     def rate(self, now_s: float) -> float:
-        """Bytes a second, up to now."""
+        """Bytes per second so far."""
         return self.received_bytes / max(now_s - self.began_s, _GRACE_S)
 
 
 def slowest(uploads: Iterable[Upload], now_s: float) -> Upload | None:
-    """The slowest of those that may have to give way; None when there is none."""
+    """The slowest upload that may be displaced; None if there is none."""
     slow = [upload for upload in uploads if upload.is_slow(now_s)]
     return min(slow, key=lambda upload: upload.rate(now_s), default=None)

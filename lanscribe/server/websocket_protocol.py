@@ -1,8 +1,9 @@
 """uvicorn's WebSocket over websockets, with the bounds it lacks: on frames, on reading, on closing.
 
-Both parse all that was received at once: a quarter of a megabyte may hold forty thousand frames
-that carry nothing. Here so many frames are parsed in a turn of the loop, and no further message
-before the last one is taken. Whole messages are paced by whoever takes them, all else here.
+Both parse everything they have received at once: a quarter of a megabyte may hold forty thousand
+empty frames. Here a turn of the loop parses at most _FRAMES_IN_A_TURN frames, and no further
+message until the application has received the last one. The application paces whole messages;
+the rest is paced here.
 """
 
 import asyncio
@@ -30,22 +31,22 @@ log = logging.getLogger(__name__)
 
 _FRAMES_IN_A_TURN = 16
 _LITTLE_BYTES = 64
-"""A piece of a message that is smaller carries next to nothing."""
+"""A smaller piece of a message carries next to nothing."""
 _PRICE_OF_NOTHING = 20
-"""In messages. So an empty frame may come fifty times a second, and five hundred times at once; a
-client has no reason to ping more often than once a second."""
-_NO_HANDSHAKE = "got a request that is no WebSocket handshake; expected that of RFC 6455"
+"""In messages: fifty empty frames a second are allowed, and five hundred at once. A client has no
+reason to ping more often than once a second."""
+_NO_HANDSHAKE = "got a request that is not a WebSocket handshake; expected one by RFC 6455"
 _CLOSING_BYTES = 2**16
-"""The largest frame of a peer that was told goodbye."""
+"""The largest frame of a peer to which a close was sent."""
 
 
 class _Reader(StreamReader):
-    """Parsed until the turn is over: `at_eof` is asked between two frames."""
+    """Stops the parser when the turn is over: the parser calls `at_eof` between two frames."""
 
     def __init__(self) -> None:
         super().__init__()
         self.left = 0
-        """So many frames may still be parsed in this turn."""
+        """How many frames may still be parsed in this turn."""
 
     def at_eof(self) -> Generator[None, None, bool]:
         while self.left <= 0:
@@ -54,7 +55,7 @@ class _Reader(StreamReader):
 
 
 class _Metered(ServerProtocol):
-    """WebSocket's own rules, frame by frame; refusals have the shape of all others."""
+    """The rules of WebSocket, frame by frame; refusals have the shape of all others."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -62,20 +63,20 @@ class _Metered(ServerProtocol):
         self.parser = self.parse()
         next(self.parser)
         self.price = 0
-        """Of the frames since the pace was last asked, in messages."""
+        """The price of the frames since the pace was last asked, in messages."""
 
     @property
     def has_unparsed(self) -> bool:
-        """Whether something is left when a turn is over."""
+        """Whether the turn is over and bytes are left to parse."""
         return self.reader.left <= 0 and bool(self.reader.buffer)
 
     def parse_on(self) -> None:
-        """Parse to the end of the handshake, or of the next message, or so many frames."""
+        """Parse to the end of the handshake or the next message, at most the frames of a turn."""
         self.reader.left = 0 if self.state is State.CONNECTING else _FRAMES_IN_A_TURN
         next(self.parser)
 
     def recv_frame(self, frame: Frame) -> None:
-        """Take in a frame, and count it."""
+        """Handle a frame, and count it."""
         super().recv_frame(frame)
         self.reader.left -= 1
         self.price += _price(frame)
@@ -95,7 +96,7 @@ class _Metered(ServerProtocol):
 
 
 def _price(frame: Frame) -> int:
-    """What a frame counts here; nothing for a whole message, which is paced by who takes it."""
+    """The price of a frame, in messages; 0 for a whole message, which its receiver paces."""
     is_whole = frame.fin and frame.opcode in {TEXT, BINARY}
     if frame.opcode in CTRL_OPCODES or not frame.data:
         return _PRICE_OF_NOTHING
@@ -105,7 +106,7 @@ def _price(frame: Frame) -> int:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """WebSocket, where closing ends in a bounded time whatever the peer does."""
+    """WebSocket that closes in a bounded time, whatever the peer does."""
 
     conn: _Metered
 
@@ -124,24 +125,24 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def is_spare(self) -> bool:
-        """Whether nothing is under way any more."""
+        """Whether the server has closed, so that nothing is under way."""
         return self.close_sent
 
     def data_received(self, data: bytes) -> None:
-        """Have a turn for it."""
+        """Store the data and ask for a turn to parse it."""
         self.conn.reader.feed_data(data)
         if self._has_asked:
             self._hold()
         self._ask()
 
     def _ask(self) -> None:
-        """Have a turn for what was received, and for reading on."""
+        """Ask for a turn to parse what was received, and to read on."""
         if not self._has_asked:
             self._has_asked = True
             self._intake.turns.ask(self)
 
     def take_turn(self) -> None:
-        """Parse to the end of the next message, or so many frames."""
+        """Parse to the end of the next message, at most the frames of a turn."""
         self._has_asked = False
         if self.disconnected or self.transport.is_closing():
             return
@@ -160,7 +161,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._go_on()
 
     def _refuse_head(self) -> None:
-        """Answer a head that websockets does not take; of some it says why, uvicorn of none."""
+        """Refuse a head that websockets rejects, with its reason if it gives one."""
         answer = b"".join(self.conn.data_to_send())
         if not answer:
             answer = self.conn.reject(HTTPStatus.BAD_REQUEST, _NO_HANDSHAKE).serialize()
@@ -169,7 +170,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def _must_wait(self) -> bool:
-        """Whether somebody asks for a turn later: who answers, who takes a message, who reads."""
+        """Whether to wait for an answer, a receiver or a reader; pauses reading if so."""
         if self.handshake_initiated and self.conn.state is State.CONNECTING:
             self._hold()
             return True
@@ -180,7 +181,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return False
 
     def _go_on(self) -> None:
-        """Read on, or parse on, when the pace allows."""
+        """Continue to read or to parse when the pace allows it."""
         price, self.conn.price = self.conn.price, 0
         wait_s = self._pace.take(price, time.monotonic()) if price else 0.0
         if wait_s > 0:
@@ -215,7 +216,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return message
 
     async def send(self, message: Any) -> None:
-        """Send an ASGI message; after the last one only little is listened to."""
+        """Send an ASGI message; after a close only small messages are still received."""
         await super().send(message)
         kind = message["type"]
         if kind == "websocket.close":
@@ -224,26 +225,26 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if message.get("status") in REFUSALS or message.get("code") == CloseCode.POLICY_VIOLATION:
             self._intake.refused(self.client[0] if self.client else "")
         if kind == "websocket.http.response.body" and self.close_sent:
-            self.handshake_complete = True  # by a refusal; uvicorn would take it for a defect
+            self.handshake_complete = True  # refused; uvicorn would take this for a defect
         if kind != "websocket.send":
             self._ask()
 
     def handle_text(self, event: Frame) -> None:
-        """A message of text begins."""
+        """Begin a text message."""
         self.curr_msg_data_type = "text"
         self._take_in(event)
 
     def handle_bytes(self, event: Frame) -> None:
-        """A message of bytes begins."""
+        """Begin a binary message."""
         self.curr_msg_data_type = "bytes"
         self._take_in(event)
 
     def handle_cont(self, event: Frame) -> None:
-        """A message goes on."""
+        """Continue a message."""
         self._take_in(event)
 
     def _take_in(self, event: Frame) -> None:
-        """Join the pieces at once: a million of them would take a hundred bytes each."""
+        """Join the pieces as they come: a million of them would take a hundred bytes each."""
         if self.close_sent:
             return
         if event.fin and not self._message:
@@ -257,7 +258,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.send_receive_event_to_app()
 
     def handle_parser_exception(self) -> None:
-        """Say why, then let the peer finish what it is sending, so that it can read that."""
+        """Send the reason, then let the peer finish sending, so that it can read the reason."""
         assert self.conn.close_sent is not None
         close = self.conn.close_sent
         self.queue.put_nowait(
@@ -275,18 +276,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         Lingering(self, self.transport, self.close_timeout)
 
     def pause_writing(self) -> None:
-        """The peer reads less than it is sent: so it is not read either, and let go in the end."""
+        """The peer reads too slowly: stop reading from it, and drop it in the end."""
         super().pause_writing()
         self._await_reader()
 
     def resume_writing(self) -> None:
-        """The peer has read again."""
+        """The peer reads again: cancel the timer, and ask for a turn."""
         super().resume_writing()
         self._forget_reader()
         self._ask()
 
     def _await_reader(self) -> None:
-        """Bound the wait; a session, if it has something to say, says first that it waited."""
+        """Bound the wait; a session that has something to send ends first, with its own error."""
         unread_bytes = self.transport.get_write_buffer_size()
         wait_s = self._limits.send_timeout_s + self._limits.close_timeout_s
         self._unread_timer = self.loop.call_later(wait_s, self._let_go, unread_bytes)
@@ -295,7 +296,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.transport.get_write_buffer_size() < unread_bytes:
             self._await_reader()
         else:
-            log.info("a client read nothing of what it was sent, and is let go")
+            log.info("a client read nothing of what it was sent, and is dropped")
             self.transport.abort()
 
     def _forget_reader(self) -> None:
@@ -304,12 +305,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._unread_timer = None
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
-        """A peer that does not read would keep a closed transport, and its buffer, for ever."""
+        """Abort the transport after a while: a peer that does not read would keep it for ever."""
         super().on_task_complete(task)
         self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """Release the timer and the place of the connection."""
         self._forget_reader()
         self._intake.crowd.leave(self.transport)
         super().connection_lost(exc)

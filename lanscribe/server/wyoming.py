@@ -1,7 +1,7 @@
-"""Wyoming over TCP, which is how Home Assistant reaches this server.
+"""Serves Wyoming over TCP, the protocol of Home Assistant.
 
-A connection begins in the lobby, where questions are answered without the engine; with the
-first event of an utterance it becomes a session like any other.
+A connection begins in the lobby, where questions are answered without the engine. With the first
+event of an utterance it becomes a session like any other.
 """
 
 import asyncio
@@ -30,18 +30,18 @@ _T = TypeVar("_T")
 
 _READ_BYTES = 2**16
 _LOBBY_BYTES = 2**14
-"""The largest event in the lobby, where only questions are asked, and the most that is read of the
-stream at a time there; the events that begin an utterance have a few hundred bytes."""
+"""The largest event in the lobby, and the most that is read at a time there. Clients only ask
+questions there, and the events that begin an utterance have a few hundred bytes."""
 _QUESTIONS_PER_S = 20
 _QUESTIONS_AT_ONCE = 100
-"""Of one address, over all its connections. An answer costs a tenth of a millisecond."""
+"""Per address, over all its connections. An answer costs a tenth of a millisecond."""
 _PRICE_OF_A_REFUSAL = 5
-"""In questions; whoever has a session by then, and talks nonsense, has only lost a few."""
+"""In questions; an address that has a session and sends nonsense has only lost a few."""
 _NEEDS_ENGINE = frozenset({"transcribe", "audio-start", "audio-chunk", "audio-stop"})
 
 
 class WyomingChannel:
-    """A TCP connection as a `Channel` of whole events, which are small at first."""
+    """A TCP connection as a `Channel` of whole events, at first only small ones."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: Bounds
@@ -54,7 +54,7 @@ class WyomingChannel:
         self._next: Message | None = None
 
     def allow_large_events(self) -> None:
-        """Take events as large as a session may send."""
+        """Accept events as large as a session may send."""
         self._splitter.max_bytes = self._limits.message_bytes
         self._read_bytes = _READ_BYTES
 
@@ -73,7 +73,7 @@ class WyomingChannel:
     async def receive(self) -> Message | None:
         """The next event; None when the peer has closed.
 
-        Raises ProtocolError when what comes is no Wyoming, ConnectionError when the peer is gone.
+        Raises ProtocolError for data that is not Wyoming, ConnectionError when the peer is gone.
         """
         message = await self.peek()
         self._next = None
@@ -89,7 +89,10 @@ class WyomingChannel:
             await self._writer.drain()
 
     async def close(self, code: int, reason: str) -> None:
-        """Close once everything is sent; TCP has no place for the code and the reason."""
+        """Close when everything is sent; TCP has no place for the code and the reason.
+
+        Raises ConnectionError when the peer does not take everything in time.
+        """
         self._writer.close()
         try:
             async with asyncio.timeout(self._limits.close_timeout_s):
@@ -109,7 +112,7 @@ class WyomingChannel:
 
 
 class WyomingServer:
-    """Everybody who is connected to the Wyoming port."""
+    """All connections of the Wyoming port."""
 
     def __init__(self, gateway: Gateway, settings: Settings) -> None:
         self._gateway = gateway
@@ -140,7 +143,7 @@ class WyomingServer:
         del self._connections[task]
 
     async def close(self) -> None:
-        """Drop those who only ask; let the others, whose sessions are over, hear of it."""
+        """Drop the connections in the lobby; let the others, whose sessions have ended, tell it."""
         for task in self._lobby:
             task.cancel()
         if self._connections:
@@ -172,7 +175,7 @@ class WyomingServer:
             writer.transport.abort()
 
     async def _answer_questions(self, channel: WyomingChannel, peer: str) -> bool:
-        """Serve a client until it wants a transcript; False when it leaves without.
+        """Answer a client until it wants a transcript; False when it leaves before.
 
         Raises LimitError when it is silent for too long, ConnectionError when it is gone.
         """
@@ -189,7 +192,7 @@ class WyomingServer:
         return False
 
     async def _question(self, channel: WyomingChannel, timeout_s: float) -> Message | None:
-        """The next event, whose first byte is waited for so long, and the others for a moment."""
+        """The next event: its first byte within timeout_s, the rest within handshake_timeout_s."""
         await _in_time(channel.has_begun(), timeout_s)
         return await _in_time(channel.peek(), self._limits.handshake_timeout_s)
 
@@ -210,9 +213,9 @@ class WyomingServer:
 
 
 def check_peer(peer: str, auth_mode: str) -> None:
-    """Admit whom auth.mode admits, where nobody can show a key.
+    """Admit a peer by auth.mode and its address, because Wyoming has no keys.
 
-    Raises AuthError for anybody else.
+    Raises AuthError for any other peer.
     """
     if auth_mode == "open" or is_loopback(peer):
         return
@@ -231,10 +234,10 @@ def check_peer(peer: str, auth_mode: str) -> None:
 
 @asynccontextmanager
 async def serving(gateway: Gateway, settings: Settings) -> AsyncIterator[int | None]:
-    """Serve Wyoming as long as this lasts; its port, None when there is none.
+    """Serve Wyoming as long as the context lasts; its port, None if off or taken.
 
-    A port that is taken, as by another Wyoming server on this machine, is one warning: the
-    rest of lanscribe is served without it.
+    If the port is taken, for example by another Wyoming server on this machine, a warning says so
+    and the rest of lanscribe runs without it.
     """
     listener = _bind(settings) if settings.wyoming.enabled else None
     if listener is None:
@@ -272,13 +275,13 @@ async def _in_time(waiting: Coroutine[Any, Any, _T], timeout_s: float) -> _T:
         async with asyncio.timeout(timeout_s):
             return await waiting
     raise LimitError(
-        "idle_timeout", f"no whole event came for {timeout_s:g} s; connect again when there is one"
+        "idle_timeout", f"no whole event arrived for {timeout_s:g} s; connect again to send one"
     )
 
 
 @contextmanager
 def _broken() -> Iterator[None]:
-    """Every way in which the system says that a connection is no more, as ConnectionError."""
+    """Raise every OSError of a broken connection as ConnectionError."""
     try:
         yield
     except OSError as error:

@@ -234,7 +234,7 @@ def test_direct_is_vllm_on_the_network(direct_project: Path) -> None:
         *("--gpu-memory-utilization", "0.7"),
         "key none",
     ]
-    assert "whoever reaches it may use it" in done.stderr
+    assert "anybody who can reach it may use it" in done.stderr
 
 
 def test_direct_without_the_model_says_what_is_missing(direct_project: Path) -> None:

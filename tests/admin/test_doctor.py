@@ -116,7 +116,7 @@ def test_portaudio_in_place() -> None:
 def test_portaudio_missing_spoils_only_the_microphone_client(system: str, remedy: str) -> None:
     check = judge_portaudio(system, NO_PORTAUDIO, has_library=False)
     assert (check.status, check.remedy) == ("warn", remedy)
-    assert "everything works but stream_microphone.py" in check.result
+    assert "everything works except stream_microphone.py" in check.result
 
 
 def test_portaudio_before_setup() -> None:
@@ -293,7 +293,7 @@ def test_the_port_for_home_assistant(answer: str, result: str | None) -> None:
 
 def test_home_assistants_port_free_or_not_wanted() -> None:
     assert judge_wyoming(PortFacts("0.0.0.0", 10300, "")).result == "10300 is free"
-    assert judge_wyoming(None).result == "off, as the settings wish it"
+    assert judge_wyoming(None).result == "off in the settings"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_the_next_setup_begins_anew_and_a_model_cut_short_is_none(
     project: Path, offline: dict[str, str]
 ) -> None:
     _, said = interrupt(project, offline, "converting it", signal.SIGKILL)
-    assert "making .venv anew: setup has not finished" in said
+    assert "rebuilding .venv: setup has not finished" in said
     assert (project / ".venv/lanscribe-setup.json").exists()
     assert not (project / "models/base-en").exists()
 
@@ -206,7 +206,7 @@ def test_without_portaudio_only_the_microphone_client_is_missed(
     done = run_script(installed / "setup.sh", cwd=tmp_path, environment=QUIET_SURROUNDINGS)
     shadow.unlink()
     assert (done.returncode, "nothing to do" in done.stderr) == (0, True)
-    assert "everything works but stream_microphone.py" in done.stderr
+    assert "everything works except stream_microphone.py" in done.stderr
     assert "libportaudio2" in done.stderr or "brew install portaudio" in done.stderr
 
 
@@ -276,7 +276,7 @@ def test_two_setups_at_once_do_not_mix(installed: Path, tmp_path: Path) -> None:
     with (installed / ".cache/setup.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = run_script(installed / "setup.sh", cwd=tmp_path, environment=QUIET_SURROUNDINGS)
-    assert (done.returncode, "another setup is at work" in done.stderr) == (1, True)
+    assert (done.returncode, "another setup is running" in done.stderr) == (1, True)
 
 
 def test_a_half_deleted_environment_is_made_anew(
@@ -287,7 +287,7 @@ def test_a_half_deleted_environment_is_made_anew(
     assert "numpy/version.py of numpy" in check.stdout
     done = run_script(installed / "setup.sh", cwd=tmp_path, environment=offline)
     assert done.returncode == 0, done.stderr
-    assert "making .venv anew: numpy/version.py" in done.stderr
+    assert "rebuilding .venv: numpy/version.py" in done.stderr
 
 
 def test_a_moved_folder_is_mended_and_keeps_its_model(
@@ -297,7 +297,7 @@ def test_a_moved_folder_is_mended_and_keeps_its_model(
     done = run_script(moved / "setup.sh", cwd=tmp_path, environment=offline)
     assert done.returncode == 0, done.stderr
     assert f"it was made in {installed}/.venv" in done.stderr
-    assert "putting the model" not in done.stderr
+    assert "installing the model" not in done.stderr
     moved.rename(installed)
 
 
@@ -322,8 +322,8 @@ def test_packages_that_cannot_be_had_are_told(
         (["--model"], "--model takes base-en or tiny-en"),
         (["--model", "huge"], "--model takes base-en or tiny-en"),
         (["--json"], "--json goes with --check"),
-        (["--model-dir"], "--model-dir takes a folder that is there"),
-        (["--model-dir", "/no/such/folder"], "--model-dir takes a folder that is there"),
+        (["--model-dir"], "--model-dir takes an existing folder"),
+        (["--model-dir", "/no/such/folder"], "--model-dir takes an existing folder"),
         (["base-en"], "unknown argument: base-en"),
     ],
 )

@@ -34,11 +34,11 @@ def test_a_fault_is_named(fake_server: Server, name: str) -> None:
         (FAULTS["length and coding"], "both Content-Length and Transfer-Encoding"),
         (FAULTS["folded"], "folded"),
         (FAULTS["bare LF"], "bare CR or LF"),
-        (FAULTS["absolute target"], "target is no path"),
+        (FAULTS["absolute target"], "target is not a path"),
         (FAULTS["handshake with a body"], "WebSocket handshake, which has no body"),
         (FAULTS["two hosts"], "more than one Host"),
         (FAULTS["coding in 1.0"], "HTTP/1.0"),
-        (b"GET / HTTP/1.1\r\nX: " + 17_000 * b"y" + b"\r\n\r\n", "16384 are the most"),
+        (b"GET / HTTP/1.1\r\nX: " + 17_000 * b"y" + b"\r\n\r\n", "expected at most 16384"),
     ],
 )
 def test_what_is_said_of_it(head: bytes, part: str) -> None:

@@ -55,9 +55,9 @@ def _length(answer: bytes) -> int:
 @pytest.mark.parametrize(
     ("request_line", "headers", "status", "code", "part"),
     [
-        ("GET /nothing", "", 404, "not_found", "got GET '/nothing'; GET / names"),
+        ("GET /nothing", "", 404, "not_found", "got GET '/nothing'; GET / lists"),
         ("GET /v1//realtime", "", 404, "not_found", "got GET '/v1//realtime'"),
-        ("GET /V1/MODELS", "", 404, "not_found", "GET / names"),
+        ("GET /V1/MODELS", "", 404, "not_found", "GET / lists"),
         ("GET /v1/realtime", "", 404, "not_found", "connect with ws://"),
         ("DELETE /health", "", 405, "method_not_allowed", "expected "),
         ("GET /v1/audio/transcriptions", "", 405, "method_not_allowed", "expected POST"),

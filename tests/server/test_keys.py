@@ -40,7 +40,7 @@ def test_no_file_is_no_key(tmp_path: Path) -> None:
 def test_a_file_without_a_key_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "key"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match="no key") as caught:
+    with pytest.raises(ConfigError, match="not a key") as caught:
         keys.read(path)
     assert str(path) in caught.value.public_message
     assert not content.strip() or content.decode() not in caught.value.public_message
