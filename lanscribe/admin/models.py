@@ -1,6 +1,6 @@
 """The models on the disk: `serve.sh models`. Standard library only.
 
-    bash serve.sh models                  what is here
+    bash serve.sh models                  list the models and their state
     bash serve.sh models check [NAME]     read and verify every file; without NAME, of all models
 
 setup.sh calls `install NAME`, which installs what is missing.

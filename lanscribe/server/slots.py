@@ -8,7 +8,7 @@ from lanscribe.errors import LimitError
 from lanscribe.server.access import address_group, is_loopback
 
 LEAST_OF_AN_ADDRESS = 2
-"""One address may have so many in any case, of everything that has a share per address."""
+"""The least share of an address, in everything that has a share per address."""
 LEAVING_S = 0.5
 """How long a new client waits for a slot that is being released."""
 
