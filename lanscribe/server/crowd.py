@@ -65,7 +65,7 @@ class Crowd(Generic[_Member]):
             self._of_group += Counter()  # removes the addresses whose count is zero
 
     def _one_to_leave(self, group: str) -> _Member | None:
-        """The oldest spare member of the fullest address; None unless that has more than `group`."""
+        """The oldest spare one of the address with most; None unless it has more than `group`."""
         spare = [one for one in self._groups if self._is_spare(one)]
         if not spare:
             return None
