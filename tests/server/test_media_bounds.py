@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from lanscribe.engines.base import running
 from lanscribe.engines.fake import FakeEngine, spoken
 from lanscribe.errors import ClientError
 from lanscribe.server.media import (
@@ -25,6 +26,7 @@ from lanscribe.server.rest_form import FileTranscript
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.spans import Span
 from lanscribe.speech.transcript import Token
+from tests.engines.driving import drain
 from tests.sounds import by_ffmpeg, by_libsndfile, endless, repeating, with_holes
 
 FRAME_S = 0.08
@@ -175,12 +177,13 @@ def listened(data: bytes) -> tuple[FileTranscript, list[Token]]:
             yield piece
 
     async def listen() -> tuple[FileTranscript, list[Token]]:
-        heard, session = FileTranscript(), FakeEngine().session()
-        await session.start()
-        async for block in heard.counted(pieces()):
-            await session.feed(block)
-        await session.finish()
-        tokens = [heard.timeline.placed(token) async for token in session]
+        heard = FileTranscript()
+        async with running(FakeEngine()) as (session, tasks):
+            listening = tasks.create_task(drain(session))
+            async for block in heard.counted(pieces()):
+                await session.feed(block)
+            await session.finish()
+        tokens = [heard.timeline.placed(token) for token in listening.result()]
         return heard, [token for token in tokens if token.text]
 
     return asyncio.run(listen())
