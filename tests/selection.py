@@ -40,15 +40,9 @@ SLOW_FIXTURES = {
     *("asyncapi_schema", "node_program", "locked_server"),
 }
 """A real model, a process, the network."""
-SHARED_SERVERS = {"int4_server", "bf16_server"}
-SHARING = {
-    "vllm/real/test_agreement.py",
-    "vllm/real/test_gateway.py",
-    "vllm/real/test_realtime.py",
-}
-"""Files whose tests use these vLLMs, each of which takes up to a minute of a core to start."""
+REAL_VLLM = "vllm/real"
 LONGEST_FIRST = (
-    *("vllm/real", "admin/test_setup.py", "vllm/test_setup.py", "clients", "admin", "vllm"),
+    *(REAL_VLLM, "admin/test_setup.py", "vllm/test_setup.py", "clients", "admin", "vllm"),
     *("endless", "engines", "server"),
 )
 """What is begun early, so that no process is left alone with it at the end."""
@@ -64,11 +58,6 @@ def lies_in(place: str, places: tuple[str, ...]) -> bool:
     return any(PurePath(place).is_relative_to(one) for one in places)
 
 
-def is_apart(place: str, fixtures: set[str]) -> bool:
-    """Whether a test would start a shared vLLM once more, because its file is not in SHARING."""
-    return bool(fixtures & SHARED_SERVERS) and place not in SHARING
-
-
 def rank(place: str) -> int:
     """When its file is begun: the lowest first."""
     ranks = (at for at, one in enumerate(LONGEST_FIRST) if lies_in(place, (one,)))
@@ -76,5 +65,8 @@ def rank(place: str) -> int:
 
 
 def scope(place: str) -> str:
-    """Tests of one scope run in one process, one after the other."""
-    return "a shared vLLM" if place in SHARING else place
+    """Tests of one scope run in one process, one after the other.
+
+    Those of real vLLM are one scope: two of it at once on two cores take longer than in turn.
+    """
+    return REAL_VLLM if lies_in(place, (REAL_VLLM,)) else place
