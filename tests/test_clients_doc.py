@@ -37,4 +37,5 @@ def test_a_program_of_the_document_prints_what_was_said(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "fail again fail better" in " ".join(words(done.stdout)), done.stdout
+    said = [word for word in words(done.stdout) if not word.isdigit()]  # SRT has numbers and times
+    assert "fail again fail better" in " ".join(said), done.stdout
