@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every check, even in a fresh clone: sets up what they need, then runs tests/lint.sh and the
 # tests.
-# bash tests/run.sh --quick    while you work: a minute, no network, no real model, no set-up
+# bash tests/run.sh --quick    while you work: a minute and a half, no network, no real model, no set-up
 # bash tests/run.sh --long     before a release: the long tests too, for half an hour
 # bash tests/run.sh --cover    quick tests with branch coverage, and the floor in pyproject.toml
 # Other arguments, and those after --quick, go to pytest: bash tests/run.sh -k session
