@@ -125,9 +125,9 @@ class Gateway:
         """
         for conversation in list(self._conversations.values()):
             if is_restart:
-                await conversation.restart(errors.restarting())
+                conversation.restart(errors.restarting())
             else:
-                await conversation.stop(errors.stopping())
+                conversation.stop(errors.stopping())
         timeout_s = self._limits.stop_timeout_s
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._rest.drain(timeout_s))

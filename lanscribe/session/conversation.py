@@ -86,7 +86,7 @@ class Conversation:
         self._is_over = self._is_cut_told = False
         self._reason: LanscribeError | None = None
 
-    async def stop(self, reason: LanscribeError, *, is_cut: bool = True) -> None:
+    def stop(self, reason: LanscribeError, *, is_cut: bool = True) -> None:
         """Stop reading, finish what runs, then close and tell the reason.
 
         is_cut: the stop may be in the middle of a word, not where the client has paused.
@@ -96,7 +96,7 @@ class Conversation:
         self._tell_of_cut()
         self._changes.tell()
 
-    async def restart(self, reason: LanscribeError) -> None:
+    def restart(self, reason: LanscribeError) -> None:
         """Stop, but send no last words of the open utterance to a client that can resume.
 
         It sends that audio again to the next server, from before the cut; here a word might be
@@ -104,7 +104,7 @@ class Conversation:
         """
         if self._is_kept and not self._session.is_stopped:
             self._session.receive(Cancel(), time.monotonic())
-        await self.stop(reason)
+        self.stop(reason)
 
     async def run(self) -> None:
         """Transcribe until every utterance is done, or the client has left for good."""
@@ -160,7 +160,7 @@ class Conversation:
             if reader.done() and not self._session.is_stopped:
                 if (reason := reader.result()) is None:
                     return None
-                await self.stop(reason, is_cut=False)
+                self.stop(reason, is_cut=False)
             reader.cancel()
             return await writer or self._reason
         except ConnectionError:
@@ -282,7 +282,7 @@ class Conversation:
         longest_s = self._limits.session_s
         if longest_s:
             await asyncio.sleep(longest_s)
-            await self.stop(errors.too_long(longest_s))
+            self.stop(errors.too_long(longest_s))
         await asyncio.Event().wait()
 
     @property

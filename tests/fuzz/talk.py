@@ -194,9 +194,9 @@ class Talk(ABC):
             case "cut":
                 raise ConnectionError
             case "restart":
-                await self._conversation.restart(errors.restarting())
+                self._conversation.restart(errors.restarting())
             case _:
-                await self._conversation.stop(errors.stopping())
+                self._conversation.stop(errors.stopping())
         await asyncio.Event().wait()  # until the server closes
         return None
 

@@ -457,7 +457,7 @@ def test_stopped_while_idle() -> None:
         async with hosted() as host:
             wire, attached = host.attach()
             await wire.until(SessionCreated)
-            await host.conversation.stop(errors.stopping())
+            host.conversation.stop(errors.stopping())
             assert code_of(await attached) == "server_stopping"
             await host.running
 
@@ -471,7 +471,7 @@ def test_stopped_in_a_sentence_what_was_received_is_told_first() -> None:
             wire, attached = host.attach()
             wire.say(SELECT, KeepForResume(), START, numbers(1, 9))
             await engine.is_asked.wait()
-            await host.conversation.stop(errors.stopping())
+            host.conversation.stop(errors.stopping())
             engine.gate.set()
             assert code_of(await attached) == "server_stopping"
             kinds = [type(event) for event in wire.came]
@@ -489,7 +489,7 @@ def test_at_a_restart_a_client_that_resumes_says_again_what_it_has_not_ended() -
             wire, attached = host.attach()
             wire.say(SELECT, KeepForResume(), START, numbers(1, 9))
             await engine.is_asked.wait()
-            await host.conversation.restart(errors.restarting())
+            host.conversation.restart(errors.restarting())
             assert code_of(await attached) == "server_stopping"
             assert not [event for event in wire.came if isinstance(event, Delta | Done)]
             await host.running
