@@ -8,6 +8,7 @@ import json
 import re
 from typing import Any
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -16,5 +17,5 @@ def to_json(value: Any) -> str:
 
     Raises ValueError for numbers that JSON lacks: infinite ones, and NaN.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _ENCODER.encode(value)
     return _HALF_A_PAIR.sub(lambda half: f"\\u{ord(half[0]):04x}", text)

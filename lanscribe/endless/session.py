@@ -15,7 +15,7 @@ reports it.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -106,6 +106,7 @@ class EndlessSession(EngineSession):
         self._patience = Patience(timing.retry_s)
         self._is_finished = False
         self._is_over = False
+        self._awaited_since_s: float | None = None
         self._runner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -140,6 +141,7 @@ class EndlessSession(EngineSession):
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait([self._runner])
+        self._waiting.clear()
 
     async def __aiter__(self) -> AsyncIterator[Token]:
         """The tokens, with times in the whole utterance."""
@@ -232,7 +234,9 @@ class EndlessSession(EngineSession):
         """Feed one engine session and emit its text, up to a cut or (None) the audio's end."""
         async with running(self._engine) as (session, tasks):
             feeder = tasks.create_task(self._feed(session, rollover, start))
+            watchdog = tasks.create_task(self._watch(rollover, feeder))
             await self._listen(session, rollover, start, feeder)
+            watchdog.cancel()
             if not feeder.done() or rollover.unheard_s > UNHEARD_AT_END_S:
                 raise EngineFailed(f"the engine ended by itself at {rollover.heard_s:.1f} s")
         return feeder.result()
@@ -275,11 +279,8 @@ class EndlessSession(EngineSession):
         seam = self._seam(start)
         cut: Cut | None = None
         last_word = LastWord()
-
-        def owes() -> bool:
-            return feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S
-
-        async for relative in self._not_stalled(session, owes):
+        tokens = aiter(session)
+        while (relative := await self._next(tokens)) is not None:
             token = relative.later(start.at_s)
             rollover.listened(token.end_s)
             cut = feeder.result() if feeder.done() else None
@@ -312,26 +313,27 @@ class EndlessSession(EngineSession):
             return [token.settled_by(min(cut.certain_s, last_word.start_s))]
         return [token] if cut.is_in_pause else last_word.add(token)
 
-    async def _not_stalled(
-        self, session: EngineSession, owes: Callable[[], bool]
-    ) -> AsyncIterator[Token]:
-        """The engine session's tokens. Raises EngineFailed if it owes some and none comes."""
-        tokens = aiter(session)
+    async def _next(self, tokens: AsyncIterator[Token]) -> Token | None:
+        """The engine session's next token; None after the last."""
+        self._awaited_since_s = asyncio.get_running_loop().time()
+        try:
+            return await anext(tokens, None)
+        finally:
+            self._awaited_since_s = None
+
+    async def _watch(self, rollover: Rollover, feeder: "asyncio.Task[Cut | None]") -> None:
+        """Raise EngineFailed when the engine session owes a token and none comes for stall_s."""
+        now_s, stall_s, looked_s = asyncio.get_running_loop().time, self._timing.stall_s, 0.0
         while True:
-            following = asyncio.ensure_future(anext(tokens, None))
-            try:
-                while not (await asyncio.wait([following], timeout=self._timing.stall_s))[0]:
-                    if owes():
-                        raise EngineFailed(
-                            f"the engine has said nothing for {self._timing.stall_s:g} s at"
-                            f" {self._heard_s:.1f} s, though audio waits; it hangs or is overloaded"
-                        )
-            finally:
-                following.cancel()
-            token = following.result()
-            if token is None:
-                return
-            yield token
+            since_s = self._awaited_since_s or now_s()
+            await asyncio.sleep(max(since_s, looked_s) + stall_s - now_s())
+            looked_s = now_s()
+            owes = feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S
+            if owes and since_s == self._awaited_since_s:
+                raise EngineFailed(
+                    f"the engine has said nothing for {stall_s:g} s at {self._heard_s:.1f} s,"
+                    " though audio waits; it hangs or is overloaded"
+                )
 
     def _seam(self, start: Start) -> Seam:
         said = [] if start.is_clean else words_of(self._said)

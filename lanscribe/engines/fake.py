@@ -5,7 +5,6 @@ a silent frame as nothing. So a transcript shows exactly which frames arrived, a
 order: a lost, doubled or swapped frame is a lost, doubled or swapped word.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
@@ -16,6 +15,7 @@ from lanscribe.engines.base import Engine, EngineInfo, EngineSession
 from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import LevelDetector, SpeechDetector
 from lanscribe.speech.transcript import Token
+from lanscribe.tasks import Changes
 
 FRAME_SAMPLES = sample_count(0.08)
 _LEVEL = np.float32(1 / 32_768)
@@ -74,7 +74,7 @@ class FakeSession(EngineSession):
         self._is_first_word = True
         self._is_finished = False
         self._is_aborted = False
-        self._changed = asyncio.Condition()
+        self._changes = Changes()
 
     async def start(self) -> None:
         """Ready at once."""
@@ -86,25 +86,22 @@ class FakeSession(EngineSession):
         """
         if self._is_finished:
             raise RuntimeError("feed() after finish()")
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: len(self._waiting) < _MAX_WAITING_SAMPLES or self._is_aborted
-            )
-            self._waiting.append(samples)
-            self._changed.notify_all()
+        await self._changes.until(
+            lambda: len(self._waiting) < _MAX_WAITING_SAMPLES or self._is_aborted
+        )
+        self._waiting.append(samples)
+        self._changes.tell()
 
     async def finish(self) -> None:
         """Take no more audio; a partial frame at the end counts as a whole one."""
-        async with self._changed:
-            self._is_finished = True
-            self._changed.notify_all()
+        self._is_finished = True
+        self._changes.tell()
 
     async def abort(self) -> None:
         """End the iteration at once."""
-        async with self._changed:
-            self._is_aborted = True
-            self._waiting = SampleRing()
-            self._changed.notify_all()
+        self._is_aborted = True
+        self._waiting = SampleRing()
+        self._changes.tell()
 
     async def __aiter__(self) -> AsyncIterator[Token]:
         """One token for each whole frame."""
@@ -117,15 +114,14 @@ class FakeSession(EngineSession):
             yield self._hear(self._frame)
 
     async def _next_block(self) -> Samples | None:
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: len(self._waiting) or self._is_finished or self._is_aborted
-            )
-            if self._is_aborted or not len(self._waiting):
-                return None
-            block = self._waiting.take()
-            self._changed.notify_all()
-            return block
+        await self._changes.until(
+            lambda: len(self._waiting) > 0 or self._is_finished or self._is_aborted
+        )
+        if self._is_aborted or not len(self._waiting):
+            return None
+        block = self._waiting.take()
+        self._changes.tell()
+        return block
 
     def _hear(self, frame: Samples) -> Token:
         start_s = duration_s(self._heard_samples)

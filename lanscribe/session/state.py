@@ -10,7 +10,6 @@ events, pulls audio for the engine with `take_audio`, and reports what the engin
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 
 from lanscribe.dialects.events import (
     AppendAudio,
@@ -196,16 +195,28 @@ class Session:
         lost = head.hear(token)
         start_s = None if lost else token.start_s
         end_s = token.end_s if token.text else head.heard_s  # a successor listens again
-        return self._with_lag(Delta(token.text, end_s, start_s=start_s, lost=lost, of=head.name))
+        lag_s, is_behind = self._judged_lag()
+        return Delta(
+            *(token.text, end_s),
+            start_s=start_s,
+            lag_s=lag_s,
+            is_behind=is_behind,
+            of=head.name,
+            lost=lost,
+        )
 
-    def progress(self) -> Delta:
+    def progress(self, *, is_muted: bool = False) -> Delta:
         """The engine's progress, as a delta without text."""
         head = self._utterances[0]
-        return self._with_lag(Delta("", head.heard_s, of=head.name))
+        lag_s, is_behind = self._judged_lag()
+        return Delta(
+            "", head.heard_s, lag_s=lag_s, is_behind=is_behind, of=head.name, is_muted=is_muted
+        )
 
-    def _with_lag(self, delta: Delta) -> Delta:
-        self._lag.judge(self.lag_s)
-        return replace(delta, lag_s=self.lag_s, is_behind=self._lag.is_behind)
+    def _judged_lag(self) -> tuple[float, bool]:
+        lag_s = self.lag_s
+        self._lag.judge(lag_s)
+        return lag_s, self._lag.is_behind
 
     def _noted(self, *, is_mute: bool) -> list[ServerEvent]:
         """What a live client must know at once: it is behind, has caught up, or sends zeros."""
@@ -213,7 +224,7 @@ class Session:
         is_mute = is_mute and self.is_live  # a recording may well have digital silence
         if not self.is_busy or self.is_cancelled or not (has_changed or is_mute):
             return []
-        return [replace(self.progress(), is_muted=is_mute)]
+        return [self.progress(is_muted=is_mute)]
 
     def completed(self) -> list[ServerEvent]:
         """The engine has emitted the last token of the utterance being transcribed."""

@@ -62,9 +62,10 @@ class SampleRing:
         """Add samples, shape (n,), at the end."""
         while len(samples):
             number, filled = divmod(self.end, _BLOCK_SAMPLES)
-            block = self._blocks.setdefault(number, np.empty(_BLOCK_SAMPLES, dtype=np.float32))
+            if number not in self._blocks:
+                self._blocks[number] = np.empty(_BLOCK_SAMPLES, dtype=np.float32)
             room = min(_BLOCK_SAMPLES - filled, len(samples))
-            block[filled : filled + room] = samples[:room]
+            self._blocks[number][filled : filled + room] = samples[:room]
             self.end += room
             samples = samples[room:]
 

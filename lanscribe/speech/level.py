@@ -75,5 +75,6 @@ class Sounds:
 
 def levels(frames: Samples) -> list[float]:
     """The level of each frame, shape (frames, samples)."""
-    found: list[float] = np.sqrt(np.mean(np.square(frames), axis=1)).tolist()
+    energy = np.einsum("ij,ij->i", frames, frames)
+    found: list[float] = np.sqrt(energy / frames.shape[1]).tolist()
     return found

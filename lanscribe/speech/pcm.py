@@ -128,8 +128,8 @@ def unknown_encoding(encoding: str, allowed: Iterable[str]) -> ValueError:
 
 
 def _integers(data: bytes, kind: str) -> Samples:
-    full_scale = np.float32(-float(np.iinfo(kind).min))
-    return np.frombuffer(data, dtype=kind).astype(np.float32) / full_scale
+    samples = np.frombuffer(data, dtype=kind)
+    return samples.astype(np.float32) / np.float32(2 ** (8 * samples.itemsize - 1))
 
 
 def _unsigned_bytes(data: bytes) -> Samples:

@@ -28,6 +28,8 @@ class Token:
 
     def later(self, by_s: float) -> "Token":
         """The token, with its times moved later by by_s."""
+        if not by_s:
+            return self
         start_s = None if self.start_s is None else self.start_s + by_s
         settled_s = None if self.settled_s is None else self.settled_s + by_s
         return replace(self, end_s=self.end_s + by_s, start_s=start_s, settled_s=settled_s)
@@ -50,6 +52,8 @@ class Token:
         """The token, no part of it before `said_s`, where the last word ended."""
         end_s = max(self.end_s, said_s)
         start_s = None if self.start_s is None else min(max(self.start_s, said_s), end_s)
+        if (start_s, end_s) == (self.start_s, self.end_s):
+            return self
         return replace(self, end_s=end_s, start_s=start_s)
 
 

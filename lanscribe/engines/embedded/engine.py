@@ -35,6 +35,7 @@ from lanscribe.speech.audio import (
 from lanscribe.speech.detection import BLOCK_SAMPLES, SpeechDetector
 from lanscribe.speech.pcm import decoded
 from lanscribe.speech.transcript import Token
+from lanscribe.tasks import Changes
 
 MAX_WAITING_S = 3.0
 """feed() waits while this much audio is unprocessed. A job takes up to a second of it, and the rest
@@ -159,7 +160,7 @@ class EmbeddedSession(EngineSession):
         self._waiting = SampleRing()
         self._due = DueTime()
         self._tokens: deque[Token] = deque()
-        self._changed = asyncio.Condition()
+        self._changes = Changes()
         self._work: asyncio.Task[None] | None = None
         self._failure: EngineFailed | None = None
         self._is_finished = False
@@ -181,40 +182,37 @@ class EmbeddedSession(EngineSession):
             raise RuntimeError("feed() before start() or after finish()")
         limit = sample_count(MAX_WAITING_S)
         while len(samples) and not self._is_over:
-            async with self._changed:
-                await self._changed.wait_for(lambda: len(self._waiting) < limit or self._is_over)
-                room = limit - len(self._waiting)
-                if not len(self._waiting):
-                    self._due.arrive(time.monotonic())
-                self._waiting.append(samples[:room])
-                samples = samples[room:]
-                self._changed.notify_all()
+            await self._changes.until(lambda: len(self._waiting) < limit or self._is_over)
+            room = limit - len(self._waiting)
+            if not len(self._waiting):
+                self._due.arrive(time.monotonic())
+            self._waiting.append(samples[:room])
+            samples = samples[room:]
+            self._changes.tell()
 
     async def finish(self) -> None:
         """Take no more audio; the iteration ends after the last token."""
-        async with self._changed:
-            if not len(self._waiting):
-                self._due.arrive(time.monotonic())
-            self._is_finished = True
-            self._changed.notify_all()
+        if not len(self._waiting):
+            self._due.arrive(time.monotonic())
+        self._is_finished = True
+        self._changes.tell()
 
     async def abort(self) -> None:
         """End the iteration now; a running job ends by itself, within half a second."""
         if self._work:
             self._work.cancel()
             await asyncio.wait([self._work])
-        await self._end()
+        self._end()
         self._tokens.clear()
 
     async def __aiter__(self) -> AsyncIterator[Token]:
         """Tokens as they come. Raises EngineFailed if the model failed."""
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._tokens or self._is_over)
-                if not self._tokens:
-                    break
-                token = self._tokens.popleft()
-                self._changed.notify_all()
+            await self._changes.until(lambda: bool(self._tokens) or self._is_over)
+            if not self._tokens:
+                break
+            token = self._tokens.popleft()
+            self._changes.tell()
             yield token
         if self._failure:
             raise self._failure
@@ -231,32 +229,30 @@ class EmbeddedSession(EngineSession):
             _log.exception("the embedded engine failed")
             self._failure = EngineFailed("the embedded engine failed; the server's log says why")
         finally:
-            await self._end()
+            self._end()
 
     async def _next_block(self) -> Samples | None:
         """Up to a second of audio; None if no more comes."""
         least = sample_count(_JOB_S)
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: (
-                    (len(self._waiting) >= least or self._is_finished)
-                    and len(self._tokens) < MAX_WAITING_TOKENS
-                )
+        await self._changes.until(
+            lambda: (
+                (len(self._waiting) >= least or self._is_finished)
+                and len(self._tokens) < MAX_WAITING_TOKENS
             )
-            if not len(self._waiting):
-                return None
-            block = self._waiting.take()
-            self._changed.notify_all()
-            return block
+        )
+        if not len(self._waiting):
+            return None
+        block = self._waiting.take()
+        self._changes.tell()
+        return block
 
     async def _do(self, job: Callable[[], list[Token]], seconds: float) -> None:
         """Run a job that hears this many seconds, when it is due."""
         due = self._due.take(seconds, duration_s(len(self._waiting)), time.monotonic())
         tokens = await asyncio.wrap_future(self._pool.submit(job, due))
         if tokens:
-            async with self._changed:
-                self._tokens.extend(tokens)
-                self._changed.notify_all()
+            self._tokens.extend(tokens)
+            self._changes.tell()
 
     def _hear(self, block: Samples, waiting_samples: int) -> list[Token]:
         recognizer = self._recognizer
@@ -267,14 +263,13 @@ class EmbeddedSession(EngineSession):
         assert self._recognizer
         return self._recognizer.finish()
 
-    async def _end(self) -> None:
+    def _end(self) -> None:
         """Free what the session holds, and wake its waiters."""
         self._sessions.discard(self)
         self._recognizer = None
         self._waiting = SampleRing()
         self._is_over = True
-        async with self._changed:
-            self._changed.notify_all()
+        self._changes.tell()
 
 
 def usable_cores() -> int:
