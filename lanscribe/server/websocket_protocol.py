@@ -146,7 +146,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._has_asked = False
         if self.disconnected or self.transport.is_closing():
             return
-        if self.transport.get_protocol() is not self or self._must_wait:
+        if self.transport.get_protocol() is not self:
+            return
+        if self._must_wait:
+            self._hold()
             return
         self.conn.parse_on()
         if self.conn.parser_exc is not None:
@@ -170,15 +173,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def _must_wait(self) -> bool:
-        """Whether to wait for an answer, a receiver or a reader; pauses reading if so."""
+        """Whether to wait for an answer, a receiver or a reader before parsing on."""
         if self.handshake_initiated and self.conn.state is State.CONNECTING:
-            self._hold()
             return True
         has_message = not self.close_sent and not self.queue.empty()
-        if has_message or not self.writable.is_set():
-            self._hold()
-            return True
-        return False
+        return has_message or not self.writable.is_set()
 
     def _go_on(self) -> None:
         """Continue to read or to parse when the pace allows it."""
@@ -189,7 +188,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._has_asked = True
             self.loop.call_later(wait_s, self._intake.turns.ask, self)
         elif self._must_wait:
-            pass
+            if self.conn.reader.buffer:
+                self._hold()
         elif self.conn.has_unparsed:
             self._hold()
             self._ask()
@@ -248,14 +248,28 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.close_sent:
             return
         if event.fin and not self._message:
-            self.frames = [bytes(event.data)]
-            self.send_receive_event_to_app()
+            self._deliver(bytes(event.data))
             return
         self._message += event.data
         if event.fin:
-            self.frames = [bytes(self._message)]
-            self._message = bytearray()
-            self.send_receive_event_to_app()
+            message, self._message = bytes(self._message), bytearray()
+            self._deliver(message)
+
+    def _deliver(self, message: bytes) -> None:
+        """Hand a message to the application; reading goes on until more comes than that.
+
+        uvicorn pauses reading at each message: two calls of the system for each of them.
+        """
+        if self.curr_msg_data_type == "bytes":
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": message})
+            return
+        try:
+            text = message.decode()
+        except UnicodeDecodeError:
+            self.conn.send_close(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()
+        else:
+            self.queue.put_nowait({"type": "websocket.receive", "text": text})
 
     def handle_parser_exception(self) -> None:
         """Send the reason, then let the peer finish sending, so that it can read the reason."""

@@ -35,7 +35,15 @@ from lanscribe.errors import ClientError, LanscribeError
 from lanscribe.session.bounds import Bounds
 from lanscribe.session.conversation import MAX_UNSENT
 from lanscribe.speech.audio import sample_count
-from tests.session.memory import BreakingEngine, HeldEngine, LateEngine, Wire, hosted, settle
+from tests.session.memory import (
+    BreakingEngine,
+    HeldEngine,
+    Hosted,
+    LateEngine,
+    Wire,
+    hosted,
+    settle,
+)
 from tests.support import counting
 
 SELECT, START, END = SelectModel("fake-numbers"), Commit(is_final=False), Commit(is_final=True)
@@ -58,6 +66,14 @@ def say_all(wire: Wire, last: int, *, per_message: int = 5) -> None:
     for first in range(1, last + 1, per_message):
         wire.say(numbers(first, min(last, first + per_message - 1)))
     wire.say(END)
+
+
+async def speaking(host: Hosted, last: int) -> tuple[Wire, "asyncio.Task[LanscribeError | None]"]:
+    """A client that can resume, in an utterance of which the numbers up to `last` were heard."""
+    wire, attached = host.attach()
+    wire.say(SELECT, KeepForResume(), START, numbers(1, last))
+    await wire.until(Delta, says(last))
+    return wire, attached
 
 
 def text_of(events: list[ServerEvent]) -> str:
@@ -226,9 +242,7 @@ def test_a_client_that_misses_what_is_gone_is_refused_and_the_session_stays(seen
 def test_a_newer_socket_replaces_one_that_is_still_open() -> None:
     async def talk() -> None:
         async with hosted(keep_s=KEEP_S) as host:
-            wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START, numbers(1, 4))
-            await wire.until(Delta, says(4))
+            wire, attached = await speaking(host, 4)
             again, goes_on = host.reattach(len(wire.came))
             assert code_of(await attached) == "resumed_elsewhere"
             await again.until(SessionResumed)
@@ -243,9 +257,7 @@ def test_a_newer_socket_replaces_one_that_is_still_open() -> None:
 def test_of_several_newer_sockets_at_once_the_last_one_stays() -> None:
     async def talk() -> None:
         async with hosted(keep_s=KEEP_S) as host:
-            wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START, numbers(1, 4))
-            await wire.until(Delta, says(4))
+            wire, attached = await speaking(host, 4)
             seen = len(wire.came)
             newer = [host.reattach(seen) for _ in range(4)]
             (last, goes_on), others = newer[-1], newer[:-1]
@@ -262,9 +274,7 @@ def test_of_several_newer_sockets_at_once_the_last_one_stays() -> None:
 def test_a_socket_that_breaks_before_it_is_told_leaves_the_session_to_the_next() -> None:
     async def talk() -> None:
         async with hosted(keep_s=KEEP_S) as host:
-            wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START, numbers(1, 4))
-            await wire.until(Delta, says(4))
+            wire, attached = await speaking(host, 4)
             await wire.cut()
             await attached
             broken, gone = host.reattach(len(wire.came))
@@ -280,9 +290,7 @@ def test_a_socket_that_breaks_before_it_is_told_leaves_the_session_to_the_next()
 def test_a_kept_session_waits_so_long_and_no_longer() -> None:
     async def talk() -> None:
         async with hosted(keep_s=0.05) as host:
-            wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START, numbers(1, 4))
-            await wire.until(Delta, says(4))
+            wire, attached = await speaking(host, 4)
             await wire.cut()
             assert await attached is None
             await host.running
@@ -293,9 +301,7 @@ def test_a_kept_session_waits_so_long_and_no_longer() -> None:
 def test_a_session_whose_client_came_back_is_kept_again_when_that_socket_breaks() -> None:
     async def talk() -> None:
         async with hosted(keep_s=KEEP_S) as host:
-            wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START, numbers(1, 2))
-            await wire.until(Delta, says(2))
+            wire, attached = await speaking(host, 2)
             count = len(wire.came)
             for number in range(3, 9):
                 await wire.cut()
