@@ -99,11 +99,11 @@ def pytest_xdist_make_scheduler(
 
 
 @pytest.fixture(scope="session")
-def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with the fake engine, shared by all tests; do not stop it."""
-    server = start_process(tmp_path_factory.mktemp("fake"), "fake", [], {})
+def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHere]:
+    """A server in this process with the fake engine, shared by all tests; do not stop it."""
+    server = start_here(tmp_path_factory.mktemp("fake"), None, {})
     yield server
-    server.end()
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -86,6 +86,7 @@ whole() {
 
 main() {
   cd "$PROJECT"
+  unset PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same modules
   case ${1-} in
     --quick) quick "${@:2}" ;;
     --cover) cover "${@:2}" ;;

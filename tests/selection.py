@@ -3,6 +3,7 @@
 A single slow test of a quick file has the marker slow.
 """
 
+from functools import cache
 from pathlib import PurePath
 
 SLOW_PLACES = (
@@ -53,11 +54,13 @@ def is_slow(place: str, fixtures: set[str]) -> bool:
     return lies_in(place, SLOW_PLACES) or bool(fixtures & SLOW_FIXTURES)
 
 
+@cache
 def lies_in(place: str, places: tuple[str, ...]) -> bool:
     """Whether a file is, or is below, one of these."""
     return any(PurePath(place).is_relative_to(one) for one in places)
 
 
+@cache
 def rank(place: str) -> int:
     """When its file is begun: the lowest first."""
     ranks = (at for at, one in enumerate(LONGEST_FIRST) if lies_in(place, (one,)))

@@ -108,7 +108,7 @@ class FakeSession(EngineSession):
         while (block := await self._next_block()) is not None:
             self._frame = np.concatenate([self._frame, block])
             while len(self._frame) >= FRAME_SAMPLES and not self._is_aborted:
-                frame, self._frame = np.split(self._frame, [FRAME_SAMPLES])
+                frame, self._frame = self._frame[:FRAME_SAMPLES], self._frame[FRAME_SAMPLES:]
                 yield self._hear(frame)
         if len(self._frame) and not self._is_aborted:
             yield self._hear(self._frame)

@@ -293,7 +293,7 @@ def test_feeding_waits_while_much_is_unheard() -> None:
         await session.start()
         fed_s = 0.0
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(0.3):
                 while True:
                     await session.feed(spoken([0] * 100))
                     fed_s += duration_s(100 * FRAME_SAMPLES)

@@ -14,7 +14,7 @@ from lanscribe.dialects.wyoming import EventSplitter, type_of
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.audio import samples_to_pcm16
-from tests.servers import ServeHere, Server
+from tests.servers import ServeHere, Server, StartServer
 from tests.support import DEADLINE_S, counting
 
 DESCRIBE = b'{"type": "describe"}\n'
@@ -54,13 +54,14 @@ def transcript_of(one: socket.socket) -> bytes:
 
 
 def test_a_large_event_without_a_session_is_refused_before_it_is_read(
-    fake_server: Server,
+    start_server: StartServer,
 ) -> None:
-    before = fake_server.resident_bytes()
+    server = start_server()
+    before = server.resident_bytes()
     header = b'{"type": "audio-chunk", "payload_length": 16000000}\n'
     with ExitStack() as held:
         for _ in range(20):
-            one = held.enter_context(dial(fake_server))
+            one = held.enter_context(dial(server))
             one.sendall(DESCRIBE)
             assert b'"info"' in line_of(one)
             with suppress(ConnectionError):
@@ -68,8 +69,8 @@ def test_a_large_event_without_a_session_is_refused_before_it_is_read(
             with suppress(ConnectionError):
                 while one.recv(65_536):
                     pass
-        assert fake_server.resident_bytes() < before + 20 * 2**20
-    assert "Traceback" not in fake_server.log
+        assert server.resident_bytes() < before + 20 * 2**20
+    assert "Traceback" not in server.log
 
 
 def test_an_event_that_does_not_come_to_its_end_is_not_waited_for(

@@ -76,7 +76,7 @@ def test_trickled_uploads_leave_room_for_a_file(serve_here: ServeHere) -> None:
 
 def _answer_of(one: socket.socket) -> bytes:
     """What a connection has been told so far; then it is reset."""
-    one.settimeout(1)
+    one.settimeout(0.1)
     answer = b""
     with suppress(TimeoutError):
         answer = one.recv(4096)
