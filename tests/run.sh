@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs every check, even in a fresh clone: sets up what they need, then runs tests/lint.sh and the
-# tests.
-# bash tests/run.sh --quick    while you work: a minute and a half, no network, no real model, no set-up
-# bash tests/run.sh --long     before a release: the long tests too, for half an hour
-# bash tests/run.sh --cover    quick tests with branch coverage, and the floor in pyproject.toml
+# tests, and prints which branches of the package they leave out.
+# bash tests/run.sh --quick    while you work: a minute, no network, no real model, no set-up
+# bash tests/run.sh --cover    the quick tests, and which branches they leave out
+# bash tests/run.sh --long     before a release: the tests that take minutes, for half an hour
 # Other arguments, and those after --quick, go to pytest: bash tests/run.sh -k session
 set -euo pipefail
 
@@ -64,24 +64,17 @@ quick() {
   require_setup
   bash tests/lint.sh
   say "quick tests"
-  exec "$BIN/python" -m pytest -n 2 --quick --quiet "$@"
+  exec "$BIN/python" -m pytest -n 4 --quick --quiet "$@"
 }
 
-# What runs in the processes of the tests is measured, twice as slowly; programs they start are not.
-cover() {
-  require_setup
-  "$BIN/coverage" erase
-  step "quick tests" "$BIN/python" -m pytest -n 2 --quick --quiet -p tests.cover "$@"
-  step "combining" "$BIN/coverage" combine --quiet
-  step "coverage" "$BIN/coverage" report --skip-covered
-}
-
+# pytest prints its summary last.
 whole() {
   step "system packages" system_packages
   step "setup" bash setup.sh --dev
   bash tests/lint.sh
+  (($#)) || set -- -p tests.cover
   say "tests"
-  exec "$BIN/python" -m pytest -n 2 "$@" # its summary comes last
+  exec "$BIN/python" -m pytest -n 3 "$@"
 }
 
 main() {
@@ -89,7 +82,7 @@ main() {
   unset PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same modules
   case ${1-} in
     --quick) quick "${@:2}" ;;
-    --cover) cover "${@:2}" ;;
+    --cover) quick -p tests.cover "${@:2}" ;;
     *) whole "$@" ;;
   esac
 }
