@@ -11,13 +11,16 @@ agree in 89.9 %; without the way through NF4 38.7 % would be the same, with a br
 """
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from lanscribe import PROJECT_DIR
 from tests.support import client
 from tests.vllm.real.conftest import Serve
 from tests.vllm.real.mutations import NO_PERMUTE, VARIABLE
-from tests.vllm.real.server import INT4_FLAGS, VllmServer
+from tests.vllm.real.server import BF16_FLAGS, INT4_FLAGS, VllmServer
 from tests.vllm.real.sound import melody
 
 CLIPS = 3
@@ -28,6 +31,13 @@ AGREEMENT = 0.9
 BROKEN_AGREEMENT = 0.5
 PLUGIN = "[vllm.general_plugins]\nmutation = tests.vllm.real.mutations:register\n"
 Deltas = list[str]
+
+
+@pytest.fixture(scope="module")
+def bf16_server(serve: Serve, dequantized_checkpoint: Path) -> Iterator[VllmServer]:
+    """vLLM with the dequantized checkpoint in bf16, by vLLM's own loader."""
+    with serve(dequantized_checkpoint, BF16_FLAGS) as server:
+        yield server
 
 
 def test_the_same_tokens_as_in_bf16(int4_server: VllmServer, bf16_server: VllmServer) -> None:

@@ -26,6 +26,7 @@ from tests.engines.driving import drain
 from tests.servers import Server, ServerProcess, StartServer
 from tests.support import Client, Event, Refused, client, get_json, text_of
 from tests.vllm.real import server as tiny
+from tests.vllm.real.forker import ENVIRONMENT
 from tests.vllm.real.sound import melody
 
 DEADLINE_S = 300
@@ -42,6 +43,7 @@ enforce-eager: true
 gpu-memory-utilization: 0.3
 max-model-len: {MAX_MODEL_LEN}
 max-num-seqs: 3
+distributed-executor-backend: vllm.v1.executor.uniproc_executor.UniProcExecutor
 """
 
 
@@ -215,7 +217,7 @@ def own(
     profile.write_text(PROFILE)
     port = tiny.free_port()
     environment = {
-        **tiny.ENVIRONMENT,
+        **ENVIRONMENT,
         "LANSCRIBE_VLLM_PROFILE": str(profile),
         "LANSCRIBE_VLLM_MODEL_DIR": str(tiny_checkpoint),
         "LANSCRIBE_VLLM_PYTHON": str(vllm_environment),
