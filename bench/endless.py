@@ -178,6 +178,7 @@ def vllm(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         checkpoint, log = Path(name) / "tiny", Path(name) / "log"
         flags = [*tiny.BF16_FLAGS, "--max-model-len", str(MAX_MODEL_LEN)]
+        flags += ["--kv-cache-memory-bytes", "1G"]
         with Forker(options.python) as forker:
             forker.run("tests.vllm.real.checkpoint", "--forgetful", "--out", str(checkpoint))
             with tiny.VllmServer(forker, checkpoint, flags, log).running() as server:

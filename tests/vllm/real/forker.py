@@ -20,7 +20,6 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",  # the second one would only spin, with so small a model
     "PYTHONDONTWRITEBYTECODE": "",  # vLLM has thousands of modules
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_NO_USAGE_STATS": "1",
 }
 """Of every process with vLLM."""

@@ -11,6 +11,7 @@ status. The processes that a process of vLLM starts are forked too. This one com
 that it has no threads. At the end of stdin it kills all that is left of the groups.
 """
 
+import gc
 import importlib
 import json
 import multiprocessing.context
@@ -26,6 +27,7 @@ MODULES = [
     "vllm.entrypoints.cli.main",
     "vllm.entrypoints.launchers.api_server.entry",
     "vllm.entrypoints.openai.api_server",
+    "vllm.model_executor.layers.quantization.online.base",
     "vllm.model_executor.models.voxtral_realtime",
     "vllm.v1.engine.core",
     "vllm.v1.executor.uniproc_executor",
@@ -90,8 +92,11 @@ def main() -> None:
     """Answer each line; at the end leave nothing."""
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever is printed by an import
+    gc.disable()
     for module in MODULES:
         importlib.import_module(module)
+    gc.freeze()  # or each process looks through all of it whenever it collects
+    gc.enable()
     os.write(answers, b'"ready"\n')
     left = set()
     for line in sys.stdin:

@@ -14,7 +14,8 @@ MODULE = "vllm.entrypoints.openai.api_server"
 MODEL = "voxtral-tiny"
 FLAGS = [
     *("--tokenizer-mode", "mistral", "--config-format", "mistral", "--enforce-eager"),
-    *("--gpu-memory-utilization", "0.3", "--max-model-len", "2048"),
+    *("--gpu-memory-utilization", "0.3", "--kv-cache-memory-bytes", "256M"),
+    *("--max-model-len", "2048"),
     *("--mm-processor-cache-gb", "0"),  # as in config/vllm
     # One process computes and schedules, as with one GPU; vLLM's default on the CPU are two.
     *("--distributed-executor-backend", "vllm.v1.executor.uniproc_executor.UniProcExecutor"),

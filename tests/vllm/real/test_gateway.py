@@ -23,7 +23,7 @@ from lanscribe.speech.detection import LevelDetector
 from tests.clients.program import Program
 from tests.clients.sound import SoundCard
 from tests.engines.driving import drain
-from tests.servers import Server, ServerProcess, StartServer
+from tests.servers import Server, ServerProcess, start_process
 from tests.support import Client, Event, Refused, client, get_json, text_of
 from tests.vllm.real import server as tiny
 from tests.vllm.real.forker import ENVIRONMENT
@@ -41,16 +41,22 @@ load-format: bitsandbytes
 quantization: bitsandbytes
 enforce-eager: true
 gpu-memory-utilization: 0.3
+kv-cache-memory-bytes: 256M
 max-model-len: {MAX_MODEL_LEN}
 max-num-seqs: 3
 distributed-executor-backend: vllm.v1.executor.uniproc_executor.UniProcExecutor
 """
 
 
-@pytest.fixture
-def gateway(int4_server: tiny.VllmServer, start_server: StartServer) -> Server:
+@pytest.fixture(scope="module")
+def gateway(
+    int4_server: tiny.VllmServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A gateway in front of a vLLM that somebody else runs."""
-    return start_server("vllm", LANSCRIBE_VLLM_URL=int4_server.http_url)
+    url = {"LANSCRIBE_VLLM_URL": int4_server.http_url}
+    server = start_process(tmp_path_factory.mktemp("gateway"), "vllm", [], url)
+    yield server
+    server.end()
 
 
 def test_the_text_is_vllms_own(int4_server: tiny.VllmServer, gateway: Server) -> None:
