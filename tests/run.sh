@@ -86,6 +86,7 @@ whole() {
 
 main() {
   cd "$PROJECT"
+  unset PYTHONDONTWRITEBYTECODE # or each of some hundred processes compiles what it imports
   case ${1-} in
     --quick) quick "${@:2}" ;;
     --cover) cover "${@:2}" ;;

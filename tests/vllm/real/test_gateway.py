@@ -305,8 +305,8 @@ def test_the_longest_session_that_is_promised_comes_out_whole(own: Own) -> None:
 def test_an_utterance_longer_than_vllm_takes_is_whole(own: Own) -> None:
     async def scenario() -> None:
         async with client(own.server.url, "voxtral-tiny") as one:
-            done = await one.transcribe(melody(40.0, seed=1))
-        assert done["duration_s"] == 40.0
+            done = await one.transcribe(melody(32.0, seed=1))
+        assert done["duration_s"] == 32.0
         assert done["text"]
 
     asyncio.run(scenario())
