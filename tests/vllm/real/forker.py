@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,18 @@ from typing import Self
 
 from lanscribe import PROJECT_DIR
 
+MODULES = (
+    "vllm.entrypoints.cli.main",
+    "vllm.entrypoints.launchers.api_server.entry",
+    "vllm.entrypoints.openai.api_server",
+    "vllm.model_executor.layers.quantization.online.base",
+    "vllm.model_executor.models.voxtral_realtime",
+    "vllm.v1.engine.core",
+    "vllm.v1.executor.uniproc_executor",
+    "vllm.v1.worker.cpu_worker",
+    "vllm_bnb_plugin.bitsandbytes_loader",
+)
+"""What costs much to import, of all that is forked."""
 DEADLINE_S = 300
 """Only so that a hang ends."""
 ENVIRONMENT = {
@@ -52,12 +65,15 @@ class Forked:
 
 
 class Forker:
-    """A process that has imported vLLM, in an environment with vLLM, and forks others."""
+    """A process that has imported modules, those of vLLM, and forks others.
 
-    def __init__(self, python: Path) -> None:
+    python: of an environment that has the modules.
+    """
+
+    def __init__(self, python: Path, modules: Sequence[str] = MODULES) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [str(python), "-m", "tests.vllm.real.forking"],
+            [str(python), "-m", "tests.vllm.real.forking", *modules],
             cwd=PROJECT_DIR,
             env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.PIPE,

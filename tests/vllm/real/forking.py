@@ -1,7 +1,8 @@
-"""Forks processes that need not import vLLM: the import is most of what a start costs on the CPU.
+"""Forks processes that need not import anew what this one has imported.
 
-Runs in an environment of vLLM: `python -m tests.vllm.real.forking` imports vLLM and says "ready".
-Then each line on stdin is answered by a number on stdout. Both are JSON:
+Runs in an environment of vLLM, whose import is most of what a start costs on the CPU:
+`python -m tests.vllm.real.forking MODULE...` imports modules and says "ready". Then each line on
+stdin is answered by a number on stdout. Both are JSON:
 
     {"module": ..., "arguments": [...], "environment": {...}, "output": PATH, "errors": PATH}
 
@@ -22,18 +23,6 @@ import sys
 import traceback
 from contextlib import suppress
 from typing import Any, NoReturn
-
-MODULES = [
-    "vllm.entrypoints.cli.main",
-    "vllm.entrypoints.launchers.api_server.entry",
-    "vllm.entrypoints.openai.api_server",
-    "vllm.model_executor.layers.quantization.online.base",
-    "vllm.model_executor.models.voxtral_realtime",
-    "vllm.v1.engine.core",
-    "vllm.v1.executor.uniproc_executor",
-    "vllm.v1.worker.cpu_worker",
-    "vllm_bnb_plugin.bitsandbytes_loader",
-]
 
 
 def run(module: str, arguments: list[str], environment: dict[str, str]) -> None:
@@ -93,7 +82,7 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever is printed by an import
     gc.disable()
-    for module in MODULES:
+    for module in sys.argv[1:]:
         importlib.import_module(module)
     gc.freeze()  # or each process looks through all of it whenever it collects
     gc.enable()
