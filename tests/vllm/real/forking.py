@@ -8,8 +8,8 @@ stdin is answered by a number on stdout. Both are JSON:
 
 forks a process that does what `python -m MODULE ARGUMENTS` does, and answers its PID, which is its
 process group too; a number alone is the PID of one of them, waits for its end, and answers its exit
-status. The processes that a process of vLLM starts are forked too. This one computes nothing, so
-that it has no threads. At the end of stdin it kills all that is left of the groups.
+status. Processes that vLLM starts are forked too. The forking process itself computes nothing, so it
+has no threads that a fork would lose. At the end of stdin it kills all that is left of the groups.
 """
 
 import gc
@@ -42,10 +42,12 @@ def redirect(output: str, errors: str) -> None:
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
 
 
-def be(job: dict[str, Any]) -> NoReturn:
-    """What a process does that was forked, to its end."""
+def do(job: dict[str, Any], answers: int) -> NoReturn:
+    """Do a job in the forked process, and end it. answers: a pipe that is not for it."""
     status = 1
     try:
+        os.setpgid(0, 0)
+        os.close(answers)
         redirect(job["output"], job["errors"])
         run(job["module"], job["arguments"], job["environment"])
         status = 0
@@ -60,13 +62,11 @@ def be(job: dict[str, Any]) -> NoReturn:
         os._exit(status)
 
 
-def start(job: dict[str, Any], *, without: int) -> int:
-    """Fork a process that does the job; `without` is a file descriptor that is not for it."""
+def start(job: dict[str, Any], answers: int) -> int:
+    """Fork a process that does the job; its PID."""
     pid = os.fork()
     if pid == 0:
-        os.setpgid(0, 0)
-        os.close(without)
-        be(job)
+        do(job, answers)
     with suppress(PermissionError, ProcessLookupError):  # it was faster
         os.setpgid(pid, pid)
     return pid
@@ -94,7 +94,7 @@ def main() -> None:
             left.discard(asked)
             answer = end(asked)
         else:
-            answer = start(asked, without=answers)
+            answer = start(asked, answers)
             left.add(answer)
         os.write(answers, b"%d\n" % answer)
     for group in left:

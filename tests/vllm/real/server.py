@@ -49,7 +49,7 @@ class VllmServer:
     environment: dict[str, str] = field(default_factory=dict)
     model: str = MODEL
     port: int = field(default_factory=free_port)
-    _process: Forked | None = None
+    _process: Forked | None = field(default=None, init=False)
 
     @property
     def url(self) -> str:

@@ -28,7 +28,7 @@ def test_what_is_left_ends_with_the_tests(tmp_path: Path) -> None:
     assert all(one.has_ended(DEADLINE_S) for one in left)
 
 
-def test_what_is_killed_has_no_exit_status(forker: Forker, tmp_path: Path) -> None:
+def test_a_kill_is_told_by_its_signal(forker: Forker, tmp_path: Path) -> None:
     log = tmp_path / "log"
     one = forker.start(*UNTIL_KILLED, output=log, errors=log)
     os.killpg(one.pid, signal.SIGKILL)
