@@ -8,8 +8,8 @@ stdin is answered by a number on stdout. Both are JSON:
 
 forks a process that does what `python -m MODULE ARGUMENTS` does, and answers its PID, which is its
 process group too; a number alone is the PID of one of them, waits for its end, and answers its exit
-status. Processes that vLLM starts are forked too. The forking process itself computes nothing, so it
-has no threads that a fork would lose. At the end of stdin it kills all that is left of the groups.
+status. Processes that vLLM starts are forked too. The forking process itself computes nothing, so
+it has no threads that a fork would lose. At the end of stdin it kills what is left of the groups.
 """
 
 import gc
