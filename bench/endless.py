@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from dataclasses import astuple, dataclass
@@ -29,7 +28,8 @@ from lanscribe.engines.vllm import VllmEngine, VllmServer
 from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.voxtral.steps import STEP_S
-from tests.vllm.real.forked import ForkedVllm
+from tests.vllm.real import server as tiny
+from tests.vllm.real.forker import Forker
 from tests.vllm.real.sound import melody
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs/images/endless.png"
@@ -94,7 +94,7 @@ class Listener:
                 self._heard.notify_all()
 
 
-async def minutes_of(vllm: ForkedVllm, options: argparse.Namespace) -> dict[str, list[Minute]]:
+async def minutes_of(vllm: tiny.VllmServer, options: argparse.Namespace) -> dict[str, list[Minute]]:
     """The sessions in turn, minute by minute."""
     engine = VllmEngine(VllmServer(vllm.http_url, vllm.model, MAX_MODEL_LEN), LevelDetector())
     length_s = options.session_s
@@ -135,7 +135,7 @@ def mean(parts: list[Minute]) -> Minute:
     return Minute(*(statistics.fmean(one) for one in zip(*map(astuple, parts), strict=True)))
 
 
-async def measure(listener: Listener, sound: Samples, vllm: ForkedVllm) -> Minute:
+async def measure(listener: Listener, sound: Samples, vllm: tiny.VllmServer) -> Minute:
     """Feed a sound to a session."""
     wall_s, cpu_s = time.perf_counter(), group_cpu_s(vllm.group)
     await listener.hear(sound)
@@ -176,12 +176,13 @@ def resident_bytes(pid: int) -> int:
 def vllm(options: argparse.Namespace) -> None:
     """Time and memory against minutes of audio."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        command = [str(options.python), "-m", "tests.vllm.real.checkpoint", "--forgetful"]
-        subprocess.run([*command, "--out", str(folder / "tiny")], check=True)
-        log = folder / "log"
-        with ForkedVllm(options.python, folder / "tiny", log, MAX_MODEL_LEN) as server:
-            taken = asyncio.run(minutes_of(server, options))
+        checkpoint, log = Path(name) / "tiny", Path(name) / "log"
+        flags = [*tiny.BF16_FLAGS, "--max-model-len", str(MAX_MODEL_LEN)]
+        flags += ["--kv-cache-memory-bytes", "1G"]
+        with Forker(options.python) as forker:
+            forker.run("tests.vllm.real.checkpoint", "--forgetful", "--out", str(checkpoint))
+            with tiny.VllmServer(forker, checkpoint, flags, log).running() as server:
+                taken = asyncio.run(minutes_of(server, options))
     print(f"\nload average {os.getloadavg()}; engine sessions of {options.session_s:g} s")
     print("| | minute | wall per step | processor per step | vLLM's memory | lanscribe's |")
     print("| --- | --- | --- | --- | --- | --- |")

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from lanscribe import PROJECT_DIR
-from tests.vllm.real.server import BF16_FLAGS, INT4_FLAGS, VllmServer
+from tests.vllm.real.forker import Forker
+from tests.vllm.real.server import INT4_FLAGS, VllmServer
 
 SEED = 0
 RunModule = Callable[..., str]
@@ -26,16 +27,16 @@ def vllm_environment() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_module(vllm_environment: Path) -> RunModule:
+def forker(vllm_environment: Path) -> Iterator[Forker]:
+    """Starts what runs in that environment."""
+    with Forker(vllm_environment) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def run_module(forker: Forker) -> RunModule:
     """Run a module in that environment; its stdout: run_module("tests.vllm.real.weights", "-h")."""
-
-    def run(module: str, *arguments: str) -> str:
-        command = [str(vllm_environment), "-m", module, *arguments]
-        done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+    return forker.run
 
 
 @pytest.fixture(scope="session")
@@ -56,31 +57,20 @@ def dequantized_checkpoint(run_module: RunModule, tiny_checkpoint: Path) -> Path
 
 
 @pytest.fixture(scope="session")
-def serve(vllm_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Serve:
+def serve(forker: Forker, tmp_path_factory: pytest.TempPathFactory) -> Serve:
     """Serve a checkpoint for a while: `with serve(checkpoint, flags, NAME="value") as server:`."""
 
-    @contextmanager
-    def serving(checkpoint: Path, flags: list[str], **environment: str) -> Iterator[VllmServer]:
+    def serving(
+        checkpoint: Path, flags: list[str], **environment: str
+    ) -> AbstractContextManager[VllmServer]:
         log_path = tmp_path_factory.mktemp("vllm") / "vllm.log"
-        server = VllmServer(vllm_environment, checkpoint, flags, log_path, environment)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.kill()
+        return VllmServer(forker, checkpoint, flags, log_path, environment).running()
 
     return serving
 
 
 @pytest.fixture(scope="session")
 def int4_server(serve: Serve, tiny_checkpoint: Path) -> Iterator[VllmServer]:
-    """vLLM with the tiny checkpoint in 4 bits, by lanscribe's loader; restart it if you kill it."""
+    """vLLM with the tiny checkpoint in 4 bits, by lanscribe's loader; do not stop it."""
     with serve(tiny_checkpoint, INT4_FLAGS) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def bf16_server(serve: Serve, dequantized_checkpoint: Path) -> Iterator[VllmServer]:
-    """vLLM with the dequantized checkpoint in bf16, by vLLM's own loader."""
-    with serve(dequantized_checkpoint, BF16_FLAGS) as server:
         yield server

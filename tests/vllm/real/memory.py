@@ -13,6 +13,7 @@ a GPU in what is asked here, the GPU's default is set: blocks of 16 tokens, batc
 import json
 import sys
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,13 +51,17 @@ STEADY_TOKENS = 10_000
 """More than the larger window: from there on a session holds as much as before."""
 
 
-def make_config(
-    folder: Path, quantization: str = "bf16", *, batch: int = 192, length: int = 3840
-) -> VllmConfig:
-    """vLLM's settings for the model in its real size."""
+def write_model(folder: Path) -> None:
+    """What vLLM reads of the model in its real size, other than weights."""
     (folder / "tekken.json").write_text(json.dumps(make_tekken(REAL)))
     (folder / "params.json").write_text(json.dumps(params(REAL)))
     (folder / "config.json").write_text(json.dumps(transformers_config(REAL)))
+
+
+def make_config(
+    folder: Path, quantization: str = "bf16", *, batch: int = 192, length: int = 3840
+) -> VllmConfig:
+    """vLLM's settings for the model in its real size; the folder is that of `write_model`."""
     config = AsyncEngineArgs(
         model=str(folder),
         tokenizer_mode="mistral",
@@ -86,6 +91,7 @@ def make_model(config: VllmConfig) -> torch.nn.Module:
 
 def weights(folder: Path, quantization: str) -> dict[str, int]:
     """Sizes of the parameters and of what else lies in memory with them."""
+    write_model(folder)
     model = make_model(make_config(folder, quantization))
     sizes = [(one.numel(), one.element_size(), one.dtype) for one in model.parameters()]
     online = sum(
@@ -104,6 +110,7 @@ def weights(folder: Path, quantization: str) -> dict[str, int]:
 
 def cache(folder: Path, *sizes: str) -> list[dict[str, int]]:
     """For each BATCH:LENGTH what vLLM reserves and what a session comes to hold."""
+    write_model(folder)
     first = make_config(folder)
     make_model(first)
     layers = get_layers_from_vllm_config(first, AttentionLayerBase)
@@ -138,11 +145,9 @@ def _cache_of(config: VllmConfig, specs: dict[str, KVCacheSpec]) -> dict[str, in
 
 
 def _least_bytes(config: VllmConfig, specs: dict[str, KVCacheSpec], block_bytes: int) -> int:
-    """The smallest KV cache with which vLLM starts."""
-    blocks = 1
-    while not _starts(config, specs, blocks * block_bytes):
-        blocks += 1
-    return blocks * block_bytes
+    """The smallest KV cache with which vLLM starts; it starts with any larger one."""
+    sizes = range(block_bytes, ROOM_BYTES, block_bytes)
+    return sizes[bisect_left(sizes, True, key=lambda size: _starts(config, specs, size))]
 
 
 def _starts(config: VllmConfig, specs: dict[str, KVCacheSpec], available_bytes: int) -> bool:

@@ -1,126 +1,33 @@
 """A real vLLM that serves a tiny checkpoint on the CPU, in processes of its own."""
 
-import os
-import signal
 import socket
-import subprocess
-import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
-READY = "Application startup complete"
-START_DEADLINE_S = 300
-"""Only so that a hang ends; a start takes 25 to 60 s of a core."""
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
-}
+from tests.vllm.real.forker import DEADLINE_S, Forked, Forker
+
+MODULE = "vllm.entrypoints.openai.api_server"
+MODEL = "voxtral-tiny"
 FLAGS = [
     *("--tokenizer-mode", "mistral", "--config-format", "mistral", "--enforce-eager"),
-    *("--gpu-memory-utilization", "0.3", "--max-model-len", "2048"),
+    *("--gpu-memory-utilization", "0.3", "--kv-cache-memory-bytes", "256M"),
+    *("--max-model-len", "2048"),
+    *("--mm-processor-cache-gb", "0"),  # as in config/vllm
+    # One process computes and schedules, as with one GPU; vLLM's default on the CPU are two.
+    *("--distributed-executor-backend", "vllm.v1.executor.uniproc_executor.UniProcExecutor"),
 ]
 BF16_FLAGS = ["--load-format", "mistral"]
 INT4_FLAGS = ["--load-format", "bitsandbytes", "--quantization", "bitsandbytes"]
 
 
-@dataclass
-class VllmServer:
-    """vLLM on 127.0.0.1, with all its processes."""
-
-    python: Path
-    checkpoint: Path
-    flags: list[str]
-    log_path: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    model: str = "voxtral-tiny"
-    host: str = "127.0.0.1"
-    port: int = 0
-
-    @property
-    def url(self) -> str:
-        return f"ws://{self.host}:{self.port}/v1/realtime"
-
-    @property
-    def http_url(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def log(self) -> str:
-        """Everything that it wrote so far, over all its starts."""
-        return self.log_path.read_text(encoding="utf-8", errors="replace")
-
-    def command(self) -> list[str]:
-        """What starts it."""
-        command = [str(self.python), "-m", "vllm.entrypoints.openai.api_server"]
-        command += ["--model", str(self.checkpoint), "--served-model-name", self.model]
-        return [*command, "--host", self.host, "--port", str(self.port), *FLAGS, *self.flags]
-
-    def start(self) -> None:
-        """Start it, on the same port as before if it ran before; wait until it is ready."""
-        self.port = self.port or free_port()
-        self.process = subprocess.Popen(
-            self.command(),
-            cwd=self.log_path.parent,
-            env={**os.environ, **ENVIRONMENT, **self.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        ready = threading.Event()
-        self._reader = threading.Thread(target=self._read, args=(ready,))
-        self._reader.start()
-        assert ready.wait(START_DEADLINE_S), f"vLLM hangs: {self.log[-5000:]}"
-        assert READY in self.log, f"vLLM did not start: {self.log[-5000:]}"
-        self._reach()
-
-    def _reach(self) -> None:
-        """Wait until it listens: a little after it says that it is ready."""
-        deadline = time.monotonic() + START_DEADLINE_S
-        while True:
-            try:
-                socket.create_connection((self.host, self.port)).close()
-                return
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline, "vLLM is ready but does not listen"
-                time.sleep(0.05)
-
-    def _read(self, ready: threading.Event) -> None:
-        """Copy its output to the log, to the end; say when it serves, or never will."""
-        assert self.process.stdout is not None
-        with self.process.stdout as output, self.log_path.open("a", encoding="utf-8") as log:
-            for line in output:
-                log.write(line)
-                log.flush()
-                if READY in line:
-                    ready.set()
-        ready.set()
-
-    def stop(self) -> None:
-        """Ask it to end, and wait."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End all its processes at once, as a crash of the machine's driver would."""
-        self._end(signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Start it again on the same port, after `stop` or `kill`."""
-        self.start()
-
-    def _end(self, with_signal: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, with_signal)
-        self.process.wait()
-        self._reader.join()
+def arguments(checkpoint: Path, port: int, flags: list[str]) -> list[str]:
+    """What follows `python -m vllm.entrypoints.openai.api_server`; the last of a flag counts."""
+    named = ["--model", str(checkpoint), "--served-model-name", MODEL]
+    return [*named, "--host", "127.0.0.1", "--port", str(port), *FLAGS, *flags]
 
 
 def free_port() -> int:
@@ -129,3 +36,80 @@ def free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
         return port
+
+
+@dataclass
+class VllmServer:
+    """vLLM on 127.0.0.1, always on the same port."""
+
+    forker: Forker
+    checkpoint: Path
+    flags: list[str]
+    log_path: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    model: str = MODEL
+    port: int = field(default_factory=free_port)
+    _process: Forked | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v1/realtime"
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def group(self) -> int:
+        """The process group of all its processes."""
+        assert self._process is not None
+        return self._process.pid
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Start it, and leave nothing of it."""
+        try:
+            self.start()
+            yield self
+        finally:
+            self.kill()
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        log, flags = self.log_path, arguments(self.checkpoint, self.port, self.flags)
+        process = self.forker.start(MODULE, *flags, output=log, errors=log, **self.environment)
+        self._process = process
+        deadline = time.monotonic() + DEADLINE_S
+        while not self._listens():
+            ended = process.has_ended(within_s=0.05)
+            is_hopeless = ended or time.monotonic() > deadline
+            assert not is_hopeless, f"vLLM did not start: {log.read_text()[-5000:]}"
+
+    def kill(self) -> None:
+        """End all its processes at once, as a crash of the machine's driver would."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        deadline = time.monotonic() + DEADLINE_S
+        while not self._can_be_bound():  # its core has the socket too, and may end later
+            assert time.monotonic() < deadline, "vLLM does not die"
+            time.sleep(0.02)
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.kill()
+        self.start()
+
+    def _listens(self) -> bool:
+        with socket.socket() as one:
+            return one.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _can_be_bound(self) -> bool:
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind(("127.0.0.1", self.port))
+            except OSError:
+                return False
+        return True

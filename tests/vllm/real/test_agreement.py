@@ -11,13 +11,16 @@ agree in 89.9 %; without the way through NF4 38.7 % would be the same, with a br
 """
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from lanscribe import PROJECT_DIR
 from tests.support import client
 from tests.vllm.real.conftest import Serve
 from tests.vllm.real.mutations import NO_PERMUTE, VARIABLE
-from tests.vllm.real.server import INT4_FLAGS, VllmServer
+from tests.vllm.real.server import BF16_FLAGS, INT4_FLAGS, VllmServer
 from tests.vllm.real.sound import melody
 
 CLIPS = 3
@@ -30,9 +33,26 @@ PLUGIN = "[vllm.general_plugins]\nmutation = tests.vllm.real.mutations:register\
 Deltas = list[str]
 
 
-def test_the_same_tokens_as_in_bf16(int4_server: VllmServer, bf16_server: VllmServer) -> None:
-    heard = [hear(int4_server, seed) for seed in range(CLIPS)]
-    expected = [hear(bf16_server, seed) for seed in range(CLIPS)]
+@pytest.fixture(scope="module")
+def bf16_server(serve: Serve, dequantized_checkpoint: Path) -> Iterator[VllmServer]:
+    """vLLM with the dequantized checkpoint in bf16, by vLLM's own loader."""
+    with serve(dequantized_checkpoint, BF16_FLAGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def heard(int4_server: VllmServer) -> list[Deltas]:
+    """What vLLM makes of all clips at once in 4 bits."""
+    return hear(int4_server, *range(CLIPS))
+
+
+@pytest.fixture(scope="module")
+def expected(bf16_server: VllmServer) -> list[Deltas]:
+    """The same in bf16."""
+    return hear(bf16_server, *range(CLIPS))
+
+
+def test_the_same_tokens_as_in_bf16(heard: list[Deltas], expected: list[Deltas]) -> None:
     assert all(len(deltas) == TOKENS_PER_CLIP for deltas in heard + expected)
     assert all(len(set(deltas)) > 30 for deltas in expected), "too uniform to prove anything"
     assert agreement(heard, expected) >= AGREEMENT, differences(heard, expected)
@@ -43,17 +63,21 @@ def test_the_same_tokens_again(int4_server: VllmServer) -> None:
 
 
 def test_a_loader_without_the_permute_says_something_else(
-    serve: Serve, tiny_checkpoint: Path, bf16_server: VllmServer, tmp_path: Path
+    serve: Serve, tiny_checkpoint: Path, expected: list[Deltas], tmp_path: Path
 ) -> None:
     broken = {"PYTHONPATH": f"{mutation_plugin(tmp_path)}:{PROJECT_DIR}", VARIABLE: NO_PERMUTE}
     with serve(tiny_checkpoint, INT4_FLAGS, **broken) as server:
-        heard = [hear(server, 0)]
-    assert agreement(heard, [hear(bf16_server, 0)]) < BROKEN_AGREEMENT
+        heard = hear(server, 0)
+    assert agreement(heard, expected[:1]) < BROKEN_AGREEMENT
 
 
-def hear(server: VllmServer, seed: int) -> Deltas:
-    """What the server makes of a melody, a string for each token."""
-    return asyncio.run(_hear(server, seed))
+def hear(server: VllmServer, *seeds: int) -> list[Deltas]:
+    """What the server makes of melodies that it gets together, a string for each token."""
+
+    async def together() -> list[Deltas]:
+        return await asyncio.gather(*(_hear(server, seed) for seed in seeds))
+
+    return asyncio.run(together())
 
 
 async def _hear(server: VllmServer, seed: int) -> Deltas:

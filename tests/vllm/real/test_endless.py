@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -26,8 +25,9 @@ from lanscribe.speech.transcript import Token
 from tests.engines.driving import listen, text_of
 from tests.servers import Parts, ServeHere
 from tests.support import client
-from tests.vllm.real.conftest import SEED, RunModule
-from tests.vllm.real.forked import ForkedVllm
+from tests.vllm.real.conftest import SEED, RunModule, Serve
+from tests.vllm.real.server import BF16_FLAGS
+from tests.vllm.real.server import VllmServer as RealVllm
 from tests.vllm.real.sound import melody
 
 DEADLINE_S = 600
@@ -37,29 +37,27 @@ PADDING_STEPS = 10
 """Steps of silence that vLLM lets follow the sound; the model says a word for each of them too."""
 MAX_MODEL_LEN = 1024
 """About 75 s of sound."""
-KILLS_AT_S = [5, 15, 25, 35, 45, 55]
 ANYWHERE = Timing(target_s=22.0, limit_s=22.0, pause_s=10.0)
 """Rollovers in the middle of the sound: a model that never falls silent has no pauses."""
 
 
 @pytest.fixture(scope="module")
 def vllm(
-    vllm_environment: Path, run_module: RunModule, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ForkedVllm]:
+    serve: Serve, run_module: RunModule, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RealVllm]:
     """vLLM with the forgetful model; restart it if you kill it."""
-    folder = tmp_path_factory.mktemp("forgetful")
-    checkpoint = folder / "tiny"
+    checkpoint = tmp_path_factory.mktemp("forgetful") / "tiny"
     options = ("--out", str(checkpoint), "--seed", str(SEED), "--forgetful")
     run_module("tests.vllm.real.checkpoint", *options)
-    with ForkedVllm(vllm_environment, checkpoint, folder / "log", MAX_MODEL_LEN) as server:
+    with serve(checkpoint, [*BF16_FLAGS, "--max-model-len", str(MAX_MODEL_LEN)]) as server:
         yield server
 
 
-def server_of(vllm: ForkedVllm) -> VllmServer:
+def server_of(vllm: RealVllm) -> VllmServer:
     return VllmServer(vllm.http_url, vllm.model, MAX_MODEL_LEN)
 
 
-def undisturbed(vllm: ForkedVllm, sound: Samples) -> list[str]:
+def undisturbed(vllm: RealVllm, sound: Samples) -> list[str]:
     """What one session of vLLM says: a word for each step of the sound, and for its padding."""
     tokens = asyncio.run(
         listen(VllmEngine(server_of(vllm), LevelDetector()), sound, sample_count(1.0))
@@ -69,10 +67,12 @@ def undisturbed(vllm: ForkedVllm, sound: Samples) -> list[str]:
     return words
 
 
+@pytest.mark.parametrize("sound_s", [32, pytest.param(60, marks=pytest.mark.long)])
 def test_a_kill_each_ten_seconds_of_live_sound_shows_nowhere(
-    vllm: ForkedVllm, serve_here: ServeHere
+    vllm: RealVllm, serve_here: ServeHere, sound_s: int
 ) -> None:
-    sound = melody(60.0, seed=3)
+    kills_at_s = range(5, sound_s, 10)
+    sound = melody(sound_s, seed=3)
     expected = undisturbed(vllm, sound)
     gateway = serve_here(
         Parts(
@@ -82,7 +82,7 @@ def test_a_kill_each_ten_seconds_of_live_sound_shows_nowhere(
     )
 
     async def scenario() -> str:
-        kills = list(KILLS_AT_S)
+        kills = list(kills_at_s)
         async with client(gateway.url, vllm.model) as one, asyncio.TaskGroup() as tasks:
             await one.commit(final=False)
 
@@ -106,12 +106,12 @@ def test_a_kill_each_ten_seconds_of_live_sound_shows_nowhere(
                         del kills[0]
                         tasks.create_task(asyncio.to_thread(vllm.restart))
             assert not kills
-            assert event["duration_s"] == 60.0
+            assert event["duration_s"] == sound_s
             return str(event["text"])
 
     heard = asyncio.run(scenario()).split()
     assert heard == expected
-    assert gateway.log.count("engine is resumed") >= len(KILLS_AT_S)
+    assert gateway.log.count("engine is resumed") >= len(kills_at_s)
 
 
 class CountedSession(VllmSession):
@@ -136,10 +136,10 @@ class CountedEngine(VllmEngine):
         return self.sessions[-1]
 
 
-def test_no_engine_session_gets_longer_than_its_limit(vllm: ForkedVllm) -> None:
-    sound = melody(40.0, seed=4)
+def test_no_engine_session_gets_longer_than_its_limit(vllm: RealVllm) -> None:
+    sound = melody(24.0, seed=4)
     engine = CountedEngine(server_of(vllm))
-    limit_s = 10.0
+    limit_s = 6.0
     rollover = Timing(target_s=limit_s, limit_s=limit_s, pause_s=10)
     tokens = asyncio.run(listen(EndlessEngine(engine, rollover), sound, sample_count(1.0)))
     assert text_of(tokens).split() == undisturbed(vllm, sound)

@@ -23,9 +23,10 @@ from lanscribe.speech.detection import LevelDetector
 from tests.clients.program import Program
 from tests.clients.sound import SoundCard
 from tests.engines.driving import drain
-from tests.servers import Server, ServerProcess, StartServer
+from tests.servers import Server, ServerProcess, start_process
 from tests.support import Client, Event, Refused, client, get_json, text_of
 from tests.vllm.real import server as tiny
+from tests.vllm.real.forker import ENVIRONMENT
 from tests.vllm.real.sound import melody
 
 DEADLINE_S = 300
@@ -40,15 +41,22 @@ load-format: bitsandbytes
 quantization: bitsandbytes
 enforce-eager: true
 gpu-memory-utilization: 0.3
+kv-cache-memory-bytes: 256M
 max-model-len: {MAX_MODEL_LEN}
 max-num-seqs: 3
+distributed-executor-backend: vllm.v1.executor.uniproc_executor.UniProcExecutor
 """
 
 
-@pytest.fixture
-def gateway(int4_server: tiny.VllmServer, start_server: StartServer) -> Server:
+@pytest.fixture(scope="module")
+def gateway(
+    int4_server: tiny.VllmServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A gateway in front of a vLLM that somebody else runs."""
-    return start_server("vllm", LANSCRIBE_VLLM_URL=int4_server.http_url)
+    url = {"LANSCRIBE_VLLM_URL": int4_server.http_url}
+    server = start_process(tmp_path_factory.mktemp("gateway"), "vllm", [], url)
+    yield server
+    server.end()
 
 
 def test_the_text_is_vllms_own(int4_server: tiny.VllmServer, gateway: Server) -> None:
@@ -215,7 +223,7 @@ def own(
     profile.write_text(PROFILE)
     port = tiny.free_port()
     environment = {
-        **tiny.ENVIRONMENT,
+        **ENVIRONMENT,
         "LANSCRIBE_VLLM_PROFILE": str(profile),
         "LANSCRIBE_VLLM_MODEL_DIR": str(tiny_checkpoint),
         "LANSCRIBE_VLLM_PYTHON": str(vllm_environment),
@@ -297,8 +305,8 @@ def test_the_longest_session_that_is_promised_comes_out_whole(own: Own) -> None:
 def test_an_utterance_longer_than_vllm_takes_is_whole(own: Own) -> None:
     async def scenario() -> None:
         async with client(own.server.url, "voxtral-tiny") as one:
-            done = await one.transcribe(melody(40.0, seed=1))
-        assert done["duration_s"] == 40.0
+            done = await one.transcribe(melody(32.0, seed=1))
+        assert done["duration_s"] == 32.0
         assert done["text"]
 
     asyncio.run(scenario())

@@ -8,7 +8,8 @@ import pytest
 
 from lanscribe.vllm.plugin.versions import version_fault
 from tests.vllm.real.conftest import RunModule
-from tests.vllm.real.server import ENVIRONMENT, INT4_FLAGS, VllmServer
+from tests.vllm.real.forker import ENVIRONMENT
+from tests.vllm.real.server import INT4_FLAGS, arguments, free_port
 
 FUTURE = """
 import runpy, sys, vllm
@@ -36,9 +37,9 @@ def test_others_are_named_beside_the_supported_ones(vllm: str, plugin: str) -> N
 def test_an_unknown_vllm_ends_with_one_sentence(
     vllm_environment: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    server = VllmServer(vllm_environment, tiny_checkpoint, INT4_FLAGS, tmp_path / "unused.log")
+    flags = arguments(tiny_checkpoint, free_port(), INT4_FLAGS)
     ended = subprocess.run(
-        [str(vllm_environment), "-c", FUTURE, *server.command()[3:]],
+        [str(vllm_environment), "-c", FUTURE, *flags],
         cwd=tmp_path,
         env={**os.environ, **ENVIRONMENT},
         capture_output=True,

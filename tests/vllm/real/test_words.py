@@ -20,7 +20,9 @@ from lanscribe.engines.vllm import VllmEngine, VllmServer, VllmSession
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, sample_count
 from lanscribe.speech.detection import LevelDetector
 from tests.engines.driving import listen, text_of
-from tests.vllm.real.forked import ForkedVllm
+from tests.vllm.real.conftest import Serve
+from tests.vllm.real.server import BF16_FLAGS
+from tests.vllm.real.server import VllmServer as RealVllm
 
 WORDS = Path(__file__).parent / "words"
 MAX_MODEL_LEN = 1024
@@ -29,10 +31,9 @@ OFTEN = Timing(target_s=5, limit_s=9)
 
 
 @pytest.fixture(scope="module")
-def vllm(vllm_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedVllm]:
+def vllm(serve: Serve) -> Iterator[RealVllm]:
     """vLLM with the model that knows words."""
-    log = tmp_path_factory.mktemp("words") / "log"
-    with ForkedVllm(vllm_environment, WORDS, log, MAX_MODEL_LEN) as server:
+    with serve(WORDS, [*BF16_FLAGS, "--max-model-len", str(MAX_MODEL_LEN)]) as server:
         yield server
 
 
@@ -46,11 +47,11 @@ class CountingEngine(VllmEngine):
         return super().session()
 
 
-def server_of(vllm: ForkedVllm) -> VllmServer:
+def server_of(vllm: RealVllm) -> VllmServer:
     return VllmServer(vllm.http_url, vllm.model, MAX_MODEL_LEN)
 
 
-def engine_of(vllm: ForkedVllm) -> CountingEngine:
+def engine_of(vllm: RealVllm) -> CountingEngine:
 
     return CountingEngine(server_of(vllm), detector=load_detector(EngineSettings(name="vllm")))
 
@@ -74,7 +75,7 @@ def clip(name: str, level_db: float, noise_db: float | None) -> tuple[Samples, l
 
 @pytest.mark.parametrize(("level_db", "noise_db"), [(-58, None), (-52, None), (-36, -48)])
 def test_seams_in_quiet_speech_and_in_noise_add_and_bend_no_word(
-    vllm: ForkedVllm, level_db: float, noise_db: float | None
+    vllm: RealVllm, level_db: float, noise_db: float | None
 ) -> None:
     sound, words = clip("natural", level_db, noise_db)
     engine = engine_of(vllm)
