@@ -99,6 +99,30 @@ def test_the_answers_are_the_same_whatever_the_chunks_and_what_is_forgotten(
         )
 
 
+@settings(deadline=None)
+@given(JUDGEMENTS, TIMES, TIMES)
+def test_speech_wakes_from_the_first_block_that_may_be_some(
+    judged: list[tuple[float, float]], start_s: float, end_s: float
+) -> None:
+    first, last = (whole_blocks(at_s, len(judged)) for at_s in (start_s, end_s))
+    spoken = [index for index in range(first, last) if max(judged[index]) >= MAYBE_SPEECH]
+    found = mapped(judged).waking(start_s, end_s)
+    assert found == (pytest.approx(spoken[0] * BLOCK_S) if spoken else None)
+
+
+@settings(deadline=None)
+@given(JUDGEMENTS, TIMES, st.floats(0.04, 1), st.floats(0, 3))
+def test_a_pause_is_found_as_long_as_all_of_it_is_remembered(
+    judged: list[tuple[float, float]], end_s: float, length_s: float, forgotten_s: float
+) -> None:
+    """One that reaches back to what is forgotten may have had speech there."""
+    whole, partly = mapped(judged), mapped(judged)
+    partly.forget(forgotten_s)
+    oldest_s = whole_blocks(forgotten_s, len(judged)) * BLOCK_S
+    expected = whole.last_pause(oldest_s, end_s, length_s)
+    assert partly.last_pause(-1.0, end_s, length_s) == expected
+
+
 def test_what_is_no_whole_block_at_the_end_is_judged_as_if_silence_followed() -> None:
     speech = SpeechMap(LevelDetector().stream())
     speech.add(np.concatenate([np.zeros(BLOCK_SAMPLES), np.full(100, 0.3)]).astype(np.float32))
