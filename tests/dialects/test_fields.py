@@ -195,7 +195,7 @@ def test_a_whole_number_is_one_that_every_json_library_can_hold(sign: int) -> No
         ("7", "invalid_event", "got a number"),
     ],
 )
-def test_what_is_no_object_is_refused_with_an_example(
+def test_a_message_that_is_not_an_object_is_refused_with_an_example(
     message: str | bytes, code: str, got: str
 ) -> None:
     with pytest.raises(ProtocolError, match=got) as caught:
@@ -236,7 +236,7 @@ def test_the_name_of_an_unknown_message_is_told_but_not_at_length() -> None:
 
 
 @pytest.mark.parametrize("text", ["?", "AAA", "AA=A", "A A=", "\u00e9" * 4, "====", "A"])
-def test_what_is_not_base64_is_refused(text: str) -> None:
+def test_text_that_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(ProtocolError, match="the audio is not base64: ") as caught:
         base64_bytes(text)
     assert caught.value.code == "invalid_audio"

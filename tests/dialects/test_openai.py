@@ -239,6 +239,13 @@ def test_clear() -> None:
     assert encode(dialect, Cancelled(ONE)) == [{"type": "input_audio_buffer.cleared"}]
 
 
+def test_a_clear_can_be_answered_without_an_utterance() -> None:
+    dialect = make()
+    answers = [received("openai", dialect.cleared()) for _ in range(2)]
+    assert [answer["type"] for answer in answers] == 2 * ["input_audio_buffer.cleared"]
+    assert answers[0]["event_id"] != answers[1]["event_id"]
+
+
 def test_an_item_from_its_first_sound_to_its_last_word() -> None:
     dialect = make()
     item_id, two = "item_456789abcdef_2", Utterance(2, offset_s=0.9)
