@@ -24,7 +24,6 @@ VALUES = {
 """Modules that name things and decide nothing."""
 OWN = {
     "session/state.py": "session/test_state*.py",
-    "voxtral/memory.py": "voxtral/test_plan.py",
 }
 """The test file of a module, where it is not that of its name; a star stands for several."""
 
