@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lanscribe.dialects.fields import Fields
 from lanscribe.dialects.openai_settings import (
     AudioFormat,
     OpenAiSettings,
@@ -23,6 +24,9 @@ from lanscribe.speech.turns import TurnSettings
 SEEDS = range(100)
 AS_FIRST = OpenAiSettings()
 ULAW, ALAW = AudioFormat("pcm_mulaw", 8_000), AudioFormat("pcm_alaw", 8_000)
+
+EMPTY: list[Fields] = [{}, {"audio": None}, {"audio": {}}, {"audio": {"input": {}}}, {"other": 1}]
+"""Session objects that name no setting."""
 
 
 def nested(**audio_input: object) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def test_settings_that_are_told_and_sent_back_are_the_same() -> None:
 def test_fields_that_are_absent_keep_their_value() -> None:
     for seed in SEEDS:
         settings = some_settings(random.Random(seed))
-        for session in ({}, {"audio": None}, {"audio": {}}, nested(), {"other": 1}):
+        for session in EMPTY:
             assert updated(settings, session) == settings, f"seed {seed}"
         assert updated(settings, nested(format={"type": "audio/pcmu"})) == replace(
             settings, audio=ULAW

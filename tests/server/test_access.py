@@ -159,7 +159,7 @@ def test_a_loopback_address_is_on_this_machine(address: str, is_here: bool) -> N
     ],
 )
 def test_an_address_is_in_one_of_several_networks(address: str, is_there: bool) -> None:
-    networks = [ipaddress.IPv4Network("10.1.0.0/16"), ipaddress.IPv6Network("fd00::/32")]
+    networks = (ipaddress.IPv4Network("10.1.0.0/16"), ipaddress.IPv6Network("fd00::/32"))
     assert is_in(address, networks) is is_there
     assert not is_in(address, [])
 

@@ -15,6 +15,7 @@ from lanscribe.dialects.events import (
     Delta,
     Reply,
     ServerEvent,
+    Utterance,
 )
 from lanscribe.session.lag import LagMeter
 from lanscribe.session.state import Session
@@ -26,6 +27,7 @@ from lanscribe.speech.transcript import Token
 START, END = Commit(is_final=False), Commit(is_final=True)
 CONNECTED = Reply(())
 THRESHOLD_S = 5.0
+ONE = Utterance(1)
 
 
 def make(*events: ClientEvent, threshold_s: float = math.inf) -> Session:
@@ -55,6 +57,11 @@ def sent(session: Session, samples: Samples, from_s: float, to_s: float) -> list
     ]
 
 
+def behind_after(lag_s: float, *, is_behind: bool) -> bool:
+    """A client that is behind has caught up at half of the lag at which it was told."""
+    return lag_s > THRESHOLD_S / (2 if is_behind else 1)
+
+
 def test_each_change_between_behind_and_caught_up_is_told_once() -> None:
     for seed in range(100):
         random_, session = random.Random(seed), make(START, threshold_s=THRESHOLD_S)
@@ -64,28 +71,20 @@ def test_each_change_between_behind_and_caught_up_is_told_once() -> None:
             sent_s += random_.choice([0.5, 1.0, 2.0])
             samples = sound(sent_s)[session.received_samples :]
             told = session.receive(AppendAudio(samples), sent_s)
-            was_behind, bound_s = is_behind, THRESHOLD_S / (2 if is_behind else 1)
-            is_behind = sent_s - heard_s > bound_s
-            lag_s = pytest.approx(sent_s - heard_s)
-            if was_behind == is_behind:
-                assert told == [], f"seed {seed}"
-            else:
-                delta = Delta(
-                    "", heard_s, lag_s=lag_s, is_behind=is_behind, of=session.progress().of
-                )
-                assert told == [delta], f"seed {seed}"
+            lag_s, was_behind = sent_s - heard_s, is_behind
+            is_behind = behind_after(lag_s, is_behind=is_behind)
+            delta = Delta("", heard_s, lag_s=lag_s, is_behind=is_behind, of=ONE)
+            assert told == ([] if is_behind == was_behind else [delta]), f"seed {seed}"
             if random_.random() < 0.5:
                 heard_s = random_.uniform(heard_s, sent_s)
-                heard = session.heard(Token("", heard_s))
-                bound_s = THRESHOLD_S / (2 if is_behind else 1)
-                is_behind = sent_s - heard_s > bound_s
-                assert heard.is_behind is is_behind, f"seed {seed}"
+                is_behind = behind_after(sent_s - heard_s, is_behind=is_behind)
+                assert session.heard(Token("", heard_s)).is_behind is is_behind, f"seed {seed}"
 
 
 def test_zeros_alone_are_told_once_until_there_is_sound_again() -> None:
     session = make(START)
     assert sent(session, zeros(MUTED_S - 1), 0.0, MUTED_S - 1) == []
-    muted = Delta("", 0.0, lag_s=13.0, of=session.progress().of, is_muted=True)
+    muted = Delta("", 0.0, lag_s=13.0, of=ONE, is_muted=True)
     assert sent(session, zeros(40), MUTED_S - 1, MUTED_S + 39) == [muted]
     assert sent(session, sound(1), 49.0, 50.0) == []
     assert sent(session, zeros(MUTED_S), 50.0, 60.0) == [replace(muted, lag_s=60.0)]
