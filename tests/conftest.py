@@ -73,21 +73,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in others]
     config.hook.pytest_deselected(items=others)
     for item in items:
-        place, fixtures = _place(item), set(getattr(item, "fixturenames", ()))
+        place, fixtures = selection.place_of(item.nodeid), set(getattr(item, "fixturenames", ()))
         if selection.is_slow(place, fixtures):
             item.add_marker("slow")
-    items.sort(key=lambda item: selection.rank(_place(item)))
-
-
-def _place(item: pytest.Item) -> str:
-    return item.path.relative_to(PROJECT_DIR / "tests").as_posix()
+    items.sort(key=lambda item: selection.rank(selection.place_of(item.nodeid)))
 
 
 class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """Tests of one file share a process, and those of real vLLM do."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return selection.scope(nodeid.partition("::")[0].removeprefix("tests/"))
+        return selection.scope(selection.place_of(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

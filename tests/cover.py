@@ -1,7 +1,9 @@
 """A pytest plugin: branch coverage of lanscribe by what runs in the processes of the tests.
 
-bash tests/run.sh loads it. It prints which branches nothing took, and a whole run fails below the
-floor in pyproject.toml. Programs that tests start are not measured.
+bash tests/run.sh loads it, and --cover does for the quick tests. It prints which branches nothing
+took. A run of all tests fails below the floor in pyproject.toml. It fails too, and so does one of
+all quick tests, when a module of decisions is not covered by its own test file
+(tests/own_coverage.py). Programs that tests start are not measured.
 """
 
 from collections.abc import Iterator
@@ -10,7 +12,10 @@ from io import StringIO
 import pytest
 from coverage import Coverage
 
+from tests import selection
+
 MEASURED = pytest.StashKey[Coverage]()
+PLACE = pytest.StashKey[str]()
 REPORT = pytest.StashKey[str]()
 
 
@@ -23,6 +28,21 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     measured.start()
 
 
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Note which test file runs what, but for slow tests."""
+    is_slow = item.get_closest_marker("slow")
+    place = "slow" if is_slow else selection.place_of(item.nodeid)
+    if place != item.config.stash.get(PLACE, ""):
+        item.config.stash[PLACE] = place
+        item.config.stash[MEASURED].switch_context(place)
+    return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     """Write what was measured; once all processes of `pytest -n` have, judge it."""
@@ -32,25 +52,27 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     measured.stop()
     measured.save()
     if not _is_worker(config):
-        percent = _combined(config, measured)
-        floor = 0.0 if config.getoption("--quick") else measured.config.fail_under
-        if percent < floor:
-            config.stash[REPORT] += f"FAILED: {percent:.1f} % is below the floor of {floor:g} %\n"
-            session.testsfailed += 1
+        measured.combine()
+        report = StringIO()
+        percent = measured.report(file=report, skip_covered=True, show_missing=True)
+        faults = _faults(config, measured, percent)
+        config.stash[REPORT] = "\n".join([report.getvalue(), *faults, ""])
+        session.testsfailed += len(faults)
     return result
 
 
-def _is_worker(config: pytest.Config) -> bool:
-    return hasattr(config, "workerinput")
+def _faults(config: pytest.Config, measured: Coverage, percent: float) -> list[str]:
+    """What is too little; nothing when only some tests were asked for."""
+    is_all = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if not is_all or config.option.keyword or config.option.long:
+        return []
+    from tests import own_coverage  # noqa: PLC0415  it imports the package, so not before start()
 
-
-def _combined(config: pytest.Config, measured: Coverage) -> float:
-    """How many percent all processes together have run; keeps the report."""
-    measured.combine()
-    report = StringIO()
-    percent = measured.report(file=report, skip_covered=True, show_missing=True)
-    config.stash[REPORT] = report.getvalue()
-    return percent
+    faults = own_coverage.faults(measured)
+    floor = measured.config.fail_under
+    if percent < floor and not config.option.quick:
+        faults.append(f"FAILED: {percent:.1f} % of lanscribe; expected {floor:g} % or more")
+    return faults
 
 
 def pytest_terminal_summary(

@@ -49,6 +49,11 @@ LONGEST_FIRST = (
 """What is begun early, so that no process is left alone with it at the end."""
 
 
+def place_of(nodeid: str) -> str:
+    """Where the file of a test is, below tests/."""
+    return nodeid.partition("::")[0].removeprefix("tests/")
+
+
 def is_slow(place: str, fixtures: set[str]) -> bool:
     """Whether a test is none for the quick run. place: of its file below tests/."""
     return lies_in(place, SLOW_PLACES) or bool(fixtures & SLOW_FIXTURES)

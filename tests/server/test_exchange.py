@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,7 +127,8 @@ def test_a_form_faster_than_the_pace_is_read_later(monkeypatch: pytest.MonkeyPat
     async def sleep(wait_s: float) -> None:
         waits_s.append(wait_s)
 
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+    patient = SimpleNamespace(**{**vars(asyncio), "sleep": sleep})  # other threads have servers
+    monkeypatch.setattr("lanscribe.server.exchange.asyncio", patient)
     limits = Bounds(messages_per_s=10)
     parts = [BODY[:1], *[b""] * 149, BODY[1:]]
     asyncio.run(form_of(exchange(body(*parts), limits=limits)))
