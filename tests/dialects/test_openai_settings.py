@@ -182,8 +182,15 @@ def test_turn_detection_that_cannot_be_read_is_refused(wanted: object, got: str)
         assert caught.value.code == "invalid_event"
 
 
-def test_turn_detection_that_is_off_is_told_as_null() -> None:
+def test_turn_detection_in_force_is_told_in_openais_words() -> None:
     assert turn_fields(None) is None
+    assert turn_fields(TurnSettings()) == {
+        "type": "server_vad",
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+        "idle_timeout_ms": None,
+    }
 
 
 @pytest.mark.parametrize(

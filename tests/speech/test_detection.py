@@ -19,10 +19,12 @@ from lanscribe.speech.detection import (
 )
 from tests.scripted import Scripted
 
-JUDGEMENTS = st.lists(
-    st.tuples(st.sampled_from([0.0, 0.29, 0.3, 0.71]), st.sampled_from([0.0, 0.31])), max_size=80
+JUDGED = st.tuples(st.sampled_from([0.0, 0.29, 0.3, 0.71]), st.sampled_from([0.0, 0.31]))
+JUDGEMENTS = st.lists(st.tuples(JUDGED, st.integers(1, 20)), max_size=8).map(
+    lambda runs: [judged for judged, blocks in runs for _ in range(blocks)]
 )
-TIMES = st.floats(-1, 4)
+"""Up to five seconds of blocks, in runs of equal ones, so that there are pauses."""
+TIMES = st.floats(-1, 6)
 
 
 def mapped(judged: Sequence[tuple[float, float]]) -> SpeechMap:
