@@ -101,6 +101,15 @@ def test_the_answers_are_the_same_whatever_the_chunks_and_what_is_forgotten(
         )
 
 
+@pytest.mark.parametrize(("end", "middle"), [(41, 37), (33, 29), (32, 20), (24, 20), (23, None)])
+def test_a_pause_is_the_last_one_that_is_whole(end: int, middle: int | None) -> None:
+    """Speech of 16 blocks, 8 of silence, one that may be speech, and 16 of silence."""
+    speech = mapped([*[(0.9, 0.0)] * 16, *[(0.0, 0.0)] * 8, (0.0, 0.3), *[(0.0, 0.29)] * 16])
+    found = speech.last_pause(0.0, end * BLOCK_S, 8 * BLOCK_S)
+    assert found == (None if middle is None else pytest.approx(middle * BLOCK_S))
+    assert speech.last_pause(17 * BLOCK_S, 24 * BLOCK_S, 8 * BLOCK_S) is None
+
+
 @settings(deadline=None)
 @given(JUDGEMENTS, TIMES, TIMES)
 def test_speech_wakes_from_the_first_block_that_may_be_some(

@@ -88,6 +88,23 @@ def test_a_card_that_is_in_use_is_told_how_much_to_free() -> None:
     assert str(replace(wish, free_gib=None)).endswith("on a card of 12 GiB")
 
 
+@pytest.mark.parametrize(
+    ("wish", "other"),
+    [
+        (Wish(7, sessions=10, minutes=30.0), Wish(7, sessions=1, minutes=1.0)),
+        (Wish(4, sessions=10, minutes=30.0, free_gib=3), Wish(24, sessions=10, minutes=30.0)),
+        (
+            Wish(2, sessions=40, minutes=170.0, quantization="bf16"),
+            Wish(80, sessions=40, minutes=170.0, quantization="bf16"),
+        ),
+        (Wish(2, sessions=200, minutes=170.0), Wish(8, sessions=1, minutes=1.0)),
+    ],
+    ids=["the smallest wish", "a larger card", "the largest card", "both"],
+)
+def test_a_wish_that_no_single_change_makes_fit_gets_one_way_out(wish: Wish, other: Wish) -> None:
+    assert alternatives(wish) == [other]
+
+
 @given(wishes)
 def test_what_has_to_be_free_is_what_the_plan_asks_for(wish: Wish) -> None:
     least_gib = work_out(wish).least_free_bytes / GIB
