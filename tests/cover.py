@@ -63,8 +63,9 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 def _faults(config: pytest.Config, measured: Coverage, percent: float) -> list[str]:
     """What is too little; nothing when only some tests were asked for."""
-    is_all = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    if not is_all or config.option.keyword or config.option.long:
+    options = config.option
+    chosen = options.keyword or options.long or (options.markexpr and not options.quick)
+    if chosen or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return []
     from tests import own_coverage  # noqa: PLC0415  it imports the package, so not before start()
 
