@@ -113,7 +113,7 @@ class PcmDecoder:
         """
         size = ENCODINGS[self._encoding].sample_bytes
         _check_whole(data, size)
-        step = max(1, round(PIECE_S * self._rate_hz)) * size
+        step = round(PIECE_S * self._rate_hz) * size
         return (self.feed(data[at : at + step]) for at in range(0, len(data), step))
 
     def flush(self) -> Samples:
