@@ -88,6 +88,7 @@ def test_zeros_alone_are_told_once_until_there_is_sound_again() -> None:
     assert sent(session, zeros(40), MUTED_S - 1, MUTED_S + 39) == [muted]
     assert sent(session, sound(1), 49.0, 50.0) == []
     assert sent(session, zeros(MUTED_S), 50.0, 60.0) == [replace(muted, lag_s=60.0)]
+    assert session.progress() == replace(muted, lag_s=60.0, is_muted=False)
 
 
 @pytest.mark.parametrize(
