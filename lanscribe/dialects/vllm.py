@@ -150,8 +150,7 @@ def _of_session(event: SessionCreated | SessionResumed | SessionStopping) -> dic
                 "received_samples": event.received_samples,
                 "received_commits": event.received_commits,
             }
-        case SessionStopping():
-            return {"type": "session.stopping"}
+    return {"type": "session.stopping"}
 
 
 def _greeting(event: SessionCreated) -> dict[str, Any]:

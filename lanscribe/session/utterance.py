@@ -54,7 +54,7 @@ class UtteranceState:
             self.transcript.append(token)
         if not token.is_lost:
             return None
-        lost = Span(token.end_s if token.start_s is None else token.start_s, token.end_s)
+        lost = Span(token.begin_s, token.end_s)
         self.lost.add(lost)
         return lost
 

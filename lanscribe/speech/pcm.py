@@ -4,7 +4,6 @@ Pure arithmetic; libsoxr resamples, and its output stays in step with its input.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +113,7 @@ class PcmDecoder:
         """
         size = ENCODINGS[self._encoding].sample_bytes
         _check_whole(data, size)
-        step = max(1, round(PIECE_S * self._rate_hz)) * size
+        step = round(PIECE_S * self._rate_hz) * size
         return (self.feed(data[at : at + step]) for at in range(0, len(data), step))
 
     def flush(self) -> Samples:
@@ -150,26 +149,20 @@ def _clipped(samples: Samples) -> Samples:
     return np.clip(samples, np.float32(-1), _BELOW_ONE)
 
 
-@cache
-def _mulaw_table() -> Samples:
-    """The value of each of the 256 codes (ITU-T G.711, table 2)."""
-    code = ~np.arange(256, dtype=np.uint8)
+def _mulaw(data: bytes) -> Samples:
+    """ITU-T G.711, table 2."""
+    code = ~np.frombuffer(data, dtype=np.uint8)
     segment, step = (code >> 4) & 7, (code & 15).astype(np.int32)
     magnitude = ((2 * step + _BIAS) << segment) - _BIAS
     return (np.where(code & 0x80, -magnitude, magnitude) / 8192).astype(np.float32)
 
 
-@cache
-def _alaw_table() -> Samples:
-    """The value of each of the 256 codes (ITU-T G.711, table 1)."""
-    code = np.arange(256, dtype=np.uint8) ^ 0x55
+def _alaw(data: bytes) -> Samples:
+    """ITU-T G.711, table 1."""
+    code = np.frombuffer(data, dtype=np.uint8) ^ 0x55
     segment, step = (code >> 4) & 7, (code & 15).astype(np.int32)
     magnitude = np.where(segment, (2 * step + 33) << np.maximum(segment, 1) - 1, 2 * step + 1)
     return (np.where(code & 0x80, magnitude, -magnitude) / 4096).astype(np.float32)
-
-
-def _looked_up(data: bytes, table: Samples) -> Samples:
-    return table[np.frombuffer(data, dtype=np.uint8)]
 
 
 ENCODINGS: Mapping[str, _Encoding] = {
@@ -179,8 +172,8 @@ ENCODINGS: Mapping[str, _Encoding] = {
     "pcm_s32le": _Encoding(4, lambda data: _clipped(_integers(data, "<i4"))),
     "pcm_f16le": _Encoding(2, lambda data: _floats(data, "<f2")),
     "pcm_f32le": _Encoding(4, lambda data: _floats(data, "<f4")),
-    "pcm_mulaw": _Encoding(1, lambda data: _looked_up(data, _mulaw_table())),
-    "pcm_alaw": _Encoding(1, lambda data: _looked_up(data, _alaw_table())),
+    "pcm_mulaw": _Encoding(1, _mulaw),
+    "pcm_alaw": _Encoding(1, _alaw),
 }
 """The encodings that can be decoded; those of whole numbers fail only for a wrong length.
 The largest 32-bit number would be rounded to 1."""

@@ -137,32 +137,11 @@ def test_an_update_changes_only_what_it_names() -> None:
     assert update(dialect, turn_detection=None)[0] == [DetectTurns(None)]
 
 
-@pytest.mark.parametrize(
-    ("model", "has_turns"),
-    [
-        ("gpt-4o-mini-transcribe", True),
-        ("gpt-transcribe", True),
-        ("whisper-1", True),
-        ("gpt-realtime-whisper", False),
-        ("gpt-live-transcribe", False),
-        ("served", False),
-        (7, False),
-    ],
-)
-def test_who_says_nothing_of_turns_has_them_as_openais_model_does(
-    model: object, has_turns: bool
-) -> None:
-    for session in (
-        {"audio": {"input": {"transcription": {"model": model}}}},
-        {"input_audio_transcription": {"model": model}},
-    ):
-        dialect = OpenAiDialect(INFO)
-        events = dialect.decode(json.dumps({"type": "session.update", "session": session}))
-        assert any(isinstance(event, DetectTurns) for event in events) is has_turns
-        said = {"audio": {"input": {"turn_detection": None}}}
-        dialect.decode(json.dumps({"type": "session.update", "session": said}))
-        events = dialect.decode(json.dumps({"type": "session.update", "session": session}))
-        assert not any(isinstance(event, DetectTurns) for event in events)
+def test_a_model_that_detects_turns_at_openai_does_so_here() -> None:
+    dialect, model = make(), {"model": "whisper-1"}
+    assert update(dialect, transcription=model)[0] == [DetectTurns(TurnSettings())]
+    assert update(dialect, turn_detection=None)[0] == [DetectTurns(None)]
+    assert update(dialect, transcription=model)[0] == []
 
 
 def test_the_beta_has_flat_fields() -> None:
@@ -237,6 +216,13 @@ def test_clear() -> None:
     assert decode(dialect, "input_audio_buffer.clear") == [Cancel()]
     assert decode(dialect, END_TYPE) == [END]
     assert encode(dialect, Cancelled(ONE)) == [{"type": "input_audio_buffer.cleared"}]
+
+
+def test_a_clear_can_be_answered_without_an_utterance() -> None:
+    dialect = make()
+    answers = [received("openai", dialect.cleared()) for _ in range(2)]
+    assert [answer["type"] for answer in answers] == 2 * ["input_audio_buffer.cleared"]
+    assert answers[0]["event_id"] != answers[1]["event_id"]
 
 
 def test_an_item_from_its_first_sound_to_its_last_word() -> None:

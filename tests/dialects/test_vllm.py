@@ -21,6 +21,7 @@ from lanscribe.dialects.events import (
     ServerEvent,
     SessionCreated,
     SessionResumed,
+    SessionStopping,
     Utterance,
 )
 from lanscribe.dialects.vllm import VllmDialect
@@ -224,6 +225,13 @@ def test_the_end_of_a_long_utterance_fits_into_a_message_of_a_mebibyte() -> None
     assert 500_000 < len(hour) < 2**20
     assert len(json.loads(hour)["words"]) == 10_000
     assert encode(Done("misunderstanding", 3600.0, 10_001, words))["words"] == []
+
+
+def test_a_client_is_told_that_the_server_stops() -> None:
+    """The text that is owed still follows, so the message has its number."""
+    dialect = VllmDialect()
+    assert encode(SessionStopping(), dialect) == {"type": "session.stopping", "seq": 1}
+    assert encode(Delta("a", 1.0), dialect)["seq"] == 2
 
 
 def test_what_is_no_part_of_the_row_has_no_number() -> None:

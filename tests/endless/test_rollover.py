@@ -22,6 +22,7 @@ from lanscribe.endless.rollover import (
 from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import LevelDetector, SpeechMap
 from lanscribe.speech.transcript import Token
+from lanscribe.voxtral.steps import STEP_S
 from tests.flawed import FAST
 from tests.scripted import Scripted, likely
 
@@ -165,6 +166,19 @@ def test_a_word_that_comes_while_the_engine_is_let_go_is_no_silence() -> None:
     assert not idle.confirms(cut)
 
 
+@pytest.mark.parametrize(("heard_s", "is_close"), [(7.9, False), (15.0, True), (20.0, True)])
+def test_an_engine_is_asked_about_a_silence_once_it_has_heard_half_of_it(
+    heard_s: float, is_close: bool
+) -> None:
+    """An engine listens some time after it was fed: a word may be still to come."""
+    rollover = following(silence(20))
+    assert (rollover.unheard_s, rollover.is_close) == (20.0, False)
+    rollover.listened(heard_s)
+    rollover.listened(1.0)  # an older position changes nothing
+    assert rollover.unheard_s == pytest.approx(20.0 - heard_s)
+    assert rollover.is_close is is_close
+
+
 @pytest.mark.parametrize("said_s", [3.0, 4.9])
 def test_an_engine_session_without_audio_is_let_go_and_the_next_waits_for_some(
     said_s: float,
@@ -213,6 +227,24 @@ def test_who_breaks_after_long_noise_without_a_word_is_not_followed_from_its_beg
     broken = following(speech(60))
     start = broken.after_failure(known_s=50.0, oldest_s=0.0)
     assert start.at_s == pytest.approx(48.0)
+
+
+@settings(deadline=None)
+@given(st.floats(0, 300), st.floats(0, 300))
+def test_a_second_deaf_session_is_followed_just_before_its_end(
+    heard_s: float, oldest_s: float
+) -> None:
+    """Its last seconds are heard again: a word may have begun there."""
+    deaf = Rollover(SETTINGS, FROM_THE_START, heard_by(silence(0.1)))
+    deaf.listened(heard_s)
+    start = deaf.passing_over(oldest_s)
+    assert start == Start(start.at_s, is_clean=False)
+    if start.at_s > oldest_s:
+        assert start.at_s == pytest.approx(heard_s - SETTINGS.overlap_s, abs=0.51 * STEP_S)
+        assert start.at_s / STEP_S == pytest.approx(round(start.at_s / STEP_S))
+    else:
+        assert start.at_s == oldest_s
+        assert oldest_s >= heard_s - SETTINGS.overlap_s - 0.51 * STEP_S
 
 
 @settings(deadline=None)

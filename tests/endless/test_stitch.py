@@ -132,6 +132,23 @@ def test_a_seam_waits_for_words_however_far_the_engine_listens_without_writing()
     assert seam.add(Token(" d", 101.0)) == [Token(" d", 101.0)]
 
 
+@pytest.mark.parametrize("pieces", [[], [" c"], [" c", " d"], [" c", " d", " e", " f", " g"]])
+def test_held_words_are_released_once_at_the_end(pieces: list[str]) -> None:
+    """Whether the successor ends before it is past the seam or long after."""
+    for said, known in ((timed("a b c"), 1), ([], 0)):
+        seam = Seam(said, needs_space=True)
+        ends_s = [SAID_S + 0.4 * number for number in range(len(pieces))]
+        told = [
+            token
+            for piece, end_s in zip(pieces, ends_s, strict=True)
+            for token in seam.add(Token(piece, end_s, start_s=end_s - 0.4))
+        ]
+        told += seam.close()
+        assert [token.text for token in told] == pieces[known:]
+        assert seam.close() == []
+        assert seam.add(Token(" later", 9.0)) == [Token(" later", 9.0)]
+
+
 def test_a_script_without_spaces_has_seams_too() -> None:
     said = [
         Word(letter, 0.4 * at, 0.4 * at + 0.4) for at, letter in enumerate("\u4eca\u65e5\u306f")

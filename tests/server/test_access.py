@@ -1,3 +1,4 @@
+import ipaddress
 from functools import partial
 
 import pytest
@@ -13,6 +14,8 @@ from lanscribe.server.access import (
     chosen_subprotocol,
     client_address,
     has_key,
+    is_in,
+    is_loopback,
     offered_keys,
 )
 
@@ -132,6 +135,33 @@ def test_no_header_raises_anything_else(host: str, origin: str) -> None:
 )
 def test_what_counts_as_one_client(address: str, group: str) -> None:
     assert address_group(address) == group
+
+
+@pytest.mark.parametrize(
+    ("address", "is_here"),
+    [
+        *(("127.0.0.1", True), ("127.255.255.254", True), ("::1", True)),
+        *(("::ffff:127.0.0.1", True), ("128.0.0.1", False), ("126.255.255.255", False)),
+        *(("::2", False), ("::ffff:10.0.0.1", False), ("192.168.1.2", False)),
+        *(("0.0.0.0", False), ("localhost", False), ("", False), ("127.0.0.1:80", False)),
+    ],
+)
+def test_a_loopback_address_is_on_this_machine(address: str, is_here: bool) -> None:
+    assert is_loopback(address) is is_here
+
+
+@pytest.mark.parametrize(
+    ("address", "is_there"),
+    [
+        *(("10.1.0.0", True), ("10.1.255.255", True), ("::ffff:10.1.2.3", True)),
+        *(("fd00::1", True), ("10.2.0.0", False), ("10.0.255.255", False), ("fd00:1::", False)),
+        *(("", False), ("10.1", False), ("10.1.2.3, 10.1.2.4", False)),
+    ],
+)
+def test_an_address_is_in_one_of_several_networks(address: str, is_there: bool) -> None:
+    networks = (ipaddress.IPv4Network("10.1.0.0/16"), ipaddress.IPv6Network("fd00::/32"))
+    assert is_in(address, networks) is is_there
+    assert not is_in(address, [])
 
 
 @pytest.mark.parametrize(

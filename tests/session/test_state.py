@@ -26,6 +26,7 @@ from lanscribe.session.state import MAX_UTTERANCES, RECORDING_SAMPLES, Session
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.captions import Word
 from lanscribe.speech.detection import LevelDetector
+from lanscribe.speech.spans import Span
 from lanscribe.speech.transcript import Token
 
 START, END = Commit(is_final=False), Commit(is_final=True)
@@ -102,6 +103,7 @@ def test_an_unknown_model_is_refused_with_the_served_names() -> None:
     with pytest.raises(ProtocolError, match="this server has: m") as caught:
         make().receive(SelectModel("voxtral"), 0.0)
     assert caught.value.code == "model_not_found"
+    assert make().receive(SelectModel("m"), 0.0) == []
 
 
 def test_too_much_audio_before_a_commit_is_refused_and_the_rest_kept() -> None:
@@ -190,6 +192,7 @@ def test_stop_ends_what_was_started_and_forgets_the_rest() -> None:
         session.receive(event, 0.0)
     session.stop()
     assert session.is_ended
+    assert not session.is_cut
     assert len(take_all(session)) == 7
     assert not session.is_over
     session.completed()
@@ -345,3 +348,5 @@ def test_how_far_was_listened_never_goes_back(heard: list[tuple[str, float]]) ->
         delta = session.heard(token)
         furthest_s = max(furthest_s, end_s)
         assert delta.end_s == (end_s if delta.text else furthest_s)
+        assert delta.lost == (Span(end_s / 2, end_s) if is_lost else None)
+        assert delta.start_s == (None if is_lost else end_s / 2)

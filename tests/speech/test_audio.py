@@ -4,8 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanscribe.speech.audio import (
+    PIECE_S,
     SampleRing,
     duration_s,
+    in_pieces,
     sample_count,
     samples_to_pcm16,
 )
@@ -25,6 +27,15 @@ def test_loud_samples_are_clipped_not_wrapped() -> None:
 def test_seconds_and_samples_are_each_others_inverse() -> None:
     assert sample_count(0.08) == 1280
     assert duration_s(sample_count(12.34)) == pytest.approx(12.34)
+
+
+@given(st.integers(0, 100_000))
+def test_pieces_are_the_sound_in_order_and_none_but_the_last_is_short(count: int) -> None:
+    sound = np.arange(count, dtype=np.float32)
+    pieces = list(in_pieces(sound))
+    assert np.array_equal(np.concatenate([*pieces, sound[:0]]), sound)
+    assert all(duration_s(len(piece)) == PIECE_S for piece in pieces[:-1])
+    assert all(0 < duration_s(len(piece)) <= PIECE_S for piece in pieces)
 
 
 @given(st.lists(st.one_of(st.integers(1, 40_000), st.just(0)), max_size=30))

@@ -19,10 +19,12 @@ from lanscribe.speech.detection import (
 )
 from tests.scripted import Scripted
 
-JUDGEMENTS = st.lists(
-    st.tuples(st.sampled_from([0.0, 0.29, 0.3, 0.71]), st.sampled_from([0.0, 0.31])), max_size=80
+JUDGED = st.tuples(st.sampled_from([0.0, 0.29, 0.3, 0.7]), st.sampled_from([0.0, 0.31]))
+JUDGEMENTS = st.lists(st.tuples(JUDGED, st.integers(1, 20)), max_size=8).map(
+    lambda runs: [judged for judged, blocks in runs for _ in range(blocks)]
 )
-TIMES = st.floats(-1, 4)
+"""Up to five seconds of blocks, in runs of equal ones, so that there are pauses."""
+TIMES = st.floats(-1, 6)
 
 
 def mapped(judged: Sequence[tuple[float, float]]) -> SpeechMap:
@@ -99,6 +101,58 @@ def test_the_answers_are_the_same_whatever_the_chunks_and_what_is_forgotten(
         )
 
 
+@pytest.mark.parametrize(
+    ("end", "middle"), [(41, 37), (33, 29), (32, 20), (31, 20), (24, 20), (23, None)]
+)
+def test_a_pause_is_the_last_one_that_is_whole(end: int, middle: int | None) -> None:
+    """Speech of 16 blocks, 8 of silence, one that may be speech, and 16 of silence."""
+    speech = mapped([*[(0.9, 0.0)] * 16, *[(0.0, 0.0)] * 8, (0.0, 0.3), *[(0.0, 0.29)] * 16])
+    found = speech.last_pause(0.0, end * BLOCK_S, 8 * BLOCK_S)
+    assert found == (None if middle is None else pytest.approx(middle * BLOCK_S))
+    assert speech.last_pause(17 * BLOCK_S, 24 * BLOCK_S, 8 * BLOCK_S) is None
+    whole = speech.last_pause(16 * BLOCK_S, 24 * BLOCK_S, 8 * BLOCK_S)
+    assert whole == pytest.approx(20 * BLOCK_S)
+
+
+def test_silence_lasts_since_the_last_sound_by_its_level() -> None:
+    """The detector hears nobody speak in all of it."""
+    knock = np.full(sample_count(0.2), 0.01, dtype=np.float32)
+    sound = np.concatenate([np.zeros(sample_count(2)), knock, np.zeros(sample_count(3))])
+    speech = SpeechMap(Scripted([Likelihood(0.0, 0.0)] * (len(sound) // BLOCK_SAMPLES)))
+    speech.add(sound.astype(np.float32))
+    for at_s in np.arange(0.05, 5.0, 0.05):
+        if at_s < 2.0:
+            assert speech.silent_s(at_s) == at_s
+        elif at_s > 2.25:
+            assert speech.silent_s(at_s) == pytest.approx(at_s - 2.2)
+        elif at_s > 2.15:  # two frames of it are a sound, one alone is a click
+            assert speech.silent_s(at_s) < 0.1
+
+
+@settings(deadline=None)
+@given(JUDGEMENTS, TIMES, TIMES)
+def test_speech_wakes_from_the_first_block_that_may_be_some(
+    judged: list[tuple[float, float]], start_s: float, end_s: float
+) -> None:
+    first, last = (whole_blocks(at_s, len(judged)) for at_s in (start_s, end_s))
+    spoken = [index for index in range(first, last) if max(judged[index]) >= MAYBE_SPEECH]
+    found = mapped(judged).waking(start_s, end_s)
+    assert found == (pytest.approx(spoken[0] * BLOCK_S) if spoken else None)
+
+
+@settings(deadline=None)
+@given(JUDGEMENTS, TIMES, st.floats(0.04, 1), st.floats(0, 3))
+def test_a_pause_is_found_as_long_as_all_of_it_is_remembered(
+    judged: list[tuple[float, float]], end_s: float, length_s: float, forgotten_s: float
+) -> None:
+    """One that reaches back to what is forgotten may have had speech there."""
+    whole, partly = mapped(judged), mapped(judged)
+    partly.forget(forgotten_s)
+    oldest_s = whole_blocks(forgotten_s, len(judged)) * BLOCK_S
+    expected = whole.last_pause(oldest_s, end_s, length_s)
+    assert partly.last_pause(-1.0, end_s, length_s) == expected
+
+
 def test_what_is_no_whole_block_at_the_end_is_judged_as_if_silence_followed() -> None:
     speech = SpeechMap(LevelDetector().stream())
     speech.add(np.concatenate([np.zeros(BLOCK_SAMPLES), np.full(100, 0.3)]).astype(np.float32))
@@ -111,15 +165,18 @@ def test_what_is_no_whole_block_at_the_end_is_judged_as_if_silence_followed() ->
     assert speech.end_s == 2 * BLOCK_S
 
 
-@pytest.mark.parametrize(("silent_s", "wakes"), [(9.0, False), (10.5, True)])
+@pytest.mark.parametrize(
+    ("silent_s", "wakes"), [(9.0, False), (9.9, False), (9.95, True), (10.5, True)]
+)
 def test_a_sound_that_is_no_speech_wakes_only_after_ten_seconds_without_any(
     silent_s: float, wakes: bool
 ) -> None:
     """The second witness: it finds words that the detector misses, and every click of a key."""
     knock = np.full(sample_count(0.2), 0.01, dtype=np.float32)
-    sound = np.concatenate([knock, np.zeros(sample_count(silent_s), np.float32), knock])
+    before, between = (np.zeros(sample_count(one_s), np.float32) for one_s in (1.0, silent_s))
+    sound = np.concatenate([before, knock, between, knock])
     speech = SpeechMap(Scripted([Likelihood(0.0, 0.0)] * (len(sound) // BLOCK_SAMPLES)))
     speech.add(sound)
-    waking_s = speech.waking(1.0, 100.0)
+    waking_s = speech.waking(2.0, 100.0)
     assert (waking_s is not None) is wakes
-    assert waking_s is None or waking_s == pytest.approx(0.2 + silent_s + 0.1, abs=0.1)
+    assert waking_s is None or waking_s == pytest.approx(1.2 + silent_s + 0.1, abs=0.05)

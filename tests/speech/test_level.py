@@ -16,6 +16,11 @@ def test_the_floor_is_the_quietest_of_the_last_levels(values: list[float], count
         assert floor.after(value) == min(values[max(0, index + 1 - count) : index + 1])
 
 
+def test_the_floor_rises_once_a_quiet_level_is_too_long_ago() -> None:
+    floor = Floor(3)
+    assert [floor.after(level) for level in (1, 2, 5, 3, 4, 9, 9)] == [1, 1, 1, 2, 3, 3, 4]
+
+
 @pytest.mark.parametrize("level", [0.0, 0.0005, 0.01, 0.1])
 def test_steady_noise_is_no_sound_at_any_level_and_a_click_is_none(level: float) -> None:
     sounds = Sounds()

@@ -1,6 +1,7 @@
 """Every encoding against a reference: numpy's arithmetic, libsndfile's G.711, libsoxr at once."""
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -9,8 +10,15 @@ import soxr  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanscribe.speech.audio import Samples
-from lanscribe.speech.pcm import ENCODINGS, PcmDecoder, Resampler, bounded
+from lanscribe.speech.audio import PIECE_S, Samples
+from lanscribe.speech.pcm import (
+    ENCODINGS,
+    MAX_RATE_HZ,
+    MIN_RATE_HZ,
+    PcmDecoder,
+    Resampler,
+    bounded,
+)
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)).astype(np.float32)
 
@@ -74,6 +82,45 @@ def test_chunks_of_any_size_make_the_sound_that_one_makes(sizes: list[int], khz:
     joined = np.concatenate(parts)
     assert abs(len(joined) - len(whole) / 2 * 16_000 / rate_hz) <= 1
     assert np.abs(joined[: len(at_once)] - at_once[: len(joined)]).max() < 1e-4
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_mulaw"]),
+    st.integers(0, 50_000),
+    st.sampled_from([MIN_RATE_HZ, 8_000, 16_000, 22_050, 44_100, MAX_RATE_HZ]),
+)
+def test_pieces_are_the_sound_and_none_is_long(encoding: str, count: int, rate_hz: int) -> None:
+    data = (bytes(range(256)) * 600)[: count * ENCODINGS[encoding].sample_bytes]
+    at_once, in_pieces = PcmDecoder(encoding, rate_hz), PcmDecoder(encoding, rate_hz)
+    pieces = list(in_pieces.pieces(data))
+    assert len(pieces) == math.ceil(count / round(PIECE_S * rate_hz))
+    whole = np.concatenate([at_once.feed(data), at_once.flush()])
+    joined = np.concatenate([*pieces, in_pieces.flush()])
+    assert len(joined) == len(whole)
+    assert np.abs(joined - whole).max(initial=0) < 1e-5
+
+
+def test_pieces_are_decoded_when_they_are_asked_for() -> None:
+    """So that others are served between two of them."""
+    decoder = PcmDecoder("pcm_s16le", 8_000)
+    pieces = decoder.pieces(as_s16(TONE))
+    assert len(decoder.flush()) == 0
+    assert sum(map(len, pieces)) > 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "said"),
+    [
+        ("pcm_s16le", b"abc", "got 3 bytes, which is not a whole number of 16-bit samples"),
+        ("pcm_s24le", b"abcd", "got 4 bytes, which is not a whole number of 24-bit samples"),
+    ],
+)
+def test_half_a_sample_is_refused_before_the_first_piece(
+    encoding: str, data: bytes, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        PcmDecoder(encoding, 16_000).pieces(data)
 
 
 def test_after_a_flush_it_is_as_new() -> None:

@@ -14,6 +14,7 @@ def test_whatever_is_added_is_told_in_order_and_in_few_pieces() -> None:
             added.append(Span(start_s, start_s + random_.choice([0.0, 0.001, 0.5, 20.0])))
             spans.add(added[-1])
         told = list(spans)
+        assert bool(spans) == any(one.start_s < one.end_s for one in added), f"seed {seed}"
         assert len(told) <= MAX_SPANS, f"seed {seed}"
         assert all(a.end_s < b.start_s for a, b in pairwise(told)), f"seed {seed}"
         for one in added:

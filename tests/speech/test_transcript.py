@@ -1,253 +1,112 @@
-"""Words, segments and files, read back with a parser that others use."""
+"""Tokens: how their times move, how far each settles the text, and the transcript they make."""
 
-import io
-import json
+import math
 
 import pytest
-import webvtt
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.speech.captions import (
-    LINE_WIDTH,
-    SEGMENT_GAP_S,
-    SEGMENT_S,
-    Segment,
-    Word,
-    caption_file,
-    segments,
-    verbose,
-)
+from lanscribe.speech.captions import Word
 from lanscribe.speech.transcript import Token, Transcript, words_of
 
-HOURS_99_S = 99 * 3600.0
+TIMES = st.floats(0, 10_000)
+TOKENS = st.builds(
+    Token,
+    st.sampled_from([" the", "re", ".", " ", "\u8a9e", ""]),
+    TIMES,
+    start_s=st.none() | TIMES,
+    is_lost=st.booleans(),
+    settled_s=st.none() | TIMES,
+)
 
 
-def srt(words: list[Word]) -> str:
-    return caption_file(words, "srt")
+def moved(at_s: float | None, by_s: float) -> float | None:
+    return None if at_s is None else at_s + by_s
 
 
-def vtt(words: list[Word]) -> str:
-    return caption_file(words, "vtt")
+# Times of a token.
 
 
-@st.composite
-def token_lists(draw: st.DrawFn) -> list[Token]:
-    """Tokens as an engine may emit them, and worse: times that overlap or are not told."""
-    texts = st.one_of(
-        st.text(" ab.!?<>&-\n", max_size=8),
-        st.sampled_from([" the", "-->", " Mr.", "\u8a9e", "\u3002", "\uff01", " " + "x" * 50]),
+@given(TOKENS, TIMES | st.just(0.0))
+def test_all_times_that_are_told_move_and_nothing_else(token: Token, by_s: float) -> None:
+    assert token.later(by_s) == Token(
+        token.text,
+        token.end_s + by_s,
+        start_s=moved(token.start_s, by_s),
+        is_lost=token.is_lost,
+        settled_s=moved(token.settled_s, by_s),
     )
-    at_s = draw(st.sampled_from([0.0, 12.0, HOURS_99_S]))
-    tokens = []
-    for text in draw(st.lists(texts, max_size=60)):
-        at_s += draw(st.floats(0, 3))
-        length_s = draw(st.one_of(st.none(), st.floats(0, 4)))
-        start_s = None if length_s is None else max(0.0, at_s - length_s)
-        tokens.append(Token(text, at_s, start_s=start_s))
-    return tokens
 
 
-def spoken(text: str, step_s: float = 0.4, start_s: float = 0.0) -> list[Word]:
-    """Words that follow each other without a pause."""
-    return [
-        Word(f" {word}", start_s + index * step_s, start_s + (index + 1) * step_s)
-        for index, word in enumerate(text.split())
-    ]
+@pytest.mark.parametrize(
+    ("told_s", "holds_s"), [(None, 2.0), (0.0, 0.0), (1.5, 1.5), (2.0, 2.0), (3.0, 3.0)]
+)
+def test_a_time_that_is_not_told_is_the_end(told_s: float | None, holds_s: float) -> None:
+    assert Token(" a", 2.0, start_s=told_s).begin_s == holds_s
+    assert Token("", 2.0, settled_s=told_s).known_s == holds_s
 
 
-def texts(words: list[Word]) -> list[str]:
-    return [segment.text for segment in segments(words)]
+@given(TOKENS, TIMES)
+def test_text_is_not_complete_beyond_a_bound_and_never_further_than_before(
+    token: Token, most_s: float
+) -> None:
+    bounded = token.settled_by(most_s)
+    assert bounded.known_s == min(token.known_s, most_s)
+    assert bounded.end_s == token.end_s
+    assert (bounded.text, bounded.start_s) == (token.text, token.start_s)
 
 
-# Words.
+@given(TOKENS, TIMES)
+def test_no_part_of_a_token_lies_before_what_was_said(token: Token, said_s: float) -> None:
+    after = token.after(said_s)
+    assert after.end_s == max(token.end_s, said_s)
+    assert min(after.begin_s, after.end_s) >= said_s
+    assert after.begin_s <= after.end_s
+    assert (after.start_s is None) == (token.start_s is None)
+    assert after.known_s == (after.end_s if token.settled_s is None else token.settled_s)
 
 
-@given(token_lists())
-def test_words_joined_are_the_text_and_their_times_grow(tokens: list[Token]) -> None:
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "said_s", "expected"),
+    [
+        (1.0, 2.0, 0.5, (1.0, 2.0)),
+        (1.0, 2.0, 1.5, (1.5, 2.0)),
+        (1.0, 2.0, 3.0, (3.0, 3.0)),
+        (None, 2.0, 3.0, (None, 3.0)),
+        (3.0, 2.0, 1.0, (2.0, 2.0)),  # an engine that begins a word after its end
+    ],
+)
+def test_what_is_said_before_moves_the_times_no_more_than_it_must(
+    start_s: float | None, end_s: float, said_s: float, expected: tuple[float | None, float]
+) -> None:
+    after = Token(" word", end_s, start_s=start_s).after(said_s)
+    assert (after.start_s, after.end_s) == expected
+
+
+# The transcript.
+
+
+@given(st.lists(TOKENS.filter(lambda token: token.text), max_size=60))
+def test_a_transcript_is_the_text_of_its_tokens_and_its_words_are_the_text(
+    tokens: list[Token],
+) -> None:
     transcript = Transcript()
-    for token in tokens:
+    for count, token in enumerate(tokens, 1):
         transcript.append(token)
-    words = transcript.words
-    expected = transcript.text if transcript.text.strip() else ""
-    assert "".join(word.text for word in words) == expected
-    times = [time for word in words for time in (word.start_s, word.end_s)]
-    assert times == sorted(times)
-    assert transcript.token_count == len(tokens)
-    assert all(word.text.strip() for word in words)
+        assert transcript.token_count == count
+    text = "".join(token.text for token in tokens)
+    assert transcript.text == text
+    assert transcript.words == words_of(tokens)
+    assert "".join(word.text for word in transcript.words) == (text if text.strip() else "")
+    assert all(word.text.strip() for word in transcript.words)
 
 
-def test_pieces_make_words_and_marks_stay_with_theirs() -> None:
-    pieces = [
-        Token("trans", 0.5, start_s=0.4),
-        Token("crib", 0.6, start_s=0.5),
-        Token("e", 0.7, start_s=0.6),
-    ]
-    pieces += [Token(",", 0.8, start_s=0.8), Token(" it", 1.2, start_s=1.0), Token("", 3.0)]
-    assert words_of(pieces) == [Word("transcribe,", 0.4, 0.8), Word(" it", 1.0, 1.2)]
+def test_progress_without_text_is_no_part_of_a_word() -> None:
+    tokens = [Token(" a", 1.0, start_s=0.5), Token("", 9.0), Token("nd", 1.5), Token("", math.inf)]
+    assert words_of(tokens) == [Word(" and", 0.5, 1.5)]
 
 
-def test_a_word_after_lone_space_begins_with_its_first_letter() -> None:
-    pieces = [
-        Token(" ", 0.1, start_s=0.0),
-        Token("so", 1.0, start_s=0.9),
-        Token(" ", 1.1, start_s=1.0),
-        Token("on", 2.0),
-    ]
-    assert words_of(pieces) == [Word(" so ", 0.9, 1.1), Word("on", 1.1, 2.0)]
-
-
-def test_scripts_without_spaces_have_a_word_for_each_token() -> None:
-    pieces = [
-        Token(text, 1.0, start_s=1.0) for text in ("\u65e5", "\u672c", "\u3002", "\u8a9e", "!")
-    ]
-    assert [word.text for word in words_of(pieces)] == ["\u65e5", "\u672c\u3002", "\u8a9e!"]
-
-
-def test_a_start_that_was_not_told_is_close_to_the_end() -> None:
-    assert words_of([Token("a", 0.5), Token(" b", 0.7), Token(" c", 9.0)]) == [
-        Word("a", 0.0, 0.5),
-        Word(" b", 0.5, 0.7),
-        Word(" c", 8.0, 9.0),
-    ]
-
-
-# Segments.
-
-
-@given(token_lists())
-def test_segments_share_out_the_words(tokens: list[Token]) -> None:
-    words = words_of(tokens)
-    found = segments(words)
-    assert [word for segment in found for word in segment.words] == words
-    for segment in found:
-        assert segment.words
-        assert " ".join(segment.lines).split() == segment.text.split()
-        assert len(segment.words) == 1 or len(segment.lines) <= 2
-        gaps_s = [
-            later.start_s - word.end_s
-            for word, later in zip(segment.words, segment.words[1:], strict=False)
-        ]
-        assert max(gaps_s, default=0) <= SEGMENT_GAP_S
-        if len(segment.words) > 1:
-            assert segment.end_s - segment.start_s <= SEGMENT_S
-            assert all(len(line) <= LINE_WIDTH for line in segment.lines)
-
-
-def test_sentences_and_pauses_part_segments_and_titles_do_not() -> None:
-    words = spoken('Mr. J. Smith said "no." He left! And') + spoken("came back", start_s=9)
-    assert texts(words) == ['Mr. J. Smith said "no."', "He left!", "And", "came back"]
-
-
-def test_no_more_than_two_lines_and_seven_seconds() -> None:
-    quick = segments(spoken("word " * 40, step_s=0.1))
-    assert [len(segment.words) for segment in quick] == [16, 16, 8]
-    assert quick[0].lines == [("word " * 8).strip()] * 2
-    slow = segments(spoken("word " * 40, step_s=1.0))
-    assert [len(segment.words) for segment in slow] == [7, 7, 7, 7, 7, 5]
-
-
-def test_wide_letters_take_twice_the_room() -> None:
-    words = [Word("\u8a9e", index / 10, index / 10 + 0.1) for index in range(50)]
-    assert [segment.lines for segment in segments(words)] == [["\u8a9e" * 21] * 2, ["\u8a9e" * 8]]
-
-
-def test_a_line_is_as_long_as_may_be() -> None:
-    assert Segment((Word("x" * 20, 0, 1), Word(" " + "y" * 21, 1, 2))).lines == [
-        "x" * 20 + " " + "y" * 21
-    ]
-    assert len(Segment((Word("x" * 20, 0, 1), Word(" " + "y" * 22, 1, 2))).lines) == 2
-
-
-def test_a_word_that_fits_nowhere_is_a_segment() -> None:
-    assert Segment((Word("x" * 99, 0, 1),)).lines == ["x" * 99]
-    assert texts([Word("a", 0, 1), Word(" " + "x" * 99, 1, 2), Word(" b", 2, 3)]) == [
-        "a",
-        "x" * 99,
-        "b",
-    ]
-
-
-# Files.
-
-
-def ms(time: str) -> int:
-    """What a parser made of a time."""
-    hours, minutes, seconds = time.split(":")
-    return round(1000 * (int(hours) * 3600 + int(minutes) * 60 + float(seconds)))
-
-
-@given(token_lists())
-def test_both_kinds_of_file_are_read_back_as_they_were_meant(tokens: list[Token]) -> None:
-    words = words_of(tokens)
-    assume(words)  # an SRT file without captions is an empty one, which the parser refuses
-    found = segments(words)
-    for captions in (
-        webvtt.from_buffer(io.StringIO(vtt(words)), format="vtt"),
-        webvtt.from_buffer(io.StringIO(srt(words)), format="srt"),
-    ):
-        starts = [ms(caption.start) for caption in captions.captions]
-        assert starts == [round(1000 * segment.start_s) for segment in found]
-        assert starts == sorted(starts)
-        assert all(ms(caption.end) > ms(caption.start) for caption in captions.captions)
-
-
-@pytest.mark.parametrize("kind", ["srt", "vtt"])
-def test_what_could_be_taken_for_markup_is_read_back_as_text(kind: str) -> None:
-    words = spoken("a < b && <c> & d \u2192 e")
-    made = caption_file(words, kind)
-    (caption,) = webvtt.from_buffer(io.StringIO(made), format=kind).captions
-    assert (
-        caption.raw_text
-        == {
-            "srt": "a < b && <c> & d \u2192 e",
-            "vtt": "a &lt; b &amp;&amp; &lt;c&gt; &amp; d \u2192 e",
-        }[kind]
-    )
-
-
-def test_an_arrow_ends_nothing() -> None:
-    words = spoken("00:00:01.000 --> 00:00:02.000")
-    assert "\n00:00:01.000 --&gt; 00:00:02.000\n" in vtt(words)
-    assert "\n00:00:01.000 -> 00:00:02.000\n" in srt(words)
-    assert "-->" not in srt(spoken("a ---> b"))[30:]
-
-
-def test_files_to_the_letter() -> None:
-    words = [Word("One", 0.25, 0.5), Word(" two.", 0.5, 0.5), Word(" Late.", 360_000.5, 360_002.0)]
-    assert vtt(words) == (
-        "WEBVTT\n\n00:00:00.250 --> 00:00:01.250\nOne two.\n\n"
-        "100:00:00.500 --> 100:00:02.000\nLate.\n\n"
-    )
-    assert srt(words) == (
-        "1\n00:00:00,250 --> 00:00:01,250\nOne two.\n\n"
-        "2\n100:00:00,500 --> 100:00:02,000\nLate.\n\n"
-    )
-
-
-def test_a_caption_makes_room_for_the_next() -> None:
-    assert "00:00:00.000 --> 00:00:00.400\nNo." in vtt(spoken("No. Yes."))
-    at_once = vtt([Word("No.", 1.0, 1.0), Word(" Yes.", 1.0, 1.0)])
-    assert "00:00:01.000 --> 00:00:01.001\nNo." in at_once
-
-
-def test_nothing_said_is_a_file_too() -> None:
-    assert (srt([]), vtt([])) == ("", "WEBVTT\n\n")
-    assert verbose([], 2.0) == {"text": "", "duration": 2.0, "words": [], "segments": []}
-
-
-def test_verbose_is_json_in_openais_shape() -> None:
-    words = [Word("One", 0.25, 0.5), Word(" two.", 0.5, 0.9000001), Word(" End", 2, 3)]
-    assert json.loads(json.dumps(verbose(words, 3.5))) == {
-        "text": "One two. End",
-        "duration": 3.5,
-        "words": [
-            {"word": "One", "start": 0.25, "end": 0.5},
-            {"word": "two.", "start": 0.5, "end": 0.9},
-            {"word": "End", "start": 2, "end": 3},
-        ],
-        "segments": [
-            {"id": 0, "start": 0.25, "end": 0.9, "text": "One two."},
-            {"id": 1, "start": 2, "end": 3, "text": "End"},
-        ],
-    }
+@pytest.mark.parametrize("blanks", [[], [" "], [" ", "\n", ""]])
+def test_space_alone_is_no_word(blanks: list[str]) -> None:
+    assert words_of(Token(blank, 1.0) for blank in blanks) == []
+    assert len(words_of([*(Token(blank, 1.0) for blank in blanks), Token("a", 2.0)])) == 1

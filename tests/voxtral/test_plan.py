@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lanscribe import PROJECT_DIR
 from lanscribe.admin.commands import dispatch
 from lanscribe.voxtral import memory
-from lanscribe.voxtral.memory import BLOCK_BYTES, GIB, MIB, QUANTIZATIONS
+from lanscribe.voxtral.memory import GIB, MIB, QUANTIZATIONS
 from lanscribe.voxtral.plan import (
     PROFILES,
     Profile,
@@ -24,12 +24,9 @@ from lanscribe.voxtral.plan import (
     prompt_tokens,
     work_out,
 )
-from tests.vllm.real.voxtral import REAL, parameter_count
 
 PROFILE_DIR = PROJECT_DIR / "config/vllm"
 LONGEST = 131_072
-KEY_BIAS = 32 * 2048
-"""vLLM adds a bias of zeros to each key of the encoder."""
 
 wishes = st.builds(
     Wish,
@@ -39,38 +36,6 @@ wishes = st.builds(
     minutes=st.floats(0.5, 174),
     free_gib=st.none() | st.floats(0, 90),
 )
-
-
-def test_all_parameters_of_the_checkpoint_are_counted() -> None:
-    counted = memory.linear_parameters() + memory.other_parameters()
-    assert counted == parameter_count(REAL) + KEY_BIAS
-    assert counted == pytest.approx(4.43e9, rel=0.001)
-
-
-@pytest.mark.parametrize(
-    ("quantization", "size"), [("bf16", 8.86e9), ("fp8", 4.9e9), ("nf4", 3.1e9)]
-)
-def test_weights_have_their_known_sizes(quantization: memory.Quantization, size: float) -> None:
-    assert memory.weight_bytes(quantization) == pytest.approx(size, rel=0.01)
-
-
-@pytest.mark.parametrize(("batch", "gib"), [(64, 1.4), (128, 1.5), (256, 1.8), (2048, 5.7)])
-def test_the_batch_decides_what_one_request_reserves(batch: int, gib: float) -> None:
-    reserved_bytes = memory.reserved_blocks(batch, LONGEST) * BLOCK_BYTES
-    assert round(reserved_bytes / GIB, 1) == gib
-
-
-@pytest.mark.parametrize(("length", "size"), [(16_384, 168e6), (45_000, 461e6), (LONGEST, 1.34e9)])
-def test_the_length_decides_the_encoder_cache(length: int, size: float) -> None:
-    assert memory.encoder_cache_bytes(192, length) == pytest.approx(size, rel=0.003)
-
-
-def test_sessions_hold_what_is_known_of_them() -> None:
-    assert memory.DECODER_KV_BYTES_PER_TOKEN == 106_496
-    assert memory.ENCODER_KV_BYTES_PER_TOKEN == MIB
-    assert memory.ENCODER_WINDOW_TOKENS == 189
-    assert memory.session_blocks(5 * 750) * BLOCK_BYTES == 688 * MIB
-    assert memory.session_blocks(LONGEST) * BLOCK_BYTES == 1248 * MIB
 
 
 def test_sessions_start_with_39_tokens() -> None:
@@ -121,6 +86,23 @@ def test_a_card_that_is_in_use_is_told_how_much_to_free() -> None:
     assert near == replace(wish, free_gib=8)
     assert str(near).endswith("on a card of 12 GiB with 8 GiB free")
     assert str(replace(wish, free_gib=None)).endswith("on a card of 12 GiB")
+
+
+@pytest.mark.parametrize(
+    ("wish", "other"),
+    [
+        (Wish(7, sessions=10, minutes=30.0), Wish(7, sessions=1, minutes=1.0)),
+        (Wish(4, sessions=10, minutes=30.0, free_gib=3), Wish(24, sessions=10, minutes=30.0)),
+        (
+            Wish(2, sessions=40, minutes=170.0, quantization="bf16"),
+            Wish(80, sessions=40, minutes=170.0, quantization="bf16"),
+        ),
+        (Wish(2, sessions=200, minutes=170.0), Wish(8, sessions=1, minutes=1.0)),
+    ],
+    ids=["the smallest wish", "a larger card", "the largest card", "both"],
+)
+def test_a_wish_that_no_single_change_makes_fit_gets_one_way_out(wish: Wish, other: Wish) -> None:
+    assert alternatives(wish) == [other]
 
 
 @given(wishes)
