@@ -33,9 +33,10 @@ def _apart_from_each_other() -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare for the quick run or the whole one, and for signals."""
-    settings.register_profile("whole", deadline=None)  # a busy machine is no fault
-    settings.register_profile("quick", deadline=None, max_examples=20)
-    is_quick = bool(config.getoption("--quick"))
+    is_quick, is_long = bool(config.getoption("--quick")), bool(config.getoption("--long"))
+    # No deadline: a busy machine is no fault. The long run tries examples that no run before did.
+    settings.register_profile("whole", deadline=None, derandomize=not is_long)
+    settings.register_profile("quick", deadline=None, derandomize=True, max_examples=20)
     settings.load_profile("quick" if is_quick else "whole")
     if is_quick:
         config.option.markexpr = "not slow"
