@@ -197,7 +197,8 @@ class Session:
         end_s = token.end_s if token.text else head.heard_s  # a successor listens again
         lag_s, is_behind = self._judged_lag()
         return Delta(
-            *(token.text, end_s),
+            token.text,
+            end_s,
             start_s=start_s,
             lag_s=lag_s,
             is_behind=is_behind,
