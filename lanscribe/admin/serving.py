@@ -160,6 +160,8 @@ def _with_own_name(settings: config.Settings) -> config.Settings:
 
 def _tell(text: str) -> None:
     """Print to stdout; if that is not possible, the server goes on without it."""
+    if sys.stdout is None:  # it was closed
+        return
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()

@@ -323,17 +323,18 @@ class EndlessSession(EngineSession):
 
     async def _watch(self, rollover: Rollover, feeder: "asyncio.Task[Cut | None]") -> None:
         """Raise EngineFailed when the engine session owes a token and none comes for stall_s."""
-        now_s, stall_s, looked_s = asyncio.get_running_loop().time, self._timing.stall_s, 0.0
+        now_s, stall_s, idle_until_s = asyncio.get_running_loop().time, self._timing.stall_s, 0.0
         while True:
             since_s = self._awaited_since_s or now_s()
-            await asyncio.sleep(max(since_s, looked_s) + stall_s - now_s())
-            looked_s = now_s()
-            owes = feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S
-            if owes and since_s == self._awaited_since_s:
+            await asyncio.sleep(max(since_s, idle_until_s) + stall_s - now_s())
+            if since_s != self._awaited_since_s:
+                continue
+            if feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S:
                 raise EngineFailed(
                     f"the engine has said nothing for {stall_s:g} s at {self._heard_s:.1f} s,"
                     " though audio waits; it hangs or is overloaded"
                 )
+            idle_until_s = now_s()
 
     def _seam(self, start: Start) -> Seam:
         said = [] if start.is_clean else words_of(self._said)

@@ -289,6 +289,7 @@ def make_server(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # it trusts any proxy on this machine; auth.proxies says whom to trust
         timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN_S,
     )
     return Server(config, intake, drain, tls)

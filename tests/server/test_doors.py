@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from starlette.types import Message, Receive, Scope, Send
@@ -346,3 +347,37 @@ def test_a_short_key_ends_the_start(place: str) -> None:
     )
     assert ended.returncode == 2
     assert "auth.key: got a key of 5 letters; expected at least 12" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("proxies", "client", "status"),
+    [
+        (["127.0.0.1"], HOME, 200),
+        (["127.0.0.1"], WORLD, 403),
+        (["127.0.0.9"], HOME, 403),  # the headers of a proxy that nobody has listed
+    ],
+)
+def test_a_proxy_on_this_machine_is_trusted_when_it_is_listed(
+    serve_here: ServeHere, proxies: list[str], client: str, status: int
+) -> None:
+    server = serve_here(auth={"proxies": proxies})
+    headers = {"X-Forwarded-For": client}
+    answer = httpx.get(f"{server.http_url}/v1/models", headers=headers)
+    assert answer.status_code == status
+    if proxies != ["127.0.0.1"]:
+        assert "the headers of a proxy from 127.0.0.1" in answer.text
+
+
+def test_whoever_names_another_address_each_time_is_still_one_guesser(
+    serve_here: ServeHere,
+) -> None:
+    server = serve_here(auth={"mode": "key", "key": KEY})
+    statuses = [
+        httpx.get(
+            f"{server.http_url}/v1/models",
+            headers={"X-Forwarded-For": f"192.168.1.{number}", "X-Api-Key": "wrong"},
+        ).status_code
+        for number in range(12)
+    ]
+    assert statuses[0] == 401
+    assert statuses[-1] == 429
