@@ -33,7 +33,7 @@ class EngineSettings(_Table):
     name: Literal["auto", "embedded", "vllm", "fake"] = "auto"
     """The engine; auto takes the best one this machine can run."""
     model: Literal["base-en", "tiny-en"] = "base-en"
-    """The embedded engine's model; tiny-en takes half the computing and errs more."""
+    """The embedded engine's model; tiny-en takes half the computing and makes more errors."""
     sessions: int = Field(default=0, ge=0, le=1000)
     """Sessions at once; 0 measures at start how many the machine holds in real time."""
     _is_ceiling: bool = PrivateAttr(default=False)
@@ -49,9 +49,9 @@ class RolloverSettings(_Table):
     """How limited engine sessions make one endless session."""
 
     target_s: float = Field(default=240.0, ge=1, le=86_400)
-    """After this much audio an engine session makes way for the next at the next pause."""
+    """After this much audio an engine session is replaced at the next pause."""
     limit_s: float = Field(default=300.0, ge=2, le=86_400)
-    """After this much audio it makes way at once, in the middle of speech."""
+    """After this much audio it is replaced at once, in the middle of speech."""
     retry_s: float = Field(default=300.0, ge=0, le=86_400)
     """How long to wait for an engine that is away; audio waits meanwhile."""
 
@@ -64,7 +64,7 @@ class VllmSettings(_Table):
     model_dir: str = "models/voxtral-mini-4b-realtime"
     """The folder of the model, relative to the project."""
     delay_ms: int = Field(default=480, ge=80, le=2400, multiple_of=80)
-    """How far the text is behind the voice; more delay errs less. Above 1200 only 2400 works."""
+    """How far the text is behind the voice: more delay, fewer errors; above 1200 only 2400 works."""
     arguments: str = ""
     """Further flags for vLLM, as in a shell; they override the profile."""
     port: int = Field(default=8001, ge=1, le=65535)

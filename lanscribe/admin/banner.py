@@ -35,7 +35,7 @@ def banner(
         urls += [("wss", name, doors.secure.socket.getsockname()[1]) for name in hosts]
     wyoming = f"tcp://{network.url_host(hosts[0])}:{wyoming_port}"
     if wyoming_port is None:
-        wyoming = "none: its port is taken, as said above"
+        wyoming = "none: its port is taken by another program, see above"
     return "\n".join(
         [
             f"lanscribe {__version__} is ready.",

@@ -154,5 +154,7 @@ def kind(value: object) -> str:
 
 
 def _unexpected(fields: Fields, name: str, expected: str) -> ProtocolError:
-    got = kind(fields[name]) if name in fields else "no such field"
+    if name not in fields:
+        return ProtocolError("invalid_event", f"the field {name!r} is missing; expected {expected}")
+    got = kind(fields[name])
     return ProtocolError("invalid_event", f"got {got} as {name!r}; expected {expected}")

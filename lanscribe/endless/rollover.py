@@ -1,4 +1,4 @@
-"""Decides when one engine session makes way for the next, and where the next starts to listen.
+"""Decides when one engine session is replaced by the next, and where the next starts to listen.
 
 It also decides when nobody speaks and no session is needed, and how often one may fail.
 
@@ -36,18 +36,16 @@ PROGRESS_S = 1.0
 BACKOFF = Backoff(first_s=0.5, longest_s=2.0)
 """The pauses between attempts; the first attempt is made at once."""
 _EPSILON_S = 1e-6
+_DEFAULTS = RolloverSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When engine sessions follow each other: `[rollover]`, and values nobody needs to change."""
+    """When engine sessions follow each other: the settings, and what nobody needs to change."""
 
-    target_s: float = 240.0
-    """After this much audio an engine session makes way for the next at the next pause."""
-    limit_s: float = 300.0
-    """After this much audio it makes way at once, in the middle of speech."""
-    retry_s: float = 300.0
-    """How long to wait for an engine that is away; audio waits meanwhile."""
+    target_s: float = _DEFAULTS.target_s
+    limit_s: float = _DEFAULTS.limit_s
+    retry_s: float = _DEFAULTS.retry_s
     pause_s: float = 0.5
     """How long a silence must last to be a pause."""
     overlap_s: float = 4.0

@@ -34,6 +34,7 @@ from lanscribe.session.utterance import UtteranceState
 from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.silence import MuteWatch
+from lanscribe.speech.spans import Span
 from lanscribe.speech.transcript import Token
 from lanscribe.speech.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
 
@@ -195,29 +196,24 @@ class Session:
         lost = head.hear(token)
         start_s = None if lost else token.start_s
         end_s = token.end_s if token.text else head.heard_s  # a successor listens again
-        lag_s, is_behind = self._judged_lag()
-        return Delta(
-            token.text,
-            end_s,
-            start_s=start_s,
-            lag_s=lag_s,
-            is_behind=is_behind,
-            of=head.name,
-            lost=lost,
-        )
+        return self._delta(Token(token.text, end_s, start_s=start_s), lost=lost)
 
     def progress(self, *, is_muted: bool = False) -> Delta:
         """The engine's progress, as a delta without text."""
-        head = self._utterances[0]
-        lag_s, is_behind = self._judged_lag()
-        return Delta(
-            "", head.heard_s, lag_s=lag_s, is_behind=is_behind, of=head.name, is_muted=is_muted
-        )
+        return self._delta(Token("", self._utterances[0].heard_s), is_muted=is_muted)
 
-    def _judged_lag(self) -> tuple[float, bool]:
-        lag_s = self.lag_s
-        self._lag.judge(lag_s)
-        return lag_s, self._lag.is_behind
+    def _delta(self, told: Token, *, lost: Span | None = None, is_muted: bool = False) -> Delta:
+        self._lag.judge(self.lag_s)
+        return Delta(
+            told.text,
+            told.end_s,
+            start_s=told.start_s,
+            lag_s=self.lag_s,
+            is_behind=self._lag.is_behind,
+            of=self._utterances[0].name,
+            lost=lost,
+            is_muted=is_muted,
+        )
 
     def _noted(self, *, is_mute: bool) -> list[ServerEvent]:
         """What a live client must know at once: it is behind, has caught up, or sends zeros."""

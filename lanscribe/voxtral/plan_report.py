@@ -54,8 +54,8 @@ def _verdict(plan: Plan) -> list[str]:
         ]
     options = [f"  {name}: {value}" for name, value in plan.options.items()]
     speed = (
-        f"speed, estimated: a step takes up to {plan.step_ms} ms of {STEP_MS} when all sessions are"
-        " at their longest"
+        f"speed, estimated: a step takes up to {plan.step_ms} ms when all sessions are at their"
+        f" longest; the limit is {STEP_MS} ms"
     )
     if plan.step_ms > STEP_MS:
         speed += "; sessions lag then: plan fewer minutes or sessions"

@@ -143,7 +143,7 @@ def test_a_field_of_another_kind_is_refused_with_what_it_is(
         else:
             assert told == f"got {words} as 'x'; expected {expected}", value
     is_needed = "null" not in kinds
-    absent = f"got no such field as 'x'; expected {expected}" if is_needed else None
+    absent = f"the field 'x' is missing; expected {expected}" if is_needed else None
     assert refusal(read, {"y": 1}) == absent
 
 
