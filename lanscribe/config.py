@@ -64,7 +64,7 @@ class VllmSettings(_Table):
     model_dir: str = "models/voxtral-mini-4b-realtime"
     """The folder of the model, relative to the project."""
     delay_ms: int = Field(default=480, ge=80, le=2400, multiple_of=80)
-    """How far the text is behind the voice: more delay, fewer errors; above 1200 only 2400 works."""
+    """How far the text is behind the voice; more makes fewer errors. Above 1200 only 2400 works."""
     arguments: str = ""
     """Further flags for vLLM, as in a shell; they override the profile."""
     port: int = Field(default=8001, ge=1, le=65535)
