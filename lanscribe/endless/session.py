@@ -112,6 +112,7 @@ class EndlessSession(EngineSession):
     async def start(self) -> None:
         """Begin; the session waits for an engine that is away."""
         self._runner = asyncio.create_task(self._run())
+        self._runner.add_done_callback(self._end)  # also of one that was cancelled before it ran
 
     async def feed(self, samples: Samples) -> None:
         """Take audio, shape (n,); waits while 30 s are unheard.
@@ -157,14 +158,14 @@ class EndlessSession(EngineSession):
             raise error
 
     async def _run(self) -> None:
-        try:
-            start: Start | None = Start(0.0, is_clean=True)
-            while start is not None:
-                engage = self._rest if start.is_quiet else self._engine_session
-                start = await engage(start)
-        finally:
-            self._is_over = True
-            self._changes.tell()
+        start: Start | None = Start(0.0, is_clean=True)
+        while start is not None:
+            engage = self._rest if start.is_quiet else self._engine_session
+            start = await engage(start)
+
+    def _end(self, _runner: asyncio.Task[None]) -> None:
+        self._is_over = True
+        self._changes.tell()
 
     async def _rest(self, start: Start) -> Start | None:
         """Wait without an engine session for the next speech; None at the end of the audio."""
@@ -327,9 +328,10 @@ class EndlessSession(EngineSession):
         while True:
             since_s = self._awaited_since_s or now_s()
             await asyncio.sleep(max(since_s, looked_s) + stall_s - now_s())
+            if since_s != self._awaited_since_s:
+                continue
             looked_s = now_s()
-            owes = feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S
-            if owes and since_s == self._awaited_since_s:
+            if feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S:
                 raise EngineFailed(
                     f"the engine has said nothing for {stall_s:g} s at {self._heard_s:.1f} s,"
                     " though audio waits; it hangs or is overloaded"

@@ -35,7 +35,7 @@ from tests.flawed import (
     sound,
     transcribe,
 )
-from tests.support import counting
+from tests.support import DEADLINE_S, counting
 
 IMPATIENT = replace(FAST, stall_s=0.2)
 LONG = replace(FAST, target_s=240, limit_s=300)
@@ -284,6 +284,42 @@ def test_abort_ends_the_iteration_and_the_engine_session() -> None:
         assert [token async for token in engine.sessions[0]] == []
 
     asyncio.run(converse())
+
+
+def test_abort_right_after_start_ends_the_iteration() -> None:
+    """Before the session's own task has run at all."""
+
+    async def converse() -> None:
+        session = EndlessEngine(FlawedEngine(sound), FAST).session()
+        await session.start()
+        await session.abort()
+        async with asyncio.timeout(DEADLINE_S):
+            assert [token async for token in session] == []
+
+    asyncio.run(converse())
+
+
+def test_a_hang_is_noticed_stall_s_after_the_last_token() -> None:
+    """Also when the engine session has waited for audio before that for less than stall_s."""
+    times_s: list[float] = []
+    timing = replace(LONG, stall_s=1.0)
+
+    class HangsLater(Discerning):
+        async def __aiter__(self) -> AsyncIterator[Token]:
+            await asyncio.sleep(0.1 * timing.stall_s)
+            yield Token("", 0.08)
+            times_s.append(asyncio.get_running_loop().time())
+            async for token in hangs():
+                yield token
+
+    def flaw(number: int) -> type[FakeSession]:
+        if number:
+            times_s.append(asyncio.get_running_loop().time())
+        return FakeSession if number else HangsLater
+
+    run(FlawedEngine(flaw), [*range(1000, 1050)], timing)
+    hung_s, resumed_s = times_s
+    assert timing.stall_s <= resumed_s - hung_s < 1.5 * timing.stall_s
 
 
 def test_feeding_waits_while_much_is_unheard() -> None:
