@@ -15,9 +15,10 @@ reports it.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from lanscribe.endless.rollover import (
     OWED_S,
@@ -107,6 +108,7 @@ class EndlessSession(EngineSession):
         self._is_finished = False
         self._is_over = False
         self._awaited_since_s: float | None = None
+        self._is_handing_over = False
         self._runner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -233,6 +235,7 @@ class EndlessSession(EngineSession):
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
         """Feed one engine session and emit its text, up to a cut or (None) the audio's end."""
+        self._is_handing_over = False
         async with running(self._engine) as (session, tasks):
             feeder = tasks.create_task(self._feed(session, rollover, start))
             watchdog = tasks.create_task(self._watch(rollover, feeder))
@@ -255,13 +258,18 @@ class EndlessSession(EngineSession):
             position += len(piece)
             rollover.fed_s = duration_s(position)
             if len(piece):
-                await session.feed(piece)
+                await self._handed_over(session.feed(piece))
             if cut and cut.is_idle:
                 await self._changes.until(lambda: rollover.is_close)
                 cut = cut if rollover.confirms(cut) else None
             if cut or (self._is_finished and position == self._ring.end):
-                await session.finish()
+                await self._handed_over(session.finish())
                 return cut
+
+    async def _handed_over(self, call: Coroutine[Any, Any, None]) -> None:
+        self._is_handing_over = True
+        await call
+        self._is_handing_over = False
 
     def _has_after(self, position: int) -> bool:
         return self._ring.end > position or self._is_finished
@@ -331,7 +339,8 @@ class EndlessSession(EngineSession):
             if since_s != self._awaited_since_s:
                 continue
             looked_s = now_s()
-            if feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S:
+            is_full = self._is_handing_over or rollover.unheard_s > UNHEARD_WHEN_OPEN_S
+            if feeder.done() or is_full:
                 raise EngineFailed(
                     f"the engine has said nothing for {stall_s:g} s at {self._heard_s:.1f} s,"
                     " though audio waits; it hangs or is overloaded"

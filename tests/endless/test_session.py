@@ -322,6 +322,18 @@ def test_a_hang_is_noticed_stall_s_after_the_last_token() -> None:
     assert timing.stall_s <= resumed_s - hung_s < 1.5 * timing.stall_s
 
 
+@pytest.mark.parametrize("method", ["feed", "finish"])
+def test_an_engine_session_that_hangs_with_little_audio_is_noticed(method: str) -> None:
+    async def hang(_session: FakeSession, *_samples: Samples) -> None:
+        await asyncio.Event().wait()
+
+    hanging = type("Hanging", (FakeSession,), {method: hang})
+    engine = FlawedEngine(lambda number: FakeSession if number else hanging)
+    numbers = [*range(1000, 1005)]
+    assert text_of(run(engine, numbers, IMPATIENT)) == counting(numbers)
+    assert len(engine.sessions) == 2
+
+
 def test_feeding_waits_while_much_is_unheard() -> None:
     async def converse() -> None:
         engine = FlawedEngine(lambda _: after(0.0, hangs))
