@@ -15,9 +15,10 @@ reports it.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from lanscribe.endless.rollover import (
     OWED_S,
@@ -107,11 +108,13 @@ class EndlessSession(EngineSession):
         self._is_finished = False
         self._is_over = False
         self._awaited_since_s: float | None = None
+        self._is_handing_over = False
         self._runner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin; the session waits for an engine that is away."""
         self._runner = asyncio.create_task(self._run())
+        self._runner.add_done_callback(self._end)  # also of one that was cancelled before it ran
 
     async def feed(self, samples: Samples) -> None:
         """Take audio, shape (n,); waits while 30 s are unheard.
@@ -157,14 +160,14 @@ class EndlessSession(EngineSession):
             raise error
 
     async def _run(self) -> None:
-        try:
-            start: Start | None = Start(0.0, is_clean=True)
-            while start is not None:
-                engage = self._rest if start.is_quiet else self._engine_session
-                start = await engage(start)
-        finally:
-            self._is_over = True
-            self._changes.tell()
+        start: Start | None = Start(0.0, is_clean=True)
+        while start is not None:
+            engage = self._rest if start.is_quiet else self._engine_session
+            start = await engage(start)
+
+    def _end(self, _runner: asyncio.Task[None]) -> None:
+        self._is_over = True
+        self._changes.tell()
 
     async def _rest(self, start: Start) -> Start | None:
         """Wait without an engine session for the next speech; None at the end of the audio."""
@@ -232,6 +235,7 @@ class EndlessSession(EngineSession):
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
         """Feed one engine session and emit its text, up to a cut or (None) the audio's end."""
+        self._is_handing_over = False
         async with running(self._engine) as (session, tasks):
             feeder = tasks.create_task(self._feed(session, rollover, start))
             watchdog = tasks.create_task(self._watch(rollover, feeder))
@@ -254,13 +258,18 @@ class EndlessSession(EngineSession):
             position += len(piece)
             rollover.fed_s = duration_s(position)
             if len(piece):
-                await session.feed(piece)
+                await self._handed_over(session.feed(piece))
             if cut and cut.is_idle:
                 await self._changes.until(lambda: rollover.is_close)
                 cut = cut if rollover.confirms(cut) else None
             if cut or (self._is_finished and position == self._ring.end):
-                await session.finish()
+                await self._handed_over(session.finish())
                 return cut
+
+    async def _handed_over(self, call: Coroutine[Any, Any, None]) -> None:
+        self._is_handing_over = True
+        await call
+        self._is_handing_over = False
 
     def _has_after(self, position: int) -> bool:
         return self._ring.end > position or self._is_finished
@@ -329,7 +338,8 @@ class EndlessSession(EngineSession):
             await asyncio.sleep(max(since_s, idle_until_s) + stall_s - now_s())
             if since_s != self._awaited_since_s:
                 continue
-            if feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S:
+            owes = feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S
+            if owes or self._is_handing_over:
                 raise EngineFailed(
                     f"the engine has said nothing for {stall_s:g} s at {self._heard_s:.1f} s,"
                     " though audio waits; it hangs or is overloaded"

@@ -5,7 +5,7 @@ import logging
 import time
 from asyncio.sslproto import SSLProtocol
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -156,5 +156,8 @@ class Lingering(StandIn, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Drop the data; resume reading after a pause."""
         self._transport.pause_reading()
-        resume: Callable[[], None] = self._transport.resume_reading
-        asyncio.get_running_loop().call_later(_BREATH_S, resume)
+        asyncio.get_running_loop().call_later(_BREATH_S, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():  # TLS raises once it is closed
+            self._transport.resume_reading()

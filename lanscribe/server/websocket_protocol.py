@@ -156,6 +156,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
             return
         self.handle_events()
+        if self.transport.get_protocol() is not self:
+            return  # it lingers: a message was no text
         if not self.handshake_initiated:
             self._refuse_head()
         elif self.close_sent and len(self.conn.reader.buffer) > _CLOSING_BYTES:
@@ -197,12 +199,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._release()
 
     def _release(self) -> None:
-        if self.read_paused:
+        if self.read_paused and not self.transport.is_closing():  # TLS raises once it is closed
             self.read_paused = False
             self.transport.resume_reading()
 
     def _hold(self) -> None:
-        if not self.read_paused:
+        if not self.read_paused and not self.transport.is_closing():
             self.read_paused = True
             self.transport.pause_reading()
 

@@ -35,7 +35,7 @@ from tests.flawed import (
     sound,
     transcribe,
 )
-from tests.support import counting
+from tests.support import DEADLINE_S, counting
 
 IMPATIENT = replace(FAST, stall_s=0.2)
 LONG = replace(FAST, target_s=240, limit_s=300)
@@ -284,6 +284,31 @@ def test_abort_ends_the_iteration_and_the_engine_session() -> None:
         assert [token async for token in engine.sessions[0]] == []
 
     asyncio.run(converse())
+
+
+def test_abort_right_after_start_ends_the_iteration() -> None:
+    """Before the session's own task has run at all."""
+
+    async def converse() -> None:
+        session = EndlessEngine(FlawedEngine(sound), FAST).session()
+        await session.start()
+        await session.abort()
+        async with asyncio.timeout(DEADLINE_S):
+            assert [token async for token in session] == []
+
+    asyncio.run(converse())
+
+
+@pytest.mark.parametrize("method", ["feed", "finish"])
+def test_an_engine_session_that_hangs_with_little_audio_is_noticed(method: str) -> None:
+    async def hang(_session: FakeSession, *_samples: Samples) -> None:
+        await asyncio.Event().wait()
+
+    hanging = type("Hanging", (FakeSession,), {method: hang})
+    engine = FlawedEngine(lambda number: FakeSession if number else hanging)
+    numbers = [*range(1000, 1005)]
+    assert text_of(run(engine, numbers, IMPATIENT)) == counting(numbers)
+    assert len(engine.sessions) == 2
 
 
 def test_feeding_waits_while_much_is_unheard() -> None:

@@ -1,6 +1,7 @@
 """Running an engine session: it always ends, and one error comes out."""
 
 import asyncio
+import contextlib
 import itertools
 
 import pytest
@@ -9,6 +10,7 @@ from lanscribe.engines.base import running
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
 from lanscribe.errors import EngineFailed, EngineUnavailable
 from tests.engines.driving import drain, text_of
+from tests.support import DEADLINE_S
 
 
 class _Watched(FakeEngine):
@@ -107,3 +109,36 @@ def test_of_several_errors_one_that_is_not_the_engines_comes_out(
     engines = tuple(error for error in order if isinstance(error, EngineFailed))
     with pytest.raises(EngineFailed, match=str(engines[0])):
         asyncio.run(run(engines))
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_cancellation_in_the_moment_of_an_error_is_not_lost(turns: int) -> None:
+    """The error comes in the fourth turn of the event loop; its tasks take a few to end."""
+    engine = _Watched()
+
+    async def fail_later() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        raise EngineFailed("a")
+
+    async def run() -> None:
+        async with running(engine) as (_, tasks):
+            tasks.create_task(fail_later())
+            await asyncio.Event().wait()
+
+    async def go_on_after_failures() -> None:
+        while True:
+            with contextlib.suppress(EngineFailed):
+                await run()
+
+    async def cancel() -> None:
+        task = asyncio.create_task(go_on_after_failures())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=DEADLINE_S)
+        assert done
+        assert task.cancelled()
+
+    asyncio.run(cancel())
+    assert engine.is_aborted == (turns > 0)

@@ -176,6 +176,24 @@ def test_abort_before_start_is_harmless(case: Case) -> None:
     asyncio.run(scenario())
 
 
+def test_abort_right_after_start_ends_the_iteration(case: Case) -> None:
+    """Before the session's own task has run at all; also when the wait for its end is cancelled."""
+
+    async def scenario() -> None:
+        for is_cut in (False, True):
+            session = case.engine.session()
+            await session.start()
+            aborting = asyncio.create_task(session.abort())
+            await asyncio.sleep(0)
+            if is_cut:
+                aborting.cancel()
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.wait([aborting])
+                assert await drain(session) == []
+
+    asyncio.run(scenario())
+
+
 def test_a_fast_sender_has_to_wait(case: Case) -> None:
     """An engine takes a bounded lead over whoever reads its tokens."""
     lead_s = 60.0

@@ -81,6 +81,19 @@ def test_a_client_that_does_not_read_its_pongs_is_let_go(start_server: StartServ
     assert server.resident_bytes() < before + 20 * 2**20
 
 
+def test_a_message_that_is_no_text_is_told_and_the_rest_is_read(serve_here: ServeHere) -> None:
+    """Also when its pieces cost more than the pace allows: more comes than the system buffers."""
+    server = serve_here(limits={"messages_per_s": 1})
+    with wire(server, random.Random(3)) as one:
+        one.send(HANDSHAKE)
+        assert one.head().startswith(b"HTTP/1.1 101 ")
+        one.socket.sendall(frame(RNG, 0x01, b"x") + frame(RNG, 0x80, b"\xff"))
+        one.socket.sendall(bytes(8 * 2**20))
+        received = b""
+        while not received.endswith(b"\x88\x02\x03\xef"):  # 1007
+            received += one.read(1)
+
+
 def test_what_comes_with_the_handshake_is_heard(fake_server: Server) -> None:
     with wire(fake_server, random.Random(2)) as one:
         one.socket.sendall(HANDSHAKE + MARK)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -23,10 +24,13 @@ from lanscribe.server import intake as intake_module
 from lanscribe.server.intake import REQUESTS_AT_ONCE
 from lanscribe.server.tls import server_context
 from lanscribe.server.transport import SecureListener, bind, make_server
+from tests.fuzz.requests import HANDSHAKE
+from tests.fuzz.wire import frame
 from tests.servers import ServeHere, StartServer
 from tests.support import DEADLINE_S, client, counting
 
 MODEL = "fake-numbers"
+PAUSE_S = 2 * intake_module._BREATH_S
 
 
 def make_certificate(folder: Path, *flags: str) -> tuple[Path, Path]:
@@ -96,6 +100,73 @@ def test_a_handshake_that_is_dropped_for_another_leaves_nothing(
         await serving
 
     asyncio.run(drop_some())
+
+
+def test_what_is_held_when_the_connection_breaks_is_received(
+    certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    """Reading was paused for it; a closed connection cannot be read on."""
+    received: list[dict[str, object]] = []
+
+    async def lose_one() -> None:
+        is_lost = asyncio.Event()
+
+        async def app(_scope: object, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            received.append(await receive())
+            await is_lost.wait()
+            received.append(await receive())
+            await asyncio.sleep(PAUSE_S)
+            received.append(await receive())
+
+        listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
+        context = server_context(TlsSettings(cert=str(certificate[0]), key=str(certificate[1])))
+        assert context is not None
+        tls = SecureListener(listeners[1], context)
+        server = make_server(app, LimitSettings(), _no_drain, tls)
+        serving = asyncio.create_task(server.serve([listeners[0]]))
+        await until(lambda: server.started)
+        reader, writer = await asyncio.open_connection(*listeners[1].getsockname(), ssl=trusting)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        frames = [frame(random.Random(0), 0x81, text) for text in (b"one", b"two")]
+        writer.write(b"".join(frames))
+        protocol: Any = next(iter(server.server_state.connections))
+        await until(lambda: len(received) == 1 and not protocol.queue.empty())
+        protocol.transport.abort()
+        await until(lambda: not server.server_state.connections)
+        is_lost.set()
+        await until(lambda: not server.server_state.tasks)
+        writer.transport.abort()
+        server.stop(at_once=True)
+        await serving
+
+    asyncio.run(lose_one())
+    assert [message.get("text") for message in received] == ["one", "two", None]
+
+
+def test_one_that_sends_on_after_its_refusal_leaves_nothing_in_the_log(
+    certificate: tuple[Path, Path], trusting: ssl.SSLContext, serve_here: ServeHere
+) -> None:
+    server = serve_here(tls=settings_of(certificate))
+
+    async def send_on() -> None:
+        at = (server.host, server.secure_port)
+        reader, writer = await asyncio.open_connection(*at, ssl=trusting)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(random.Random(0), 0x81, b"\xff"))
+        with suppress(ConnectionError):
+            async with asyncio.timeout(DEADLINE_S):
+                while True:
+                    writer.write(bytes(65_536))
+                    await writer.drain()
+        writer.transport.abort()
+        await asyncio.sleep(PAUSE_S)
+
+    asyncio.run(send_on())
+    assert "Traceback" not in server.log
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -199,11 +199,11 @@ class EmbeddedSession(EngineSession):
 
     async def abort(self) -> None:
         """End the iteration now; a running job ends by itself, within half a second."""
+        self._end()  # the wait may be cancelled, and the work may not have begun
+        self._tokens.clear()
         if self._work:
             self._work.cancel()
             await asyncio.wait([self._work])
-        self._end()
-        self._tokens.clear()
 
     async def __aiter__(self) -> AsyncIterator[Token]:
         """Tokens as they come. Raises EngineFailed if the model failed."""
