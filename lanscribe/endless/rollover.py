@@ -57,7 +57,8 @@ class Timing:
     rut_s: float = 16.0
     """Voxtral's session counts as deaf after this much clear speech without a word."""
     stall_s: float = 30.0
-    """How long an engine that has audio may emit nothing before it is abandoned."""
+    """How long an engine that has audio may emit nothing before it is abandoned. A session without
+    audio is released sooner (STARVED_S), so one that is silent for this long has owed all along."""
 
     @classmethod
     def of(cls, settings: RolloverSettings) -> Self:
