@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 
@@ -26,6 +26,52 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group that loses no cancellation; its end waits for all tasks.
+
+    Raises a BaseExceptionGroup, or CancelledError when somebody has cancelled the caller at the
+    moment of an error, which asyncio's own group would forget.
+    """
+    cancels = _cancels()
+    try:
+        async with _Tasks() as tasks:
+            yield tasks
+            await tasks.ended()
+    except BaseExceptionGroup as group:
+        if _cancels() > cancels:
+            raise asyncio.CancelledError from group
+        raise
+
+
+class _Tasks(asyncio.TaskGroup):
+    """A task group whose tasks can be awaited before it is left.
+
+    It cancels the caller when a task fails, and until Python 3.13 never takes that back if it is
+    being left by then: it would look like a cancellation by somebody else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._created: list[asyncio.Task[Any]] = []
+
+    def create_task(self, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        """Run a coroutine in the group."""
+        self._created.append(super().create_task(*args, **kwargs))
+        return self._created[-1]
+
+    async def ended(self) -> None:
+        """Wait until all tasks have ended."""
+        if self._created:
+            await asyncio.wait(self._created)
+
+
+def _cancels() -> int:
+    """How many times the cancellation of this task was requested."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:

@@ -11,13 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from lanscribe.errors import EngineError
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.transcript import Token
-from lanscribe.tasks import leaves
+from lanscribe.tasks import leaves, task_group
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,48 +94,16 @@ async def running(engine: Engine) -> AsyncIterator[tuple[EngineSession, asyncio.
     """A started engine session, and a group for the tasks that feed and watch it.
 
     It is aborted at the end, whatever happens. When several tasks fail, one error is raised: an
-    error that is not the engine's, if any, because the caller raised it; else the first. A
-    cancellation at the same moment outweighs them all: a task group would forget it.
+    error that is not the engine's, if any, because the caller raised it; else the first.
     """
-    session, cancels = engine.session(), _cancels()
+    session = engine.session()
     try:
-        async with _Tasks() as tasks:
+        async with task_group() as tasks:
             await session.start()
             yield session, tasks
-            await tasks.ended()
     except BaseExceptionGroup as group:
-        if _cancels() > cancels:
-            raise asyncio.CancelledError from group
         found = list(leaves(group))
         others = (error for error in found if not isinstance(error, EngineError))
         raise next(others, found[0]) from group
     finally:
         await session.abort()
-
-
-class _Tasks(asyncio.TaskGroup):
-    """A task group whose tasks can be awaited before it is left.
-
-    It cancels the caller when a task fails, and until Python 3.13 never takes that back if it is
-    being left by then: it would look like a cancellation by somebody else.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._created: list[asyncio.Task[Any]] = []
-
-    def create_task(self, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
-        """Run a coroutine in the group."""
-        self._created.append(super().create_task(*args, **kwargs))
-        return self._created[-1]
-
-    async def ended(self) -> None:
-        """Wait until all tasks have ended."""
-        if self._created:
-            await asyncio.wait(self._created)
-
-
-def _cancels() -> int:
-    """How many times the cancellation of this task was requested."""
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0

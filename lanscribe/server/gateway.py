@@ -34,7 +34,7 @@ from lanscribe.session.conversation import Conversation
 from lanscribe.session.lag import LagMeter
 from lanscribe.session.state import Session
 from lanscribe.speech.audio import sample_count
-from lanscribe.tasks import Changes, Line
+from lanscribe.tasks import Changes, Line, task_group
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Gateway:
             else:
                 conversation.stop(errors.stopping())
         timeout_s = self._limits.stop_timeout_s
-        async with asyncio.TaskGroup() as tasks:
+        async with task_group() as tasks:
             tasks.create_task(self._rest.drain(timeout_s))
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=timeout_s)
