@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -360,3 +361,14 @@ def answer_with_colours(listener: socket.socket) -> None:
         connection.recv(10_000)
         body = b'{"status": "red", "reason": "\\u001b[31m\\n"}'
         connection.sendall(b"HTTP/1.0 503 x\r\n\r\n" + body)
+
+
+@pytest.mark.parametrize("place", ["&-", "/dev/full"])
+def test_a_server_that_cannot_print_its_addresses_serves(project: Path, place: str) -> None:
+    command = ["bash", "-c", f'exec bash "$0" "$@" >{place}', str(project / "serve.sh"), *FAKE]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        deadline = time.monotonic() + DEADLINE_S
+        while "ready, fake" not in run(project, "status").stdout:
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+        assert run(project, "stop").returncode == 0
