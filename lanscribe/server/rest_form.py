@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Literal, get_args
 
 from starlette.datastructures import FormData, UploadFile
@@ -100,11 +100,12 @@ class FileTranscript:
 
     def hear(self, token: Token) -> None:
         """Add a token of the engine."""
-        placed = self.timeline.placed(token)
-        if placed.text:
-            self.transcript.append(placed)
-        elif placed.is_lost and placed.start_s is not None:
-            self.lost.add(Span(placed.start_s, placed.end_s))
+        if token.text:
+            start_s, end_s = self.timeline.placed(token.start_s, token.end_s)
+            self.transcript.append(replace(token, start_s=start_s, end_s=end_s))
+        elif token.is_lost and token.start_s is not None:
+            start_s, end_s = map(self.timeline.whole_s, (token.start_s, token.end_s))
+            self.lost.add(Span(start_s, end_s))
 
     @property
     def no_speech(self) -> NoSpeech | None:
