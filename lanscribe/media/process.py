@@ -17,6 +17,8 @@ from lanscribe.speech.audio import duration_s
 
 log = logging.getLogger(__name__)
 
+COMMAND = ("-P", "-m", "lanscribe.media.worker")
+"""The arguments of Python that run the process; the track follows."""
 PATIENCE_S = 60.0
 """How long the process may decode without a result."""
 
@@ -31,7 +33,7 @@ async def opened(
 ) -> AsyncIterator[AsyncIterator[Piece]]:
     """The pieces of a recording, as `lanscribe.media.reader.read` has them.
 
-    file: one with a descriptor, read from its position on. Iterating raises Unreadable or
+    file: one with a descriptor, and nothing in Python's own buffers. Iterating raises Unreadable or
     NoSuchTrack before the first samples, and LanscribeError there for a defect of the reader; if
     the process is lost after them, the last piece is Missing. After the context no process is left.
     """
@@ -45,7 +47,7 @@ async def opened(
 async def _start(file: BinaryIO, track: str) -> Process:
     path = {"PYTHONPATH": str(PROJECT_DIR), "OPENBLAS_NUM_THREADS": "1"}
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "lanscribe.media.worker", track),
+        *(sys.executable, *COMMAND, track),
         env=os.environ | path,
         stdin=file.fileno(),
         stdout=PIPE,
