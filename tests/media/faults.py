@@ -60,7 +60,7 @@ def main() -> None:
         FAULTS[name]()
         yield _SECOND
 
-    worker.read = read  # type: ignore[attr-defined]
+    worker.read = read  # type: ignore[attr-defined, assignment]
     worker.main([track])
 
 
