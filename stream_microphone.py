@@ -67,6 +67,86 @@ if sys.platform == "darwin":
 TICK_S = 0.05
 
 
+# >>> lanscribe/speech/audio.py: edit it there, then run: .venv/bin/python -m clients.generate
+Samples = npt.NDArray[np.float32]
+"""Audio, shape (n,), 16 kHz, mono, float32 in [-1, 1)."""
+
+SAMPLE_RATE_HZ = 16_000
+PIECE_S = 0.25
+"""The length of sound handled at a time: searching it for speech takes a millisecond or two."""
+_FULL_SCALE = 32_768.0
+
+
+def duration_s(sample_count: int) -> float:
+    """Seconds that `sample_count` samples last."""
+    return sample_count / SAMPLE_RATE_HZ
+
+
+def sample_count(seconds: float) -> int:
+    """How many samples last `seconds`, rounded to the nearest."""
+    return round(seconds * SAMPLE_RATE_HZ)
+
+
+def in_pieces(samples: Samples) -> Iterator[Samples]:
+    """The samples, shape (n,), in pieces of PIECE_S at most."""
+    step = sample_count(PIECE_S)
+    return (samples[start : start + step] for start in range(0, len(samples), step))
+
+
+def samples_to_pcm16(samples: Samples) -> bytes:
+    """Encode samples, shape (n,), to n*2 bytes of little-endian PCM, clipped to [-1, 1)."""
+    scaled = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
+    return bytes(scaled.astype("<i2"))
+
+
+# <<< lanscribe/speech/audio.py
+
+
+# >>> lanscribe/speech/resampler.py: edit it there, then run: .venv/bin/python -m clients.generate
+LEAST_RATE_HZ = 1_000
+MOST_RATE_HZ = 768_000
+
+
+class Resampler:
+    """One stream of sound, mono: samples at one rate in, samples at 16 kHz out.
+
+    rate_hz: 1,000 to 768,000. Raises ValueError when it is out of range.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        if not LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ:
+            raise ValueError(
+                f"got a sample rate of {rate_hz:.6g} Hz; expected {LEAST_RATE_HZ} to {MOST_RATE_HZ}"
+            )
+        self._stream: soxr.ResampleStream | None = None
+        if rate_hz != SAMPLE_RATE_HZ:
+            self._stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+
+    def feed(self, samples: Samples) -> Samples:
+        """Resample the next samples, shape (n,) at the stream's rate, to shape (m,).
+
+        Some of them are held back for the next call: up to 115 ms at 8 kHz, 37 ms at 24 kHz and
+        above.
+        """
+        return self._resampled(samples)
+
+    def flush(self) -> Samples:
+        """The samples that are still to come, shape (m,); what is fed next is a new stream."""
+        rest = self._resampled(np.empty(0, dtype=np.float32), is_last=True)
+        if self._stream is not None:
+            self._stream.clear()
+        return rest
+
+    def _resampled(self, samples: Samples, *, is_last: bool = False) -> Samples:
+        if self._stream is None:
+            return samples
+        resampled: Samples = self._stream.resample_chunk(samples, last=is_last)
+        return resampled
+
+
+# <<< lanscribe/speech/resampler.py
+
+
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
 class Trouble(Exception):
     """An error as a line for the person at the terminal; `passes` if a later retry may help."""
@@ -125,15 +205,12 @@ CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, Value
 """The errors of `first_model` and `open_socket` when the server cannot be reached."""
 CONNECT_S = 10.0  # timeout for the greeting
 MESSAGE_BYTES = 2**26  # the longest from the server: it fits the text of a day
-RATE_HZ = 16_000
 BEGIN = '{"type":"input_audio_buffer.commit","final":false}'
 END = '{"type":"input_audio_buffer.commit","final":true}'
 PASSING_FAILURE = re.compile(r" 50[234]\b|hung up, (?!1008)")
 """HTTP statuses and close codes after which a retry may help."""
 
 T = TypeVar("T", bool, int, str)
-Samples = npt.NDArray[np.float32]
-"""Sound, shape (n,), float32 in [-1, 1]."""
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
@@ -217,11 +294,6 @@ def reason(error: Exception) -> str:
     return ""
 
 
-def pcm16(samples: Samples) -> bytes:
-    """Sound as 16-bit little-endian samples, clipped."""
-    return np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2").tobytes()
-
-
 class Event:
     """A message of the server. Raises Trouble if it does not match the protocol."""
 
@@ -268,7 +340,7 @@ TIE_S = 0.15
 SLACK_SAMPLES = 19_200
 """1.2 s: word times are late by at most this."""
 
-Piece = tuple[str, float | None, float]
+Said = tuple[str, float | None, float]
 """Text as received, its start in the recording if known, and its end; in s."""
 
 
@@ -281,10 +353,10 @@ class Stitch:
 
     def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
         self._old, self._said_s = WORD.findall(said)[-OLD_WORDS:], said_s
-        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
+        self._held: list[Said] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
-    def feed(self, piece: Piece) -> list[Piece]:
+    def feed(self, piece: Said) -> list[Said]:
         """Add a piece; return the pieces that can be said now."""
         self._held.append(piece)
         return [] if self.is_open else self._release(0)
@@ -294,7 +366,7 @@ class Stitch:
         """Whether it holds words."""
         return bool(self._text.strip())
 
-    def close(self) -> list[Piece]:
+    def close(self) -> list[Said]:
         """Return the held words that were not said before."""
         self.is_open = False
         words = list(WORD.finditer(self._text))
@@ -308,7 +380,7 @@ class Stitch:
 
     def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
         """The end times of the words that may have been said already."""
-        until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
+        until_s = self._said_s + SLACK_SAMPLES / SAMPLE_RATE_HZ
         return list(
             takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
         )
@@ -338,7 +410,7 @@ class Stitch:
     def _text(self) -> str:
         return "".join(text for text, _, _ in self._held)
 
-    def _release(self, start: int) -> list[Piece]:
+    def _release(self, start: int) -> list[Said]:
         """Return the held text without its first `start` letters."""
         released = []
         for text, start_s, end_s in self._held:
@@ -407,7 +479,7 @@ class Story:
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
         self.is_committed = self._is_cut = False
-        self.last_words: list[Piece] = []
+        self.last_words: list[Said] = []
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -420,14 +492,14 @@ class Story:
     def is_wordless(self, event: Event) -> bool:
         """Whether the whole recording has no word, and its last event may tell the cause."""
         is_bare = (
-            event.seconds("duration_s") is None and self.sent >= RATE_HZ
+            event.seconds("duration_s") is None and self.sent >= SAMPLE_RATE_HZ
         )  # bare vLLM sends no cause
         return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
         """Begin a session that listens from `place` on."""
         self.base = self.sent = self.heard = self.place = place
-        is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
+        is_open, said_s = place < self._said_end, self._said_end / SAMPLE_RATE_HZ
         self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
         self._deltas, self.last_words = [], []
         self.is_committed = self._is_cut = False
@@ -436,7 +508,7 @@ class Story:
         """Note that the server ends the utterance here, perhaps within a word."""
         self._is_cut = True
 
-    def hear(self, event: Event, now_s: float) -> list[Piece]:
+    def hear(self, event: Event, now_s: float) -> list[Said]:
         """Take a delta; return the pieces that can be said now."""
         said = self._feed(event)
         if self._stitch.is_open:
@@ -449,7 +521,7 @@ class Story:
         self._secure(event.text)
         return self._say(said)
 
-    def _feed(self, event: Event) -> list[Piece]:
+    def _feed(self, event: Event) -> list[Said]:
         """Pass a delta to the stitch; return the pieces that it releases."""
         start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
         if end_s is None:
@@ -460,8 +532,8 @@ class Story:
         self.heard = max(self.heard, self.place)
         if not event.text:
             return []
-        begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
-        return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
+        begin_s = None if start_s is None else self._place(start_s) / SAMPLE_RATE_HZ
+        return self._stitch.feed((event.text, begin_s, self.place / SAMPLE_RATE_HZ))
 
     def _secure(self, text: str) -> None:
         """Advance `safe` after a delta with this text."""
@@ -472,14 +544,14 @@ class Story:
             self._said_end = max(self._said_end, self.place)
         self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
 
-    def end(self, event: Event) -> list[Piece]:
+    def end(self, event: Event) -> list[Said]:
         """Take the end of the utterance; return the remaining pieces."""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
             return []  # the server ended it, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
         if more := self._beyond_the_deltas(event.text):
-            self.last_words += self._stitch.feed((more, None, self.heard / RATE_HZ))
+            self.last_words += self._stitch.feed((more, None, self.heard / SAMPLE_RATE_HZ))
         self.last_words += self._stitch.close()
         if not self.is_whole:
             return []
@@ -503,9 +575,9 @@ class Story:
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:
-        return min(self.base + round(time_s * RATE_HZ), self.sent)
+        return min(self.base + round(time_s * SAMPLE_RATE_HZ), self.sent)
 
-    def _say(self, pieces: list[Piece]) -> list[Piece]:
+    def _say(self, pieces: list[Said]) -> list[Said]:
         self._said = (self._said + "".join(text for text, _, _ in pieces))[-SAID_LETTERS:]
         return pieces
 
@@ -604,7 +676,7 @@ class Session:
 
 def spans(event: Event, base: int) -> list[str]:
     """The untranscribed parts of audio that begins at sample `base`."""
-    base_s = base / RATE_HZ
+    base_s = base / SAMPLE_RATE_HZ
     return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
@@ -859,7 +931,7 @@ class Ring:
 
     def append(self, samples: Samples) -> None:
         """Add samples, clipped; the oldest ones are dropped."""
-        self._pcm16 += pcm16(samples)
+        self._pcm16 += samples_to_pcm16(samples)
         excess_bytes = max(0, len(self._pcm16) - self._limit_bytes)
         del self._pcm16[:excess_bytes]
         self.start += excess_bytes // 2
@@ -884,7 +956,7 @@ class Meter:
 
     def feed(self, samples: Samples) -> str:
         """Take at least one sample, 16 kHz; return a remark if one is due, else ""."""
-        peak, duration_s = float(np.abs(samples).max()), len(samples) / RATE_HZ
+        peak, duration_s = float(np.abs(samples).max()), len(samples) / SAMPLE_RATE_HZ
         rms = math.sqrt(np.square(samples, dtype=np.float64).mean())
         self.level_dbfs = 20 * math.log10(rms) if rms else -math.inf
         zero_s, quiet_s = self._zero_s, self._quiet_s
@@ -956,7 +1028,7 @@ class Microphone:
         try:
             device = sd.query_devices(index, "input")
             self.name, self.rate_hz = plain(device["name"]), float(device["default_samplerate"])
-            self._resampler = soxr.ResampleStream(self.rate_hz, RATE_HZ, 1, dtype="float32")
+            self._resampler = Resampler(self.rate_hz)
             self._stream = self._start(sd, index, device["max_input_channels"])
         except (sd.PortAudioError, ValueError) as error:
             raise Trouble(f"no microphone to record from: {error}; see --list-devices") from error
@@ -999,8 +1071,8 @@ class Microphone:
         """The audio recorded since the last call, 16 kHz mono."""
         blocks = [self._blocks.get_nowait().mean(axis=1) for _ in range(self._blocks.qsize())]
         recorded = np.concatenate([np.empty(0, dtype=np.float32), *blocks])
-        samples: Samples = self._resampler.resample_chunk(recorded, last=is_last)
-        return samples
+        rest = [self._resampler.flush()] if is_last else []
+        return np.concatenate([self._resampler.feed(recorded), *rest])
 
     def close(self) -> None:
         """Stop recording; `take` still returns the audio recorded so far."""
@@ -1161,7 +1233,7 @@ class Talk:
     @property
     def lag_s(self) -> float:
         """How much recorded audio the server has not listened to yet."""
-        return max(0, self.ring.end - self._story.heard) / RATE_HZ
+        return max(0, self.ring.end - self._story.heard) / SAMPLE_RATE_HZ
 
     async def run(self) -> None:
         """Run until the last words arrive. Raises Trouble."""
@@ -1221,7 +1293,7 @@ class Talk:
             return False
         self.screen.hold("")
         if greeting.kind == "session.created" and place > safe:
-            times = [timedelta(seconds=at // RATE_HZ) for at in (safe, place)]
+            times = [timedelta(seconds=at // SAMPLE_RATE_HZ) for at in (safe, place)]
             self.screen.tell("lost, because it was too long ago: {} to {}".format(*times))
         if self.state == "reconnecting":
             self.screen.tell("connected again")
@@ -1240,7 +1312,7 @@ class Talk:
                 if waiting < CHUNK_SAMPLES and not self.ring.is_closed:
                     await asyncio.sleep(TICK_S)
                     continue
-                chunk = self.ring.read(story.sent, RATE_HZ)
+                chunk = self.ring.read(story.sent, SAMPLE_RATE_HZ)
                 story.sent += len(chunk) // 2
                 await ws.send(session.audio(chunk))
             story.is_committed = True
@@ -1295,7 +1367,7 @@ class Talk:
         for line in lines:
             self.screen.tell(line)
 
-    def _say(self, pieces: list[Piece]) -> None:
+    def _say(self, pieces: list[Said]) -> None:
         for piece in pieces:
             self.screen.write(*piece)
 
@@ -1325,7 +1397,7 @@ async def record(mic: Microphone, talk: Talk, stop: asyncio.Event) -> bool:
         if mic.lost_blocks > 2 * lost_blocks:
             lost_blocks = mic.lost_blocks
             screen.tell(f"this computer is too slow: {lost_blocks} blocks of sound were lost")
-        screen.show(talk.state, meter.level_dbfs, talk.ring.end / RATE_HZ, talk.lag_s)
+        screen.show(talk.state, meter.level_dbfs, talk.ring.end / SAMPLE_RATE_HZ, talk.lag_s)
     mic.close()
     talk.ring.append(mic.take(is_last=True))
     talk.ring.is_closed = True
@@ -1337,7 +1409,7 @@ async def listen(options: argparse.Namespace, screen: Screen) -> int:
     """Record and transcribe until a signal comes; the exit status. Raises Trouble."""
     with closing(Microphone(options.device)) as mic:  # PortAudio calls it until closed
         screen.tell(f"recording from {mic.name} at {mic.rate_hz:g} Hz; Ctrl-C ends")
-        ring = Ring(round(options.keep_minutes * 60 * RATE_HZ))
+        ring = Ring(round(options.keep_minutes * 60 * SAMPLE_RATE_HZ))
         return await transcribe(mic, Talk(options, ring, screen), screen)
 
 

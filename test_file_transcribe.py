@@ -35,6 +35,7 @@ import sys
 import time
 import unicodedata
 from base64 import b64encode
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ from html import escape
 from http.client import HTTPException
 from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 from unicodedata import category
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -65,6 +66,86 @@ LAST_WORDS_S = 10.0  # after Ctrl-C
 LOADING_S = 300.0  # the longest wait for a server that restarts
 SILENCE_S = 30.0  # the longest wait for a message, and then for the answer to a ping
 MAX_SILENCES = 10  # in a row, each with its ping answered
+
+
+# >>> lanscribe/speech/audio.py: edit it there, then run: .venv/bin/python -m clients.generate
+Samples = npt.NDArray[np.float32]
+"""Audio, shape (n,), 16 kHz, mono, float32 in [-1, 1)."""
+
+SAMPLE_RATE_HZ = 16_000
+PIECE_S = 0.25
+"""The length of sound handled at a time: searching it for speech takes a millisecond or two."""
+_FULL_SCALE = 32_768.0
+
+
+def duration_s(sample_count: int) -> float:
+    """Seconds that `sample_count` samples last."""
+    return sample_count / SAMPLE_RATE_HZ
+
+
+def sample_count(seconds: float) -> int:
+    """How many samples last `seconds`, rounded to the nearest."""
+    return round(seconds * SAMPLE_RATE_HZ)
+
+
+def in_pieces(samples: Samples) -> Iterator[Samples]:
+    """The samples, shape (n,), in pieces of PIECE_S at most."""
+    step = sample_count(PIECE_S)
+    return (samples[start : start + step] for start in range(0, len(samples), step))
+
+
+def samples_to_pcm16(samples: Samples) -> bytes:
+    """Encode samples, shape (n,), to n*2 bytes of little-endian PCM, clipped to [-1, 1)."""
+    scaled = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
+    return bytes(scaled.astype("<i2"))
+
+
+# <<< lanscribe/speech/audio.py
+
+
+# >>> lanscribe/speech/resampler.py: edit it there, then run: .venv/bin/python -m clients.generate
+LEAST_RATE_HZ = 1_000
+MOST_RATE_HZ = 768_000
+
+
+class Resampler:
+    """One stream of sound, mono: samples at one rate in, samples at 16 kHz out.
+
+    rate_hz: 1,000 to 768,000. Raises ValueError when it is out of range.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        if not LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ:
+            raise ValueError(
+                f"got a sample rate of {rate_hz:.6g} Hz; expected {LEAST_RATE_HZ} to {MOST_RATE_HZ}"
+            )
+        self._stream: soxr.ResampleStream | None = None
+        if rate_hz != SAMPLE_RATE_HZ:
+            self._stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+
+    def feed(self, samples: Samples) -> Samples:
+        """Resample the next samples, shape (n,) at the stream's rate, to shape (m,).
+
+        Some of them are held back for the next call: up to 115 ms at 8 kHz, 37 ms at 24 kHz and
+        above.
+        """
+        return self._resampled(samples)
+
+    def flush(self) -> Samples:
+        """The samples that are still to come, shape (m,); what is fed next is a new stream."""
+        rest = self._resampled(np.empty(0, dtype=np.float32), is_last=True)
+        if self._stream is not None:
+            self._stream.clear()
+        return rest
+
+    def _resampled(self, samples: Samples, *, is_last: bool = False) -> Samples:
+        if self._stream is None:
+            return samples
+        resampled: Samples = self._stream.resample_chunk(samples, last=is_last)
+        return resampled
+
+
+# <<< lanscribe/speech/resampler.py
 
 
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
@@ -125,15 +206,12 @@ CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, Value
 """The errors of `first_model` and `open_socket` when the server cannot be reached."""
 CONNECT_S = 10.0  # timeout for the greeting
 MESSAGE_BYTES = 2**26  # the longest from the server: it fits the text of a day
-RATE_HZ = 16_000
 BEGIN = '{"type":"input_audio_buffer.commit","final":false}'
 END = '{"type":"input_audio_buffer.commit","final":true}'
 PASSING_FAILURE = re.compile(r" 50[234]\b|hung up, (?!1008)")
 """HTTP statuses and close codes after which a retry may help."""
 
 T = TypeVar("T", bool, int, str)
-Samples = npt.NDArray[np.float32]
-"""Sound, shape (n,), float32 in [-1, 1]."""
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
@@ -217,11 +295,6 @@ def reason(error: Exception) -> str:
     return ""
 
 
-def pcm16(samples: Samples) -> bytes:
-    """Sound as 16-bit little-endian samples, clipped."""
-    return np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2").tobytes()
-
-
 class Event:
     """A message of the server. Raises Trouble if it does not match the protocol."""
 
@@ -268,7 +341,7 @@ TIE_S = 0.15
 SLACK_SAMPLES = 19_200
 """1.2 s: word times are late by at most this."""
 
-Piece = tuple[str, float | None, float]
+Said = tuple[str, float | None, float]
 """Text as received, its start in the recording if known, and its end; in s."""
 
 
@@ -281,10 +354,10 @@ class Stitch:
 
     def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
         self._old, self._said_s = WORD.findall(said)[-OLD_WORDS:], said_s
-        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
+        self._held: list[Said] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
-    def feed(self, piece: Piece) -> list[Piece]:
+    def feed(self, piece: Said) -> list[Said]:
         """Add a piece; return the pieces that can be said now."""
         self._held.append(piece)
         return [] if self.is_open else self._release(0)
@@ -294,7 +367,7 @@ class Stitch:
         """Whether it holds words."""
         return bool(self._text.strip())
 
-    def close(self) -> list[Piece]:
+    def close(self) -> list[Said]:
         """Return the held words that were not said before."""
         self.is_open = False
         words = list(WORD.finditer(self._text))
@@ -308,7 +381,7 @@ class Stitch:
 
     def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
         """The end times of the words that may have been said already."""
-        until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
+        until_s = self._said_s + SLACK_SAMPLES / SAMPLE_RATE_HZ
         return list(
             takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
         )
@@ -338,7 +411,7 @@ class Stitch:
     def _text(self) -> str:
         return "".join(text for text, _, _ in self._held)
 
-    def _release(self, start: int) -> list[Piece]:
+    def _release(self, start: int) -> list[Said]:
         """Return the held text without its first `start` letters."""
         released = []
         for text, start_s, end_s in self._held:
@@ -407,7 +480,7 @@ class Story:
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
         self.is_committed = self._is_cut = False
-        self.last_words: list[Piece] = []
+        self.last_words: list[Said] = []
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -420,14 +493,14 @@ class Story:
     def is_wordless(self, event: Event) -> bool:
         """Whether the whole recording has no word, and its last event may tell the cause."""
         is_bare = (
-            event.seconds("duration_s") is None and self.sent >= RATE_HZ
+            event.seconds("duration_s") is None and self.sent >= SAMPLE_RATE_HZ
         )  # bare vLLM sends no cause
         return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
         """Begin a session that listens from `place` on."""
         self.base = self.sent = self.heard = self.place = place
-        is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
+        is_open, said_s = place < self._said_end, self._said_end / SAMPLE_RATE_HZ
         self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
         self._deltas, self.last_words = [], []
         self.is_committed = self._is_cut = False
@@ -436,7 +509,7 @@ class Story:
         """Note that the server ends the utterance here, perhaps within a word."""
         self._is_cut = True
 
-    def hear(self, event: Event, now_s: float) -> list[Piece]:
+    def hear(self, event: Event, now_s: float) -> list[Said]:
         """Take a delta; return the pieces that can be said now."""
         said = self._feed(event)
         if self._stitch.is_open:
@@ -449,7 +522,7 @@ class Story:
         self._secure(event.text)
         return self._say(said)
 
-    def _feed(self, event: Event) -> list[Piece]:
+    def _feed(self, event: Event) -> list[Said]:
         """Pass a delta to the stitch; return the pieces that it releases."""
         start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
         if end_s is None:
@@ -460,8 +533,8 @@ class Story:
         self.heard = max(self.heard, self.place)
         if not event.text:
             return []
-        begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
-        return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
+        begin_s = None if start_s is None else self._place(start_s) / SAMPLE_RATE_HZ
+        return self._stitch.feed((event.text, begin_s, self.place / SAMPLE_RATE_HZ))
 
     def _secure(self, text: str) -> None:
         """Advance `safe` after a delta with this text."""
@@ -472,14 +545,14 @@ class Story:
             self._said_end = max(self._said_end, self.place)
         self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
 
-    def end(self, event: Event) -> list[Piece]:
+    def end(self, event: Event) -> list[Said]:
         """Take the end of the utterance; return the remaining pieces."""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
             return []  # the server ended it, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
         if more := self._beyond_the_deltas(event.text):
-            self.last_words += self._stitch.feed((more, None, self.heard / RATE_HZ))
+            self.last_words += self._stitch.feed((more, None, self.heard / SAMPLE_RATE_HZ))
         self.last_words += self._stitch.close()
         if not self.is_whole:
             return []
@@ -503,9 +576,9 @@ class Story:
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:
-        return min(self.base + round(time_s * RATE_HZ), self.sent)
+        return min(self.base + round(time_s * SAMPLE_RATE_HZ), self.sent)
 
-    def _say(self, pieces: list[Piece]) -> list[Piece]:
+    def _say(self, pieces: list[Said]) -> list[Said]:
         self._said = (self._said + "".join(text for text, _, _ in pieces))[-SAID_LETTERS:]
         return pieces
 
@@ -604,7 +677,7 @@ class Session:
 
 def spans(event: Event, base: int) -> list[str]:
     """The untranscribed parts of audio that begins at sample `base`."""
-    base_s = base / RATE_HZ
+    base_s = base / SAMPLE_RATE_HZ
     return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
@@ -839,6 +912,98 @@ def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
 # <<< clients/document.py
 
 
+# >>> lanscribe/speech/timeline.py: edit it there, then run: .venv/bin/python -m clients.generate
+class Timeline:
+    """Converts the times of an engine that heard only parts of the audio, joined together."""
+
+    def __init__(self) -> None:
+        self._cuts_s: list[float] = []
+        self._skipped_s: list[float] = [0.0]
+
+    def skip(self, at_s: float, length_s: float) -> None:
+        """Note that length_s of audio was left out after at_s of heard audio."""
+        self._cuts_s.append(at_s)
+        self._skipped_s.append(self.skipped_s + length_s)
+
+    @property
+    def skipped_s(self) -> float:
+        """How much audio was left out so far."""
+        return self._skipped_s[-1]
+
+    def whole_s(self, heard_s: float) -> float:
+        """Convert a time in the heard audio to one in the whole."""
+        return heard_s + self._skipped_s[bisect_right(self._cuts_s, heard_s)]
+
+    def placed(self, start_s: float | None, end_s: float) -> tuple[float | None, float]:
+        """The times of a word in the whole, where it lies entirely before a cut or after it.
+
+        start_s is None if the engine cannot tell. An engine's times are only approximate, so the
+        middle of the word decides.
+        """
+        first_s = end_s if start_s is None else start_s
+        part = bisect_right(self._cuts_s, (first_s + end_s) / 2)
+        least_s = self._cuts_s[part - 1] if part else 0.0
+        most_s = self._cuts_s[part] if part < len(self._cuts_s) else end_s
+        first_s = min(max(first_s, least_s), most_s) + self._skipped_s[part]
+        last_s = min(max(end_s, least_s), most_s) + self._skipped_s[part]
+        return None if start_s is None else first_s, last_s
+
+
+# <<< lanscribe/speech/timeline.py
+
+
+# >>> lanscribe/media/pieces.py: edit it there, then run: .venv/bin/python -m clients.generate
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a recording before its sound; always the first piece.
+
+    number, count: the track that is read, from 1, and how many tracks of sound there are; number is
+    0 if all of them are mixed. language, title: as the file has them, or "". why: why this track
+    was taken, or "" if there is only one. duration_s: as the file declares or as its size suggests,
+    None if unknown.
+    """
+
+    number: int = 1
+    count: int = 1
+    language: str = ""
+    title: str = ""
+    why: str = ""
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A part of a recording that cannot be heard.
+
+    start_s, end_s: where it is in the recording, all missing parts included; end_s is None if
+    nobody knows, as at the end of a file that was cut off. code: damaged, it could not be decoded;
+    cut_off, the recording ends before its end; gap, nothing was recorded in this time; too_long,
+    the rest was not read. why: the reason, a sentence without a period. skipped_s: how much time
+    the samples after it leave out; the rest of the part is silence in the samples before it.
+    """
+
+    start_s: float
+    end_s: float | None
+    code: Literal["damaged", "cut_off", "gap", "too_long"]
+    why: str
+    skipped_s: float = 0.0
+
+
+Piece = About | Samples | Missing
+"""A recording is a sequence of these: About, then samples, shape (n,) with n > 0, and Missing."""
+
+
+class Unreadable(Exception):
+    """Nothing of a recording can be heard, and why: a sentence without a period."""
+
+
+class NoSuchTrack(Unreadable):
+    """The recording has no track such as the one that was asked for."""
+
+
+# <<< lanscribe/media/pieces.py
+
+
 class Sound(soundfile.SoundFile):  # type: ignore[misc]
     """An open audio file that never seeks: in libsndfile 1.2 a seek damages MP3 and Vorbis."""
 
@@ -861,11 +1026,13 @@ class Recording:
         """The audio from sample `start`, in pieces of about `chunk_s`, one in memory at a time."""
         with self._open() as sound:
             rate_hz, is_last = sound.samplerate, False
-            resampler = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32")
-            first_s = max(0, start // RATE_HZ - 1)  # 1 s earlier, so that the resampler settles
+            resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+            first_s = max(
+                0, start // SAMPLE_RATE_HZ - 1
+            )  # 1 s earlier, so that the resampler settles
             for _ in range(first_s):
                 self._read(sound, rate_hz)
-            excess = start - first_s * RATE_HZ
+            excess = start - first_s * SAMPLE_RATE_HZ
             while not is_last:
                 block = self._read(sound, max(1, round(chunk_s * rate_hz)))
                 is_last = len(block) == 0
@@ -873,7 +1040,7 @@ class Recording:
                 samples = resampler.resample_chunk(mono, last=is_last)
                 samples, excess = samples[excess:], max(0, excess - len(samples))
                 if len(samples):
-                    yield pcm16(samples)
+                    yield samples_to_pcm16(samples)
 
     def _open(self) -> Sound:
         try:
@@ -921,22 +1088,22 @@ class Tally:
     @property
     def sent_s(self) -> float:
         """How much of the recording was sent."""
-        return self.story.sent / RATE_HZ
+        return self.story.sent / SAMPLE_RATE_HZ
 
     @property
     def heard_s(self) -> float:
         """How far the server has listened to it."""
-        return self.story.heard / RATE_HZ
+        return self.story.heard / SAMPLE_RATE_HZ
 
     def take(self, event: Event) -> str:
         """Take a delta or the end of the utterance; return the text to say."""
-        base_s = self.story.base / RATE_HZ
+        base_s = self.story.base / SAMPLE_RATE_HZ
         if event.kind == "transcription.done":
             self.no_speech = event.no_speech if self.story.is_wordless(event) else {}
             return self._say(self.story.end(event))
         self.lost_s += [(base_s + start_s, base_s + end_s) for start_s, end_s in event.lost]
         said = self._say(self.story.hear(event, time.monotonic()))
-        self.lags_s.append((self.story.sent - self.story.place) / RATE_HZ)
+        self.lags_s.append((self.story.sent - self.story.place) / SAMPLE_RATE_HZ)
         return said
 
     def settle(self) -> str:
@@ -944,7 +1111,7 @@ class Tally:
         pieces, self.story.last_words = self.story.last_words, []
         return self._say(pieces)
 
-    def _say(self, pieces: list[Piece]) -> str:
+    def _say(self, pieces: list[Said]) -> str:
         for piece in pieces:
             self.texts.append(piece[0])
             add_word(self.words, *piece)

@@ -1,10 +1,10 @@
 """Writes the shared code into the two clients: .venv/bin/python -m clients.generate
 
 A client is one file that runs alone, so it cannot import shared code. Instead it has a block for
-each of SOURCES, between the lines `# >>> FILE: ...` and `# <<< FILE`. A block is the text of
+each of its SOURCES, between the lines `# >>> FILE: ...` and `# <<< FILE`. A block is the text of
 FILE without its docstring and imports; the imports are added to those of the client. Then ruff
-sorts the imports, removes unused ones, and formats. To share one more file, add it to SOURCES, and
-add its two marker lines to both clients.
+sorts the imports, removes unused ones, and formats. To share one more file, add it to SOURCES; the
+blocks are written in that order between the first marker and the last.
 """
 
 import ast
@@ -12,12 +12,15 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 PROJECT_DIR = Path(__file__).resolve().parents[1]
-CLIENTS = (PROJECT_DIR / "stream_microphone.py", PROJECT_DIR / "test_file_transcribe.py")
-SOURCES = (
+MICROPHONE_CLIENT = PROJECT_DIR / "stream_microphone.py"
+FILE_CLIENT = PROJECT_DIR / "test_file_transcribe.py"
+_SHARED = (
+    "lanscribe/speech/audio.py",
+    "lanscribe/speech/resampler.py",
     "clients/terminal.py",
     "clients/protocol.py",
     "clients/stitch.py",
@@ -26,19 +29,26 @@ SOURCES = (
     "lanscribe/speech/captions.py",
     "clients/document.py",
 )
-"""In the order of the blocks in the clients."""
+_READER = (
+    "lanscribe/speech/timeline.py",
+    "lanscribe/media/pieces.py",
+)
+"""What reads a recording; a file comes after those that it uses."""
+SOURCES = {MICROPHONE_CLIENT: _SHARED, FILE_CLIENT: (*_SHARED, *_READER)}
+"""The sources of each client, in the order of its blocks."""
 COMMAND = ".venv/bin/python -m clients.generate"
 OWN_PACKAGES = ("clients", "lanscribe")
-BLOCK = re.compile(r"^# >>> (?P<source>\S+):.*?^# <<< (?P=source)$", re.MULTILINE | re.DOTALL)
+BLOCKS = re.compile(r"^# >>> \S+: .*^# <<< \S+$", re.MULTILINE | re.DOTALL)
 
 
-def generated(client: str) -> str:
-    """A client with fresh blocks. Raises ValueError for wrong markers or a name defined twice."""
-    if [block["source"] for block in BLOCK.finditer(client)] != list(SOURCES):
-        raise ValueError(f"expected two marker lines for each of these, in order: {SOURCES}")
-    check_names(BLOCK.sub("", client))
-    text = BLOCK.sub(lambda block: block_of(block["source"]), client)
-    return by_ruff(with_imports(text))
+def generated(client: str, sources: Sequence[str]) -> str:
+    """A client with fresh blocks. Raises ValueError without markers or for a name defined twice."""
+    handwritten, count = BLOCKS.subn("", client)
+    if not count:
+        raise ValueError(f"expected a line `# >>> FILE: ` and later one `# <<< FILE`: {COMMAND}")
+    check_names(handwritten, sources)
+    blocks = "\n\n\n".join(map(block_of, sources))
+    return by_ruff(with_imports(BLOCKS.sub(lambda _: blocks, client), sources))
 
 
 def block_of(source: str) -> str:
@@ -63,13 +73,13 @@ def imports_of(text: str) -> list[ast.Import | ast.ImportFrom]:
     return [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
-def with_imports(client: str) -> str:
+def with_imports(client: str, sources: Sequence[str]) -> str:
     """The client with the imports of its blocks added, one on a line, after its own imports."""
     present = imports_of(client)
     had = {line for node in present for line in lines_of(node)}
     needed = {
         line
-        for source in SOURCES
+        for source in sources
         for node in imports_of(text_of(source))
         for line in lines_of(node)
     }
@@ -86,9 +96,9 @@ def lines_of(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
         yield from (ast.unparse(ast.ImportFrom(node.module, [name], 0)) for name in node.names)
 
 
-def check_names(handwritten: str) -> None:
+def check_names(handwritten: str, sources: Sequence[str]) -> None:
     """Raise ValueError if two parts of a client define the same name."""
-    parts = [handwritten, *map(text_of, SOURCES)]
+    parts = [handwritten, *map(text_of, sources)]
     count = Counter(name for part in parts for name in names_of(part))
     if twice := [name for name, times in count.items() if times > 1]:
         raise ValueError(f"defined in more than one part of a client: {', '.join(twice)}")
@@ -109,7 +119,7 @@ def names_of(text: str) -> set[str]:
 
 def by_ruff(client: str) -> str:
     """The client formatted, with sorted imports and without unused ones."""
-    name = ["--stdin-filename", str(CLIENTS[0]), "-"]
+    name = ["--stdin-filename", str(MICROPHONE_CLIENT), "-"]
     client = ruff(["check", "--select", "I,F401", "--fix-only", "--quiet", *name], client)
     return ruff(["format", "--quiet", *name], client)
 
@@ -125,9 +135,9 @@ def ruff(arguments: list[str], text: str) -> str:
 
 def main() -> None:
     """Write the clients whose blocks are out of date."""
-    for client in CLIENTS:
+    for client, sources in SOURCES.items():
         before = client.read_text(encoding="utf-8")
-        if (after := generated(before)) != before:
+        if (after := generated(before, sources)) != before:
             client.write_text(after, encoding="utf-8")
             sys.stderr.write(f"wrote {client.name}\n")
 

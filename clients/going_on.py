@@ -5,9 +5,10 @@ import random
 from base64 import b64encode
 from urllib.parse import urlencode
 
-from clients.protocol import RATE_HZ, Event, explain
+from clients.protocol import Event, explain
 from clients.story import Story
 from clients.terminal import Trouble
+from lanscribe.speech.audio import SAMPLE_RATE_HZ
 
 PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping")
 """Error codes after which a retry may help."""
@@ -99,7 +100,7 @@ class Session:
 
 def spans(event: Event, base: int) -> list[str]:
     """The untranscribed parts of audio that begins at sample `base`."""
-    base_s = base / RATE_HZ
+    base_s = base / SAMPLE_RATE_HZ
     return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 

@@ -11,8 +11,6 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
-import numpy as np
-import numpy.typing as npt
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -23,15 +21,12 @@ CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, Value
 """The errors of `first_model` and `open_socket` when the server cannot be reached."""
 CONNECT_S = 10.0  # timeout for the greeting
 MESSAGE_BYTES = 2**26  # the longest from the server: it fits the text of a day
-RATE_HZ = 16_000
 BEGIN = '{"type":"input_audio_buffer.commit","final":false}'
 END = '{"type":"input_audio_buffer.commit","final":true}'
 PASSING_FAILURE = re.compile(r" 50[234]\b|hung up, (?!1008)")
 """HTTP statuses and close codes after which a retry may help."""
 
 T = TypeVar("T", bool, int, str)
-Samples = npt.NDArray[np.float32]
-"""Sound, shape (n,), float32 in [-1, 1]."""
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
@@ -113,11 +108,6 @@ def reason(error: Exception) -> str:
             return ""
         return f": {json.loads(body)['error']['message'][:500]}"
     return ""
-
-
-def pcm16(samples: Samples) -> bytes:
-    """Sound as 16-bit little-endian samples, clipped."""
-    return np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2").tobytes()
 
 
 class Event:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from itertools import accumulate, takewhile
 
-from clients.protocol import RATE_HZ
+from lanscribe.speech.audio import SAMPLE_RATE_HZ
 
 HAN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # no spaces: each letter is a word
 WORD = re.compile(rf"[{HAN_LETTERS}][^\w\s]*|[^\s{HAN_LETTERS}]+")
@@ -18,7 +18,7 @@ TIE_S = 0.15
 SLACK_SAMPLES = 19_200
 """1.2 s: word times are late by at most this."""
 
-Piece = tuple[str, float | None, float]
+Said = tuple[str, float | None, float]
 """Text as received, its start in the recording if known, and its end; in s."""
 
 
@@ -31,10 +31,10 @@ class Stitch:
 
     def __init__(self, said: str, *, is_open: bool, said_s: float = math.inf) -> None:
         self._old, self._said_s = WORD.findall(said)[-OLD_WORDS:], said_s
-        self._held: list[Piece] = [(" ", None, 0.0)] if said else []
+        self._held: list[Said] = [(" ", None, 0.0)] if said else []
         self.is_open = is_open
 
-    def feed(self, piece: Piece) -> list[Piece]:
+    def feed(self, piece: Said) -> list[Said]:
         """Add a piece; return the pieces that can be said now."""
         self._held.append(piece)
         return [] if self.is_open else self._release(0)
@@ -44,7 +44,7 @@ class Stitch:
         """Whether it holds words."""
         return bool(self._text.strip())
 
-    def close(self) -> list[Piece]:
+    def close(self) -> list[Said]:
         """Return the held words that were not said before."""
         self.is_open = False
         words = list(WORD.finditer(self._text))
@@ -58,7 +58,7 @@ class Stitch:
 
     def _ends_s(self, words: Sequence[re.Match[str]]) -> list[float]:
         """The end times of the words that may have been said already."""
-        until_s = self._said_s + SLACK_SAMPLES / RATE_HZ
+        until_s = self._said_s + SLACK_SAMPLES / SAMPLE_RATE_HZ
         return list(
             takewhile(lambda end_s: end_s <= until_s, (self._end_s(w.end()) for w in words))
         )
@@ -88,7 +88,7 @@ class Stitch:
     def _text(self) -> str:
         return "".join(text for text, _, _ in self._held)
 
-    def _release(self, start: int) -> list[Piece]:
+    def _release(self, start: int) -> list[Said]:
         """Return the held text without its first `start` letters."""
         released = []
         for text, start_s, end_s in self._held:

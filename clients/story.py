@@ -1,7 +1,8 @@
 """The transcript of a recording over several sessions, and where a new one must start."""
 
-from clients.protocol import RATE_HZ, Event
-from clients.stitch import SLACK_SAMPLES, Piece, Stitch
+from clients.protocol import Event
+from clients.stitch import SLACK_SAMPLES, Said, Stitch
+from lanscribe.speech.audio import SAMPLE_RATE_HZ
 
 DELTA_S = 0.08  # assumed for a delta without end_s, as from bare vLLM
 PAUSE_S = 3.0  # after so long without a word, the speaker pauses or has ended
@@ -23,7 +24,7 @@ class Story:
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
         self.is_committed = self._is_cut = False
-        self.last_words: list[Piece] = []
+        self.last_words: list[Said] = []
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -36,14 +37,14 @@ class Story:
     def is_wordless(self, event: Event) -> bool:
         """Whether the whole recording has no word, and its last event may tell the cause."""
         is_bare = (
-            event.seconds("duration_s") is None and self.sent >= RATE_HZ
+            event.seconds("duration_s") is None and self.sent >= SAMPLE_RATE_HZ
         )  # bare vLLM sends no cause
         return bool(event.no_speech or is_bare) and not self._said.strip()
 
     def begin(self, place: int) -> None:
         """Begin a session that listens from `place` on."""
         self.base = self.sent = self.heard = self.place = place
-        is_open, said_s = place < self._said_end, self._said_end / RATE_HZ
+        is_open, said_s = place < self._said_end, self._said_end / SAMPLE_RATE_HZ
         self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
         self._deltas, self.last_words = [], []
         self.is_committed = self._is_cut = False
@@ -52,7 +53,7 @@ class Story:
         """Note that the server ends the utterance here, perhaps within a word."""
         self._is_cut = True
 
-    def hear(self, event: Event, now_s: float) -> list[Piece]:
+    def hear(self, event: Event, now_s: float) -> list[Said]:
         """Take a delta; return the pieces that can be said now."""
         said = self._feed(event)
         if self._stitch.is_open:
@@ -65,7 +66,7 @@ class Story:
         self._secure(event.text)
         return self._say(said)
 
-    def _feed(self, event: Event) -> list[Piece]:
+    def _feed(self, event: Event) -> list[Said]:
         """Pass a delta to the stitch; return the pieces that it releases."""
         start_s, end_s = event.seconds("start_s"), event.seconds("end_s")
         if end_s is None:
@@ -76,8 +77,8 @@ class Story:
         self.heard = max(self.heard, self.place)
         if not event.text:
             return []
-        begin_s = None if start_s is None else self._place(start_s) / RATE_HZ
-        return self._stitch.feed((event.text, begin_s, self.place / RATE_HZ))
+        begin_s = None if start_s is None else self._place(start_s) / SAMPLE_RATE_HZ
+        return self._stitch.feed((event.text, begin_s, self.place / SAMPLE_RATE_HZ))
 
     def _secure(self, text: str) -> None:
         """Advance `safe` after a delta with this text."""
@@ -88,14 +89,14 @@ class Story:
             self._said_end = max(self._said_end, self.place)
         self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
 
-    def end(self, event: Event) -> list[Piece]:
+    def end(self, event: Event) -> list[Said]:
         """Take the end of the utterance; return the remaining pieces."""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
             return []  # the server ended it, and does not say where
         self.heard = self.sent if end_s is None else self._place(end_s)
         if more := self._beyond_the_deltas(event.text):
-            self.last_words += self._stitch.feed((more, None, self.heard / RATE_HZ))
+            self.last_words += self._stitch.feed((more, None, self.heard / SAMPLE_RATE_HZ))
         self.last_words += self._stitch.close()
         if not self.is_whole:
             return []
@@ -119,8 +120,8 @@ class Story:
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:
-        return min(self.base + round(time_s * RATE_HZ), self.sent)
+        return min(self.base + round(time_s * SAMPLE_RATE_HZ), self.sent)
 
-    def _say(self, pieces: list[Piece]) -> list[Piece]:
+    def _say(self, pieces: list[Said]) -> list[Said]:
         self._said = (self._said + "".join(text for text, _, _ in pieces))[-SAID_LETTERS:]
         return pieces

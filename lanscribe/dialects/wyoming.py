@@ -29,7 +29,8 @@ from lanscribe.dialects.json_text import to_json
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.audio import Samples
-from lanscribe.speech.pcm import Resampler, bounded, decoded
+from lanscribe.speech.pcm import bounded, checked_rate_hz, decoded
+from lanscribe.speech.resampler import Resampler
 
 HANG_UP: Message = b""
 """Not an event: this message in the sequence means that the connection is to be closed."""
@@ -116,7 +117,7 @@ class _Sound:
 
     def __init__(self, form: _Format) -> None:
         self.form = form
-        self._resampler = Resampler(form.rate)
+        self._resampler = Resampler(checked_rate_hz(form.rate))
 
     def feed(self, payload: bytes) -> Samples:
         """Decode whole frames, to shape (n,). Raises ValueError for anything else."""

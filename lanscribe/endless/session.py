@@ -34,8 +34,9 @@ from lanscribe.endless.rollover import (
 from lanscribe.endless.stitch import LastWord, Seam
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, running
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
-from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
+from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector, SpeechMap
+from lanscribe.speech.ring import SampleRing
 from lanscribe.speech.transcript import Token, words_of
 from lanscribe.tasks import Changes
 from lanscribe.voxtral.steps import STEP_S

@@ -12,8 +12,9 @@ import numpy as np
 
 from lanscribe.config import EngineSettings
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession
-from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
+from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import LevelDetector, SpeechDetector
+from lanscribe.speech.ring import SampleRing
 from lanscribe.speech.transcript import Token
 from lanscribe.tasks import Changes
 

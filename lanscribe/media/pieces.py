@@ -31,8 +31,8 @@ class Missing:
     start_s, end_s: where it is in the recording, all missing parts included; end_s is None if
     nobody knows, as at the end of a file that was cut off. code: damaged, it could not be decoded;
     cut_off, the recording ends before its end; gap, nothing was recorded in this time; too_long,
-    the rest was not read. why: the reason, a sentence without a period. skipped_s: how much time the
-    samples after it leave out; the rest of the part is silence in the samples before it.
+    the rest was not read. why: the reason, a sentence without a period. skipped_s: how much time
+    the samples after it leave out; the rest of the part is silence in the samples before it.
     """
 
     start_s: float

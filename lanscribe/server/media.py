@@ -23,7 +23,8 @@ from av.container import InputContainer
 
 from lanscribe.errors import LimitError, ProtocolError
 from lanscribe.speech.audio import Samples, duration_s
-from lanscribe.speech.pcm import Resampler, bounded
+from lanscribe.speech.pcm import bounded
+from lanscribe.speech.resampler import Resampler
 
 _T = TypeVar("_T")
 

@@ -188,7 +188,7 @@ class Rest:
         """Hear the file, and tell what is heard as it comes if that is wanted."""
 
         async def tell(token: Token) -> None:
-            end_s = heard.hear(token).end_s
+            end_s = heard.hear(token)
             if wanted.is_streamed:
                 for part in heard.missing.due(end_s):
                     await exchange.event(missing_event(part))

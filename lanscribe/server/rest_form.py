@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Literal, get_args
 
 from starlette.datastructures import FormData, UploadFile
@@ -119,14 +119,16 @@ class FileTranscript:
         if part.end_s is not None and part.code in _INSIDE:
             self.lost.add(Span(part.start_s, part.end_s))
 
-    def hear(self, token: Token) -> Token:
-        """Add a token of the engine; return it with times in the whole file."""
-        placed = self.timeline.placed(token)
-        if placed.text:
-            self.transcript.append(placed)
-        elif placed.is_lost and placed.start_s is not None:
-            self.lost.add(Span(placed.start_s, placed.end_s))
-        return placed
+    def hear(self, token: Token) -> float:
+        """Add a token of the engine; return where it ends in the whole file, in seconds."""
+        if token.text:
+            start_s, end_s = self.timeline.placed(token.start_s, token.end_s)
+            self.transcript.append(replace(token, start_s=start_s, end_s=end_s))
+            return end_s
+        end_s = self.timeline.whole_s(token.end_s)
+        if token.is_lost and token.start_s is not None:
+            self.lost.add(Span(self.timeline.whole_s(token.start_s), end_s))
+        return end_s
 
     @property
     def no_speech(self) -> NoSpeech | None:

@@ -31,8 +31,9 @@ from lanscribe.dialects.events import (
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.session.lag import LagMeter
 from lanscribe.session.utterance import UtteranceState
-from lanscribe.speech.audio import SampleRing, Samples, duration_s, sample_count
+from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector
+from lanscribe.speech.ring import SampleRing
 from lanscribe.speech.silence import MuteWatch
 from lanscribe.speech.spans import Span
 from lanscribe.speech.transcript import Token

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from lanscribe.dialects.events import Done, Utterance
-from lanscribe.speech.audio import SampleRing, Samples, duration_s
+from lanscribe.speech.audio import Samples, duration_s
+from lanscribe.speech.ring import SampleRing
 from lanscribe.speech.silence import Listener, NoSpeech
 from lanscribe.speech.spans import Span, Spans
 from lanscribe.speech.transcript import Token, Transcript

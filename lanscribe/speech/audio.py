@@ -1,6 +1,7 @@
-"""Pure arithmetic on sound: durations, PCM to send, a sample buffer that its caller bounds.
+"""Pure arithmetic on sound: durations, pieces, PCM to send.
 
 From the moment it is decoded, audio is 16 kHz mono float32 in [-1, 1): `Samples`, shape (n,).
+The two terminal clients carry a copy: after a change run `.venv/bin/python -m clients.generate`.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ SAMPLE_RATE_HZ = 16_000
 PIECE_S = 0.25
 """The length of sound handled at a time: searching it for speech takes a millisecond or two."""
 _FULL_SCALE = 32_768.0
-_BLOCK_SAMPLES = SAMPLE_RATE_HZ
 
 
 def duration_s(sample_count: int) -> float:
@@ -38,57 +38,3 @@ def samples_to_pcm16(samples: Samples) -> bytes:
     """Encode samples, shape (n,), to n*2 bytes of little-endian PCM, clipped to [-1, 1)."""
     scaled = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
     return bytes(scaled.astype("<i2"))
-
-
-class SampleRing:
-    """A store of samples by their absolute index; its memory is proportional to their number.
-
-    Small appends are merged into blocks of a second, so ten thousand appends of one sample
-    cost as much as one append of ten thousand.
-    """
-
-    def __init__(self) -> None:
-        self._blocks: dict[int, Samples] = {}
-        self.oldest = 0
-        """The index of the oldest sample in store."""
-        self.end = 0
-        """The index of the next sample to come."""
-
-    def __len__(self) -> int:
-        """How many samples are in store."""
-        return self.end - self.oldest
-
-    def append(self, samples: Samples) -> None:
-        """Add samples, shape (n,), at the end."""
-        while len(samples):
-            number, filled = divmod(self.end, _BLOCK_SAMPLES)
-            if number not in self._blocks:
-                self._blocks[number] = np.empty(_BLOCK_SAMPLES, dtype=np.float32)
-            room = min(_BLOCK_SAMPLES - filled, len(samples))
-            self._blocks[number][filled : filled + room] = samples[:room]
-            self.end += room
-            samples = samples[room:]
-
-    def read(self, start: int) -> Samples:
-        """Samples from index start on, shape (n,), n up to one second; (0,) at the end.
-
-        Raises IndexError if they were dropped.
-        """
-        if not self.oldest <= start <= self.end:
-            raise IndexError(f"sample {start} of {self.oldest} to {self.end}")
-        if start == self.end:
-            return np.empty(0, dtype=np.float32)
-        number, offset = divmod(start, _BLOCK_SAMPLES)
-        return self._blocks[number][offset : self.end - number * _BLOCK_SAMPLES]
-
-    def forget(self, before: int) -> None:
-        """Drop samples with an index less than before."""
-        for number in range(self.oldest // _BLOCK_SAMPLES, before // _BLOCK_SAMPLES):
-            self._blocks.pop(number, None)
-        self.oldest = max(self.oldest, min(before, self.end))
-
-    def take(self) -> Samples:
-        """Read the oldest samples, shape (n,), and drop them."""
-        block = self.read(self.oldest)
-        self.forget(self.oldest + len(block))
-        return block

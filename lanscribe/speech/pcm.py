@@ -1,15 +1,15 @@
 """Converts PCM streams of any encoding and rate that a protocol allows to 16 kHz samples.
 
-Pure arithmetic; libsoxr resamples, and its output stays in step with its input.
+Pure arithmetic.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]
 
-from lanscribe.speech.audio import PIECE_S, SAMPLE_RATE_HZ, Samples
+from lanscribe.speech.audio import PIECE_S, Samples
+from lanscribe.speech.resampler import Resampler
 
 MIN_RATE_HZ = 4_000
 MAX_RATE_HZ = 192_000
@@ -49,43 +49,6 @@ def bounded(samples: Samples) -> Samples:
     return _clipped(samples)
 
 
-class Resampler:
-    """One stream of sound, mono: samples at one rate in, samples at 16 kHz out.
-
-    Raises ValueError when the rate is out of range.
-    """
-
-    def __init__(self, rate_hz: int) -> None:
-        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-            raise ValueError(
-                f"got a sample rate of {rate_hz:.6g} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ}"
-            )
-        self._stream: soxr.ResampleStream | None = None
-        if rate_hz != SAMPLE_RATE_HZ:
-            self._stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
-
-    def feed(self, samples: Samples) -> Samples:
-        """Resample the next samples, shape (n,) at the stream's rate, to shape (m,).
-
-        Some of them are held back for the next call: up to 115 ms at 8 kHz, 37 ms at 24 kHz and
-        above.
-        """
-        return self._resampled(samples)
-
-    def flush(self) -> Samples:
-        """The samples that are still to come, shape (m,); what is fed next is a new stream."""
-        rest = self._resampled(np.empty(0, dtype=np.float32), is_last=True)
-        if self._stream is not None:
-            self._stream.clear()
-        return rest
-
-    def _resampled(self, samples: Samples, *, is_last: bool = False) -> Samples:
-        if self._stream is None:
-            return samples
-        resampled: Samples = self._stream.resample_chunk(samples, last=is_last)
-        return resampled
-
-
 class PcmDecoder:
     """One stream of sound, mono, little-endian: bytes in, samples at 16 kHz out.
 
@@ -97,7 +60,7 @@ class PcmDecoder:
             raise unknown_encoding(encoding, ENCODINGS)
         self._encoding = encoding
         self._rate_hz = rate_hz
-        self._resampler = Resampler(rate_hz)
+        self._resampler = Resampler(checked_rate_hz(rate_hz))
 
     def feed(self, data: bytes) -> Samples:
         """Decode the next bytes, to shape (n,); `Resampler.feed` may hold some of them back.
@@ -119,6 +82,15 @@ class PcmDecoder:
     def flush(self) -> Samples:
         """The samples that are still to come, shape (n,); what is fed next is a new stream."""
         return self._resampler.flush()
+
+
+def checked_rate_hz(rate_hz: int) -> int:
+    """The rate of a stream. Raises ValueError when it is out of range."""
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise ValueError(
+            f"got a sample rate of {rate_hz:.6g} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ}"
+        )
+    return rate_hz
 
 
 def unknown_encoding(encoding: str, allowed: Iterable[str]) -> ValueError:

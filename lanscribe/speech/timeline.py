@@ -1,9 +1,9 @@
-"""Maps times in audio without its skipped parts to times in the whole audio."""
+"""Maps times in audio without its skipped parts to times in the whole audio.
+
+The file client carries a copy: after a change run `.venv/bin/python -m clients.generate`.
+"""
 
 from bisect import bisect_right
-from dataclasses import replace
-
-from lanscribe.speech.transcript import Token
 
 
 class Timeline:
@@ -27,21 +27,16 @@ class Timeline:
         """Convert a time in the heard audio to one in the whole."""
         return heard_s + self._skipped_s[bisect_right(self._cuts_s, heard_s)]
 
-    def placed(self, token: Token) -> Token:
-        """The token with times in the whole; a word lies entirely before a cut or after it.
+    def placed(self, start_s: float | None, end_s: float) -> tuple[float | None, float]:
+        """The times of a word in the whole, where it lies entirely before a cut or after it.
 
-        An engine's times are only approximate, so the middle of a word decides.
+        start_s is None if the engine cannot tell. An engine's times are only approximate, so the
+        middle of the word decides.
         """
-        if token.is_lost or not token.text or not self._cuts_s:
-            start_s = None if token.start_s is None else self.whole_s(token.start_s)
-            return replace(token, start_s=start_s, end_s=self.whole_s(token.end_s))
-        start_s = token.end_s if token.start_s is None else token.start_s
-        part = bisect_right(self._cuts_s, (start_s + token.end_s) / 2)
+        first_s = end_s if start_s is None else start_s
+        part = bisect_right(self._cuts_s, (first_s + end_s) / 2)
         least_s = self._cuts_s[part - 1] if part else 0.0
-        most_s = self._cuts_s[part] if part < len(self._cuts_s) else token.end_s
-        within = replace(
-            token,
-            start_s=None if token.start_s is None else min(max(start_s, least_s), most_s),
-            end_s=min(max(token.end_s, least_s), most_s),
-        )
-        return within.later(self._skipped_s[part])
+        most_s = self._cuts_s[part] if part < len(self._cuts_s) else end_s
+        first_s = min(max(first_s, least_s), most_s) + self._skipped_s[part]
+        last_s = min(max(end_s, least_s), most_s) + self._skipped_s[part]
+        return None if start_s is None else first_s, last_s

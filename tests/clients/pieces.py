@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from clients.stitch import Piece
+from clients.stitch import Said
 
 
-def text_of(pieces: Sequence[Piece]) -> str:
+def text_of(pieces: Sequence[Said]) -> str:
     """What they say."""
     return "".join(text for text, _, _ in pieces)

@@ -589,7 +589,7 @@ def event(kind: str, **fields: Any) -> client.Event:
 def tally_of(sent_s: float) -> client.Tally:
     """A tally after so much audio."""
     tally = client.Tally()
-    tally.story.sent = round(sent_s * client.RATE_HZ)
+    tally.story.sent = round(sent_s * client.SAMPLE_RATE_HZ)
     return tally
 
 

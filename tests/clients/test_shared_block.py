@@ -14,7 +14,7 @@ import pytest
 
 import stream_microphone
 import test_file_transcribe
-from clients.generate import CLIENTS, COMMAND, SOURCES, generated
+from clients.generate import COMMAND, FILE_CLIENT, MICROPHONE_CLIENT, SOURCES, generated
 from clients.going_on import PASSING
 from lanscribe import PROJECT_DIR
 from lanscribe.errors import CODES
@@ -22,6 +22,7 @@ from lanscribe.speech import captions
 from lanscribe.speech.captions import Word
 from lanscribe.speech.transcript import Token, words_of
 
+CLIENTS = tuple(SOURCES)
 HEADER = re.compile(r"^# /// script\n((?:#(?: [^\n]*)?\n)*?)# ///$", re.MULTILINE)
 
 
@@ -45,7 +46,7 @@ def imported(client: Path) -> set[str]:
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
 def test_the_blocks_are_fresh(client: Path) -> None:
     text = client.read_text(encoding="utf-8")
-    is_fresh = generated(text) == text
+    is_fresh = generated(text, SOURCES[client]) == text
     assert is_fresh, f"a block of {client.name} is not what its source says; run: {COMMAND}"
 
 
@@ -54,7 +55,7 @@ def test_an_edit_inside_a_block_is_overwritten(client: Path) -> None:
     text = client.read_text(encoding="utf-8")
     by_hand = text.replace("class Trouble(Exception):", "class Trouble(ValueError):")
     assert by_hand != text
-    assert generated(by_hand) == text
+    assert generated(by_hand, SOURCES[client]) == text
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
@@ -63,8 +64,8 @@ def test_imports_follow_what_is_used(client: Path) -> None:
     without = text.replace("import unicodedata\n", "", 1)
     unused = text.replace("import asyncio\n", "import asyncio\nimport zipfile\n", 1)
     assert text not in (without, unused)
-    assert generated(without) == text
-    assert generated(unused) == text
+    assert generated(without, SOURCES[client]) == text
+    assert generated(unused, SOURCES[client]) == text
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
@@ -75,17 +76,25 @@ def test_it_runs_alone_from_any_folder(client: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith(f"usage: {client.name}")
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_a_client_has_every_block(source: str) -> None:
-    text = CLIENTS[1].read_text(encoding="utf-8")
-    with pytest.raises(ValueError, match="expected two marker lines for each of these"):
-        generated(text.replace(f"# <<< {source}\n", ""))
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.stem)
+def test_a_block_that_is_gone_is_written_again(client: Path) -> None:
+    text = client.read_text(encoding="utf-8")
+    without = re.sub(r"# >>> clients/story.py.*# <<< clients/story.py\n", "", text, flags=re.DOTALL)
+    assert "class Story" not in without
+    assert generated(without, SOURCES[client]) == text
+
+
+def test_a_client_without_a_marker_is_refused() -> None:
+    text = FILE_CLIENT.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="expected a line `# >>> FILE: ` and later one"):
+        generated(text.replace("# <<< ", "# "), SOURCES[FILE_CLIENT])
 
 
 def test_a_name_is_defined_once() -> None:
-    text = CLIENTS[0].read_text(encoding="utf-8")
+    text = MICROPHONE_CLIENT.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="more than one part of a client: PAUSE_S"):
-        generated(text.replace("TICK_S = 0.05", "TICK_S, PAUSE_S = 0.05, 1.0"))
+        by_hand = text.replace("TICK_S = 0.05", "TICK_S, PAUSE_S = 0.05, 1.0")
+        generated(by_hand, SOURCES[MICROPHONE_CLIENT])
 
 
 def test_the_server_knows_the_errors_that_pass() -> None:

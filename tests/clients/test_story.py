@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clients.protocol import Event
-from clients.stitch import Piece, Stitch
+from clients.stitch import Said, Stitch
 from clients.story import Story
 from tests.clients.pieces import text_of
 
@@ -48,7 +48,7 @@ def event(kind: str, **fields: Any) -> Event:
     return Event(json.dumps({"type": kind, **fields}))
 
 
-def hear(story: Story, delta: dict[str, Any]) -> list[Piece]:
+def hear(story: Story, delta: dict[str, Any]) -> list[Said]:
     return story.hear(event("transcription.delta", **delta), 0.0)
 
 

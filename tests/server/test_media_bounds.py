@@ -4,6 +4,7 @@ import asyncio
 import io
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -169,6 +170,12 @@ def check_told(heard: FileTranscript, holes: Sequence[tuple[float, float]], seed
     assert told_s == pytest.approx(sum(length_s for _, length_s in long), abs=0.5), f"seed {seed}"
 
 
+def placed(heard: FileTranscript, token: Token) -> Token:
+    """The token of a word, with times in the whole file."""
+    start_s, end_s = heard.timeline.placed(token.start_s, token.end_s)
+    return replace(token, start_s=start_s, end_s=end_s)
+
+
 def listened(data: bytes) -> tuple[FileTranscript, list[Token]]:
     """What an engine hears of a file, with the times that REST tells."""
 
@@ -183,8 +190,8 @@ def listened(data: bytes) -> tuple[FileTranscript, list[Token]]:
             async for block in heard.counted(pieces()):
                 await session.feed(block)
             await session.finish()
-        tokens = [heard.timeline.placed(token) for token in listening.result()]
-        return heard, [token for token in tokens if token.text]
+        tokens = [placed(heard, token) for token in listening.result() if token.text]
+        return heard, tokens
 
     return asyncio.run(listen())
 

@@ -16,9 +16,9 @@ from lanscribe.speech.pcm import (
     MAX_RATE_HZ,
     MIN_RATE_HZ,
     PcmDecoder,
-    Resampler,
     bounded,
 )
+from lanscribe.speech.resampler import Resampler
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)).astype(np.float32)
 

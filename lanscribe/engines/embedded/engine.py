@@ -27,13 +27,13 @@ from lanscribe.engines.embedded.vad import VoiceDetector, load_detector
 from lanscribe.engines.embedded.workers import WorkerPool
 from lanscribe.errors import EngineFailed
 from lanscribe.speech.audio import (
-    SampleRing,
     Samples,
     duration_s,
     sample_count,
 )
 from lanscribe.speech.detection import BLOCK_SAMPLES, SpeechDetector
 from lanscribe.speech.pcm import decoded
+from lanscribe.speech.ring import SampleRing
 from lanscribe.speech.transcript import Token
 from lanscribe.tasks import Changes
 

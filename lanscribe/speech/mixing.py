@@ -1,0 +1,96 @@
+"""Mixes the channels of a recording or a microphone into one, so that no voice is lost in it.
+
+The mean of two channels in opposite phase is silence, and a voice in one of forty channels is 32 dB
+lower in it. So the mix is the sum of the channels, at the level of the loudest of them; if the sum
+cancels, it is that channel alone.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Channels = npt.NDArray[np.float32]
+"""Sound of several channels, shape (channels, n), float32."""
+Gains = npt.NDArray[np.float64]
+"""A factor for each channel, shape (channels,)."""
+
+_WINDOW_S = 0.1
+"""The gains change from window to window, and linearly within one."""
+_HALF_LIFE_S = 0.5
+"""Levels are averages in which a window counts half after this time."""
+_CANCELLED = 0.1
+"""The channels cancel if their sum has less than this share of the power of the loudest one."""
+_MUCH_LOUDER = 2.0
+"""The ratio of powers at which another channel is taken instead of the one that is heard alone."""
+_WEIGHTS = {"LFE": 0.0, "LFE2": 0.0, "FC": 1.0, "FL": 0.7, "FR": 0.7}
+"""Of channels beside a centre, where films have their voices (ITU-R BS.775 has 0.7, too)."""
+_WEIGHT_OF_OTHERS = 0.5
+
+
+def weights_of(names: Sequence[str]) -> Gains | None:
+    """The weights of channels by their names, such as FL, FR, FC, LFE; None if all weigh 1."""
+    if "FC" not in names or len(names) < 3:
+        return None
+    return np.array([_WEIGHTS.get(name, _WEIGHT_OF_OTHERS) for name in names])
+
+
+class Mixer:
+    """One stream of several channels in, one channel out; nothing is held back."""
+
+    def __init__(self, rate_hz: float, weights: Gains | None = None) -> None:
+        """weights: of the channels, as `weights_of` has them."""
+        self._rate_hz = rate_hz
+        self._weights = weights
+        self._powers: Gains | None = None
+        self._mixed_power = 0.0
+        self._gains: Gains | None = None
+        self._alone: int | None = None
+        """The channel that is heard alone."""
+
+    def feed(self, channels: Channels) -> npt.NDArray[np.float32]:
+        """Mix the next samples, shape (channels, n) with as many channels each time, to (n,)."""
+        if len(channels) == 1:
+            return channels[0]
+        step = max(1, round(_WINDOW_S * self._rate_hz))
+        windows = [
+            self._mix(channels[:, start : start + step])
+            for start in range(0, channels.shape[1], step)
+        ]
+        return np.concatenate(windows) if windows else np.empty(0, dtype=np.float32)
+
+    def _mix(self, window: Channels) -> npt.NDArray[np.float32]:
+        before = self._gains
+        self._listen(window)
+        if self._powers is not None and self._powers.max() > 0:
+            self._gains = self._chosen(self._powers)
+        after = self._gains if self._gains is not None else np.ones(len(window))
+        if before is None or np.array_equal(before, after):
+            return (after @ window).astype(np.float32)
+        steps = np.arange(1, window.shape[1] + 1) / window.shape[1]
+        gains = before[:, np.newaxis] + (after - before)[:, np.newaxis] * steps
+        mixed: npt.NDArray[np.float32] = (gains * window).sum(axis=0).astype(np.float32)
+        return mixed
+
+    def _listen(self, window: Channels) -> None:
+        """Update the powers of the channels and of their sum by a window, shape (channels, n)."""
+        if self._powers is None:
+            self._powers = np.zeros(len(window))
+            self._weights = np.ones(len(window)) if self._weights is None else self._weights
+        decay = 0.5 ** (window.shape[1] / (_HALF_LIFE_S * self._rate_hz))
+        mixed = (self._weights @ window).astype(np.float64)
+        powers = np.einsum("ij,ij->i", window, window, dtype=np.float64)
+        self._powers = decay * self._powers + powers
+        self._mixed_power = decay * self._mixed_power + float(mixed @ mixed)
+
+    def _chosen(self, powers: Gains) -> Gains:
+        """The gains for what was heard last."""
+        weights = self._weights if self._weights is not None else np.ones(len(powers))
+        loudest = int(np.argmax(powers * weights**2))
+        if self._mixed_power > _CANCELLED * powers[loudest]:
+            self._alone = None
+            return weights * np.sqrt(powers[loudest] / self._mixed_power)
+        loudest = int(np.argmax(powers))
+        if self._alone is None or powers[loudest] > _MUCH_LOUDER * powers[self._alone]:
+            self._alone = loudest
+        return np.eye(len(powers))[self._alone]
