@@ -86,7 +86,7 @@ async def _pieces(process: Process, patience_s: float) -> AsyncIterator[Piece]:
 
 
 async def _received(process: Process, patience_s: float) -> AsyncIterator[Piece]:
-    """What the process decodes. Raises _Lost if that is not all, and what `_check` raises."""
+    """What the process decodes. Raises _Lost or LanscribeError if that is not all."""
     while (frame := await _next_frame(process, patience_s))[0] is not Kind.END:
         _check(*frame)
         yield piece_of(*frame)
@@ -101,7 +101,7 @@ async def _next_frame(process: Process, patience_s: float) -> tuple[Kind, bytes]
     except TimeoutError as error:
         raise _Lost(f"the decoder hung: nothing came of it for {patience_s:g} s") from error
     except asyncio.IncompleteReadError as error:
-        raise _Lost(_ending(await process.wait())) from error
+        raise _ending(await process.wait()) from error
 
 
 def _check(kind: Kind, payload: bytes) -> None:
@@ -118,7 +118,9 @@ def _check(kind: Kind, payload: bytes) -> None:
             raise errors.defect()
 
 
-def _ending(status: int) -> str:
+def _ending(status: int) -> Exception:
+    """The error that a process with this status had."""
     if status < 0:
-        return f"the decoder crashed ({signal.Signals(-status).name})"
-    return f"the decoder ended with status {status}"
+        return _Lost(f"the decoder crashed ({signal.Signals(-status).name})")
+    log.error("the decoder ended with status %d, before its recording did", status)
+    return errors.defect()

@@ -161,7 +161,6 @@ def test_a_process_that_hangs_after_some_sound_is_killed() -> None:
 
 WHY = {
     "crash": "the decoder crashed (SIGSEGV)",
-    "exit": "the decoder ended with status 3",
     "flood": f"the decoder needs more than {worker.MOST_MEMORY_BYTES // 2**20} MiB of memory",
     "kill": "the decoder crashed (SIGKILL)",
 }
@@ -180,16 +179,19 @@ def test_a_fault_of_the_libraries(fault: str, monkeypatch: pytest.MonkeyPatch) -
     assert str(caught.value) == WHY[fault]
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"), [("defect", "ZeroDivisionError"), ("exit", "ended with status 3")]
+)
 def test_a_defect_of_the_reader_is_in_the_log(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fault: str, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "defect", "after"))
+    monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", fault, "after"))
     with stored(WAV) as file:
         *_, last = asyncio.run(read(file))
     assert isinstance(last, Missing)
     assert (last.start_s, last.why) == (1.0, "a defect of the server; its log says more")
-    assert "ZeroDivisionError" in caplog.text
-    monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "defect", "before"))
+    assert said in caplog.text
+    monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", fault, "before"))
     with stored(WAV) as file, pytest.raises(LanscribeError) as caught:
         asyncio.run(read(file))
     assert caught.value.code == "internal"
