@@ -61,15 +61,9 @@ class Exchange:
         ClientDisconnect when the client leaves before its end.
         """
         self._check_head()
-        end = _End(_boundary(self._headers["content-type"]))
-        form = await self._parsed(end)
+        form = await self._parsed()
         self.upload.is_whole = True
         try:
-            if not end.has_come:
-                raise ProtocolError(
-                    "invalid_request",
-                    "the upload is cut off: the last boundary of its form is missing",
-                )
             await asyncio.to_thread(_store, form)
             yield form
         finally:
@@ -149,9 +143,9 @@ class Exchange:
         if length.isdecimal() and int(length) > self._limits.upload_bytes:
             raise self._too_large(f"{int(length)} bytes")
 
-    async def _parsed(self, end: "_End") -> FormData:
+    async def _parsed(self) -> FormData:
         head = _without_charset(self._headers["content-type"])
-        request = Request({"type": "http", "headers": head.raw}, self._paced(end))
+        request = Request({"type": "http", "headers": head.raw}, self._paced())
         try:
             with _on_the_disk():
                 return await request.form(
@@ -162,19 +156,22 @@ class Exchange:
                 "invalid_request", f"the form cannot be read: {error.message}"
             ) from error
 
-    def _paced(self, end: "_End") -> Receive:
+    def _paced(self) -> Receive:
         """Receive the body: counted, bounded, and no faster than a client may send."""
         limits, upload = self._limits, self.upload
         pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
+        end = _End(_boundary(self._headers["content-type"]))
 
         async def receive() -> Message:
             message = await self._next_part()
             self._is_read = not message.get("more_body", False)
             if message["type"] == "http.request":
-                end.feed(message["body"])
                 upload.received_bytes += len(message["body"])
                 if upload.received_bytes > limits.upload_bytes:
                     raise self._too_large(f"more than {limits.upload_bytes} bytes")
+                end.feed(message["body"])
+                if self._is_read and not end.has_come:
+                    raise MultiPartException("the upload is cut off, its last boundary is missing")
                 await asyncio.sleep(pace.wait_s(len(message["body"]), time.monotonic()))
             return message
 

@@ -65,7 +65,7 @@ def test_words_after_a_missing_part_keep_their_times(lacking: Server) -> None:
     asked = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
     words = ask(lacking, **asked).json()["words"]
     assert words[9]["end"] == pytest.approx(0.8)
-    assert words[10]["end"] == pytest.approx(5.88)
+    assert words[10]["end"] == pytest.approx(5.88, abs=0.05)
 
 
 @pytest.mark.parametrize("wanted", ["text", "srt", "vtt"])
@@ -112,7 +112,7 @@ def test_what_names_no_track_is_refused(fake_server: Server, track: str) -> None
 
 def test_the_text_before_a_crash_of_the_decoder_is_kept(crashing: Server) -> None:
     answer = ask(crashing).json()
-    assert answer["text"] == counting(range(1, 13))
+    assert answer["text"] == counting(range(1, 14))
     why = "the decoder crashed (SIGSEGV)"
     missing = [{"start": 1.0, "end": None, "code": "damaged", "why": why}]
     assert answer["missing"] == missing
