@@ -43,47 +43,10 @@ class Source:
 
     def _pull(self) -> None:
         pipe = self._pipe
-        is_buffered = isinstance(pipe, io.BufferedReader)  # whose `read` waits for all bytes
-        data = pipe.read1(_READ_BYTES) if is_buffered else pipe.read(_READ_BYTES)
+        if isinstance(pipe, io.BufferedReader):
+            data = pipe.read1(_READ_BYTES)  # `read` would wait for all bytes
+        else:
+            data = pipe.read(_READ_BYTES)
         self.is_complete = not data
         self._file.seek(self.size_bytes)
         self.size_bytes += self._file.write(data)
-
-
-class Window:
-    """A part of a source as a file that can be sought in, for the libraries.
-
-    An impossible place is ignored: libraries seek to before the beginning of a damaged file, in
-    calls from C, where Python can only print the exception and go on.
-    """
-
-    def __init__(self, source: Source, start: int = 0, end: int | None = None) -> None:
-        source.drain()
-        self._source = source
-        self._start = start
-        self._end = source.size_bytes if end is None else end
-        self._at = start
-
-    def read(self, count: int = -1) -> bytes:
-        """The next bytes, at most `count`; b"" only at the end."""
-        left = self._end - self._at
-        data = self._source.read_at(self._at, left if count < 0 else min(count, left))
-        self._at += len(data)
-        return data
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer with the next bytes; returns how many there were."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def tell(self) -> int:
-        """The place in the part."""
-        return self._at - self._start
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a place in the part and return it."""
-        origin = {os.SEEK_SET: self._start, os.SEEK_CUR: self._at, os.SEEK_END: self._end}
-        place = origin.get(whence, -offset) + offset
-        self._at = place if self._start <= place <= self._end else self._at
-        return self.tell()
