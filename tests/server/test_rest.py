@@ -179,10 +179,10 @@ def test_curl(fake_server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "wanted", "param", "part"),
     [
-        (b"", {}, None, "empty file"),
-        (b"Dear diary", {}, None, "b'Dear diary'"),
+        (b"", {}, None, "the file is empty"),
+        (b"Dear diary", {}, None, "a text that begins with 'Dear diary'"),
         (film(), {}, None, "its tracks: video"),
-        (NUMBERS[:44], {}, None, "no sound at all"),
+        (NUMBERS[:44], {}, None, "no sound follows"),
         (NUMBERS, {"response_format": "docx"}, "response_format", "'docx'; expected one of json"),
         (NUMBERS, {"response_format": "srt", "stream": True}, "response_format", "json, text"),
         (NUMBERS, {"temperature": 1.5}, "temperature", "'1.5'; expected a number from 0 to 1"),
