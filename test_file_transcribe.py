@@ -2,16 +2,19 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
-#   "jiwer>=4", "numpy>=2", "rich>=14", "soundfile>=0.13", "soxr>=1", "websockets>=15",
+#   "av>=15", "jiwer>=4", "langcodes>=3.5", "numpy>=2", "rich>=14", "soundfile>=0.13", "soxr>=1",
+#   "websockets>=15",
 # ]
 # ///
-"""Transcribe an audio file with a server that speaks vLLM's realtime protocol.
+"""Transcribe a recording with a server that speaks vLLM's realtime protocol.
 
-    uv run test_file_transcribe.py --audio_path talk.wav --url ws://box:8000
+    uv run test_file_transcribe.py --audio_path talk.m4a --url ws://box:8000
+    ssh studio cat live.wav | uv run test_file_transcribe.py --audio_path - --url ws://box:8000
 
 The transcript goes to stdout as it arrives, everything else to stderr. Ctrl-C ends the audio early
 and waits for the last words; a second one quits. Exit status: 0 done, also if no speech was heard
-(stderr says so), 1 failed, 2 wrong usage, 130 interrupted before the first word.
+or if parts of the recording are missing (stderr says so), 1 failed, 2 wrong usage, 130 interrupted
+before the first word.
 """
 
 # This file runs alone, so it has copies of code that the other client and the server share: the
@@ -26,6 +29,7 @@ if __name__ == "__main__":  # Ctrl-C during the start ends the program without a
 
 import argparse
 import asyncio
+import io
 import json
 import math
 import os
@@ -36,24 +40,27 @@ import time
 import unicodedata
 from base64 import b64encode
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import partial
 from html import escape
 from http.client import HTTPException
 from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from threading import Thread
+from typing import Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar
 from unicodedata import category
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
+import av
 import jiwer
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr  # type: ignore[import-untyped]
 from rich.console import Console, Group
 from rich.live import Live
@@ -148,6 +155,96 @@ class Resampler:
 # <<< lanscribe/speech/resampler.py
 
 
+# >>> lanscribe/speech/mixing.py: edit it there, then run: .venv/bin/python -m clients.generate
+Channels = npt.NDArray[np.float32]
+"""Sound of several channels, shape (channels, n), float32."""
+Gains = npt.NDArray[np.float64]
+"""A factor for each channel, shape (channels,)."""
+
+_WINDOW_S = 0.1
+"""The gains change from window to window, and linearly within one."""
+_HALF_LIFE_S = 0.5
+"""Levels are averages in which a window counts half after this time."""
+_CANCELLED = 0.1
+"""The channels cancel if their sum has less than this share of the power of the loudest one."""
+_MUCH_LOUDER = 2.0
+"""The ratio of powers at which another channel is taken instead of the one that is heard alone."""
+_WEIGHTS = {"LFE": 0.0, "LFE2": 0.0, "FC": 1.0, "FL": 0.7, "FR": 0.7}
+"""Of channels beside a centre, where films have their voices (ITU-R BS.775 has 0.7, too)."""
+_WEIGHT_OF_OTHERS = 0.5
+
+
+def weights_of(names: Sequence[str]) -> Gains | None:
+    """The weights of channels by their names, such as FL, FR, FC, LFE; None if all weigh 1."""
+    if "FC" not in names or len(names) < 3:
+        return None
+    return np.array([_WEIGHTS.get(name, _WEIGHT_OF_OTHERS) for name in names])
+
+
+class Mixer:
+    """One stream of several channels in, one channel out; nothing is held back."""
+
+    def __init__(self, rate_hz: float, weights: Gains | None = None) -> None:
+        """weights: of the channels, as `weights_of` has them."""
+        self._rate_hz = rate_hz
+        self._weights = weights
+        self._powers: Gains | None = None
+        self._mixed_power = 0.0
+        self._gains: Gains | None = None
+        self._alone: int | None = None
+        """The channel that is heard alone."""
+
+    def feed(self, channels: Channels) -> npt.NDArray[np.float32]:
+        """Mix the next samples, shape (channels, n) with as many channels each time, to (n,)."""
+        if len(channels) == 1:
+            return channels[0]
+        step = max(1, round(_WINDOW_S * self._rate_hz))
+        windows = [
+            self._mix(channels[:, start : start + step])
+            for start in range(0, channels.shape[1], step)
+        ]
+        return np.concatenate(windows) if windows else np.empty(0, dtype=np.float32)
+
+    def _mix(self, window: Channels) -> npt.NDArray[np.float32]:
+        before = self._gains
+        self._listen(window)
+        if self._powers is not None and self._powers.max() > 0:
+            self._gains = self._chosen(self._powers)
+        after = self._gains if self._gains is not None else np.ones(len(window))
+        if before is None or np.array_equal(before, after):
+            return (after @ window).astype(np.float32)
+        steps = np.arange(1, window.shape[1] + 1) / window.shape[1]
+        gains = before[:, np.newaxis] + (after - before)[:, np.newaxis] * steps
+        mixed: npt.NDArray[np.float32] = (gains * window).sum(axis=0).astype(np.float32)
+        return mixed
+
+    def _listen(self, window: Channels) -> None:
+        """Update the powers of the channels and of their sum by a window, shape (channels, n)."""
+        if self._powers is None:
+            self._powers = np.zeros(len(window))
+            self._weights = np.ones(len(window)) if self._weights is None else self._weights
+        decay = 0.5 ** (window.shape[1] / (_HALF_LIFE_S * self._rate_hz))
+        mixed = (self._weights @ window).astype(np.float64)
+        powers = np.einsum("ij,ij->i", window, window, dtype=np.float64)
+        self._powers = decay * self._powers + powers
+        self._mixed_power = decay * self._mixed_power + float(mixed @ mixed)
+
+    def _chosen(self, powers: Gains) -> Gains:
+        """The gains for what was heard last."""
+        weights = self._weights if self._weights is not None else np.ones(len(powers))
+        loudest = int(np.argmax(powers * weights**2))
+        if self._mixed_power > _CANCELLED * powers[loudest]:
+            self._alone = None
+            return weights * np.sqrt(powers[loudest] / self._mixed_power)
+        loudest = int(np.argmax(powers))
+        if self._alone is None or powers[loudest] > _MUCH_LOUDER * powers[self._alone]:
+            self._alone = loudest
+        return np.eye(len(powers))[self._alone]
+
+
+# <<< lanscribe/speech/mixing.py
+
+
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
 class Trouble(Exception):
     """An error as a line for the person at the terminal; `passes` if a later retry may help."""
@@ -198,6 +295,60 @@ def ending(act: Callable[[], object]) -> Iterator[None]:
 
 
 # <<< clients/terminal.py
+
+
+# >>> clients/output.py: edit it there, then run: .venv/bin/python -m clients.generate
+class OutputTrouble(Trouble):
+    """The transcript cannot be written; a retry does not help."""
+
+
+class Remarks(io.FileIO):
+    """A stream for remarks: if it is full, or its reader is gone, they are dropped."""
+
+    def write(self, data: object) -> int:
+        """Write bytes; never raises OSError."""
+        with suppress(OSError):
+            super().write(data)  # type: ignore[arg-type]
+        return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def open_streams() -> None:
+    """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
+
+    A letter that the encoding of stdout lacks is written as its number.
+    """
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    for _ in range(streams.count(None)):
+        os.open(os.devnull, os.O_RDWR)  # else a file or a socket would get the number of a stream
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    remarks = io.BufferedWriter(Remarks(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(
+        remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
+    )
+    if not sys.stdout:
+        raise OutputTrouble("cannot write the transcript: stdout is closed")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
+    """Write at once; may replace the file's content. Raises OutputTrouble, once per file."""
+    try:
+        if replaces and file.seekable():
+            file.truncate(0)
+        file.write(text)
+        file.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+        what = "the transcript" if file is sys.stdout else f"--save {shown(file.name)}"
+        raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """The name of a file for a person; bytes that are not UTF-8 as their numbers."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+# <<< clients/output.py
 
 
 # >>> clients/protocol.py: edit it there, then run: .venv/bin/python -m clients.generate
@@ -597,9 +748,13 @@ def pause_s(failures: int) -> float:
 
 
 class Session:
-    """The state that outlives a socket: the server's token, and the number of its last message."""
+    """The state that outlives a socket: the server's token, and the number of its last message.
 
-    def __init__(self) -> None:
+    whole_s: the time in the recording of a time in the audio that is sent.
+    """
+
+    def __init__(self, whole_s: Callable[[float], float] = float) -> None:
+        self._whole_s = whole_s
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
@@ -651,8 +806,14 @@ class Session:
         """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
-        lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
+        lost = [f"{span} could not be transcribed" for span in self._spans(event, story.base)]
         return lost + self._lag_remarks(event)
+
+    def _spans(self, event: Event, base: int) -> list[str]:
+        """The untranscribed parts of audio that begins at sample `base`."""
+        base_s = base / SAMPLE_RATE_HZ
+        parts = [[self._whole_s(base_s + time_s) for time_s in part] for part in event.lost]
+        return [f"{start_s:.1f} to {end_s:.1f} s" for start_s, end_s in parts]
 
     def _lag_remarks(self, event: Event) -> list[str]:
         lag_s, is_behind = event.seconds("lag_s"), event.field("is_behind", False)
@@ -671,14 +832,8 @@ class Session:
     def trouble(self, event: Event, base: int) -> Trouble:
         """An error event as Trouble; ends the session, whose audio begins at sample `base`."""
         self.token = ""
-        lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
+        lost = "".join(f" (not transcribed: {span})" for span in self._spans(event, base))
         return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
-
-
-def spans(event: Event, base: int) -> list[str]:
-    """The untranscribed parts of audio that begins at sample `base`."""
-    base_s = base / SAMPLE_RATE_HZ
-    return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:
@@ -899,17 +1054,80 @@ def clock(ms: int, mark: str) -> str:
 FORMATS = ("txt", "json", *FILE_HEADS)
 
 
-def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
-    """The text of a file in one of FORMATS."""
+def document(
+    words: Sequence[Word], kind: str, duration_s: float, more: Mapping[str, object] | None = None
+) -> str:
+    """The text of a file in one of FORMATS; more: further fields of JSON."""
     words = words if in_line(words) else []
     if kind == "txt":
         return f"{in_line(words)}\n"
     if kind == "json":
-        return f"{json.dumps(verbose(words, duration_s))}\n"
+        return f"{json.dumps(verbose(words, duration_s) | dict(more or {}))}\n"
     return caption_file(words, kind)
 
 
 # <<< clients/document.py
+
+
+# >>> lanscribe/speech/ring.py: edit it there, then run: .venv/bin/python -m clients.generate
+_BLOCK_SAMPLES = SAMPLE_RATE_HZ
+
+
+class SampleRing:
+    """A store of samples by their absolute index; its memory is proportional to their number.
+
+    Small appends are merged into blocks of a second, so ten thousand appends of one sample
+    cost as much as one append of ten thousand.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, Samples] = {}
+        self.oldest = 0
+        """The index of the oldest sample in store."""
+        self.end = 0
+        """The index of the next sample to come."""
+
+    def __len__(self) -> int:
+        """How many samples are in store."""
+        return self.end - self.oldest
+
+    def append(self, samples: Samples) -> None:
+        """Add samples, shape (n,), at the end."""
+        while len(samples):
+            number, filled = divmod(self.end, _BLOCK_SAMPLES)
+            if number not in self._blocks:
+                self._blocks[number] = np.empty(_BLOCK_SAMPLES, dtype=np.float32)
+            room = min(_BLOCK_SAMPLES - filled, len(samples))
+            self._blocks[number][filled : filled + room] = samples[:room]
+            self.end += room
+            samples = samples[room:]
+
+    def read(self, start: int) -> Samples:
+        """Samples from index start on, shape (n,), n up to one second; (0,) at the end.
+
+        Raises IndexError if they were dropped.
+        """
+        if not self.oldest <= start <= self.end:
+            raise IndexError(f"sample {start} of {self.oldest} to {self.end}")
+        if start == self.end:
+            return np.empty(0, dtype=np.float32)
+        number, offset = divmod(start, _BLOCK_SAMPLES)
+        return self._blocks[number][offset : self.end - number * _BLOCK_SAMPLES]
+
+    def forget(self, before: int) -> None:
+        """Drop samples with an index less than before."""
+        for number in range(self.oldest // _BLOCK_SAMPLES, before // _BLOCK_SAMPLES):
+            self._blocks.pop(number, None)
+        self.oldest = max(self.oldest, min(before, self.end))
+
+    def take(self) -> Samples:
+        """Read the oldest samples, shape (n,), and drop them."""
+        block = self.read(self.oldest)
+        self.forget(self.oldest + len(block))
+        return block
+
+
+# <<< lanscribe/speech/ring.py
 
 
 # >>> lanscribe/speech/timeline.py: edit it there, then run: .venv/bin/python -m clients.generate
@@ -1004,78 +1222,224 @@ class NoSuchTrack(Unreadable):
 # <<< lanscribe/media/pieces.py
 
 
-class Sound(soundfile.SoundFile):  # type: ignore[misc]
-    """An open audio file that never seeks: in libsndfile 1.2 a seek damages MP3 and Vorbis."""
+# >>> lanscribe/media/reader.py: edit it there, then run: .venv/bin/python -m clients.generate
+def read(file: BinaryIO, track: str = "") -> Generator[Piece, None, None]:
+    try:
+        container = av.open(file)
+    except (av.FFmpegError, ValueError):
+        raise Unreadable("it is no recording") from None
+    tracks = container.streams.audio
+    if track.isdigit() and int(track) > len(tracks):
+        raise NoSuchTrack(f"got the track {track}; it has {len(tracks)}")
+    number = int(track) if track.isdigit() else 1
+    if not tracks:
+        raise Unreadable("it has no sound")
+    stream = tracks[number - 1]
+    duration = float(stream.duration * stream.time_base) if stream.duration else None
+    why = "it was asked for" if track else "it is the first"
+    count = len(tracks)
+    about = About(number, count, stream.language or "", "", why if count > 1 else "", duration)
+    resampler = Resampler(stream.rate)
+    to_float = av.AudioResampler(format="flt")
+    at, has_begun = 0.0, False
+    yield about
+    try:
+        for frame in container.decode(stream):
+            for packed in to_float.resample(frame):
+                channels = packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
+                samples = resampler.feed(channels.sum(axis=0).astype(np.float32))
+                at += channels.shape[1] / stream.rate
+                if len(samples):
+                    has_begun = True
+                    yield samples
+    except (av.FFmpegError, ValueError) as error:
+        if not has_begun:
+            raise Unreadable(str(error)) from None
+        yield Missing(at, None, "cut_off", str(error))
+    rest = resampler.flush()
+    if len(rest):
+        yield rest
+    elif not has_begun:
+        raise Unreadable("it holds no sound")
 
-    def seekable(self) -> bool:
-        """Always False: otherwise soundfile seeks after each read."""
-        return False
+
+# <<< lanscribe/media/reader.py
+
+
+# >>> clients/recording.py: edit it there, then run: .venv/bin/python -m clients.generate
+STDIN = "-"
+
+
+class WrongTrack(Trouble):
+    """The recording has no such track: wrong usage."""
 
 
 class Recording:
-    """An audio file as 16 kHz mono PCM16. Raises Trouble if it is not audio, or damaged."""
+    """A recording as 16 kHz mono, read while it is sent.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._open() as sound:
-            if sound.frames == 0:
-                raise Trouble(f"{path} holds no samples")
-            self.duration_s = sound.frames / sound.samplerate
+    What may have to be sent again stays in memory. Raises Trouble if nothing can be heard.
+    """
 
-    def chunks(self, chunk_s: float, start: int = 0) -> Iterator[bytes]:
-        """The audio from sample `start`, in pieces of about `chunk_s`, one in memory at a time."""
-        with self._open() as sound:
-            rate_hz, is_last = sound.samplerate, False
-            resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
-            first_s = max(
-                0, start // SAMPLE_RATE_HZ - 1
-            )  # 1 s earlier, so that the resampler settles
-            for _ in range(first_s):
-                self._read(sound, rate_hz)
-            excess = start - first_s * SAMPLE_RATE_HZ
-            while not is_last:
-                block = self._read(sound, max(1, round(chunk_s * rate_hz)))
-                is_last = len(block) == 0
-                mono = np.clip(block.mean(axis=1, dtype=np.float64), -1, 1).astype(np.float32)
-                samples = resampler.resample_chunk(mono, last=is_last)
-                samples, excess = samples[excess:], max(0, excess - len(samples))
-                if len(samples):
-                    yield samples_to_pcm16(samples)
-
-    def _open(self) -> Sound:
+    def __init__(self, path: str, track: str = "") -> None:
+        name = "stdin" if path == STDIN else shown(path)
+        self.about, self.missing, self.timeline = About(), list[Missing](), Timeline()
+        self._ring, self._is_over = SampleRing(), False
+        self._coming: asyncio.Future[list[Piece | OSError]] | None = None
+        self._file = opened(path, name)
+        self._pieces = read(self._file, track)
         try:
-            if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
-                raise Trouble(f"{self.path} is a pipe or a device: save the sound as a file first")
-            with self.path.open("rb") as file:
-                if not file.read(1):
-                    raise Trouble(f"{self.path} is empty: 0 bytes")
-            return Sound(self.path)
-        except OSError as error:
-            raise Trouble(f"cannot read {self.path}: {error.strerror}") from error
-        except (soundfile.SoundFileError, TypeError) as error:
-            line = f"{self.path} is not audio that libsndfile reads: {self._remedy()}"
-            raise Trouble(line) from error
+            first = batch(self._pieces, 1)
+            if isinstance(first[-1], OSError):
+                raise first[-1]
+        except (Unreadable, OSError) as error:
+            self.close()
+            raise refusal_of(name, error) from error
+        self._take(first)
 
-    def _read(self, sound: Sound, frames: int) -> npt.NDArray[np.float32]:
-        """The next block, shape (frames, channels), fewer frames at the end."""
-        at_s = sound.tell() / sound.samplerate
-        try:
-            block: npt.NDArray[np.float32] = sound.read(frames, "float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise Trouble(f"{self.path} is damaged at {at_s:.1f} s: {self._remedy()}") from error
-        if not np.isfinite(block).all():
-            line = f"{self.path} has samples that are not numbers at {at_s:.1f} s: {self._remedy()}"
-            raise Trouble(line)
-        return block
+    async def chunk(self, start: int, length_s: float) -> bytes:
+        """PCM from the sample `start`, up to length_s of it; b"" at the end.
 
-    def _remedy(self) -> str:
-        return f"try: ffmpeg -i {self.path} -ar 16000 -ac 1 {self.path.stem}-16k.wav"
+        Raises Trouble if the sample was forgotten.
+        """
+        end = start + sample_count(length_s)
+        while self._ring.end < end and not self._is_over:
+            await self._read_on(end - self._ring.end)
+        if start < self._ring.oldest:
+            raise Trouble("the server asks for audio that it has had")
+        samples = self._ring.read(min(start, self._ring.end))
+        return samples_to_pcm16(samples[: end - start])
+
+    def forget(self, before: int) -> None:
+        """Release the memory of the samples before this one."""
+        self._ring.forget(before)
+
+    def stop(self) -> None:
+        """End the recording here, even if a pipe has more to come."""
+        self._is_over = True
+        if self._coming and not self._coming.done():
+            self._coming.set_result([])
+
+    def close(self) -> None:
+        """Close the file, unless a thread still waits for a pipe."""
+        with suppress(ValueError):
+            self._pieces.close()
+            self._file.close()
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The track if there are several, and what is missing, as fields of JSON."""
+        track = {name: value for name, value in asdict(self.about).items() if name != "duration_s"}
+        parts = [
+            {"start": part.start_s, "end": part.end_s, "code": part.code, "why": part.why}
+            for part in self.missing
+        ]
+        return ({"track": track} if self.about.count > 1 else {}) | {"missing": parts}
+
+    async def _read_on(self, least: int) -> None:
+        """Wait for the next samples, `least` or more; if cancelled, the next call gets them."""
+        self._coming = self._coming or self._begin(least)
+        await asyncio.wait([self._coming])  # does not cancel it
+        pieces, self._coming = self._coming.result(), None
+        self._is_over |= not pieces
+        self._take(pieces)
+
+    def _begin(self, least: int) -> asyncio.Future[list[Piece | OSError]]:
+        """Read in a thread for which the program does not wait at its end: a pipe may be silent."""
+        loop = asyncio.get_running_loop()
+        coming: asyncio.Future[list[Piece | OSError]] = loop.create_future()
+
+        def settle(set_result: Callable[[], None]) -> None:
+            if not coming.done():
+                set_result()
+
+        def work() -> None:
+            try:
+                set_result = partial(coming.set_result, batch(self._pieces, least))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the pieces are awaited
+                set_result = partial(coming.set_exception, error)
+            with suppress(RuntimeError):  # the program has ended
+                loop.call_soon_threadsafe(settle, set_result)
+
+        Thread(target=work, daemon=True).start()
+        return coming
+
+    def _take(self, pieces: list[Piece | OSError]) -> None:
+        for piece in pieces:
+            if isinstance(piece, About):
+                self.about = piece
+            elif isinstance(piece, Missing):
+                self.timeline.skip(duration_s(self._ring.end), piece.skipped_s)
+                self.missing.append(piece)
+            elif isinstance(piece, OSError):
+                end_s = self.timeline.whole_s(duration_s(self._ring.end))
+                why = f"it cannot be read: {piece.strerror}"
+                self.missing.append(Missing(end_s, None, "cut_off", why))
+            else:
+                self._ring.append(piece)
+
+
+def batch(pieces: Iterator[Piece], least: int) -> list[Piece | OSError]:
+    """The next pieces, with `least` samples or more in all; fewer at the end or at an error."""
+    taken, count = list[Piece | OSError](), 0
+    try:
+        for piece in pieces:
+            taken.append(piece)
+            count += 0 if isinstance(piece, About | Missing) else len(piece)
+            if count >= least:
+                break
+    except OSError as error:
+        taken.append(error)
+    return taken
+
+
+def opened(path: str, name: str) -> BinaryIO:
+    """The file, pipe or stdin, without a buffer. Raises Trouble."""
+    if path == STDIN and not sys.stdin:
+        raise Trouble("cannot read stdin: it is closed")
+    try:
+        file = io.FileIO(0 if path == STDIN else path, closefd=path != STDIN)
+    except OSError as error:
+        raise refusal_of(name, error) from error
+    if file.isatty():
+        raise Trouble(f"{name} is a terminal: expected a recording")
+    return file
+
+
+def refusal_of(name: str, error: Unreadable | OSError) -> Trouble:
+    """Why a file is no recording, as a line for a person."""
+    if isinstance(error, OSError):
+        return Trouble(f"cannot read {name}: {error.strerror}")
+    kind = WrongTrack if isinstance(error, NoSuchTrack) else Trouble
+    return kind(f"{name}: {error}")
+
+
+def missing_line(part: Missing) -> str:
+    """A missing part as a line for a person."""
+    if part.end_s is None:
+        return f"missing from {part.start_s:.1f} s on: {plain(part.why)}"
+    return f"missing: {part.start_s:.1f} s to {part.end_s:.1f} s: {plain(part.why)}"
+
+
+def track_line(about: About) -> str:
+    """Which track was taken and why, as a line for a person; "" if there is only one."""
+    if about.count == 1:
+        return ""
+    which = f"track {about.number} of {about.count}" if about.number else f"{about.count} tracks"
+    names = ", ".join(filter(None, (about.language, about.title)))
+    return plain(f"{which}{f' ({names})' if names else ''}: {about.why}")
+
+
+# <<< clients/recording.py
 
 
 @dataclass
 class Tally:
-    """The received transcript and its times, in seconds."""
+    """The received transcript and its times, in seconds.
 
+    timeline: of the recording; of what is sent, some parts may be left out.
+    """
+
+    timeline: Timeline = field(default_factory=Timeline)
     story: Story = field(default_factory=Story)
     texts: list[str] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
@@ -1087,23 +1451,31 @@ class Tally:
 
     @property
     def sent_s(self) -> float:
-        """How much of the recording was sent."""
-        return self.story.sent / SAMPLE_RATE_HZ
+        """How far the recording was sent."""
+        return self.timeline.whole_s(duration_s(self.story.sent))
 
     @property
     def heard_s(self) -> float:
         """How far the server has listened to it."""
-        return self.story.heard / SAMPLE_RATE_HZ
+        return self.timeline.whole_s(duration_s(self.story.heard))
+
+    @property
+    def waiting_s(self) -> float:
+        """How much of what was sent the server has not listened to."""
+        return duration_s(self.story.sent - self.story.heard)
 
     def take(self, event: Event) -> str:
         """Take a delta or the end of the utterance; return the text to say."""
-        base_s = self.story.base / SAMPLE_RATE_HZ
+        base_s = duration_s(self.story.base)
         if event.kind == "transcription.done":
             self.no_speech = event.no_speech if self.story.is_wordless(event) else {}
             return self._say(self.story.end(event))
-        self.lost_s += [(base_s + start_s, base_s + end_s) for start_s, end_s in event.lost]
+        whole_s = self.timeline.whole_s
+        self.lost_s += [
+            (whole_s(base_s + start), whole_s(base_s + end)) for start, end in event.lost
+        ]
         said = self._say(self.story.hear(event, time.monotonic()))
-        self.lags_s.append((self.story.sent - self.story.place) / SAMPLE_RATE_HZ)
+        self.lags_s.append(duration_s(self.story.sent - self.story.place))
         return said
 
     def settle(self) -> str:
@@ -1112,9 +1484,9 @@ class Tally:
         return self._say(pieces)
 
     def _say(self, pieces: list[Said]) -> str:
-        for piece in pieces:
-            self.texts.append(piece[0])
-            add_word(self.words, *piece)
+        for text, start_s, end_s in pieces:
+            self.texts.append(text)
+            add_word(self.words, text, *self.timeline.placed(start_s, end_s))
             self.first_text_s = self.first_text_s or time.monotonic() - self.started_s
         return "".join(text for text, _, _ in pieces)
 
@@ -1148,15 +1520,16 @@ def normalised(text: str) -> str:
 class Screen:
     """The transcript on stdout, the progress on stderr; on one terminal, the latter is below."""
 
-    def __init__(self, duration_s: float, *, shows_text: bool) -> None:
-        self._duration_s = duration_s
+    def __init__(self, whole_s: float | None, *, shows_text: bool) -> None:
+        """whole_s: how long the recording is, None if unknown."""
+        self._whole_s = whole_s
         self._shows_text = shows_text
         self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and shows_text and sys.stdout.isatty()
         self._line, self._space, self._held, self._has_begun = "", "", "", False
         self._progress = Progress(BarColumn(), TextColumn("{task.description}"))
-        self._bar = self._progress.add_task("connecting", total=duration_s)
+        self._bar = self._progress.add_task("connecting", total=whole_s)
         self._live = Live(
             console=self._console,
             get_renderable=self._picture,
@@ -1179,12 +1552,14 @@ class Screen:
         if self._is_joint:
             self._scroll(text.rstrip())
         elif self._shows_text:
-            put(text.rstrip())
+            put(sys.stdout, text.rstrip())
 
     def show(self, tally: Tally) -> None:
         """Update the progress."""
-        heard, whole = (timedelta(seconds=round(s)) for s in (tally.heard_s, self._duration_s))
-        text = f"{heard} / {whole}  lag {tally.sent_s - tally.heard_s:.1f} s"
+        text = str(timedelta(seconds=round(tally.heard_s)))
+        if self._whole_s is not None:
+            text += f" / {timedelta(seconds=round(self._whole_s))}"
+        text += f"  lag {tally.waiting_s:.1f} s"
         self._held = "".join(text for text, _, _ in tally.story.last_words)
         self._progress.update(self._bar, completed=tally.heard_s, description=text)
 
@@ -1196,7 +1571,7 @@ class Screen:
         """Restore the terminal, with the transcript on it and a newline at its end."""
         self._live.stop()
         if self._shows_text and (is_whole or self._has_begun):
-            put(f"{self._line}\n")
+            put(sys.stdout, f"{self._line}\n")
 
     def _scroll(self, text: str) -> None:
         """Print full lines above the progress; keep the last line in the live display."""
@@ -1212,16 +1587,6 @@ class Screen:
         return Group(*([tail] if self._is_joint and tail else []), self._progress)
 
 
-def put(text: str) -> None:
-    """Write to stdout at once. Raises Trouble if the reader is gone or the disk is full."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Trouble(f"cannot write the transcript: {error.strerror}") from error
-
-
 class Transcription:
     """One file, over one connection, or over several if the server keeps sessions.
 
@@ -1235,17 +1600,20 @@ class Transcription:
         self._screen = screen
         self._stop = asyncio.Event()
         self._deadline = asyncio.Timeout(None)
-        self._session = Session()
+        self._session = Session(recording.timeline.whole_s)
         self._failures, self._away_since_s = 0, 0.0
         self._is_there = self._is_done = False
         self.model = str(options.model or "")
-        self.tally = Tally()
+        self._told = 0
+        self.tally = Tally(recording.timeline)
 
     async def run(self) -> None:
         """Transcribe the file, or as much as is sent before a signal. Raises Trouble."""
         try:
             with ending(self._interrupt):
                 self._screen.start()
+                if line := track_line(self._recording.about):
+                    self._screen.tell(line)
                 async with self._deadline:
                     while not self._is_done:
                         await self._try()
@@ -1263,7 +1631,17 @@ class Transcription:
     @property
     def progress(self) -> str:
         """How far the server has listened, as text."""
-        return f"{self.tally.heard_s:.1f} s of {self._recording.duration_s:.1f} s"
+        whole_s = self._recording.about.duration_s
+        whole = "" if whole_s is None else f" of {whole_s:.1f} s"
+        return f"{self.tally.heard_s:.1f} s{whole}"
+
+    def figures(self, reference: str) -> dict[str, Any]:
+        """The figures for --json; reference: the words said, "" if unknown."""
+        figures = self.tally.figures() | self._recording.told
+        figures |= {"model": self.model, "url": self._options.url.partition("?")[0]}
+        if reference:
+            figures["wer"] = float(jiwer.wer(reference, normalised(self.tally.text)))
+        return figures
 
     def _interrupt(self) -> None:
         """End the audio here; the second time, or before any audio, end the program."""
@@ -1272,6 +1650,7 @@ class Transcription:
             self._screen.close(is_whole=False)
             os._exit(130)
         self._stop.set()
+        self._recording.stop()
         self._deadline.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
 
     async def _try(self) -> None:
@@ -1309,17 +1688,23 @@ class Transcription:
         with suppress(ConnectionClosed):  # the receiver sees it too, and reports it
             await ws.send(session.model(self.model))
             await ws.send(BEGIN)
-            chunks = self._recording.chunks(0.1 if is_live else 0.5, story.sent)
-            while chunk := await asyncio.to_thread(next, chunks, b""):  # slow far into the file
-                if self._stop.is_set():
-                    break
+            while chunk := await self._chunk(0.1 if is_live else 0.5):
                 story.sent += len(chunk) // 2
                 await ws.send(session.audio(chunk))
+                self._recording.forget(story.safe if session.keep_s else story.sent)
                 if is_live:
-                    due_s = self.tally.started_s + self.tally.sent_s - time.monotonic()
+                    due_s = self.tally.started_s + duration_s(story.sent) - time.monotonic()
                     await asyncio.sleep(due_s)
             story.is_committed = True
             await ws.send(END)
+
+    async def _chunk(self, length_s: float) -> bytes:
+        """The next audio to send; b"" at the end, and after a signal. Tells what is missing."""
+        chunk = await self._recording.chunk(self.tally.story.sent, length_s)
+        for part in self._recording.missing[self._told :]:
+            self._screen.tell(missing_line(part))
+        self._told = len(self._recording.missing)
+        return b"" if self._stop.is_set() else chunk
 
     async def _receive(self, ws: ClientConnection, tasks: asyncio.TaskGroup) -> None:
         """Print the transcript until the utterance is done. Raises Trouble."""
@@ -1384,13 +1769,18 @@ async def next_message(ws: ClientConnection) -> str | bytes:
 
 
 def read_reference(path: Path) -> str:
-    """The reference text from a file. Raises Trouble if it has no words."""
+    """The reference text from a file, UTF-8 or UTF-16. Raises Trouble if it has no words."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Trouble(f"cannot read the reference {path}: {error}") from error
+        data = path.read_bytes()
+        is_utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        text = data.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except OSError as error:
+        raise Trouble(f"cannot read the reference {shown(path)}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = f"the reference {shown(path)} is not text in UTF-8, or in UTF-16 with a mark"
+        raise Trouble(line) from error
     if not normalised(text):
-        raise Trouble(f"the reference {path} has no words")
+        raise Trouble(f"the reference {shown(path)} has no words")
     return normalised(text)
 
 
@@ -1411,11 +1801,12 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--audio_path",
         "--audio-path",
         required=True,
-        type=Path,
         metavar="FILE",
-        help="the recording, in any format that libsndfile reads",
+        help="the recording, of any kind that FFmpeg or libsndfile reads; - for stdin",
     )
     add_server_options(parser)
+    tracks = "if it has several: a number from 1, a language, default, or all (mixed)"
+    add("--track", default="", help=tracks)
     add("--realtime", action="store_true", help="send at the speed of speech")
     add("--reference", type=Path, metavar="FILE", help="the words said; adds the word error rate")
     output = parser.add_mutually_exclusive_group()
@@ -1427,25 +1818,25 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def transcribe(options: argparse.Namespace) -> int:
     """Transcribe and print; the exit status. Raises Trouble."""
-    reference = read_reference(options.reference) if options.reference else None
-    recording = Recording(options.audio_path)
-    shows_text = options.format == "txt" and not options.json
-    screen = Screen(recording.duration_s, shows_text=shows_text)
-    run = Transcription(options, recording, screen)
-    trouble: Trouble | None = None
-    try:
-        asyncio.run(run.run())
-    except Trouble as caught:
-        trouble = caught
-    finally:
-        screen.close(is_whole=trouble is None)
-    figures = run.tally.figures() | {"model": run.model, "url": options.url.partition("?")[0]}
-    if reference is not None:
-        figures["wer"] = float(jiwer.wer(reference, normalised(run.tally.text)))
+    reference = read_reference(options.reference) if options.reference else ""
+    with closing(Recording(options.audio_path, options.track)) as recording:
+        shows_text = options.format == "txt" and not options.json
+        screen = Screen(recording.about.duration_s, shows_text=shows_text)
+        run = Transcription(options, recording, screen)
+        trouble: Trouble | None = None
+        try:
+            asyncio.run(run.run())
+        except Trouble as caught:
+            trouble = caught
+        finally:
+            screen.close(is_whole=trouble is None)
+    figures = run.figures(reference)
     if options.json:
-        put(json.dumps(figures | {"error": str(trouble) if trouble else None}) + "\n")
+        error = str(trouble) if trouble else None
+        put(sys.stdout, f"{json.dumps(figures | {'error': error})}\n")
     elif not shows_text and (run.tally.words or not trouble):
-        put(document(run.tally.words, options.format, run.tally.sent_s))
+        told = {name: value for name, value in recording.told.items() if value}
+        put(sys.stdout, document(run.tally.words, options.format, run.tally.sent_s, told))
     if trouble:
         raise trouble
     if not options.json:
@@ -1455,13 +1846,12 @@ def transcribe(options: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run the program; its exit status."""
-    options = parse_options()
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        return transcribe(options)
+        open_streams()
+        return transcribe(parse_options())
     except Trouble as trouble:
         sys.stderr.write(f"{Path(__file__).name}: {trouble}\n")
-        return 1
+        return 2 if isinstance(trouble, WrongTrack) else 1
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ FILE_CLIENT = PROJECT_DIR / "test_file_transcribe.py"
 _SHARED = (
     "lanscribe/speech/audio.py",
     "lanscribe/speech/resampler.py",
+    "lanscribe/speech/mixing.py",
     "clients/terminal.py",
+    "clients/output.py",
     "clients/protocol.py",
     "clients/stitch.py",
     "clients/story.py",
@@ -30,8 +32,11 @@ _SHARED = (
     "clients/document.py",
 )
 _READER = (
+    "lanscribe/speech/ring.py",
     "lanscribe/speech/timeline.py",
     "lanscribe/media/pieces.py",
+    "lanscribe/media/reader.py",
+    "clients/recording.py",
 )
 """What reads a recording; a file comes after those that it uses."""
 SOURCES = {MICROPHONE_CLIENT: _SHARED, FILE_CLIENT: (*_SHARED, *_READER)}

@@ -55,7 +55,9 @@ FILE_KINDS = (
     FileKind("ogg", begins(rb"OggS\0[\x02\x03\x06\x07]"), is_stream=True),
     FileKind("amr", begins(rb"#!AMR(?:-WB)?\n"), is_stream=True),
     FileKind("adts", begins(rb"\xff[\xf0\xf1\xf8\xf9]"), is_stream=True, is_framed=True),
-    FileKind("mpeg", begins(rb"ID3[\x02-\x04]", rb"\xff[\xe2-\xff]"), is_stream=True, is_framed=True),
+    FileKind(
+        "mpeg", begins(rb"ID3[\x02-\x04]", rb"\xff[\xe2-\xff]"), is_stream=True, is_framed=True
+    ),
     FileKind("mov", begins(rb"\0\0\0.ftyp")),
     FileKind("matroska", begins(rb"\x1a\x45\xdf\xa3.{1,40}?(?:webm|matroska)")),
     FileKind("asf", begins(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c")),
