@@ -1,4 +1,4 @@
-"""Decodes one recording by FFmpeg, through PyAV: frames of sound, and faults where there are none."""
+"""Decodes one recording by FFmpeg, through PyAV, to frames of sound and faults between them."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,7 +22,7 @@ _DEMUXERS = (
 _TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut"}
 """The formats in which a frame has its own time; in others it follows the one before."""
 _CHECKED = {"flac", "tta", "wavpack"}
-"""Codecs whose frames have a checksum. Of the others, FFmpeg must also play what is a little wrong."""
+"""Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
 _PACKET_BYTES = 2**24
 """The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
 _SAMPLES_AT_ONCE = 2**21
@@ -33,9 +33,8 @@ _PATIENCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Some bytes that could not be decoded: how many, how long they are if known, and why."""
+    """Something that could not be decoded: how long it is as far as its bytes tell, and why."""
 
-    size_bytes: int
     length_s: float
     why: str
 
@@ -74,50 +73,61 @@ def is_timed(container: InputContainer) -> bool:
     return container.format.name.split(",")[0] in _TIMED
 
 
-def frames(container: InputContainer, track: AudioStream) -> Iterator[AudioFrame | Fault]:
-    """The sound of a track, frame by frame, and what cannot be decoded of it."""
-    place: int | None = None
-    for packet in _packets(container, track):
-        if isinstance(packet, Fault):
-            yield packet
-            continue
-        if not is_timed(container) and place is not None and packet.pos is not None:
-            if packet.pos > place:
-                yield Fault(packet.pos - place, 0.0, "bytes that are no sound")
-        place = None if packet.pos is None else packet.pos + packet.size
-        yield from _decoded(packet)
+class Frames:
+    """The sound of a track frame by frame, and what cannot be decoded of it."""
 
+    def __init__(self, container: InputContainer, track: AudioStream) -> None:
+        self._container = container
+        self._track = track
+        self._has_places = not is_timed(container)
+        self._good_bytes, self._good_s = 0, 0.0
 
-def _packets(container: InputContainer, track: AudioStream) -> Iterator[Packet | Fault]:
-    errors = 0
-    while errors < _PATIENCE:
-        try:
-            for packet in container.demux(track):
-                errors = 0
+    def __iter__(self) -> Iterator[AudioFrame | Fault]:
+        end: int | None = None
+        for packet in self._packets():
+            if isinstance(packet, Fault):
                 yield packet
+                continue
+            if end is not None and packet.pos is not None and packet.pos > end:
+                yield self._fault(packet.pos - end, "these bytes are no sound")
+            yield from self._decoded(packet)
+            is_placed = self._has_places and packet.pos is not None
+            end = packet.pos + packet.size if is_placed and packet.pos is not None else None
+
+    def _packets(self) -> "Iterator[Packet[AudioStream] | Fault]":
+        errors = 0
+        while errors < _PATIENCE:
+            try:
+                for packet in self._container.demux(self._track):
+                    errors = 0
+                    yield packet
+                return
+            except EOFError:
+                return
+            except (av.FFmpegError, ValueError) as error:
+                errors += 1
+                yield Fault(0.0, reason(error))
+
+    def _decoded(self, packet: "Packet[AudioStream]") -> Iterator[AudioFrame | Fault]:
+        if packet.size > _PACKET_BYTES:
+            why = f"a packet of {packet.size} bytes is too large to decode"
+            yield self._fault(packet.size, why)
             return
+        try:
+            for frame in packet.decode():
+                if isinstance(frame, AudioFrame) and frame.samples and frame.sample_rate:
+                    self._good_s += frame.samples / frame.sample_rate
+                    yield frame
+            self._good_bytes += packet.size
         except EOFError:
             return
         except (av.FFmpegError, ValueError) as error:
-            errors += 1
-            yield Fault(0, 0.0, reason(error))
+            if packet.size:  # else it is the end
+                yield self._fault(packet.size, reason(error))
 
-
-def _decoded(packet: Packet) -> Iterator[AudioFrame | Fault]:
-    length_s = float((packet.duration or 0) * (packet.time_base or 0))
-    if packet.size > _PACKET_BYTES:
-        why = f"a packet of {packet.size} bytes is too large to decode"
-        yield Fault(packet.size, length_s, why)
-        return
-    try:
-        for frame in packet.decode():
-            if isinstance(frame, AudioFrame) and frame.samples:
-                yield frame
-    except EOFError:
-        return
-    except (av.FFmpegError, ValueError) as error:
-        if packet.size:  # else it is the end
-            yield Fault(packet.size, length_s, reason(error))
+    def _fault(self, size_bytes: int, why: str) -> Fault:
+        """Bytes without sound, as long as bytes with sound are on average."""
+        return Fault(size_bytes * self._good_s / max(1, self._good_bytes), why)
 
 
 def reason(error: Exception) -> str:

@@ -22,7 +22,7 @@ class FloatScale:
 
         These are 0 in it.
         """
-        is_wrong = ~np.isfinite(channels).all(axis=0)
+        is_wrong: npt.NDArray[np.bool_] = np.any(~np.isfinite(channels), axis=0)
         if is_wrong.any():
             channels = np.where(np.isfinite(channels), channels, np.float32(0))
         sizes = np.abs(channels)
@@ -35,7 +35,8 @@ class FloatScale:
             scale = max(scale, next((one for one in _SCALES if usual <= 1.01 * one), _SCALES[-1]))
         if most > 1:  # a single 1 among zeros may also be a click of the usual scale
             self._scale = scale
-        return channels / np.float32(scale), is_wrong
+        scaled: npt.NDArray[np.float32] = channels / np.float32(scale)
+        return scaled, is_wrong
 
 
 def _is_of_integers(channels: npt.NDArray[np.float32], sizes: npt.NDArray[np.float32]) -> bool:

@@ -1,13 +1,21 @@
 """Finds where one recording ends in a file and the next begins, and the tags among its sound.
 
-Recordings are joined by `cat`, by podcast servers that insert parts, and by recorders that continue;
-a chained Ogg is one by its standard (RFC 3533, 4). Of most kinds FFmpeg plays only the first part,
-and it takes tags inside an MP3 for damaged sound.
+Recordings are joined by `cat`, by podcast servers that insert parts, and by recorders that go on; a
+chained Ogg is one by its standard (RFC 3533, 4). FFmpeg plays only the first part of most kinds, and
+takes tags inside an MP3 for damaged sound.
 """
 
 import re
 from dataclasses import dataclass
 
+from lanscribe.media.headers import (
+    TAG,
+    ends_wave,
+    is_cut_off_ogg,
+    mpeg_length_s,
+    tag_bytes,
+    wave_of,
+)
 from lanscribe.media.source import Source
 
 _STEP_BYTES = 2**16
@@ -15,19 +23,8 @@ _SEEN_BYTES = 200
 """No beginning or tag is recognised by more bytes."""
 _TAIL_BYTES = 70_000
 """More than the longest page of an Ogg."""
-_HEADER_BYTES = 2**20
-"""The chunks before the sound of a WAV take less."""
-_UNKNOWN_SIZE = 0x7F00_0000
-"""Programs that write a WAV into a pipe declare about 2 or 4 GiB."""
 _OGG_BODY = re.compile(rb"OggS\0[\x00\x01\x04\x05]")
 """A page that is not the first of its track."""
-_TAG = re.compile(
-    rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}"
-    rb"|APETAGEX[\xd0-\xe8]\x07\0\0.{16}"
-    rb"|TAG(?=.{125}(?:\xff[\xe0-\xff]|ID3|APETAGEX|\Z))",
-    re.DOTALL,
-)
-"""ID3v2 (id3.org, v2.4.0 structure, 3.1), APEv2 and ID3v1."""
 
 
 def begins(*patterns: bytes) -> re.Pattern[bytes]:
@@ -63,12 +60,14 @@ FILE_KINDS = (
     FileKind("asf", begins(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c")),
     FileKind("avi", begins(rb"RIFF.{4}AVI LIST")),
     FileKind("aiff", begins(rb"FORM.{4}AIF[FC](?:COMM|FVER|MARK|INST|COMT|ID3 )")),
-    FileKind("caf", begins(rb"caff\0\1\0\0desc")),
+    FileKind("caf", begins(rb"caff\0\x01\0\0desc")),
     FileKind("w64", begins(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0")),
     FileKind("au", begins(rb"\.snd\0\0\0.{9}\0\0\0.\0.{2}\0\0\0[\x01-\x20]")),
-    FileKind("tta", begins(rb"TTA1[\1\2\3]\0[\1-\x20]\0[\1-\x20]\0")),
+    FileKind("tta", begins(rb"TTA1[\x01-\x03]\0[\x01-\x20]\0[\x01-\x20]\0")),
 )
 """Those whose recordings can follow one another in a file; the first that matches holds."""
+ANY_STREAM = FileKind("", begins(rb"(?!)"), is_stream=True)
+"""Any other kind, read from a pipe while it runs."""
 
 
 def file_kind(head: bytes) -> FileKind | None:
@@ -97,24 +96,30 @@ class Stream:
     def __init__(self, source: Source, kind: FileKind, start: int) -> None:
         self.end: int | None = None
         """The place of the end, as soon as it is reached."""
-        self.is_cut_off = False
-        """Whether the recording ended before its own end."""
+        self.declared_s: float | None = None
+        """How long the recording is by its first bytes; None if they do not say it."""
         self._source = source
         self._kind = kind
-        self._start = self._place = start
-        self._wave = wave_of(source, start) if kind.name == "wav" else None
-        self._limit = self._wave.end if self._wave else None
+        self._start = start
+        self.place = start
+        """How far the source was read."""
+        self._limit: int | None = None
         self._ready = self._tail = b""
+        if kind.name == "wav":
+            wave = wave_of(source, start)
+            self._limit, self.declared_s = wave.end, wave.declared_s
 
     @property
-    def declared_s(self) -> float | None:
-        """How long the recording is by its first bytes; None if they do not say it."""
-        return self._wave.declared_s if self._wave else None
+    def is_cut_off(self) -> bool:
+        """Whether the recording ended without the mark of its end, if its kind has one."""
+        return self.end is not None and self._kind.name == "ogg" and is_cut_off_ogg(self._tail)
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
         while not self._ready and self.end is None:
             self._ready = self._next()
+            if not self._tail and self._kind.is_framed:
+                self.declared_s = mpeg_length_s(self._ready)
             self._tail = (self._tail + self._ready)[-_TAIL_BYTES:]
         data, self._ready = self._ready[:count], self._ready[count:]
         return data
@@ -129,15 +134,15 @@ class Stream:
         if mark := self._mark(data):
             at, skipped = mark
         if (mark and not skipped) or (is_last and not mark):
-            self._finish(self._place + at)
-        self._place += at + skipped
+            self.end = self.place + at
+        self.place += at + skipped
         return data[:at]
 
     def _ahead(self) -> bytes:
         """The bytes from here on: more than _SEEN_BYTES, or all that are left."""
-        data = self._source.read_at(self._place, _STEP_BYTES)
+        data = self._source.read_at(self.place, _STEP_BYTES)
         while len(data) <= _SEEN_BYTES:
-            more = self._source.read_at(self._place + len(data), _STEP_BYTES)
+            more = self._source.read_at(self.place + len(data), _STEP_BYTES)
             if not more:
                 break
             data += more
@@ -146,9 +151,9 @@ class Stream:
     def _mark(self, data: bytes) -> tuple[int, int] | None:
         """Where the next recording begins in the data, and 0; or a tag, and its length."""
         if self._kind.is_framed:
-            tag = _TAG.search(data)
-            return (tag.start(), _tag_bytes(tag[0])) if tag else None
-        first = 1 if self._place == self._start else 0
+            tag = TAG.search(data)
+            return (tag.start(), tag_bytes(tag[0])) if tag else None
+        first = 1 if self.place == self._start else 0
         for begin in self._kind.begin.finditer(data, first):
             if self._is_new(data[: begin.start()]):
                 return begin.start(), 0
@@ -163,84 +168,14 @@ class Stream:
 
     def _before_limit(self, limit: int) -> bytes:
         """The next bytes up to where the sound of a WAV ends by its header."""
-        if self._place < limit:
-            data = self._source.read_at(self._place, min(limit - self._place, _STEP_BYTES))
-            self._place += len(data)
+        if self.place < limit:
+            data = self._source.read_at(self.place, min(limit - self.place, _STEP_BYTES))
+            self.place += len(data)
             if not data:
-                self._finish(self._place)
+                self.end = self.place
             return data
         following = self._source.read_at(limit, 12)
-        if _ends_wave(following, self._source.size_bytes - limit):
-            self._finish(limit)
+        if ends_wave(following, self._source.size_bytes - limit):
+            self.end = limit
         self._limit = None  # else the header was written before the sound, as of a live recording
         return b""
-
-    def _finish(self, place: int) -> None:
-        self.end = place
-        if self._limit is not None and place < self._limit:
-            self.is_cut_off = True
-        elif self._kind.name == "ogg":
-            self.is_cut_off = _is_cut_off_ogg(self._tail)
-
-
-def _tag_bytes(tag: bytes) -> int:
-    """The length of a tag by its first bytes."""
-    if tag.startswith(b"TAG"):
-        return 128
-    if tag.startswith(b"APETAGEX"):
-        is_header = tag[23] & 0x20
-        return 32 + (int.from_bytes(tag[12:16], "little") if is_header else 0)
-    size = 0
-    for byte in tag[6:10]:
-        size = size << 7 | byte
-    return 10 + size + (10 if tag[5] & 0x10 else 0)
-
-
-def _is_cut_off_ogg(tail: bytes) -> bool:
-    """Whether an Ogg that ends with these bytes lacks its last page, or a part of that."""
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return True
-    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]) or not page[5] & 4
-
-
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """What the header of a WAV says: where its sound ends, and how long it is.
-
-    Both None if it does not know, as a program that writes into a pipe.
-    """
-
-    end: int | None
-    declared_s: float | None
-
-
-def wave_of(source: Source, start: int) -> Wave:
-    """The header of the WAV at a place."""
-    place, bytes_per_s, size64 = start + 12, 0, 0
-    order = "big" if source.read_at(start, 4) == b"RIFX" else "little"
-    while len(chunk := source.read_at(place, 36)) >= 8 and place < start + _HEADER_BYTES:
-        name, size = chunk[:4], int.from_bytes(chunk[4:8], order)  # type: ignore[arg-type]
-        if name == b"ds64":  # RF64 (EBU Tech 3306)
-            size64 = int.from_bytes(chunk[16:24], "little")
-        elif name == b"fmt ":
-            bytes_per_s = int.from_bytes(chunk[16:20], order)  # type: ignore[arg-type]
-        elif name == b"data":
-            return _wave(place + 8, size64 or size, bytes_per_s, source)
-        place += 8 + size + size % 2
-    return Wave(None, None)
-
-
-def _wave(sound_at: int, size: int, bytes_per_s: int, source: Source) -> Wave:
-    is_there = source.size_bytes >= sound_at + size
-    if not size or not bytes_per_s or (size >= _UNKNOWN_SIZE and not is_there):
-        return Wave(None, None)
-    return Wave(sound_at + size, size / bytes_per_s)
-
-
-def _ends_wave(following: bytes, left: int) -> bool:
-    """Whether the sound ends before these bytes: there are none, a chunk, a tag, or a WAV."""
-    chunk = following[1:] if following[:1] == b"\0" else following  # chunks begin at even places
-    size = int.from_bytes(chunk[4:8], "little")
-    is_chunk = bool(re.match(rb"[ -~]{4}", chunk)) and size <= left
-    return not following or is_chunk or chunk.startswith((b"RIFF", b"ID3", b"TAG"))

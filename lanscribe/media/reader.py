@@ -1,6 +1,6 @@
 """Reads a recording piece by piece: an hour takes no more memory than a second.
 
-Everything that can be decoded is sound, and what cannot is told as Missing: FFmpeg decodes, and
+Everything that can be decoded is sound, and what cannot is told as Missing. FFmpeg decodes, and
 libsndfile what FFmpeg does not know.
 """
 
@@ -8,34 +8,115 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 import av
-import numpy as np
 
 from lanscribe.media.bounds import Length
-from lanscribe.media.ffmpeg import open_container
+from lanscribe.media.ffmpeg import reason
 from lanscribe.media.kinds import guess, refusal
-from lanscribe.media.parts import FileKind, Stream, file_kind, next_begin
-from lanscribe.media.pieces import About, Missing, Piece, Unreadable
-from lanscribe.media.recording import recorded
+from lanscribe.media.part import Part
+from lanscribe.media.parts import file_kind, next_begin
+from lanscribe.media.pieces import About, Missing, NoSuchTrack, Piece, Unreadable
 from lanscribe.media.sndfile import by_libsndfile
 from lanscribe.media.source import Source, Window
 from lanscribe.media.tape import Tape
 
 _HEAD_BYTES = 512
+_MOST_FAILURES = 20
+"""After so many recordings in a row that cannot be opened, the rest of a file is not read."""
 
 
 def read(file: BinaryIO | Source, track: str = "") -> Generator[Piece, None, None]:
     """The pieces of a recording.
 
-    file: open for reading; one that cannot be sought in, such as a pipe, is read while it runs.
-    track: a number from 1, a language, "default", "all" (mixed), or "" for the default one, or the
-    first with sound if that is silent. Raises Unreadable before the first samples if there are
-    none, and NoSuchTrack; nothing later on.
+    file: open for reading; a pipe is read while it runs. track: a number from 1, a language,
+    "default", "all" (mixed), or "" for the default one, or the first with sound if that is silent.
+    Raises Unreadable before the first samples if there are none, NoSuchTrack among them, and
+    nothing later on. A Source stays open, and can be read again.
     """
-    if isinstance(file, Source):
-        yield from _read(file, track)
-        return
-    source = Source(file)
+    source = file if isinstance(file, Source) else Source(file)
+    is_live, length = not source.is_complete, Length()
     try:
-        yield from _read(source, track)
+        for piece in _with_sound(_Reader(source, track).pieces()):
+            yield piece
+            length.add(piece, source.size_bytes)
+            if why := length.excess(is_live=is_live):
+                yield Missing(length.at_s, None, "too_long", why)
+                return
     finally:
-        source.close()
+        if source is not file:
+            source.close()
+
+
+def _with_sound(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The same pieces, the first of them only when it is sure that there is sound."""
+    before: list[Piece] = []
+    for piece in pieces:
+        before.append(piece)
+        if not isinstance(piece, About | Missing):
+            break
+    yield from before
+    yield from pieces
+
+
+class _Reader:
+    """Reads the recordings of a source one after the other; most files are one."""
+
+    def __init__(self, source: Source, track: str) -> None:
+        self._source = source
+        self._track = track
+        self._head = source.read_at(0, _HEAD_BYTES)
+        self._kind = file_kind(self._head)
+        self._tape = Tape()
+        self._has_told = False
+
+    def pieces(self) -> Iterator[Piece]:
+        """About the first recording, then the sound of all. Raises Unreadable if there is none."""
+        if why := refusal(self._head):
+            raise Unreadable(why)
+        end, why = yield from self._part(0)
+        if not self._tape.has_sound:
+            yield from self._by_libsndfile()
+        if not self._tape.has_sound:
+            raise Unreadable(why or guess(self._head, self._source.size_bytes))
+        failures = 0
+        while (place := self._next_place(end)) is not None and failures < _MOST_FAILURES:
+            end, why = yield from self._part(place)
+            failures = failures + 1 if why else 0
+            if failures == 1:
+                yield Missing(self._tape.time_s, None, "damaged", why)
+
+    def _part(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
+        """The recording at a place; returns where it ends, and why it could not be read."""
+        try:
+            with Part(self._source, self._kind, place) as part:
+                yield from self._sound_of(part)
+                return max(part.end, place + 1), ""
+        except av.FFmpegError as error:
+            return place + 1, "" if place == 0 else reason(error)
+        except (OSError, ValueError) as error:
+            return place + 1, reason(error)
+        finally:
+            yield from self._tape.flush()
+
+    def _sound_of(self, part: Part) -> Iterator[Piece]:
+        """The wanted track of a recording; of a later one the default, if it has no such track."""
+        try:
+            index, about = part.choose(self._track)
+        except NoSuchTrack:
+            if not self._has_told:
+                raise
+            index, about = part.choose("")
+        if not self._has_told:
+            yield about
+        self._has_told = True
+        yield from part.pieces(index, self._tape)
+
+    def _by_libsndfile(self) -> Iterator[Piece]:
+        if not self._has_told:
+            yield About()
+        self._has_told = True
+        yield from by_libsndfile(Window(self._source), self._head, self._tape)
+
+    def _next_place(self, end: int) -> int | None:
+        if self._kind is None or self._kind.is_framed:
+            return None
+        return next_begin(self._source, self._kind, end)

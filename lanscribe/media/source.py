@@ -43,8 +43,10 @@ class Source:
 
     def _pull(self) -> None:
         pipe = self._pipe
-        is_buffered = isinstance(pipe, io.BufferedReader)  # whose `read` waits for all bytes
-        data = pipe.read1(_READ_BYTES) if is_buffered else pipe.read(_READ_BYTES)
+        if isinstance(pipe, io.BufferedReader):
+            data = pipe.read1(_READ_BYTES)  # `read` would wait for all bytes
+        else:
+            data = pipe.read(_READ_BYTES)
         self.is_complete = not data
         self._file.seek(self.size_bytes)
         self.size_bytes += self._file.write(data)
@@ -61,14 +63,14 @@ class Window:
         source.drain()
         self._source = source
         self._start = start
-        self._end = source.size_bytes if end is None else end
-        self._at = start
+        self.end = source.size_bytes if end is None else end
+        self.place = start
 
     def read(self, count: int = -1) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
-        left = self._end - self._at
-        data = self._source.read_at(self._at, left if count < 0 else min(count, left))
-        self._at += len(data)
+        left = self.end - self.place
+        data = self._source.read_at(self.place, left if count < 0 else min(count, left))
+        self.place += len(data)
         return data
 
     def readinto(self, buffer: memoryview) -> int:
@@ -79,11 +81,11 @@ class Window:
 
     def tell(self) -> int:
         """The place in the part."""
-        return self._at - self._start
+        return self.place - self._start
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a place in the part and return it."""
-        origin = {os.SEEK_SET: self._start, os.SEEK_CUR: self._at, os.SEEK_END: self._end}
+        origin = {os.SEEK_SET: self._start, os.SEEK_CUR: self.place, os.SEEK_END: self.end}
         place = origin.get(whence, -offset) + offset
-        self._at = place if self._start <= place <= self._end else self._at
+        self.place = place if self._start <= place <= self.end else self.place
         return self.tell()

@@ -1,0 +1,96 @@
+"""What headers, tags and last pages say of the recording that they belong to."""
+
+import re
+from dataclasses import dataclass
+
+from lanscribe.media.source import Source
+
+_HEADER_BYTES = 2**20
+"""The chunks before the sound of a WAV take less."""
+_UNKNOWN_SIZE = 0x7F00_0000
+"""Programs that write a WAV into a pipe declare about 2 or 4 GiB."""
+TAG = re.compile(
+    rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}"
+    rb"|APETAGEX[\xd0-\xe8]\x07\0\0.{16}"
+    rb"|TAG(?=.{125}(?:\xff[\xe0-\xff]|ID3|APETAGEX|\Z))",
+    re.DOTALL,
+)
+"""ID3v2 (id3.org, v2.4.0 structure, 3.1), APEv2 and ID3v1."""
+_XING = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})", re.DOTALL)
+_MPEG_HEADER_BYTES = 200
+"""The first frame has its Xing header within this."""
+_MPEG_RATES_HZ = (44_100, 48_000, 32_000, 0)
+
+
+def tag_bytes(tag: bytes) -> int:
+    """The length of a tag by its first bytes."""
+    if tag.startswith(b"TAG"):
+        return 128
+    if tag.startswith(b"APETAGEX"):
+        is_header = tag[23] & 0x20
+        return 32 + (int.from_bytes(tag[12:16], "little") if is_header else 0)
+    size = 0
+    for byte in tag[6:10]:
+        size = size << 7 | byte
+    return 10 + size + (10 if tag[5] & 0x10 else 0)
+
+
+def is_cut_off_ogg(tail: bytes) -> bool:
+    """Whether an Ogg that ends with these bytes lacks its last page, or a part of that."""
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]) or not page[5] & 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What the header of a WAV says: where its sound ends, and how long it is.
+
+    Both None if it does not know, as a program that writes into a pipe.
+    """
+
+    end: int | None
+    declared_s: float | None
+
+
+def wave_of(source: Source, start: int) -> Wave:
+    """The header of the WAV at a place."""
+    place, bytes_per_s, size64 = start + 12, 0, 0
+    order = "big" if source.read_at(start, 4) == b"RIFX" else "little"
+    while len(chunk := source.read_at(place, 36)) >= 8 and place < start + _HEADER_BYTES:
+        name, size = chunk[:4], int.from_bytes(chunk[4:8], order)  # type: ignore[arg-type]
+        if name == b"ds64":  # RF64 (EBU Tech 3306)
+            size64 = int.from_bytes(chunk[16:24], "little")
+        elif name == b"fmt ":
+            bytes_per_s = int.from_bytes(chunk[16:20], order)  # type: ignore[arg-type]
+        elif name == b"data":
+            return _wave(place + 8, size64 or size, bytes_per_s, source)
+        place += 8 + size + size % 2
+    return Wave(None, None)
+
+
+def _wave(sound_at: int, size: int, bytes_per_s: int, source: Source) -> Wave:
+    is_there = source.size_bytes >= sound_at + size
+    if not size or not bytes_per_s or (size >= _UNKNOWN_SIZE and not is_there):
+        return Wave(None, None)
+    return Wave(sound_at + size, size / bytes_per_s)
+
+
+def ends_wave(following: bytes, left: int) -> bool:
+    """Whether the sound ends before these bytes: there are none, a chunk, a tag, or a WAV."""
+    chunk = following[1:] if following[:1] == b"\0" else following  # chunks begin at even places
+    size = int.from_bytes(chunk[4:8], "little")
+    is_chunk = bool(re.match(rb"[ -~]{4}", chunk)) and size <= left
+    return not following or is_chunk or chunk.startswith((b"RIFF", b"ID3", b"TAG"))
+
+
+def mpeg_length_s(frame: bytes) -> float | None:
+    """How long an MP3 is by its Xing header, which some programs write into the first frame."""
+    found = _XING.search(frame[:_MPEG_HEADER_BYTES])
+    if not found or len(frame) < 4:
+        return None
+    version = frame[1] >> 3 & 3  # 3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5
+    rate_hz = _MPEG_RATES_HZ[frame[2] >> 2 & 3] >> {3: 0, 2: 1}.get(version, 2)
+    samples = int.from_bytes(found[1], "big") * (1152 if version == 3 else 576)
+    return samples / rate_hz if rate_hz and samples else None

@@ -1,0 +1,134 @@
+"""Puts the frames of one recording at their places, and tells what is missing between them."""
+
+from collections.abc import Iterator
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from lanscribe.media.ffmpeg import Fault, Frames, is_timed
+from lanscribe.media.parts import Stream
+from lanscribe.media.pieces import Missing, Piece
+from lanscribe.media.source import Window
+from lanscribe.media.tape import Tape
+
+_GAP_S = 0.1
+"""A hole in the times that is longer is filled, so that what follows keeps its time."""
+_TOLD_S = 1.0
+"""A hole that is longer is told even if nothing is damaged: recorders leave out what is silent."""
+_BACK_S = 0.5
+"""Times that go back by more begin again, as where recordings are joined."""
+_WITHOUT_HOLES = {"flac", "ogg"}
+"""The formats in which a hole is always damage."""
+_JITTER_S = 0.02
+_ROUNDING_S = 0.005
+"""Containers round times to a millisecond."""
+_SHORT_BY_S = 0.15
+"""A recording that ends this much before it says it does was cut off."""
+_DECLARING = {"mov", "flac", "mp3", "wav", "w64", "aiff", "au", "caf", "tta", "ape", "wv"}
+"""The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
+Xing header; FFmpeg cannot estimate a stream of unknown size."""
+
+
+class Recording:
+    """One recording, which is read once."""
+
+    def __init__(
+        self, container: InputContainer, track: AudioStream, file: Stream | Window, tape: Tape
+    ) -> None:
+        self._container = container
+        self._track = track
+        self._file = file
+        self._tape = tape
+        self._is_timed = is_timed(container)
+        self._start_s = tape.time_s
+        self._shift_s: float | None = None
+        self._converter = _Converter()
+
+    def pieces(self) -> Iterator[Piece]:
+        """Its sound, and what is missing. Raises ValueError if its rate cannot be resampled."""
+        faults: list[Fault] = []
+        for event in Frames(self._container, self._track):
+            if isinstance(event, Fault):
+                faults.append(event)
+                continue
+            yield from self._place(event, faults)
+            faults = []
+            channels = self._converter.floats(event)
+            names = [channel.name for channel in event.layout.channels]
+            yield from self._tape.add(channels, event.sample_rate, names)
+        yield from self._tape.flush()
+        yield from self._end(faults)
+
+    def _place(self, frame: AudioFrame, faults: list[Fault]) -> Iterator[Piece]:
+        """What is missing before a frame."""
+        gap_s = self._gap_s(frame, faults)
+        if faults and gap_s > _ROUNDING_S:
+            yield from self._tape.miss("damaged", faults[0].why, gap_s)
+        elif gap_s > _JITTER_S and self._container.format.name in _WITHOUT_HOLES:
+            yield from self._tape.miss("damaged", "a part of the file cannot be read", gap_s)
+        elif gap_s > _GAP_S:
+            is_told = gap_s > _TOLD_S
+            yield from self._tape.miss("gap", "nothing was recorded", gap_s, is_told=is_told)
+
+    def _gap_s(self, frame: AudioFrame, faults: list[Fault]) -> float:
+        """How much time is between the sound so far and a frame."""
+        if not self._is_timed or frame.time is None:
+            return sum(fault.length_s for fault in faults)
+        here_s = self._tape.time_s - self._start_s
+        if self._shift_s is None:
+            start_s = self._container.start_time
+            self._shift_s = -(frame.time if start_s is None else start_s / av.time_base)
+        gap_s = frame.time + self._shift_s - here_s
+        if gap_s < -_BACK_S:
+            self._shift_s -= gap_s
+            return sum(fault.length_s for fault in faults)
+        return gap_s
+
+    def _end(self, faults: list[Fault]) -> Iterator[Piece]:
+        """What is missing at the end."""
+        here_s = self._tape.time_s
+        if declared_s := self._declared_s:
+            if here_s - self._start_s < declared_s - _SHORT_BY_S:
+                end_s = self._start_s + declared_s
+                why = f"the file ends early: it declares {declared_s:.1f} s"
+                yield Missing(here_s, end_s, "cut_off", why)
+        elif faults and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
+            yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
+        elif faults or (isinstance(self._file, Stream) and self._file.is_cut_off):
+            yield Missing(here_s, None, "cut_off", "the file ends without its end")
+
+    @property
+    def _declared_s(self) -> float | None:
+        """How long the recording says to be; None if it does not, or only by an estimate."""
+        if isinstance(self._file, Stream) and self._file.declared_s:
+            return self._file.declared_s
+        name = self._container.format.name.split(",")[0]
+        if name in _DECLARING and self._track.duration and self._track.time_base:
+            return float(self._track.duration * self._track.time_base)
+        if name == "matroska" and len(self._container.streams) == 1 and self._container.duration:
+            return self._container.duration / av.time_base
+        return None
+
+
+class _Converter:
+    """Frames of any sample format to floats."""
+
+    def __init__(self) -> None:
+        self._form: object = None
+        self._resampler = av.AudioResampler(format="flt")
+
+    def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
+        """The samples of a frame, shape (channels, n)."""
+        form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
+        if form != self._form:  # packed: PyAV reads no planes beyond the eighth
+            self._resampler = av.AudioResampler(format="flt")
+            self._form = form
+        parts = [
+            packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
+            for packed in self._resampler.resample(frame)
+        ]
+        return np.concatenate(parts, axis=1).astype(np.float32, copy=False)

@@ -1,0 +1,42 @@
+"""Decodes by libsndfile what FFmpeg does not know, such as MATLAB's and Akai's files."""
+
+from collections.abc import Iterator
+
+import soundfile
+
+from lanscribe.media.pieces import Missing, Piece
+from lanscribe.media.source import Window
+from lanscribe.media.tape import Tape
+
+_BLOCK_VALUES = 2**16
+_HEADS = (
+    b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
+    b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3", b"\1\4", b"caff", b"\0\0",
+)  # fmt: skip
+"""The beginnings of files that libsndfile gets. It gets no MP3, MIDI or ALAC, and nothing that it
+takes for one: libraries that it uses for these write messages to the terminal."""
+
+
+def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
+    """The sound of a file; nothing if libsndfile cannot read it."""
+    if not head.startswith(_HEADS):
+        return
+    try:
+        sound = soundfile.SoundFile(file)
+    except (soundfile.LibsndfileError, TypeError):
+        return
+    with sound:
+        frames = max(1, _BLOCK_VALUES // sound.channels)
+        declared_s = sound.frames / sound.samplerate
+        try:
+            while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+                yield from tape.add(block.T, sound.samplerate, ())
+        except soundfile.LibsndfileError as error:
+            why = str(error.error_string).removeprefix("Error : ").rstrip(".")
+            yield from tape.flush()
+            yield Missing(tape.time_s, declared_s, "damaged", why)
+            return
+    yield from tape.flush()
+    if tape.time_s < declared_s - 0.1:
+        why = f"the file ends early: it declares {declared_s:.1f} s"
+        yield Missing(tape.time_s, declared_s, "cut_off", why)
