@@ -180,8 +180,8 @@ class Mixer:
     def __init__(self, rate_hz: float, weights: Gains | None = None) -> None:
         """weights: of the channels, as `weights_of` has them."""
         self._rate_hz = rate_hz
-        self._weights = weights
-        self._powers: Gains | None = None
+        self._weights = weights if weights is not None else np.empty(0)
+        self._powers: Gains = np.empty(0)
         self._mixed_power = 0.0
         self._gains: Gains | None = None
         self._alone: int | None = None
@@ -190,7 +190,8 @@ class Mixer:
     def feed(self, channels: Channels) -> npt.NDArray[np.float32]:
         """Mix the next samples, shape (channels, n) with as many channels each time, to (n,)."""
         if len(channels) == 1:
-            return channels[0]
+            only: npt.NDArray[np.float32] = channels[0]
+            return only
         step = max(1, round(_WINDOW_S * self._rate_hz))
         windows = [
             self._mix(channels[:, start : start + step])
@@ -201,38 +202,43 @@ class Mixer:
     def _mix(self, window: Channels) -> npt.NDArray[np.float32]:
         before = self._gains
         self._listen(window)
-        if self._powers is not None and self._powers.max() > 0:
-            self._gains = self._chosen(self._powers)
+        if self._powers.max() > 0:
+            self._gains = self._chosen()
         after = self._gains if self._gains is not None else np.ones(len(window))
+        mixed: npt.NDArray[np.float32]
         if before is None or np.array_equal(before, after):
-            return (after @ window).astype(np.float32)
+            mixed = (after @ window).astype(np.float32)
+            return mixed
         steps = np.arange(1, window.shape[1] + 1) / window.shape[1]
         gains = before[:, np.newaxis] + (after - before)[:, np.newaxis] * steps
-        mixed: npt.NDArray[np.float32] = (gains * window).sum(axis=0).astype(np.float32)
+        mixed = (gains * window).sum(axis=0).astype(np.float32)
         return mixed
 
     def _listen(self, window: Channels) -> None:
         """Update the powers of the channels and of their sum by a window, shape (channels, n)."""
-        if self._powers is None:
+        if not len(self._powers):
             self._powers = np.zeros(len(window))
-            self._weights = np.ones(len(window)) if self._weights is None else self._weights
+            self._weights = self._weights if len(self._weights) else np.ones(len(window))
         decay = 0.5 ** (window.shape[1] / (_HALF_LIFE_S * self._rate_hz))
         mixed = (self._weights @ window).astype(np.float64)
         powers = np.einsum("ij,ij->i", window, window, dtype=np.float64)
         self._powers = decay * self._powers + powers
         self._mixed_power = decay * self._mixed_power + float(mixed @ mixed)
 
-    def _chosen(self, powers: Gains) -> Gains:
+    def _chosen(self) -> Gains:
         """The gains for what was heard last."""
-        weights = self._weights if self._weights is not None else np.ones(len(powers))
+        powers, weights = self._powers, self._weights
         loudest = int(np.argmax(powers * weights**2))
         if self._mixed_power > _CANCELLED * powers[loudest]:
             self._alone = None
-            return weights * np.sqrt(powers[loudest] / self._mixed_power)
+            gains: Gains = weights * np.sqrt(powers[loudest] / self._mixed_power)
+            return gains
         loudest = int(np.argmax(powers))
         if self._alone is None or powers[loudest] > _MUCH_LOUDER * powers[self._alone]:
             self._alone = loudest
-        return np.eye(len(powers))[self._alone]
+        alone = np.zeros(len(powers))
+        alone[self._alone] = 1
+        return alone
 
 
 # <<< lanscribe/speech/mixing.py

@@ -1274,7 +1274,7 @@ class WrongTrack(Trouble):
     """The recording has no such track: wrong usage."""
 
 
-class Recording:
+class AudioSource:
     """A recording as 16 kHz mono, read while it is sent.
 
     What may have to be sent again stays in memory. Raises Trouble if nothing can be heard.
@@ -1594,7 +1594,7 @@ class Transcription:
     all words are safe.
     """
 
-    def __init__(self, options: argparse.Namespace, recording: Recording, screen: Screen) -> None:
+    def __init__(self, options: argparse.Namespace, recording: AudioSource, screen: Screen) -> None:
         self._options = options
         self._recording = recording
         self._screen = screen
@@ -1819,7 +1819,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
 def transcribe(options: argparse.Namespace) -> int:
     """Transcribe and print; the exit status. Raises Trouble."""
     reference = read_reference(options.reference) if options.reference else ""
-    with closing(Recording(options.audio_path, options.track)) as recording:
+    with closing(AudioSource(options.audio_path, options.track)) as recording:
         shows_text = options.format == "txt" and not options.json
         screen = Screen(recording.about.duration_s, shows_text=shows_text)
         run = Transcription(options, recording, screen)

@@ -35,8 +35,21 @@ _READER = (
     "lanscribe/speech/ring.py",
     "lanscribe/speech/timeline.py",
     "lanscribe/media/pieces.py",
+    "lanscribe/media/levels.py",
+    "lanscribe/media/source.py",
+    "lanscribe/media/headers.py",
+    "lanscribe/media/kinds.py",
+    "lanscribe/media/parts.py",
+    "lanscribe/media/ffmpeg.py",
+    "lanscribe/media/tape.py",
+    "lanscribe/media/bounds.py",
+    "lanscribe/media/mixed.py",
+    "lanscribe/media/tracks.py",
+    "lanscribe/media/sndfile.py",
+    "lanscribe/media/recording.py",
+    "lanscribe/media/part.py",
     "lanscribe/media/reader.py",
-    "clients/recording.py",
+    "clients/audio_source.py",
 )
 """What reads a recording; a file comes after those that it uses."""
 SOURCES = {MICROPHONE_CLIENT: _SHARED, FILE_CLIENT: (*_SHARED, *_READER)}

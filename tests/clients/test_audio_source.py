@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from clients import recording as module
-from clients.recording import Recording, WrongTrack, missing_line, track_line
+from clients import audio_source as module
+from clients.audio_source import AudioSource, WrongTrack, missing_line, track_line
 from clients.terminal import Trouble
 from lanscribe.media.pieces import About, Missing, NoSuchTrack, Piece, Unreadable
 from lanscribe.speech.audio import Samples
@@ -77,7 +77,7 @@ def test_it_starts_again_from_any_sample_that_was_not_forgotten(
     reads(monkeypatch, About(), *[SECOND] * 5)
 
     async def again() -> tuple[Int16, Int16, Int16]:
-        with closing(Recording(str(file))) as recording:
+        with closing(AudioSource(str(file))) as recording:
             first = await sent(recording)
             recording.forget(70_000)
             with pytest.raises(Trouble, match="the server asks for audio that it has had"):
@@ -99,7 +99,7 @@ def test_a_pipe_is_sent_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     os.write(into, bytes(6_400))
 
     async def follow() -> None:
-        with closing(Recording(f"/dev/fd/{out}")) as recording:
+        with closing(AudioSource(f"/dev/fd/{out}")) as recording:
             assert await recording.chunk(0, 0.1) == bytes(3_200)
             assert await recording.chunk(1_600, 0.1) == bytes(3_200)
             os.write(into, bytes(2_000))
@@ -119,7 +119,7 @@ def test_a_connection_that_breaks_while_a_pipe_is_silent_loses_nothing(
     os.write(into, bytes(range(200)) * 10)
 
     async def follow() -> Int16:
-        with closing(Recording(f"/dev/fd/{out}")) as recording:
+        with closing(AudioSource(f"/dev/fd/{out}")) as recording:
             for _ in range(3):
                 waiting = asyncio.create_task(recording.chunk(0, 0.1))
                 await asyncio.sleep(0)
@@ -138,7 +138,7 @@ def test_a_signal_ends_a_silent_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     out, into = os.pipe()
     os.write(into, bytes(2_000))
 
-    recording = Recording(f"/dev/fd/{out}")
+    recording = AudioSource(f"/dev/fd/{out}")
 
     async def follow() -> None:
         waiting = asyncio.create_task(recording.chunk(1_000, 0.1))
@@ -163,7 +163,7 @@ def test_a_signal_ends_a_silent_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_times_are_those_of_the_recording(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     reads(monkeypatch, About(), SECOND, DAMAGED, SECOND, CUT_OFF)
 
-    def look(recording: Recording) -> None:
+    def look(recording: AudioSource) -> None:
         assert recording.timeline.placed(0.5, 0.9) == (0.5, 0.9)
         assert recording.timeline.placed(1.5, 1.9) == (30.5, 30.9)
         assert recording.missing == [DAMAGED, CUT_OFF]
@@ -240,7 +240,7 @@ def test_why_nothing_can_be_heard_is_one_line(
     for before in ([], [About()], [About(), DAMAGED]):
         reads(monkeypatch, *before, error)
         with pytest.raises(Trouble) as caught:
-            Recording(str(file))
+            AudioSource(str(file))
         assert type(caught.value) is kind
         assert str(caught.value) == line.format(file)
 
@@ -248,9 +248,9 @@ def test_why_nothing_can_be_heard_is_one_line(
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     name, line = os.fsdecode(b"\xff\xfe.wav"), r"\\xff\\xfe\.wav: No such file or directory"
     with pytest.raises(Trouble, match=rf"cannot read .*/{line}"):
-        Recording(str(tmp_path / name))
+        AudioSource(str(tmp_path / name))
     master, terminal = os.openpty()
     with pytest.raises(Trouble, match=r"/dev/pts/\d+ is a terminal: expected a recording"):
-        Recording(os.ttyname(terminal))
+        AudioSource(os.ttyname(terminal))
     os.close(master)
     os.close(terminal)

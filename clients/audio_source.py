@@ -25,7 +25,7 @@ class WrongTrack(Trouble):
     """The recording has no such track: wrong usage."""
 
 
-class Recording:
+class AudioSource:
     """A recording as 16 kHz mono, read while it is sent.
 
     What may have to be sent again stays in memory. Raises Trouble if nothing can be heard.
