@@ -12,8 +12,7 @@ from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.packet import Packet
 
-from lanscribe.media.parts import Stream
-from lanscribe.media.source import Window
+from lanscribe.media.parts import Stream, Window
 
 _DEMUXERS = (
     "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"

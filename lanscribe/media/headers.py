@@ -16,6 +16,10 @@ TAG = re.compile(
     re.DOTALL,
 )
 """ID3v2 (id3.org, v2.4.0 structure, 3.1), APEv2 and ID3v1."""
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+"""The objects of an ASF (WMA, WMV): its header, and the properties of the file in that."""
+_ASF_BYTES = 4096
 _XING = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})", re.DOTALL)
 _MPEG_HEADER_BYTES = 200
 """The first frame has its Xing header within this."""
@@ -94,3 +98,26 @@ def mpeg_length_s(frame: bytes) -> float | None:
     rate_hz = _MPEG_RATES_HZ[frame[2] >> 2 & 3] >> {3: 0, 2: 1}.get(version, 2)
     samples = int.from_bytes(found[1], "big") * (1152 if version == 3 else 576)
     return samples / rate_hz if rate_hz and samples else None
+
+
+def declared_bytes(source: Source, start: int) -> int:
+    """How long an AVI, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
+    head = source.read_at(start, _ASF_BYTES)
+    if head.startswith(_ASF):
+        return int.from_bytes(head.partition(_ASF_FILE)[2][24:32], "little")
+    if head.startswith(b"riff"):
+        return int.from_bytes(head[16:24], "little")
+    if head.startswith(b"RIFF"):
+        return int.from_bytes(head[4:8], "little")
+    return _bytes_of_caf(source, start) if head.startswith(b"caff") else 0
+
+
+def _bytes_of_caf(source: Source, start: int) -> int:
+    """Apple's Core Audio Format: chunks with sizes of 64 bits; that of the sound may be -1."""
+    place = start + 8
+    while len(chunk := source.read_at(place, 12)) == 12 and place < start + _HEADER_BYTES:
+        size = int.from_bytes(chunk[4:], "big", signed=True)
+        if chunk.startswith(b"data") or size < 0:
+            return max(0, place + 12 + size - start)
+        place += 12 + size
+    return 0

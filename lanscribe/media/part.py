@@ -1,7 +1,7 @@
 """One recording in a source, opened by FFmpeg, and its tracks of sound."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import av
@@ -11,10 +11,10 @@ from av.container import InputContainer
 
 from lanscribe.media.ffmpeg import open_container, tracks_of
 from lanscribe.media.mixed import together
-from lanscribe.media.parts import ANY_STREAM, FileKind, Stream, next_begin
+from lanscribe.media.parts import ANY_STREAM, FileKind, Stream, Window, next_begin
 from lanscribe.media.pieces import About, Missing, Piece
 from lanscribe.media.recording import Recording
-from lanscribe.media.source import Source, Window
+from lanscribe.media.source import Source
 from lanscribe.media.tape import Tape
 from lanscribe.media.tracks import TrackFacts, chosen
 from lanscribe.speech.audio import SAMPLE_RATE_HZ
@@ -73,25 +73,19 @@ class Part:
 
     def _opened(self) -> tuple[Stream | Window, InputContainer]:
         """The recording without seeking if that is enough, and else with."""
-        is_live = not self._source.is_complete
-        if is_live or (self._kind and self._kind.is_stream):
-            stream = Stream(self._source, self._kind or ANY_STREAM, self._place)
-            try:
-                container = open_container(stream)
-                if tracks_of(container):
+        if self._kind and self._kind.is_stream:
+            stream = Stream(self._source, self._kind, self._place)
+            return stream, _with_tracks(open_container(stream))
+        if not self._source.is_complete:
+            with suppress(av.FFmpegError, ValueError):
+                stream = Stream(self._source, ANY_STREAM, self._place)
+                container = _with_tracks(open_container(stream))
+                if not self._source.is_complete:  # else it may have to be sought in
                     return stream, container
                 container.close()
-            except (av.FFmpegError, ValueError):
-                if not is_live:
-                    raise
         end = next_begin(self._source, self._kind, self._place + 1) if self._kind else None
         window = Window(self._source, self._place, end)
-        container = open_container(window)
-        if not tracks_of(container):
-            kinds = ", ".join(track.type for track in container.streams) or "none"
-            container.close()
-            raise ValueError(f"it has no track of sound that can be read; its tracks: {kinds}")
-        return window, container
+        return window, _with_tracks(open_container(window))
 
     def _again(self, index: int, tape: Tape, stack: ExitStack) -> Iterator[Piece]:
         """A track, read on its own from the beginning."""
@@ -121,6 +115,15 @@ class Part:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         return self._container.duration / av.time_base if self._container.duration else None
+
+
+def _with_tracks(container: InputContainer) -> InputContainer:
+    """The container, if it has a track of sound; else it is closed. Raises ValueError."""
+    if tracks_of(container):
+        return container
+    kinds = ", ".join(track.type for track in container.streams) or "none"
+    container.close()
+    raise ValueError(f"it has no track of sound that can be read; its tracks: {kinds}")
 
 
 def _facts(track: AudioStream) -> TrackFacts:

@@ -1,15 +1,17 @@
 """Finds where one recording ends in a file and the next begins, and the tags among its sound.
 
 Recordings are joined by `cat`, by podcast servers that insert parts, and by recorders that go on; a
-chained Ogg is one by its standard (RFC 3533, 4). FFmpeg plays only the first part of most kinds, and
+chained Ogg is one by its standard (RFC 3533, 4). FFmpeg plays only the first part of most, and it
 takes tags inside an MP3 for damaged sound.
 """
 
+import os
 import re
 from dataclasses import dataclass
 
 from lanscribe.media.headers import (
     TAG,
+    declared_bytes,
     ends_wave,
     is_cut_off_ogg,
     mpeg_length_s,
@@ -179,3 +181,44 @@ class Stream:
             self.end = limit
         self._limit = None  # else the header was written before the sound, as of a live recording
         return b""
+
+
+class Window:
+    """A part of a source as a file that can be sought in, for the libraries.
+
+    An impossible place is ignored: libraries seek to before the beginning of a damaged file, in
+    calls from C, where Python can only print the exception and go on.
+    """
+
+    def __init__(self, source: Source, start: int = 0, end: int | None = None) -> None:
+        source.drain()
+        self._source = source
+        self._start = start
+        self.end = source.size_bytes if end is None else end
+        self.place = start
+        self.is_cut_off = declared_bytes(source, start) > self.end - start
+        """Whether it is shorter than its header says."""
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes, at most `count`; b"" only at the end."""
+        left = self.end - self.place
+        data = self._source.read_at(self.place, left if count < 0 else min(count, left))
+        self.place += len(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer with the next bytes; returns how many there were."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def tell(self) -> int:
+        """The place in the part."""
+        return self.place - self._start
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a place in the part and return it."""
+        origin = {os.SEEK_SET: self._start, os.SEEK_CUR: self.place, os.SEEK_END: self.end}
+        place = origin.get(whence, -offset) + offset
+        self.place = place if self._start <= place <= self.end else self.place
+        return self.tell()

@@ -13,10 +13,10 @@ from lanscribe.media.bounds import Length
 from lanscribe.media.ffmpeg import reason
 from lanscribe.media.kinds import guess, refusal
 from lanscribe.media.part import Part
-from lanscribe.media.parts import file_kind, next_begin
+from lanscribe.media.parts import Window, file_kind, next_begin
 from lanscribe.media.pieces import About, Missing, NoSuchTrack, Piece, Unreadable
 from lanscribe.media.sndfile import by_libsndfile
-from lanscribe.media.source import Source, Window
+from lanscribe.media.source import Source
 from lanscribe.media.tape import Tape
 
 _HEAD_BYTES = 512

@@ -10,9 +10,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from lanscribe.media.ffmpeg import Fault, Frames, is_timed
-from lanscribe.media.parts import Stream
+from lanscribe.media.parts import Stream, Window
 from lanscribe.media.pieces import Missing, Piece
-from lanscribe.media.source import Window
 from lanscribe.media.tape import Tape
 
 _GAP_S = 0.1
@@ -28,7 +27,7 @@ _ROUNDING_S = 0.005
 """Containers round times to a millisecond."""
 _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
-_DECLARING = {"mov", "flac", "mp3", "wav", "w64", "aiff", "au", "caf", "tta", "ape", "wv"}
+_DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
 Xing header; FFmpeg cannot estimate a stream of unknown size."""
 
@@ -98,7 +97,7 @@ class Recording:
                 yield Missing(here_s, end_s, "cut_off", why)
         elif faults and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif faults or (isinstance(self._file, Stream) and self._file.is_cut_off):
+        elif faults or self._file.is_cut_off:
             yield Missing(here_s, None, "cut_off", "the file ends without its end")
 
     @property
@@ -109,7 +108,8 @@ class Recording:
         name = self._container.format.name.split(",")[0]
         if name in _DECLARING and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
-        if name == "matroska" and len(self._container.streams) == 1 and self._container.duration:
+        is_alone = name == "matroska" and len(self._container.streams) == 1
+        if is_alone and self._container.duration:
             return self._container.duration / av.time_base
         return None
 

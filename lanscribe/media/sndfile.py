@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import soundfile
 
+from lanscribe.media.parts import Window
 from lanscribe.media.pieces import Missing, Piece
-from lanscribe.media.source import Window
 from lanscribe.media.tape import Tape
 
 _BLOCK_VALUES = 2**16
