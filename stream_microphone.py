@@ -425,14 +425,14 @@ def explain(error: Exception, url: str) -> Trouble:
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif isinstance(error, OSError | WebSocketException):
         what = str(error).strip("<>").replace("503:", "503, it may be loading:")
-        what = (what or "it does not answer") + reason(error)
+        what = (what or "it does not answer") + server_reason(error)
     else:
         what = "it names no model"
     line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
     return Trouble(line, passes=bool(PASSING_FAILURE.search(what)))
 
 
-def reason(error: Exception) -> str:
+def server_reason(error: Exception) -> str:
     """The server's own reason for refusing a request; "" if it gives none."""
     with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
         if isinstance(error, InvalidStatus):
@@ -611,7 +611,7 @@ def bare(word: str) -> str:
 
 # >>> clients/story.py: edit it there, then run: .venv/bin/python -m clients.generate
 DELTA_S = 0.08  # assumed for a delta without end_s, as from bare vLLM
-PAUSE_S = 3.0  # after so long without a word, the speaker pauses or has ended
+NO_WORD_S = 3.0  # after so long without a word, the speaker pauses or has ended
 CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine writes its words within this time
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
@@ -722,7 +722,7 @@ class Story:
             return self.place > self._said_end + SLACK_SAMPLES
         if not self._stitch.has_words:
             return self.heard > self._said_end + UNSURE_SAMPLES
-        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up emits words late
+        is_pausing = now_s - self._text_s > NO_WORD_S  # an engine that catches up emits words late
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:
