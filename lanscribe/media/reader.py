@@ -5,6 +5,7 @@ libsndfile what FFmpeg does not know.
 """
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 import av
@@ -91,7 +92,7 @@ class _Reader:
                 yield from self._sound_of(part)
                 return max(part.end, place + 1), ""
         except av.FFmpegError as error:
-            return place + 1, "" if place == 0 else reason(error)
+            return place + 1, reason(error) if self._tape.has_sound else ""
         except (OSError, ValueError) as error:
             return place + 1, reason(error)
         finally:
@@ -114,7 +115,8 @@ class _Reader:
         if not self._has_told:
             yield About()
         self._has_told = True
-        yield from by_libsndfile(Window(self._source), self._head, self._tape)
+        with suppress(ValueError):  # its rate is out of range, which FFmpeg has told
+            yield from by_libsndfile(Window(self._source), self._head, self._tape)
 
     def _next_place(self, end: int) -> int | None:
         if self._kind is None or self._kind.is_framed:
