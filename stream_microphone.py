@@ -160,6 +160,8 @@ _HALF_LIFE_S = 0.5
 """Levels are averages in which a window counts half after this time."""
 _CANCELLED = 0.1
 """The channels cancel if their sum has less than this share of the power of the loudest one."""
+_SOFT = 1e-3
+"""The share of the usual power up to which a window does not tell whether they cancel."""
 _MUCH_LOUDER = 2.0
 """The ratio of powers at which another channel is taken instead of the one that is heard alone."""
 _WEIGHTS = {"LFE": 0.0, "LFE2": 0.0, "FC": 1.0, "FL": 0.7, "FR": 0.7}
@@ -183,6 +185,8 @@ class Mixer:
         self._weights = weights if weights is not None else np.empty(0)
         self._powers: Gains = np.empty(0)
         self._mixed_power = 0.0
+        self._is_cancelled = False
+        """Whether the channels cancelled in the last window that was not soft."""
         self._gains: Gains | None = None
         self._alone: int | None = None
         """The channel that is heard alone."""
@@ -222,14 +226,18 @@ class Mixer:
         decay = 0.5 ** (window.shape[1] / (_HALF_LIFE_S * self._rate_hz))
         mixed = (self._weights @ window).astype(np.float64)
         powers = np.einsum("ij,ij->i", window, window, dtype=np.float64)
+        mixed_power = float(mixed @ mixed)
         self._powers = decay * self._powers + powers
-        self._mixed_power = decay * self._mixed_power + float(mixed @ mixed)
+        self._mixed_power = decay * self._mixed_power + mixed_power
+        if powers.max() > _SOFT * self._powers.max():
+            loudest = int(np.argmax(powers * self._weights**2))
+            self._is_cancelled = mixed_power <= _CANCELLED * powers[loudest]
 
     def _chosen(self) -> Gains:
         """The gains for what was heard last."""
         powers, weights = self._powers, self._weights
         loudest = int(np.argmax(powers * weights**2))
-        if self._mixed_power > _CANCELLED * powers[loudest]:
+        if not self._is_cancelled and self._mixed_power > _CANCELLED * powers[loudest]:
             self._alone = None
             gains: Gains = weights * np.sqrt(powers[loudest] / self._mixed_power)
             return gains
@@ -338,7 +346,7 @@ def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
         file.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
-        what = "the transcript" if file is sys.stdout else f"--save {shown(file.name)}"
+        what = "the transcript" if file is sys.stdout else f"--save {shown(str(file.name))}"
         raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
 
 

@@ -175,6 +175,8 @@ _HALF_LIFE_S = 0.5
 """Levels are averages in which a window counts half after this time."""
 _CANCELLED = 0.1
 """The channels cancel if their sum has less than this share of the power of the loudest one."""
+_SOFT = 1e-3
+"""The share of the usual power up to which a window does not tell whether they cancel."""
 _MUCH_LOUDER = 2.0
 """The ratio of powers at which another channel is taken instead of the one that is heard alone."""
 _WEIGHTS = {"LFE": 0.0, "LFE2": 0.0, "FC": 1.0, "FL": 0.7, "FR": 0.7}
@@ -198,6 +200,8 @@ class Mixer:
         self._weights = weights if weights is not None else np.empty(0)
         self._powers: Gains = np.empty(0)
         self._mixed_power = 0.0
+        self._is_cancelled = False
+        """Whether the channels cancelled in the last window that was not soft."""
         self._gains: Gains | None = None
         self._alone: int | None = None
         """The channel that is heard alone."""
@@ -237,14 +241,18 @@ class Mixer:
         decay = 0.5 ** (window.shape[1] / (_HALF_LIFE_S * self._rate_hz))
         mixed = (self._weights @ window).astype(np.float64)
         powers = np.einsum("ij,ij->i", window, window, dtype=np.float64)
+        mixed_power = float(mixed @ mixed)
         self._powers = decay * self._powers + powers
-        self._mixed_power = decay * self._mixed_power + float(mixed @ mixed)
+        self._mixed_power = decay * self._mixed_power + mixed_power
+        if powers.max() > _SOFT * self._powers.max():
+            loudest = int(np.argmax(powers * self._weights**2))
+            self._is_cancelled = mixed_power <= _CANCELLED * powers[loudest]
 
     def _chosen(self) -> Gains:
         """The gains for what was heard last."""
         powers, weights = self._powers, self._weights
         loudest = int(np.argmax(powers * weights**2))
-        if self._mixed_power > _CANCELLED * powers[loudest]:
+        if not self._is_cancelled and self._mixed_power > _CANCELLED * powers[loudest]:
             self._alone = None
             gains: Gains = weights * np.sqrt(powers[loudest] / self._mixed_power)
             return gains
@@ -353,7 +361,7 @@ def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
         file.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
-        what = "the transcript" if file is sys.stdout else f"--save {shown(file.name)}"
+        what = "the transcript" if file is sys.stdout else f"--save {shown(str(file.name))}"
         raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
 
 
@@ -1462,15 +1470,15 @@ _SHOWN_BYTES = 16
 _NEVER = (
     (rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|II\*\0|MM\0\*|BM.{4}\0\0\0\0|RIFF.{4}WEBP", "a picture"),
     (rb"\0\0\0.ftyp(?:hei[cxms]|hev[cx]|mif1|msf1|avi[fs])", "a picture"),
-    (rb"\s*<(?:!doctype html|html|head|body)", "a web page: was the address of a page downloaded?"),
+    (rb"\s*<(?:!doctype html|html|head|body)", "a web page: send the recording, not its page"),
     (rb"#EXTM3U|\[playlist\]|ffconcat|\s*<asx|\s*<\?xml[^>]*>\s*<(?:MPD|playlist|smil)",
-     "a playlist, which only names recordings: send these"),
+     "a playlist: send the recordings that it names"),
     (rb"\s*<(?:\?xml|svg)", "a text in XML"),
     (rb"%PDF-", "a PDF document"),
-    (rb"PK\x03\x04", "a ZIP archive or an office document: unpack it first"),
+    (rb"PK\x03\x04", "a ZIP archive or an office document: unpack it"),
     (rb"\x1f\x8b|BZh[1-9]|\xfd7zXZ\0|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|\x28\xb5\x2f\xfd",
-     "a packed file: unpack it first"),
-    (rb"MThd", "a MIDI file, which has notes and no sound"),
+     "a packed file: unpack it"),
+    (rb"MThd", "a MIDI file: it has notes and no sound"),
     (rb"\x7fELF|MZ.{58}", "a program"),
     (rb"SQLite format 3\0", "a database"),
 )  # fmt: skip
@@ -1479,6 +1487,7 @@ _LATER = (
     (rb"....(?:moof|styp|sidx)", "an MP4"),
 )
 _MOVIE = rb"....(?:ftyp|moov|mdat|free|wide|skip)"
+_HEADERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1a\x45\xdf\xa3")
 
 
 def refusal(head: bytes) -> str:
@@ -1487,7 +1496,7 @@ def refusal(head: bytes) -> str:
         return "the file is empty: 0 bytes"
     for pattern, what in _NEVER:
         if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
-            return f"this is {what}; expected {READABLE}"
+            return f"this is {what}" if ":" in what else f"this is {what}; expected {READABLE}"
     return ""
 
 
@@ -1499,12 +1508,12 @@ def guess(head: bytes, size_bytes: int) -> str:
                 f"this is a later piece of {what} recording, without the header that is in its"
                 " first piece: join the pieces in their order, and send the whole"
             )
-    if re.match(_MOVIE, head, re.DOTALL):
+    if re.match(_MOVIE, head, re.DOTALL) and b"moov" not in head:
         return (
             "this is an MP4 without its index (moov), which is written last: the recording was cut"
             " off, or its end did not arrive"
         )
-    if head.startswith((b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"\x1a\x45\xdf\xa3")):
+    if head.startswith(_HEADERS) or re.match(_MOVIE, head, re.DOTALL):
         return f"this is the header of a recording, of {size_bytes} bytes, and no sound follows it"
     if text := _as_text(head):
         return f"this is a text that begins with {text!r}; expected {READABLE}"
@@ -1519,7 +1528,7 @@ def guess(head: bytes, size_bytes: int) -> str:
 def _as_text(head: bytes) -> str:
     """The first characters, if all of the head is text."""
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    text = head[: len(head) // 2 * 2].decode(encoding, "ignore")
+    text = head[: len(head) // 2 * 2].decode(encoding, "ignore").replace("\ufeff", "")
     is_all = len(text.encode(encoding, "ignore")) >= len(head) - 8
     is_shown = all(letter.isprintable() or letter in "\r\n\t\f" for letter in text)
     return " ".join(text.split())[:30] if is_all and is_shown else ""
@@ -2474,6 +2483,8 @@ class _Reader:
         if why := refusal(self._head):
             raise Unreadable(why)
         end, why = yield from self._part(0)
+        if self._tape.has_sound and why:
+            yield Missing(self._tape.time_s, None, "cut_off", why)
         if not self._tape.has_sound:
             yield from self._by_libsndfile()
         if not self._tape.has_sound:
@@ -2487,16 +2498,17 @@ class _Reader:
 
     def _part(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
         """The recording at a place; returns where it ends, and why it could not be read."""
+        end, why = place + 1, ""
         try:
             with Part(self._source, self._kind, place) as part:
                 yield from self._sound_of(part)
-                return max(part.end, place + 1), ""
+                end = max(part.end, end)
         except av.FFmpegError as error:
-            return place + 1, "" if place == 0 else reason(error)
+            why = reason(error) if self._tape.has_sound else ""
         except (OSError, ValueError) as error:
-            return place + 1, reason(error)
-        finally:
-            yield from self._tape.flush()
+            why = reason(error)
+        yield from self._tape.flush()  # not in a `finally`: a reader that is closed must not yield
+        return end, why
 
     def _sound_of(self, part: Part) -> Iterator[Piece]:
         """The wanted track of a recording; of a later one the default, if it has no such track."""
@@ -2515,7 +2527,8 @@ class _Reader:
         if not self._has_told:
             yield About()
         self._has_told = True
-        yield from by_libsndfile(Window(self._source), self._head, self._tape)
+        with suppress(ValueError):  # its rate is out of range, which FFmpeg has told
+            yield from by_libsndfile(Window(self._source), self._head, self._tape)
 
     def _next_place(self, end: int) -> int | None:
         if self._kind is None or self._kind.is_framed:

@@ -50,7 +50,7 @@ def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
         file.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
-        what = "the transcript" if file is sys.stdout else f"--save {shown(file.name)}"
+        what = "the transcript" if file is sys.stdout else f"--save {shown(str(file.name))}"
         raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
 
 
