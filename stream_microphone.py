@@ -24,6 +24,7 @@ if __name__ == "__main__":  # Ctrl-C during the start ends the program without a
 
 import argparse
 import asyncio
+import io
 import json
 import math
 import os
@@ -147,6 +148,110 @@ class Resampler:
 # <<< lanscribe/speech/resampler.py
 
 
+# >>> lanscribe/speech/mixing.py: edit it there, then run: .venv/bin/python -m clients.generate
+Channels = npt.NDArray[np.float32]
+"""Sound of several channels, shape (channels, n), float32."""
+Gains = npt.NDArray[np.float64]
+"""A factor for each channel, shape (channels,)."""
+
+_WINDOW_S = 0.1
+"""The gains change from window to window, and linearly within one."""
+_HALF_LIFE_S = 0.5
+"""Levels are averages in which a window counts half after this time."""
+_CANCELLED = 0.1
+"""The channels cancel if their sum has less than this share of the power of the loudest one."""
+_SOFT = 1e-3
+"""The share of the usual power up to which a window does not tell whether they cancel."""
+_MUCH_LOUDER = 2.0
+"""The ratio of powers at which another channel is taken instead of the one that is heard alone."""
+_WEIGHTS = {"LFE": 0.0, "LFE2": 0.0, "FC": 1.0, "FL": 0.7, "FR": 0.7}
+"""Of channels beside a centre, where films have their voices (ITU-R BS.775 has 0.7, too)."""
+_WEIGHT_OF_OTHERS = 0.5
+
+
+def weights_of(names: Sequence[str]) -> Gains | None:
+    """The weights of channels by their names, such as FL, FR, FC, LFE; None if all weigh 1."""
+    if "FC" not in names or len(names) < 3:
+        return None
+    return np.array([_WEIGHTS.get(name, _WEIGHT_OF_OTHERS) for name in names])
+
+
+class Mixer:
+    """One stream of several channels in, one channel out; nothing is held back."""
+
+    def __init__(self, rate_hz: float, weights: Gains | None = None) -> None:
+        """weights: of the channels, as `weights_of` has them."""
+        self._rate_hz = rate_hz
+        self._weights = weights if weights is not None else np.empty(0)
+        self._powers: Gains = np.empty(0)
+        self._mixed_power = 0.0
+        self._is_cancelled = False
+        """Whether the channels cancelled in the last window that was not soft."""
+        self._gains: Gains | None = None
+        self._alone: int | None = None
+        """The channel that is heard alone."""
+
+    def feed(self, channels: Channels) -> npt.NDArray[np.float32]:
+        """Mix the next samples, shape (channels, n) with as many channels each time, to (n,)."""
+        if len(channels) == 1:
+            only: npt.NDArray[np.float32] = channels[0]
+            return only
+        step = max(1, round(_WINDOW_S * self._rate_hz))
+        windows = [
+            self._mix(channels[:, start : start + step])
+            for start in range(0, channels.shape[1], step)
+        ]
+        return np.concatenate(windows) if windows else np.empty(0, dtype=np.float32)
+
+    def _mix(self, window: Channels) -> npt.NDArray[np.float32]:
+        before = self._gains
+        self._listen(window)
+        if self._powers.max() > 0:
+            self._gains = self._chosen()
+        after = self._gains if self._gains is not None else np.ones(len(window))
+        mixed: npt.NDArray[np.float32]
+        if before is None or np.array_equal(before, after):
+            mixed = (after @ window).astype(np.float32)
+            return mixed
+        steps = np.arange(1, window.shape[1] + 1) / window.shape[1]
+        gains = before[:, np.newaxis] + (after - before)[:, np.newaxis] * steps
+        mixed = (gains * window).sum(axis=0).astype(np.float32)
+        return mixed
+
+    def _listen(self, window: Channels) -> None:
+        """Update the powers of the channels and of their sum by a window, shape (channels, n)."""
+        if not len(self._powers):
+            self._powers = np.zeros(len(window))
+            self._weights = self._weights if len(self._weights) else np.ones(len(window))
+        decay = 0.5 ** (window.shape[1] / (_HALF_LIFE_S * self._rate_hz))
+        mixed = (self._weights @ window).astype(np.float64)
+        powers = np.einsum("ij,ij->i", window, window, dtype=np.float64)
+        mixed_power = float(mixed @ mixed)
+        self._powers = decay * self._powers + powers
+        self._mixed_power = decay * self._mixed_power + mixed_power
+        if powers.max() > _SOFT * self._powers.max():
+            loudest = int(np.argmax(powers * self._weights**2))
+            self._is_cancelled = mixed_power <= _CANCELLED * powers[loudest]
+
+    def _chosen(self) -> Gains:
+        """The gains for what was heard last."""
+        powers, weights = self._powers, self._weights
+        loudest = int(np.argmax(powers * weights**2))
+        if not self._is_cancelled and self._mixed_power > _CANCELLED * powers[loudest]:
+            self._alone = None
+            gains: Gains = weights * np.sqrt(powers[loudest] / self._mixed_power)
+            return gains
+        loudest = int(np.argmax(powers))
+        if self._alone is None or powers[loudest] > _MUCH_LOUDER * powers[self._alone]:
+            self._alone = loudest
+        alone = np.zeros(len(powers))
+        alone[self._alone] = 1
+        return alone
+
+
+# <<< lanscribe/speech/mixing.py
+
+
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
 class Trouble(Exception):
     """An error as a line for the person at the terminal; `passes` if a later retry may help."""
@@ -197,6 +302,60 @@ def ending(act: Callable[[], object]) -> Iterator[None]:
 
 
 # <<< clients/terminal.py
+
+
+# >>> clients/output.py: edit it there, then run: .venv/bin/python -m clients.generate
+class OutputTrouble(Trouble):
+    """The transcript cannot be written; a retry does not help."""
+
+
+class Remarks(io.FileIO):
+    """A stream for remarks: if it is full, or its reader is gone, they are dropped."""
+
+    def write(self, data: object) -> int:
+        """Write bytes; never raises OSError."""
+        with suppress(OSError):
+            super().write(data)  # type: ignore[arg-type]
+        return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def open_streams() -> None:
+    """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
+
+    A letter that the encoding of stdout lacks is written as its number.
+    """
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    for _ in range(streams.count(None)):
+        os.open(os.devnull, os.O_RDWR)  # else a file or a socket would get the number of a stream
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    remarks = io.BufferedWriter(Remarks(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(
+        remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
+    )
+    if not sys.stdout:
+        raise OutputTrouble("cannot write the transcript: stdout is closed")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
+    """Write at once; may replace the file's content. Raises OutputTrouble, once per file."""
+    try:
+        if replaces and file.seekable():
+            file.truncate(0)
+        file.write(text)
+        file.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+        what = "the transcript" if file is sys.stdout else f"--save {shown(str(file.name))}"
+        raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """The name of a file for a person; bytes that are not UTF-8 as their numbers."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+# <<< clients/output.py
 
 
 # >>> clients/protocol.py: edit it there, then run: .venv/bin/python -m clients.generate
@@ -274,14 +433,14 @@ def explain(error: Exception, url: str) -> Trouble:
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif isinstance(error, OSError | WebSocketException):
         what = str(error).strip("<>").replace("503:", "503, it may be loading:")
-        what = (what or "it does not answer") + reason(error)
+        what = (what or "it does not answer") + server_reason(error)
     else:
         what = "it names no model"
     line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
     return Trouble(line, passes=bool(PASSING_FAILURE.search(what)))
 
 
-def reason(error: Exception) -> str:
+def server_reason(error: Exception) -> str:
     """The server's own reason for refusing a request; "" if it gives none."""
     with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
         if isinstance(error, InvalidStatus):
@@ -460,7 +619,7 @@ def bare(word: str) -> str:
 
 # >>> clients/story.py: edit it there, then run: .venv/bin/python -m clients.generate
 DELTA_S = 0.08  # assumed for a delta without end_s, as from bare vLLM
-PAUSE_S = 3.0  # after so long without a word, the speaker pauses or has ended
+NO_WORD_S = 3.0  # after so long without a word, the speaker pauses or has ended
 CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine writes its words within this time
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
@@ -571,7 +730,7 @@ class Story:
             return self.place > self._said_end + SLACK_SAMPLES
         if not self._stitch.has_words:
             return self.heard > self._said_end + UNSURE_SAMPLES
-        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up emits words late
+        is_pausing = now_s - self._text_s > NO_WORD_S  # an engine that catches up emits words late
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:
@@ -596,9 +755,13 @@ def pause_s(failures: int) -> float:
 
 
 class Session:
-    """The state that outlives a socket: the server's token, and the number of its last message."""
+    """The state that outlives a socket: the server's token, and the number of its last message.
 
-    def __init__(self) -> None:
+    whole_s: the time in the recording of a time in the audio that is sent.
+    """
+
+    def __init__(self, whole_s: Callable[[float], float] = float) -> None:
+        self._whole_s = whole_s
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
@@ -650,8 +813,14 @@ class Session:
         """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
-        lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
+        lost = [f"{span} could not be transcribed" for span in self._spans(event, story.base)]
         return lost + self._lag_remarks(event)
+
+    def _spans(self, event: Event, base: int) -> list[str]:
+        """The untranscribed parts of audio that begins at sample `base`."""
+        base_s = base / SAMPLE_RATE_HZ
+        parts = [[self._whole_s(base_s + time_s) for time_s in part] for part in event.lost]
+        return [f"{start_s:.1f} to {end_s:.1f} s" for start_s, end_s in parts]
 
     def _lag_remarks(self, event: Event) -> list[str]:
         lag_s, is_behind = event.seconds("lag_s"), event.field("is_behind", False)
@@ -670,14 +839,8 @@ class Session:
     def trouble(self, event: Event, base: int) -> Trouble:
         """An error event as Trouble; ends the session, whose audio begins at sample `base`."""
         self.token = ""
-        lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
+        lost = "".join(f" (not transcribed: {span})" for span in self._spans(event, base))
         return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
-
-
-def spans(event: Event, base: int) -> list[str]:
-    """The untranscribed parts of audio that begins at sample `base`."""
-    base_s = base / SAMPLE_RATE_HZ
-    return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:
@@ -898,21 +1061,19 @@ def clock(ms: int, mark: str) -> str:
 FORMATS = ("txt", "json", *FILE_HEADS)
 
 
-def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
-    """The text of a file in one of FORMATS."""
+def document(
+    words: Sequence[Word], kind: str, duration_s: float, more: Mapping[str, object] | None = None
+) -> str:
+    """The text of a file in one of FORMATS; more: further fields of JSON."""
     words = words if in_line(words) else []
     if kind == "txt":
         return f"{in_line(words)}\n"
     if kind == "json":
-        return f"{json.dumps(verbose(words, duration_s))}\n"
+        return f"{json.dumps(verbose(words, duration_s) | dict(more or {}))}\n"
     return caption_file(words, kind)
 
 
 # <<< clients/document.py
-
-
-class OutputTrouble(Trouble):
-    """The transcript cannot be written; a retry does not help."""
 
 
 class Ring:
@@ -1028,7 +1189,7 @@ class Microphone:
         try:
             device = sd.query_devices(index, "input")
             self.name, self.rate_hz = plain(device["name"]), float(device["default_samplerate"])
-            self._resampler = Resampler(self.rate_hz)
+            self._mixer, self._resampler = Mixer(self.rate_hz), Resampler(self.rate_hz)
             self._stream = self._start(sd, index, device["max_input_channels"])
         except (sd.PortAudioError, ValueError) as error:
             raise Trouble(f"no microphone to record from: {error}; see --list-devices") from error
@@ -1069,10 +1230,11 @@ class Microphone:
 
     def take(self, *, is_last: bool = False) -> Samples:
         """The audio recorded since the last call, 16 kHz mono."""
-        blocks = [self._blocks.get_nowait().mean(axis=1) for _ in range(self._blocks.qsize())]
-        recorded = np.concatenate([np.empty(0, dtype=np.float32), *blocks])
+        blocks = [self._blocks.get_nowait() for _ in range(self._blocks.qsize())]
+        mixed = [self._mixer.feed(np.concatenate(blocks).T)] if blocks else []
+        samples = [self._resampler.feed(sound) for sound in mixed]
         rest = [self._resampler.flush()] if is_last else []
-        return np.concatenate([self._resampler.feed(recorded), *rest])
+        return np.concatenate([np.empty(0, dtype=np.float32), *samples, *rest])
 
     def close(self) -> None:
         """Stop recording; `take` still returns the audio recorded so far."""
@@ -1106,21 +1268,8 @@ class CaptionFile:
             partial.write_text(text, encoding="utf-8")
             partial.replace(self._path)
         except OSError as error:
-            line = f"cannot write --captions {self._path}: {error.strerror}"
+            line = f"cannot write --captions {shown(self._path)}: {error.strerror}"
             raise OutputTrouble(line) from error
-
-
-def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
-    """Write at once; may replace the file's content. Raises OutputTrouble, once per file."""
-    try:
-        if replaces and file.seekable():
-            file.truncate(0)
-        file.write(text)
-        file.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
-        what = "the transcript" if file is sys.stdout else f"--save {file.name}"
-        raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
 
 
 class Screen:
@@ -1134,7 +1283,8 @@ class Screen:
         try:
             self._file = save.open("a", encoding="utf-8") if save else None
         except OSError as error:
-            raise Trouble(f"cannot write --save {save}: {error.strerror}") from error
+            line = f"cannot write --save {shown(error.filename)}: {error.strerror}"
+            raise Trouble(line) from error
         self._captions = CaptionFile(captions) if captions else None
         self._kind, self._words, self._recorded_s = kind, list[Word](), 0.0
         self._console = Console(stderr=True)
@@ -1476,9 +1626,9 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     """Run the program; its exit status."""
-    options = parse_options()
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        open_streams()
+        options = parse_options()
         if options.list_devices:
             return list_devices()
         with closing(Screen(options.save, options.format, options.captions)) as screen:

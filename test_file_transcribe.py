@@ -2,16 +2,19 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
-#   "jiwer>=4", "numpy>=2", "rich>=14", "soundfile>=0.13", "soxr>=1", "websockets>=15",
+#   "av>=15", "jiwer>=4", "langcodes>=3.5", "numpy>=2", "rich>=14", "soundfile>=0.13", "soxr>=1",
+#   "websockets>=15",
 # ]
 # ///
-"""Transcribe an audio file with a server that speaks vLLM's realtime protocol.
+"""Transcribe a recording with a server that speaks vLLM's realtime protocol.
 
-    uv run test_file_transcribe.py --audio_path talk.wav --url ws://box:8000
+    uv run test_file_transcribe.py --audio_path talk.m4a --url ws://box:8000
+    ssh studio cat live.wav | uv run test_file_transcribe.py --audio_path - --url ws://box:8000
 
 The transcript goes to stdout as it arrives, everything else to stderr. Ctrl-C ends the audio early
 and waits for the last words; a second one quits. Exit status: 0 done, also if no speech was heard
-(stderr says so), 1 failed, 2 wrong usage, 130 interrupted before the first word.
+or if parts of the recording are missing (stderr says so), 1 failed, 2 wrong usage, 130 interrupted
+before the first word.
 """
 
 # This file runs alone, so it has copies of code that the other client and the server share: the
@@ -26,35 +29,47 @@ if __name__ == "__main__":  # Ctrl-C during the start ends the program without a
 
 import argparse
 import asyncio
+import io
 import json
 import math
 import os
 import random
 import re
 import sys
+import tempfile
 import time
 import unicodedata
 from base64 import b64encode
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
+from functools import cache, partial
 from html import escape
 from http.client import HTTPException
 from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from threading import Thread
+from typing import Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar
 from unicodedata import category
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
+import av
 import jiwer
+import langcodes
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr  # type: ignore[import-untyped]
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.codec.codec import UnknownCodecError
+from av.container import InputContainer
+from av.packet import Packet
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
@@ -148,6 +163,110 @@ class Resampler:
 # <<< lanscribe/speech/resampler.py
 
 
+# >>> lanscribe/speech/mixing.py: edit it there, then run: .venv/bin/python -m clients.generate
+Channels = npt.NDArray[np.float32]
+"""Sound of several channels, shape (channels, n), float32."""
+Gains = npt.NDArray[np.float64]
+"""A factor for each channel, shape (channels,)."""
+
+_WINDOW_S = 0.1
+"""The gains change from window to window, and linearly within one."""
+_HALF_LIFE_S = 0.5
+"""Levels are averages in which a window counts half after this time."""
+_CANCELLED = 0.1
+"""The channels cancel if their sum has less than this share of the power of the loudest one."""
+_SOFT = 1e-3
+"""The share of the usual power up to which a window does not tell whether they cancel."""
+_MUCH_LOUDER = 2.0
+"""The ratio of powers at which another channel is taken instead of the one that is heard alone."""
+_WEIGHTS = {"LFE": 0.0, "LFE2": 0.0, "FC": 1.0, "FL": 0.7, "FR": 0.7}
+"""Of channels beside a centre, where films have their voices (ITU-R BS.775 has 0.7, too)."""
+_WEIGHT_OF_OTHERS = 0.5
+
+
+def weights_of(names: Sequence[str]) -> Gains | None:
+    """The weights of channels by their names, such as FL, FR, FC, LFE; None if all weigh 1."""
+    if "FC" not in names or len(names) < 3:
+        return None
+    return np.array([_WEIGHTS.get(name, _WEIGHT_OF_OTHERS) for name in names])
+
+
+class Mixer:
+    """One stream of several channels in, one channel out; nothing is held back."""
+
+    def __init__(self, rate_hz: float, weights: Gains | None = None) -> None:
+        """weights: of the channels, as `weights_of` has them."""
+        self._rate_hz = rate_hz
+        self._weights = weights if weights is not None else np.empty(0)
+        self._powers: Gains = np.empty(0)
+        self._mixed_power = 0.0
+        self._is_cancelled = False
+        """Whether the channels cancelled in the last window that was not soft."""
+        self._gains: Gains | None = None
+        self._alone: int | None = None
+        """The channel that is heard alone."""
+
+    def feed(self, channels: Channels) -> npt.NDArray[np.float32]:
+        """Mix the next samples, shape (channels, n) with as many channels each time, to (n,)."""
+        if len(channels) == 1:
+            only: npt.NDArray[np.float32] = channels[0]
+            return only
+        step = max(1, round(_WINDOW_S * self._rate_hz))
+        windows = [
+            self._mix(channels[:, start : start + step])
+            for start in range(0, channels.shape[1], step)
+        ]
+        return np.concatenate(windows) if windows else np.empty(0, dtype=np.float32)
+
+    def _mix(self, window: Channels) -> npt.NDArray[np.float32]:
+        before = self._gains
+        self._listen(window)
+        if self._powers.max() > 0:
+            self._gains = self._chosen()
+        after = self._gains if self._gains is not None else np.ones(len(window))
+        mixed: npt.NDArray[np.float32]
+        if before is None or np.array_equal(before, after):
+            mixed = (after @ window).astype(np.float32)
+            return mixed
+        steps = np.arange(1, window.shape[1] + 1) / window.shape[1]
+        gains = before[:, np.newaxis] + (after - before)[:, np.newaxis] * steps
+        mixed = (gains * window).sum(axis=0).astype(np.float32)
+        return mixed
+
+    def _listen(self, window: Channels) -> None:
+        """Update the powers of the channels and of their sum by a window, shape (channels, n)."""
+        if not len(self._powers):
+            self._powers = np.zeros(len(window))
+            self._weights = self._weights if len(self._weights) else np.ones(len(window))
+        decay = 0.5 ** (window.shape[1] / (_HALF_LIFE_S * self._rate_hz))
+        mixed = (self._weights @ window).astype(np.float64)
+        powers = np.einsum("ij,ij->i", window, window, dtype=np.float64)
+        mixed_power = float(mixed @ mixed)
+        self._powers = decay * self._powers + powers
+        self._mixed_power = decay * self._mixed_power + mixed_power
+        if powers.max() > _SOFT * self._powers.max():
+            loudest = int(np.argmax(powers * self._weights**2))
+            self._is_cancelled = mixed_power <= _CANCELLED * powers[loudest]
+
+    def _chosen(self) -> Gains:
+        """The gains for what was heard last."""
+        powers, weights = self._powers, self._weights
+        loudest = int(np.argmax(powers * weights**2))
+        if not self._is_cancelled and self._mixed_power > _CANCELLED * powers[loudest]:
+            self._alone = None
+            gains: Gains = weights * np.sqrt(powers[loudest] / self._mixed_power)
+            return gains
+        loudest = int(np.argmax(powers))
+        if self._alone is None or powers[loudest] > _MUCH_LOUDER * powers[self._alone]:
+            self._alone = loudest
+        alone = np.zeros(len(powers))
+        alone[self._alone] = 1
+        return alone
+
+
+# <<< lanscribe/speech/mixing.py
+
+
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
 class Trouble(Exception):
     """An error as a line for the person at the terminal; `passes` if a later retry may help."""
@@ -198,6 +317,60 @@ def ending(act: Callable[[], object]) -> Iterator[None]:
 
 
 # <<< clients/terminal.py
+
+
+# >>> clients/output.py: edit it there, then run: .venv/bin/python -m clients.generate
+class OutputTrouble(Trouble):
+    """The transcript cannot be written; a retry does not help."""
+
+
+class Remarks(io.FileIO):
+    """A stream for remarks: if it is full, or its reader is gone, they are dropped."""
+
+    def write(self, data: object) -> int:
+        """Write bytes; never raises OSError."""
+        with suppress(OSError):
+            super().write(data)  # type: ignore[arg-type]
+        return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def open_streams() -> None:
+    """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
+
+    A letter that the encoding of stdout lacks is written as its number.
+    """
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    for _ in range(streams.count(None)):
+        os.open(os.devnull, os.O_RDWR)  # else a file or a socket would get the number of a stream
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    remarks = io.BufferedWriter(Remarks(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(
+        remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
+    )
+    if not sys.stdout:
+        raise OutputTrouble("cannot write the transcript: stdout is closed")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
+    """Write at once; may replace the file's content. Raises OutputTrouble, once per file."""
+    try:
+        if replaces and file.seekable():
+            file.truncate(0)
+        file.write(text)
+        file.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+        what = "the transcript" if file is sys.stdout else f"--save {shown(str(file.name))}"
+        raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """The name of a file for a person; bytes that are not UTF-8 as their numbers."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+# <<< clients/output.py
 
 
 # >>> clients/protocol.py: edit it there, then run: .venv/bin/python -m clients.generate
@@ -275,14 +448,14 @@ def explain(error: Exception, url: str) -> Trouble:
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif isinstance(error, OSError | WebSocketException):
         what = str(error).strip("<>").replace("503:", "503, it may be loading:")
-        what = (what or "it does not answer") + reason(error)
+        what = (what or "it does not answer") + server_reason(error)
     else:
         what = "it names no model"
     line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
     return Trouble(line, passes=bool(PASSING_FAILURE.search(what)))
 
 
-def reason(error: Exception) -> str:
+def server_reason(error: Exception) -> str:
     """The server's own reason for refusing a request; "" if it gives none."""
     with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
         if isinstance(error, InvalidStatus):
@@ -461,7 +634,7 @@ def bare(word: str) -> str:
 
 # >>> clients/story.py: edit it there, then run: .venv/bin/python -m clients.generate
 DELTA_S = 0.08  # assumed for a delta without end_s, as from bare vLLM
-PAUSE_S = 3.0  # after so long without a word, the speaker pauses or has ended
+NO_WORD_S = 3.0  # after so long without a word, the speaker pauses or has ended
 CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine writes its words within this time
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
@@ -572,7 +745,7 @@ class Story:
             return self.place > self._said_end + SLACK_SAMPLES
         if not self._stitch.has_words:
             return self.heard > self._said_end + UNSURE_SAMPLES
-        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up emits words late
+        is_pausing = now_s - self._text_s > NO_WORD_S  # an engine that catches up emits words late
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:
@@ -597,9 +770,13 @@ def pause_s(failures: int) -> float:
 
 
 class Session:
-    """The state that outlives a socket: the server's token, and the number of its last message."""
+    """The state that outlives a socket: the server's token, and the number of its last message.
 
-    def __init__(self) -> None:
+    whole_s: the time in the recording of a time in the audio that is sent.
+    """
+
+    def __init__(self, whole_s: Callable[[float], float] = float) -> None:
+        self._whole_s = whole_s
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
@@ -651,8 +828,14 @@ class Session:
         """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
-        lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
+        lost = [f"{span} could not be transcribed" for span in self._spans(event, story.base)]
         return lost + self._lag_remarks(event)
+
+    def _spans(self, event: Event, base: int) -> list[str]:
+        """The untranscribed parts of audio that begins at sample `base`."""
+        base_s = base / SAMPLE_RATE_HZ
+        parts = [[self._whole_s(base_s + time_s) for time_s in part] for part in event.lost]
+        return [f"{start_s:.1f} to {end_s:.1f} s" for start_s, end_s in parts]
 
     def _lag_remarks(self, event: Event) -> list[str]:
         lag_s, is_behind = event.seconds("lag_s"), event.field("is_behind", False)
@@ -671,14 +854,8 @@ class Session:
     def trouble(self, event: Event, base: int) -> Trouble:
         """An error event as Trouble; ends the session, whose audio begins at sample `base`."""
         self.token = ""
-        lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
+        lost = "".join(f" (not transcribed: {span})" for span in self._spans(event, base))
         return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
-
-
-def spans(event: Event, base: int) -> list[str]:
-    """The untranscribed parts of audio that begins at sample `base`."""
-    base_s = base / SAMPLE_RATE_HZ
-    return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:
@@ -899,17 +1076,80 @@ def clock(ms: int, mark: str) -> str:
 FORMATS = ("txt", "json", *FILE_HEADS)
 
 
-def document(words: Sequence[Word], kind: str, duration_s: float) -> str:
-    """The text of a file in one of FORMATS."""
+def document(
+    words: Sequence[Word], kind: str, duration_s: float, more: Mapping[str, object] | None = None
+) -> str:
+    """The text of a file in one of FORMATS; more: further fields of JSON."""
     words = words if in_line(words) else []
     if kind == "txt":
         return f"{in_line(words)}\n"
     if kind == "json":
-        return f"{json.dumps(verbose(words, duration_s))}\n"
+        return f"{json.dumps(verbose(words, duration_s) | dict(more or {}))}\n"
     return caption_file(words, kind)
 
 
 # <<< clients/document.py
+
+
+# >>> lanscribe/speech/ring.py: edit it there, then run: .venv/bin/python -m clients.generate
+_BLOCK_SAMPLES = SAMPLE_RATE_HZ
+
+
+class SampleRing:
+    """A store of samples by their absolute index; its memory is proportional to their number.
+
+    Small appends are merged into blocks of a second, so ten thousand appends of one sample
+    cost as much as one append of ten thousand.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, Samples] = {}
+        self.oldest = 0
+        """The index of the oldest sample in store."""
+        self.end = 0
+        """The index of the next sample to come."""
+
+    def __len__(self) -> int:
+        """How many samples are in store."""
+        return self.end - self.oldest
+
+    def append(self, samples: Samples) -> None:
+        """Add samples, shape (n,), at the end."""
+        while len(samples):
+            number, filled = divmod(self.end, _BLOCK_SAMPLES)
+            if number not in self._blocks:
+                self._blocks[number] = np.empty(_BLOCK_SAMPLES, dtype=np.float32)
+            room = min(_BLOCK_SAMPLES - filled, len(samples))
+            self._blocks[number][filled : filled + room] = samples[:room]
+            self.end += room
+            samples = samples[room:]
+
+    def read(self, start: int) -> Samples:
+        """Samples from index start on, shape (n,), n up to one second; (0,) at the end.
+
+        Raises IndexError if they were dropped.
+        """
+        if not self.oldest <= start <= self.end:
+            raise IndexError(f"sample {start} of {self.oldest} to {self.end}")
+        if start == self.end:
+            return np.empty(0, dtype=np.float32)
+        number, offset = divmod(start, _BLOCK_SAMPLES)
+        return self._blocks[number][offset : self.end - number * _BLOCK_SAMPLES]
+
+    def forget(self, before: int) -> None:
+        """Drop samples with an index less than before."""
+        for number in range(self.oldest // _BLOCK_SAMPLES, before // _BLOCK_SAMPLES):
+            self._blocks.pop(number, None)
+        self.oldest = max(self.oldest, min(before, self.end))
+
+    def take(self) -> Samples:
+        """Read the oldest samples, shape (n,), and drop them."""
+        block = self.read(self.oldest)
+        self.forget(self.oldest + len(block))
+        return block
+
+
+# <<< lanscribe/speech/ring.py
 
 
 # >>> lanscribe/speech/timeline.py: edit it there, then run: .venv/bin/python -m clients.generate
@@ -1004,78 +1244,1476 @@ class NoSuchTrack(Unreadable):
 # <<< lanscribe/media/pieces.py
 
 
-class Sound(soundfile.SoundFile):  # type: ignore[misc]
-    """An open audio file that never seeks: in libsndfile 1.2 a seek damages MP3 and Vorbis."""
+# >>> lanscribe/media/levels.py: edit it there, then run: .venv/bin/python -m clients.generate
+_SCALES = (2.0**15, 2.0**23, 2.0**31)
+_LOUD = 16.0
+"""24 dB over full scale: no program lets so many samples get there in the scale of [-1, 1]."""
+_SHARE = 0.01
 
-    def seekable(self) -> bool:
-        """Always False: otherwise soundfile seeks after each read."""
-        return False
+
+class FloatScale:
+    """The scale of one stream of sound; once it is known to be that of integers, it stays so."""
+
+    def __init__(self) -> None:
+        self._scale = 1.0
+
+    def applied(
+        self, channels: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """The sound in [-1, 1], shape (channels, n), and which of n samples were not numbers.
+
+        These are 0 in it.
+        """
+        is_wrong: npt.NDArray[np.bool_] = np.any(~np.isfinite(channels), axis=0)
+        if is_wrong.any():
+            channels = np.where(np.isfinite(channels), channels, np.float32(0))
+        sizes = np.abs(channels)
+        most = sizes.max(initial=0)
+        if most < 1 and self._scale == 1:
+            return channels, is_wrong
+        scale = self._scale
+        if _is_of_integers(channels, sizes):
+            usual = float(np.quantile(sizes, 1 - _SHARE / 10))
+            scale = max(scale, next((one for one in _SCALES if usual <= 1.01 * one), _SCALES[-1]))
+        if most > 1:  # a single 1 among zeros may also be a click of the usual scale
+            self._scale = scale
+        scaled: npt.NDArray[np.float32] = channels / np.float32(scale)
+        return scaled, is_wrong
+
+
+def _is_of_integers(channels: npt.NDArray[np.float32], sizes: npt.NDArray[np.float32]) -> bool:
+    """Whether samples have the scale of integers: they are whole numbers, or many are large."""
+    if np.array_equal(channels, np.rint(channels)):
+        return bool(sizes.max() >= 1)
+    return bool(np.mean(sizes > _LOUD) > _SHARE)
+
+
+# <<< lanscribe/media/levels.py
+
+
+# >>> lanscribe/media/source.py: edit it there, then run: .venv/bin/python -m clients.generate
+_READ_BYTES = 2**16
+
+
+class Source:
+    """Bytes by their place. What a pipe delivers is kept in a temporary file.
+
+    Every method but `close` raises OSError if the file cannot be read.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        """file: open for reading; it stays open."""
+        self.is_complete = file.seekable()
+        """Whether the end is known; False while a pipe runs."""
+        self._pipe: BinaryIO | io.BufferedReader = file
+        self._file = file if self.is_complete else tempfile.TemporaryFile()  # noqa: SIM115 - close
+        self._is_own = not self.is_complete
+        self.size_bytes = file.seek(0, os.SEEK_END) if self.is_complete else 0
+        """How many bytes there are; of a pipe, so far."""
+
+    def read_at(self, place: int, count: int) -> bytes:
+        """The bytes from a place on, at most `count`; b"" only at the end. Waits for a pipe."""
+        while not self.is_complete and self.size_bytes <= place:
+            self._pull()
+        self._file.seek(place)
+        return self._file.read(count)
+
+    def drain(self) -> None:
+        """Read a pipe to its end."""
+        while not self.is_complete:
+            self._pull()
+
+    def close(self) -> None:
+        """Delete what was kept of a pipe."""
+        if self._is_own:
+            self._file.close()
+
+    def _pull(self) -> None:
+        pipe = self._pipe
+        if isinstance(pipe, io.BufferedReader):
+            data = pipe.read1(_READ_BYTES)  # `read` would wait for all bytes
+        else:
+            data = pipe.read(_READ_BYTES)
+        self.is_complete = not data
+        self._file.seek(self.size_bytes)
+        self.size_bytes += self._file.write(data)
+
+
+# <<< lanscribe/media/source.py
+
+
+# >>> lanscribe/media/headers.py: edit it there, then run: .venv/bin/python -m clients.generate
+_HEADER_BYTES = 2**20
+"""The chunks before the sound of a WAV take less."""
+_UNKNOWN_SIZE = 0x7F00_0000
+"""Programs that write a WAV into a pipe declare about 2 or 4 GiB."""
+TAG = re.compile(
+    rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}"
+    rb"|APETAGEX[\xd0-\xe8]\x07\0\0.{16}"
+    rb"|TAG(?=.{125}(?:\xff[\xe0-\xff]|ID3|APETAGEX|\Z))",
+    re.DOTALL,
+)
+"""ID3v2 (id3.org, v2.4.0 structure, 3.1), APEv2 and ID3v1."""
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+"""The objects of an ASF (WMA, WMV): its header, and the properties of the file in that."""
+_ASF_BYTES = 4096
+_XING = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})", re.DOTALL)
+_MPEG_HEADER_BYTES = 200
+"""The first frame has its Xing header within this."""
+_MPEG_RATES_HZ = (44_100, 48_000, 32_000, 0)
+
+
+def tag_bytes(tag: bytes) -> int:
+    """The length of a tag by its first bytes."""
+    if tag.startswith(b"TAG"):
+        return 128
+    if tag.startswith(b"APETAGEX"):
+        is_header = tag[23] & 0x20
+        return 32 + (int.from_bytes(tag[12:16], "little") if is_header else 0)
+    size = 0
+    for byte in tag[6:10]:
+        size = size << 7 | byte
+    return 10 + size + (10 if tag[5] & 0x10 else 0)
+
+
+def is_cut_off_ogg(tail: bytes) -> bool:
+    """Whether an Ogg that ends with these bytes lacks its last page, or a part of that."""
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]) or not page[5] & 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What the header of a WAV says: where its sound ends, and how long it is.
+
+    Both None if it does not know, as a program that writes into a pipe.
+    """
+
+    end: int | None
+    declared_s: float | None
+
+
+def wave_of(source: Source, start: int) -> Wave:
+    """The header of the WAV at a place."""
+    place, bytes_per_s, size64 = start + 12, 0, 0
+    order = "big" if source.read_at(start, 4) == b"RIFX" else "little"
+    while len(chunk := source.read_at(place, 36)) >= 8 and place < start + _HEADER_BYTES:
+        name, size = chunk[:4], int.from_bytes(chunk[4:8], order)  # type: ignore[arg-type]
+        if name == b"ds64":  # RF64 (EBU Tech 3306)
+            size64 = int.from_bytes(chunk[16:24], "little")
+        elif name == b"fmt ":
+            bytes_per_s = int.from_bytes(chunk[16:20], order)  # type: ignore[arg-type]
+        elif name == b"data":
+            return _wave(place + 8, size64 or size, bytes_per_s, source)
+        place += 8 + size + size % 2
+    return Wave(None, None)
+
+
+def _wave(sound_at: int, size: int, bytes_per_s: int, source: Source) -> Wave:
+    is_there = source.size_bytes >= sound_at + size
+    if not size or not bytes_per_s or (size >= _UNKNOWN_SIZE and not is_there):
+        return Wave(None, None)
+    return Wave(sound_at + size, size / bytes_per_s)
+
+
+def ends_wave(following: bytes, left: int) -> bool:
+    """Whether the sound ends before these bytes: there are none, a chunk, a tag, or a WAV."""
+    chunk = following[1:] if following[:1] == b"\0" else following  # chunks begin at even places
+    size = int.from_bytes(chunk[4:8], "little")
+    is_chunk = bool(re.match(rb"[ -~]{4}", chunk)) and size <= left
+    return not following or is_chunk or chunk.startswith((b"RIFF", b"ID3", b"TAG"))
+
+
+def mpeg_length_s(frame: bytes) -> float | None:
+    """How long an MP3 is by its Xing header, which some programs write into the first frame."""
+    found = _XING.search(frame[:_MPEG_HEADER_BYTES])
+    if not found or len(frame) < 4:
+        return None
+    version = frame[1] >> 3 & 3  # 3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5
+    rate_hz = _MPEG_RATES_HZ[frame[2] >> 2 & 3] >> {3: 0, 2: 1}.get(version, 2)
+    samples = int.from_bytes(found[1], "big") * (1152 if version == 3 else 576)
+    return samples / rate_hz if rate_hz and samples else None
+
+
+def declared_bytes(source: Source, start: int) -> int:
+    """How long an AVI, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
+    head = source.read_at(start, _ASF_BYTES)
+    if head.startswith(_ASF):
+        return int.from_bytes(head.partition(_ASF_FILE)[2][24:32], "little")
+    if head.startswith(b"riff"):
+        return int.from_bytes(head[16:24], "little")
+    if head.startswith(b"RIFF"):
+        return int.from_bytes(head[4:8], "little")
+    return _bytes_of_caf(source, start) if head.startswith(b"caff") else 0
+
+
+def _bytes_of_caf(source: Source, start: int) -> int:
+    """Apple's Core Audio Format: chunks with sizes of 64 bits; that of the sound may be -1."""
+    place = start + 8
+    while len(chunk := source.read_at(place, 12)) == 12 and place < start + _HEADER_BYTES:
+        size = int.from_bytes(chunk[4:], "big", signed=True)
+        if chunk.startswith(b"data") or size < 0:
+            return max(0, place + 12 + size - start)
+        place += 12 + size
+    return 0
+
+
+# <<< lanscribe/media/headers.py
+
+
+# >>> lanscribe/media/kinds.py: edit it there, then run: .venv/bin/python -m clients.generate
+READABLE = "WAV, FLAC, Ogg, Opus, MP3, AAC, M4A, MP4, WebM, Matroska, AIFF, AMR, WMA or the like"
+_SHOWN_BYTES = 16
+_NEVER = (
+    (rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|II\*\0|MM\0\*|BM.{4}\0\0\0\0|RIFF.{4}WEBP", "a picture"),
+    (rb"\0\0\0.ftyp(?:hei[cxms]|hev[cx]|mif1|msf1|avi[fs])", "a picture"),
+    (rb"\s*<(?:!doctype html|html|head|body)", "a web page: send the recording, not its page"),
+    (rb"#EXTM3U|\[playlist\]|ffconcat|\s*<asx|\s*<\?xml[^>]*>\s*<(?:MPD|playlist|smil)",
+     "a playlist: send the recordings that it names"),
+    (rb"\s*<(?:\?xml|svg)", "a text in XML"),
+    (rb"%PDF-", "a PDF document"),
+    (rb"PK\x03\x04", "a ZIP archive or an office document: unpack it"),
+    (rb"\x1f\x8b|BZh[1-9]|\xfd7zXZ\0|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|\x28\xb5\x2f\xfd",
+     "a packed file: unpack it"),
+    (rb"MThd", "a MIDI file: it has notes and no sound"),
+    (rb"\x7fELF|MZ.{58}", "a program"),
+    (rb"SQLite format 3\0", "a database"),
+)  # fmt: skip
+_LATER = (
+    (rb"\x1f\x43\xb6\x75|\xa3[\x40-\xff].?.?\x81", "a WebM"),
+    (rb"....(?:moof|styp|sidx)", "an MP4"),
+)
+_MOVIE = rb"....(?:ftyp|moov|mdat|free|wide|skip)"
+_HEADERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1a\x45\xdf\xa3")
+
+
+def refusal(head: bytes) -> str:
+    """Why a file that begins with these bytes is no recording; "" if it may be one."""
+    if not head:
+        return "the file is empty: 0 bytes"
+    for pattern, what in _NEVER:
+        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
+            return f"this is {what}" if ":" in what else f"this is {what}; expected {READABLE}"
+    return ""
+
+
+def guess(head: bytes, size_bytes: int) -> str:
+    """Why a file that begins with these bytes, and that no decoder reads, is none for them."""
+    for pattern, what in _LATER:
+        if re.match(pattern, head, re.DOTALL):
+            return (
+                f"this is a later piece of {what} recording, without the header that is in its"
+                " first piece: join the pieces in their order, and send the whole"
+            )
+    if re.match(_MOVIE, head, re.DOTALL) and b"moov" not in head:
+        return (
+            "this is an MP4 without its index (moov), which is written last: the recording was cut"
+            " off, or its end did not arrive"
+        )
+    if head.startswith(_HEADERS) or re.match(_MOVIE, head, re.DOTALL):
+        return f"this is the header of a recording, of {size_bytes} bytes, and no sound follows it"
+    if text := _as_text(head):
+        return f"this is a text that begins with {text!r}; expected {READABLE}"
+    return (
+        f"it begins with {head[:_SHOWN_BYTES]!r}, as no known kind of recording; expected"
+        f" {READABLE}. Raw PCM has no header: give it one, for instance by"
+        " ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav, with its own encoding, rate and number"
+        " of channels"
+    )
+
+
+def _as_text(head: bytes) -> str:
+    """The first characters, if all of the head is text."""
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    text = head[: len(head) // 2 * 2].decode(encoding, "ignore").replace("\ufeff", "")
+    is_all = len(text.encode(encoding, "ignore")) >= len(head) - 8
+    is_shown = all(letter.isprintable() or letter in "\r\n\t\f" for letter in text)
+    return " ".join(text.split())[:30] if is_all and is_shown else ""
+
+
+# <<< lanscribe/media/kinds.py
+
+
+# >>> lanscribe/media/parts.py: edit it there, then run: .venv/bin/python -m clients.generate
+_STEP_BYTES = 2**16
+_SEEN_BYTES = 200
+"""No beginning or tag is recognised by more bytes."""
+_TAIL_BYTES = 70_000
+"""More than the longest page of an Ogg."""
+_OGG_BODY = re.compile(rb"OggS\0[\x00\x01\x04\x05]")
+"""A page that is not the first of its track."""
+
+
+def begins(*patterns: bytes) -> re.Pattern[bytes]:
+    """What a recording of a kind begins with."""
+    return re.compile(b"|".join(patterns), re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file, as far as it matters where its recordings begin and end.
+
+    begin: what one begins with. is_stream: whether it can be read without seeking, as from a pipe.
+    is_framed: whether it is nothing but frames with tags among them, so that it never ends.
+    """
+
+    name: str
+    begin: re.Pattern[bytes]
+    is_stream: bool = False
+    is_framed: bool = False
+
+
+FILE_KINDS = (
+    FileKind("wav", begins(rb"(?:RIFF|RIFX|RF64|BW64).{4}WAVE(?:[ -~]{4})"), is_stream=True),
+    FileKind("flac", begins(rb"fLaC[\x00\x80]\0\0\x22"), is_stream=True),
+    FileKind("ogg", begins(rb"OggS\0[\x02\x03\x06\x07]"), is_stream=True),
+    FileKind("amr", begins(rb"#!AMR(?:-WB)?\n"), is_stream=True),
+    FileKind("adts", begins(rb"\xff[\xf0\xf1\xf8\xf9]"), is_stream=True, is_framed=True),
+    FileKind(
+        "mpeg", begins(rb"ID3[\x02-\x04]", rb"\xff[\xe2-\xff]"), is_stream=True, is_framed=True
+    ),
+    FileKind("mov", begins(rb"\0\0\0.ftyp")),
+    FileKind("matroska", begins(rb"\x1a\x45\xdf\xa3.{1,40}?(?:webm|matroska)")),
+    FileKind("asf", begins(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c")),
+    FileKind("avi", begins(rb"RIFF.{4}AVI LIST")),
+    FileKind("aiff", begins(rb"FORM.{4}AIF[FC](?:COMM|FVER|MARK|INST|COMT|ID3 )")),
+    FileKind("caf", begins(rb"caff\0\x01\0\0desc")),
+    FileKind("w64", begins(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0")),
+    FileKind("au", begins(rb"\.snd\0\0\0.{9}\0\0\0.\0.{2}\0\0\0[\x01-\x20]")),
+    FileKind("tta", begins(rb"TTA1[\x01-\x03]\0[\x01-\x20]\0[\x01-\x20]\0")),
+)
+"""Those whose recordings can follow one another in a file; the first that matches holds."""
+ANY_STREAM = FileKind("", begins(rb"(?!)"), is_stream=True)
+"""Any other kind, read from a pipe while it runs."""
+
+
+def file_kind(head: bytes) -> FileKind | None:
+    """The kind of a file by its first bytes; None if it is none of FILE_KINDS."""
+    return next((kind for kind in FILE_KINDS if kind.begin.match(head)), None)
+
+
+def next_begin(source: Source, kind: FileKind, place: int) -> int | None:
+    """Where the next recording of a kind begins, from a place on."""
+    data = b""
+    while block := source.read_at(place + len(data), _STEP_BYTES):
+        data += block
+        if found := kind.begin.search(data):
+            return place + found.start()
+        place += max(0, len(data) - _SEEN_BYTES)
+        data = data[-_SEEN_BYTES:]
+    return None
+
+
+class Stream:
+    """One recording of a source, read from its beginning to its end without seeking.
+
+    Tags between the frames of an MP3 are left out. So are the chunks after the sound of a WAV.
+    """
+
+    def __init__(self, source: Source, kind: FileKind, start: int) -> None:
+        self.end: int | None = None
+        """The place of the end, as soon as it is reached."""
+        self.declared_s: float | None = None
+        """How long the recording is by its first bytes; None if they do not say it."""
+        self._source = source
+        self._kind = kind
+        self._start = start
+        self.place = start
+        """How far the source was read."""
+        self._limit: int | None = None
+        self._ready = self._tail = b""
+        if kind.name == "wav":
+            wave = wave_of(source, start)
+            self._limit, self.declared_s = wave.end, wave.declared_s
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the recording ended without the mark of its end, if its kind has one."""
+        return self.end is not None and self._kind.name == "ogg" and is_cut_off_ogg(self._tail)
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, at most `count`; b"" only at the end."""
+        while not self._ready and self.end is None:
+            self._ready = self._next()
+            if not self._tail and self._kind.is_framed:
+                self.declared_s = mpeg_length_s(self._ready)
+            self._tail = (self._tail + self._ready)[-_TAIL_BYTES:]
+        data, self._ready = self._ready[:count], self._ready[count:]
+        return data
+
+    def _next(self) -> bytes:
+        """The next bytes; b"" at the end, and where there are only tags."""
+        if self._limit is not None:
+            return self._before_limit(self._limit)
+        data = self._ahead()
+        is_last = len(data) <= _SEEN_BYTES
+        at, skipped = len(data) if is_last else len(data) - _SEEN_BYTES, 0
+        if mark := self._mark(data):
+            at, skipped = mark
+        if (mark and not skipped) or (is_last and not mark):
+            self.end = self.place + at
+        self.place += at + skipped
+        return data[:at]
+
+    def _ahead(self) -> bytes:
+        """The bytes from here on: more than _SEEN_BYTES, or all that are left."""
+        data = self._source.read_at(self.place, _STEP_BYTES)
+        while len(data) <= _SEEN_BYTES:
+            more = self._source.read_at(self.place + len(data), _STEP_BYTES)
+            if not more:
+                break
+            data += more
+        return data
+
+    def _mark(self, data: bytes) -> tuple[int, int] | None:
+        """Where the next recording begins in the data, and 0; or a tag, and its length."""
+        if self._kind.is_framed:
+            tag = TAG.search(data)
+            return (tag.start(), tag_bytes(tag[0])) if tag else None
+        first = 1 if self.place == self._start else 0
+        for begin in self._kind.begin.finditer(data, first):
+            if self._is_new(data[: begin.start()]):
+                return begin.start(), 0
+        return None
+
+    def _is_new(self, before: bytes) -> bool:
+        """Whether what begins after these bytes is another recording.
+
+        An Ogg begins with a page for each of its tracks.
+        """
+        return self._kind.name != "ogg" or bool(_OGG_BODY.search(self._tail + before))
+
+    def _before_limit(self, limit: int) -> bytes:
+        """The next bytes up to where the sound of a WAV ends by its header."""
+        if self.place < limit:
+            data = self._source.read_at(self.place, min(limit - self.place, _STEP_BYTES))
+            self.place += len(data)
+            if not data:
+                self.end = self.place
+            return data
+        following = self._source.read_at(limit, 12)
+        if ends_wave(following, self._source.size_bytes - limit):
+            self.end = limit
+        self._limit = None  # else the header was written before the sound, as of a live recording
+        return b""
+
+
+class Window:
+    """A part of a source as a file that can be sought in, for the libraries.
+
+    An impossible place is ignored: libraries seek to before the beginning of a damaged file, in
+    calls from C, where Python can only print the exception and go on.
+    """
+
+    def __init__(self, source: Source, start: int = 0, end: int | None = None) -> None:
+        source.drain()
+        self._source = source
+        self._start = start
+        self.end = source.size_bytes if end is None else end
+        self.place = start
+        self.is_cut_off = declared_bytes(source, start) > self.end - start
+        """Whether it is shorter than its header says."""
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes, at most `count`; b"" only at the end."""
+        left = self.end - self.place
+        data = self._source.read_at(self.place, left if count < 0 else min(count, left))
+        self.place += len(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer with the next bytes; returns how many there were."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def tell(self) -> int:
+        """The place in the part."""
+        return self.place - self._start
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a place in the part and return it."""
+        origin = {os.SEEK_SET: self._start, os.SEEK_CUR: self.place, os.SEEK_END: self.end}
+        place = origin.get(whence, -offset) + offset
+        self.place = place if self._start <= place <= self.end else self.place
+        return self.tell()
+
+
+# <<< lanscribe/media/parts.py
+
+
+# >>> lanscribe/media/ffmpeg.py: edit it there, then run: .venv/bin/python -m clients.generate
+_DEMUXERS = (
+    "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
+)
+"""The formats that FFmpeg may detect: none that names other files or addresses, as playlists do."""
+_TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut"}
+"""The formats in which a frame has its own time; in others it follows the one before."""
+_CHECKED = {"flac", "tta", "wavpack"}
+"""Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
+_PACKET_BYTES = 2**24
+"""The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
+_SAMPLES_AT_ONCE = 2**21
+"""The most samples of a channel in one packet; the longest real ones, Monkey's Audio, have half."""
+_PATIENCE = 100
+"""After so many errors in a row nothing more can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that could not be decoded: how long it is as far as its bytes tell, and why."""
+
+    length_s: float
+    why: str
+
+
+def open_container(file: Stream | Window) -> InputContainer:
+    """The recording as FFmpeg sees it. Raises av.FFmpegError if it cannot read it."""
+    options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
+    if isinstance(file, Stream):
+        options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
+    return av.open(file, "r", metadata_errors="replace", options=options)
+
+
+@cache
+def _decoders_of_sound() -> str:
+    """The decoders that FFmpeg may use, all of sound: probing a video track may take gigabytes."""
+    names = []
+    for name in av.codecs_available:
+        with suppress(UnknownCodecError):  # it has only an encoder
+            if av.Codec(name).type == "audio":
+                names.append(name)
+    return ",".join(names)
+
+
+def tracks_of(container: InputContainer) -> list[AudioStream]:
+    """The tracks of sound that can be decoded."""
+    tracks = [track for track in container.streams.audio if track.codec_context is not None]
+    for track in tracks:
+        track.codec_context.options = {"max_samples": str(_SAMPLES_AT_ONCE)}
+        if track.codec_context.name in _CHECKED:
+            track.codec_context.options |= {"err_detect": "crccheck+explode"}
+    return tracks
+
+
+def is_timed(container: InputContainer) -> bool:
+    """Whether the frames have their own times."""
+    return container.format.name.split(",")[0] in _TIMED
+
+
+class Frames:
+    """The sound of a track frame by frame, and what cannot be decoded of it."""
+
+    def __init__(self, container: InputContainer, track: AudioStream) -> None:
+        self._container = container
+        self._track = track
+        self._has_places = not is_timed(container)
+        self._good_bytes, self._good_s = 0, 0.0
+
+    def __iter__(self) -> Iterator[AudioFrame | Fault]:
+        end: int | None = None
+        for packet in self._packets():
+            if isinstance(packet, Fault):
+                yield packet
+                continue
+            if end is not None and packet.pos is not None and packet.pos > end:
+                yield self._fault(packet.pos - end, "these bytes are no sound")
+            yield from self._decoded(packet)
+            is_placed = self._has_places and packet.pos is not None
+            end = packet.pos + packet.size if is_placed and packet.pos is not None else None
+
+    def _packets(self) -> "Iterator[Packet[AudioStream] | Fault]":
+        errors = 0
+        while errors < _PATIENCE:
+            try:
+                for packet in self._container.demux(self._track):
+                    errors = 0
+                    yield packet
+                return
+            except EOFError:
+                return
+            except (av.FFmpegError, ValueError) as error:
+                errors += 1
+                yield Fault(0.0, reason(error))
+
+    def _decoded(self, packet: "Packet[AudioStream]") -> Iterator[AudioFrame | Fault]:
+        if packet.size > _PACKET_BYTES:
+            why = f"a packet of {packet.size} bytes is too large to decode"
+            yield self._fault(packet.size, why)
+            return
+        try:
+            for frame in packet.decode():
+                if isinstance(frame, AudioFrame) and frame.samples and frame.sample_rate:
+                    self._good_s += frame.samples / frame.sample_rate
+                    yield frame
+            self._good_bytes += packet.size
+        except EOFError:
+            return
+        except (av.FFmpegError, ValueError) as error:
+            if packet.size:  # else it is the end
+                yield self._fault(packet.size, reason(error))
+
+    def _fault(self, size_bytes: int, why: str) -> Fault:
+        """Bytes without sound, as long as bytes with sound are on average."""
+        return Fault(size_bytes * self._good_s / max(1, self._good_bytes), why)
+
+
+def reason(error: Exception) -> str:
+    """The reason of an error of FFmpeg as a sentence without a period."""
+    text = str(error.strerror) if isinstance(error, av.FFmpegError) else str(error)
+    return text or type(error).__name__
+
+
+# <<< lanscribe/media/ffmpeg.py
+
+
+# >>> lanscribe/media/tape.py: edit it there, then run: .venv/bin/python -m clients.generate
+PAUSE_S = 1.0
+"""Of a hole that is longer, this much is heard as silence, and the rest is left out: a pause
+separates two sentences and costs the engine nothing."""
+_BLOCK_S = 0.5
+_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
+_BLOCK_VALUES = 2**18
+
+Form = tuple[int, tuple[str, ...]]
+"""The rate in Hz and the names of the channels."""
+
+
+class Tape:
+    """A recording as far as it is read: decoded sound in, pieces out."""
+
+    def __init__(self) -> None:
+        self.at_s = 0.0
+        """How long the recording is so far, with what is missing in it."""
+        self.has_sound = False
+        self._form: Form = (0, ())
+        self._mixer = Mixer(SAMPLE_RATE_HZ)
+        self._resampler = Resampler(SAMPLE_RATE_HZ)
+        self._scale = FloatScale()
+        self._waiting: list[npt.NDArray[np.float32]] = []
+        self._count = 0
+        self._ready: list[Samples] = []
+        self._ready_count = 0
+
+    def add(
+        self, channels: npt.NDArray[np.float32], rate_hz: int, names: Sequence[str]
+    ) -> Iterator[Piece]:
+        """Add decoded sound, shape (channels, n), with the names of its channels, such as FL.
+
+        Raises ValueError if the rate cannot be resampled.
+        """
+        form = (rate_hz, (str(len(channels)), *names))
+        if form != self._form:
+            yield from self._settle()
+            self._mixer = Mixer(rate_hz, weights_of(names))
+            self._resampler = Resampler(rate_hz)
+            self._form = form
+        self._waiting.append(channels)
+        self._count += channels.shape[1]
+        if self._count >= _BLOCK_S * rate_hz or self._count * len(channels) >= _BLOCK_VALUES:
+            yield from self._mix()
+
+    def miss(
+        self, code: Literal["damaged", "gap"], why: str, length_s: float, *, is_told: bool = True
+    ) -> Iterator[Piece]:
+        """Add a part without sound: silence of up to PAUSE_S, and of what is longer nothing."""
+        yield from self._mix()
+        start_s, paused_s = self.at_s, min(length_s, PAUSE_S)
+        silence = np.zeros(round(paused_s * self._rate_hz), dtype=np.float32)
+        yield from self._write(self._resampler.feed(silence), len(silence) / self._rate_hz)
+        skipped_s = max(0.0, length_s - PAUSE_S)
+        if skipped_s:
+            yield from self.flush()
+            self.at_s += skipped_s
+        if is_told:
+            yield Missing(start_s, start_s + length_s, code, why, skipped_s)
+
+    def flush(self) -> Iterator[Piece]:
+        """The sound that was held back; what is added next is a new stream."""
+        yield from self._settle()
+        if self._ready:
+            yield np.concatenate(self._ready)
+            self._ready, self._ready_count = [], 0
+
+    @property
+    def time_s(self) -> float:
+        """How long the recording is with the sound that was not yet mixed."""
+        return self.at_s + self._count / self._rate_hz
+
+    @property
+    def _rate_hz(self) -> int:
+        return self._form[0] or SAMPLE_RATE_HZ
+
+    def _settle(self) -> Iterator[Piece]:
+        yield from self._mix()
+        yield from self._write(self._resampler.flush(), 0.0)
+
+    def _mix(self) -> Iterator[Piece]:
+        if not self._count:
+            return
+        channels = np.concatenate(self._waiting, axis=1)
+        self._waiting, self._count = [], 0
+        start_s, length_s = self.at_s, channels.shape[1] / self._rate_hz
+        channels, is_wrong = self._scale.applied(channels)
+        mono = np.clip(self._mixer.feed(channels), -1, _BELOW_ONE)
+        yield from self._write(self._resampler.feed(mono), length_s)
+        if is_wrong.any():
+            first, last = np.flatnonzero(is_wrong)[[0, -1]] / self._rate_hz
+            yield Missing(start_s + first, start_s + last, "damaged", "samples are not numbers")
+
+    def _write(self, samples: Samples, length_s: float) -> Iterator[Piece]:
+        self.at_s += length_s
+        self.has_sound |= len(samples) > 0
+        self._ready.append(samples)
+        self._ready_count += len(samples)
+        if self._ready_count >= _BLOCK_S * SAMPLE_RATE_HZ:
+            yield np.concatenate(self._ready)
+            self._ready, self._ready_count = [], 0
+
+
+# <<< lanscribe/media/tape.py
+
+
+# >>> lanscribe/media/bounds.py: edit it there, then run: .venv/bin/python -m clients.generate
+SECONDS_PER_BYTE = 0.05
+"""No codec takes fewer than 20 bytes for a second of sound. Speech takes 600 (AMR at 4.75 kbit/s)
+and more, its pauses 25 (Opus with DTX, in packets of 120 ms) to 50 (AMR). Silence in AAC, Vorbis
+and Opus takes 64 (AAC at 8 kHz) to 600, as measured."""
+SILENCE_SHARE = 0.1
+"""The share of digital silence that counts: a second of it takes 7 bytes in WavPack (8 kHz), 13
+(4 kHz) to 150 (48 kHz) in FLAC, and next to no work."""
+FREE_S = 60.0
+"""Any file may be this long."""
+LONGEST_S = 86_400.0
+"""The longest recording, its missing parts included: a day."""
+
+
+class Length:
+    """The length of a recording so far, checked against what its bytes can hold."""
+
+    def __init__(self) -> None:
+        self._samples = self._zeros = self._size_bytes = 0
+        self._skipped_s = 0.0
+
+    @property
+    def at_s(self) -> float:
+        """How long the recording is so far, its missing parts included."""
+        return duration_s(self._samples) + self._skipped_s
+
+    def add(self, piece: Piece, size_bytes: int) -> None:
+        """Add the next piece of a recording of which so many bytes were there."""
+        if isinstance(piece, Missing):
+            self._skipped_s += piece.skipped_s
+        elif not isinstance(piece, About):
+            self._samples += len(piece)
+            self._zeros += len(piece) - int(np.count_nonzero(piece))
+        self._size_bytes = size_bytes
+
+    def excess(self, *, is_live: bool) -> str:
+        """Why the recording is too long; "" if it is not. One that still runs has no longest."""
+        counted_s = duration_s(self._samples) - (1 - SILENCE_SHARE) * duration_s(self._zeros)
+        if counted_s > FREE_S + SECONDS_PER_BYTE * self._size_bytes:
+            return f"no codec holds so much sound in {self._size_bytes} bytes: send it as WAV"
+        if self.at_s > LONGEST_S and not is_live:
+            return f"it is longer than {LONGEST_S / 3600:g} h: send a part at a time"
+        return ""
+
+
+# <<< lanscribe/media/bounds.py
+
+
+# >>> lanscribe/media/mixed.py: edit it there, then run: .venv/bin/python -m clients.generate
+_STEP = sample_count(0.5)
+
+
+def together(tracks: Sequence[Iterator[Piece]]) -> Iterator[Channels | Missing]:
+    """The sound of all tracks, shape (tracks, n), as long as the longest, and what any misses."""
+    lanes = [_Lane(track) for track in tracks]
+    while True:
+        for lane in lanes:
+            yield from lane.fill()
+        count = min(_STEP, max(lane.count for lane in lanes))
+        if not count:
+            return
+        yield np.stack([lane.take(count) for lane in lanes])
+
+
+class _Lane:
+    """One track with silence for what is missing in it and after its end."""
+
+    def __init__(self, pieces: Iterator[Piece]) -> None:
+        self._pieces = pieces
+        self._sound: Samples = np.empty(0, dtype=np.float32)
+        self._silence = 0
+
+    @property
+    def count(self) -> int:
+        """How many samples are at hand."""
+        return len(self._sound) + self._silence
+
+    def fill(self) -> Iterator[Missing]:
+        """Read until a step is at hand, or the end is reached; what is missing is yielded."""
+        while not self._silence and len(self._sound) < _STEP:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return
+            if isinstance(piece, Missing):
+                self._silence = sample_count(piece.skipped_s)
+                yield replace(piece, skipped_s=0.0)
+            elif not isinstance(piece, About):
+                self._sound = np.concatenate([self._sound, piece])
+
+    def take(self, count: int) -> Samples:
+        """The next samples, shape (count,), with zeros where there are none."""
+        taken, self._sound = self._sound[:count], self._sound[count:]
+        self._silence -= min(self._silence, count - len(taken))
+        return np.pad(taken, (0, count - len(taken)))
+
+
+# <<< lanscribe/media/mixed.py
+
+
+# >>> lanscribe/media/tracks.py: edit it there, then run: .venv/bin/python -m clients.generate
+MIXED = "all"
+_DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFacts:
+    """What a file says of a track of sound."""
+
+    language: str
+    title: str
+    is_default: bool
+
+
+def chosen(
+    tracks: Sequence[TrackFacts], best: int, wanted: str, has_sound: Callable[[int], bool]
+) -> tuple[int | None, str]:
+    """The index of the wanted track, None for all of them mixed, and why.
+
+    best: the index of the one that FFmpeg prefers. has_sound is asked only if the wish leaves the
+    choice open. Raises NoSuchTrack.
+    """
+    wanted = wanted.strip()
+    if wanted == MIXED:
+        return None, "all tracks were asked for"
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(tracks):
+        return int(wanted) - 1, "it was asked for"
+    if wanted == _DEFAULT:
+        marked = [index for index, track in enumerate(tracks) if track.is_default]
+        return (marked[0], "it is the default") if marked else (0, "it is the first")
+    if not wanted:
+        return _first_with_sound(len(tracks), best, has_sound)
+    language = _standard(wanted)
+    for index, track in enumerate(tracks):
+        if language and _standard(track.language) == language:
+            return index, f"its language is {track.language}"
+    raise NoSuchTrack(
+        f"got the track {wanted[:50]!r}; expected a number from 1 to {len(tracks)}, a language,"
+        f" {_DEFAULT} or {MIXED}; the tracks are {described(tracks)}"
+    )
+
+
+def _first_with_sound(count: int, best: int, has_sound: Callable[[int], bool]) -> tuple[int, str]:
+    if count == 1:
+        return 0, ""
+    order = [best, *(index for index in range(count) if index != best)]
+    taken = next((index for index in order if has_sound(index)), best)
+    if taken == best:
+        return best, "it is the default"
+    return taken, f"track {best + 1} is silent"
+
+
+def _standard(language: str) -> str:
+    """A code of a language as the shortest of ISO 639, so that de, deu and ger are the same."""
+    try:
+        return langcodes.Language.get(language).language or ""
+    except ValueError:
+        return ""
+
+
+def described(tracks: Sequence[TrackFacts]) -> str:
+    """The tracks in words."""
+    words = []
+    for number, track in enumerate(tracks, start=1):
+        facts = [fact for fact in (track.language, track.title) if fact]
+        words.append(f"{number} ({', '.join(facts)})" if facts else str(number))
+    return ", ".join(words)
+
+
+# <<< lanscribe/media/tracks.py
+
+
+# >>> lanscribe/media/sndfile.py: edit it there, then run: .venv/bin/python -m clients.generate
+_READ_VALUES = 2**16
+_HEADS = (
+    b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
+    b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3", b"\1\4", b"caff", b"\0\0",
+)  # fmt: skip
+"""The beginnings of files that libsndfile gets. It gets no MP3, MIDI or ALAC, and nothing that it
+takes for one: libraries that it uses for these write messages to the terminal."""
+
+
+def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
+    """The sound of a file; nothing if libsndfile cannot read it."""
+    if not head.startswith(_HEADS):
+        return
+    try:
+        sound = soundfile.SoundFile(file)
+    except (soundfile.LibsndfileError, TypeError):
+        return
+    with sound:
+        frames = max(1, _READ_VALUES // sound.channels)
+        declared_s = sound.frames / sound.samplerate
+        try:
+            while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+                yield from tape.add(block.T, sound.samplerate, ())
+        except soundfile.LibsndfileError as error:
+            why = str(error.error_string).removeprefix("Error : ").rstrip(".")
+            yield from tape.flush()
+            yield Missing(tape.time_s, declared_s, "damaged", why)
+            return
+    yield from tape.flush()
+    if tape.time_s < declared_s - 0.1:
+        why = f"the file ends early: it declares {declared_s:.1f} s"
+        yield Missing(tape.time_s, declared_s, "cut_off", why)
+
+
+# <<< lanscribe/media/sndfile.py
+
+
+# >>> lanscribe/media/recording.py: edit it there, then run: .venv/bin/python -m clients.generate
+_GAP_S = 0.1
+"""A hole in the times that is longer is filled, so that what follows keeps its time."""
+_TOLD_S = 1.0
+"""A hole that is longer is told even if nothing is damaged: recorders leave out what is silent."""
+_BACK_S = 0.5
+"""Times that go back by more begin again, as where recordings are joined."""
+_WITHOUT_HOLES = {"flac", "ogg"}
+"""The formats in which a hole is always damage."""
+_JITTER_S = 0.02
+_ROUNDING_S = 0.005
+"""Containers round times to a millisecond."""
+_SHORT_BY_S = 0.15
+"""A recording that ends this much before it says it does was cut off."""
+_DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
+"""The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
+Xing header; FFmpeg cannot estimate a stream of unknown size."""
 
 
 class Recording:
-    """An audio file as 16 kHz mono PCM16. Raises Trouble if it is not audio, or damaged."""
+    """One recording, which is read once."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._open() as sound:
-            if sound.frames == 0:
-                raise Trouble(f"{path} holds no samples")
-            self.duration_s = sound.frames / sound.samplerate
+    def __init__(
+        self, container: InputContainer, track: AudioStream, file: Stream | Window, tape: Tape
+    ) -> None:
+        self._container = container
+        self._track = track
+        self._file = file
+        self._tape = tape
+        self._is_timed = is_timed(container)
+        self._start_s = tape.time_s
+        self._shift_s: float | None = None
+        self._converter = _Converter()
 
-    def chunks(self, chunk_s: float, start: int = 0) -> Iterator[bytes]:
-        """The audio from sample `start`, in pieces of about `chunk_s`, one in memory at a time."""
-        with self._open() as sound:
-            rate_hz, is_last = sound.samplerate, False
-            resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
-            first_s = max(
-                0, start // SAMPLE_RATE_HZ - 1
-            )  # 1 s earlier, so that the resampler settles
-            for _ in range(first_s):
-                self._read(sound, rate_hz)
-            excess = start - first_s * SAMPLE_RATE_HZ
-            while not is_last:
-                block = self._read(sound, max(1, round(chunk_s * rate_hz)))
-                is_last = len(block) == 0
-                mono = np.clip(block.mean(axis=1, dtype=np.float64), -1, 1).astype(np.float32)
-                samples = resampler.resample_chunk(mono, last=is_last)
-                samples, excess = samples[excess:], max(0, excess - len(samples))
-                if len(samples):
-                    yield samples_to_pcm16(samples)
+    def pieces(self) -> Iterator[Piece]:
+        """Its sound, and what is missing. Raises ValueError if its rate cannot be resampled."""
+        faults: list[Fault] = []
+        for event in Frames(self._container, self._track):
+            if isinstance(event, Fault):
+                faults.append(event)
+                continue
+            yield from self._place(event, faults)
+            faults = []
+            channels = self._converter.floats(event)
+            names = [channel.name for channel in event.layout.channels]
+            yield from self._tape.add(channels, event.sample_rate, names)
+        yield from self._tape.flush()
+        yield from self._end(faults)
 
-    def _open(self) -> Sound:
+    def _place(self, frame: AudioFrame, faults: list[Fault]) -> Iterator[Piece]:
+        """What is missing before a frame."""
+        gap_s = self._gap_s(frame, faults)
+        if faults and gap_s > _ROUNDING_S:
+            yield from self._tape.miss("damaged", faults[0].why, gap_s)
+        elif gap_s > _JITTER_S and self._container.format.name in _WITHOUT_HOLES:
+            yield from self._tape.miss("damaged", "a part of the file cannot be read", gap_s)
+        elif gap_s > _GAP_S:
+            is_told = gap_s > _TOLD_S
+            yield from self._tape.miss("gap", "nothing was recorded", gap_s, is_told=is_told)
+
+    def _gap_s(self, frame: AudioFrame, faults: list[Fault]) -> float:
+        """How much time is between the sound so far and a frame."""
+        if not self._is_timed or frame.time is None:
+            return sum(fault.length_s for fault in faults)
+        here_s = self._tape.time_s - self._start_s
+        if self._shift_s is None:
+            start_s = self._container.start_time
+            self._shift_s = -(frame.time if start_s is None else start_s / av.time_base)
+        gap_s = frame.time + self._shift_s - here_s
+        if gap_s < -_BACK_S:
+            self._shift_s -= gap_s
+            return sum(fault.length_s for fault in faults)
+        return gap_s
+
+    def _end(self, faults: list[Fault]) -> Iterator[Piece]:
+        """What is missing at the end."""
+        here_s = self._tape.time_s
+        if declared_s := self._declared_s:
+            if here_s - self._start_s < declared_s - _SHORT_BY_S:
+                end_s = self._start_s + declared_s
+                why = f"the file ends early: it declares {declared_s:.1f} s"
+                yield Missing(here_s, end_s, "cut_off", why)
+        elif faults and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
+            yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
+        elif faults or self._file.is_cut_off:
+            yield Missing(here_s, None, "cut_off", "the file ends without its end")
+
+    @property
+    def _declared_s(self) -> float | None:
+        """How long the recording says to be; None if it does not, or only by an estimate."""
+        if isinstance(self._file, Stream) and self._file.declared_s:
+            return self._file.declared_s
+        name = self._container.format.name.split(",")[0]
+        if name in _DECLARING and self._track.duration and self._track.time_base:
+            return float(self._track.duration * self._track.time_base)
+        is_alone = name == "matroska" and len(self._container.streams) == 1
+        if is_alone and self._container.duration:
+            return self._container.duration / av.time_base
+        return None
+
+
+class _Converter:
+    """Frames of any sample format to floats."""
+
+    def __init__(self) -> None:
+        self._form: object = None
+        self._resampler = av.AudioResampler(format="flt")
+
+    def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
+        """The samples of a frame, shape (channels, n)."""
+        form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
+        if form != self._form:  # packed: PyAV reads no planes beyond the eighth
+            self._resampler = av.AudioResampler(format="flt")
+            self._form = form
+        parts = [
+            packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
+            for packed in self._resampler.resample(frame)
+        ]
+        return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
+
+
+# <<< lanscribe/media/recording.py
+
+
+# >>> lanscribe/media/part.py: edit it there, then run: .venv/bin/python -m clients.generate
+_SILENT = 0.001
+"""A track that is never louder, -60 dBFS, is silent."""
+
+
+class Part:
+    """A recording at a place. A context manager; raises av.FFmpegError or ValueError at the start.
+
+    A part has one track that is read, or all of them mixed.
+    """
+
+    def __init__(self, source: Source, kind: FileKind | None, place: int) -> None:
+        self._source = source
+        self._kind = kind
+        self._place = place
+        self._file, self._container = self._opened()
+        self._tracks = tracks_of(self._container)
+
+    def __enter__(self) -> "Part":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    @property
+    def end(self) -> int:
+        """The place where the recording ends, as far as it was read."""
+        return self._file.end if self._file.end is not None else self._file.place
+
+    def choose(self, wanted: str) -> tuple[int | None, About]:
+        """The index of the wanted track, None for all of them, and what to tell of it.
+
+        Raises NoSuchTrack.
+        """
+        facts = [_facts(track) for track in self._tracks]
+        best = self._container.streams.best("audio")
+        preferred = next((at for at, track in enumerate(self._tracks) if track is best), 0)
+        index, why = chosen(facts, preferred, wanted, self._has_sound)
+        duration_s = self._duration_s()
+        if index is None:
+            return None, About(0, len(facts), why=why, duration_s=duration_s)
+        one = facts[index]
+        about = About(index + 1, len(facts), one.language, one.title, why, duration_s)
+        return index, about
+
+    def pieces(self, index: int | None, tape: Tape) -> Iterator[Piece]:
+        """The sound of a track, or of all mixed, and what is missing."""
+        if index is None:
+            yield from self._mixed(tape)
+        else:
+            recording = Recording(self._container, self._tracks[index], self._file, tape)
+            yield from recording.pieces()
+
+    def _opened(self) -> tuple[Stream | Window, InputContainer]:
+        """The recording without seeking if that is enough, and else with."""
+        if self._kind and self._kind.is_stream:
+            stream = Stream(self._source, self._kind, self._place)
+            return stream, _with_tracks(open_container(stream))
+        if not self._source.is_complete:
+            with suppress(av.FFmpegError, ValueError):
+                stream = Stream(self._source, ANY_STREAM, self._place)
+                container = _with_tracks(open_container(stream))
+                if not self._source.is_complete:  # else it may have to be sought in
+                    return stream, container
+                container.close()
+        end = next_begin(self._source, self._kind, self._place + 1) if self._kind else None
+        window = Window(self._source, self._place, end)
+        return window, _with_tracks(open_container(window))
+
+    def _again(self, index: int, tape: Tape, stack: ExitStack) -> Iterator[Piece]:
+        """A track, read on its own from the beginning."""
+        other = stack.enter_context(Part(self._source, self._kind, self._place))
+        return other.pieces(index, tape)
+
+    def _has_sound(self, index: int) -> bool:
+        with ExitStack() as stack:
+            for piece in self._again(index, Tape(), stack):
+                if isinstance(piece, np.ndarray) and np.abs(piece).max() > _SILENT:
+                    return True
+        return False
+
+    def _mixed(self, tape: Tape) -> Iterator[Piece]:
+        start_s = tape.time_s
+        with ExitStack() as stack:
+            tracks = [self._again(index, Tape(), stack) for index in range(len(self._tracks))]
+            for piece in together(tracks):
+                if isinstance(piece, Missing):
+                    end_s = None if piece.end_s is None else piece.end_s + start_s
+                    yield replace(piece, start_s=piece.start_s + start_s, end_s=end_s)
+                else:
+                    yield from tape.add(piece, SAMPLE_RATE_HZ, ())
+        yield from tape.flush()
+
+    def _duration_s(self) -> float | None:
+        if isinstance(self._file, Stream) and self._file.declared_s:
+            return self._file.declared_s
+        return self._container.duration / av.time_base if self._container.duration else None
+
+
+def _with_tracks(container: InputContainer) -> InputContainer:
+    """The container, if it has a track of sound; else it is closed. Raises ValueError."""
+    if tracks_of(container):
+        return container
+    kinds = ", ".join(track.type for track in container.streams) or "none"
+    container.close()
+    raise ValueError(f"it has no track of sound that can be read; its tracks: {kinds}")
+
+
+def _facts(track: AudioStream) -> TrackFacts:
+    language = track.language or ""
+    title = track.metadata.get("title", "")
+    is_default = bool(track.disposition & track.disposition.default)
+    return TrackFacts("" if language == "und" else language, title, is_default)
+
+
+# <<< lanscribe/media/part.py
+
+
+# >>> lanscribe/media/reader.py: edit it there, then run: .venv/bin/python -m clients.generate
+_HEAD_BYTES = 512
+_MOST_FAILURES = 20
+"""After so many recordings in a row that cannot be opened, the rest of a file is not read."""
+
+
+def read(file: BinaryIO | Source, track: str = "") -> Generator[Piece, None, None]:
+    """The pieces of a recording.
+
+    file: open for reading; a pipe is read while it runs. track: a number from 1, a language,
+    "default", "all" (mixed), or "" for the default one, or the first with sound if that is silent.
+    Raises Unreadable before the first samples if there are none, NoSuchTrack among them, and
+    nothing later on. A Source stays open, and can be read again.
+    """
+    source = file if isinstance(file, Source) else Source(file)
+    is_live, length = not source.is_complete, Length()
+    try:
+        for piece in _with_sound(_Reader(source, track).pieces()):
+            yield piece
+            length.add(piece, source.size_bytes)
+            if why := length.excess(is_live=is_live):
+                yield Missing(length.at_s, None, "too_long", why)
+                return
+    finally:
+        if source is not file:
+            source.close()
+
+
+def _with_sound(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The same pieces, the first of them only when it is sure that there is sound."""
+    before: list[Piece] = []
+    for piece in pieces:
+        before.append(piece)
+        if not isinstance(piece, About | Missing):
+            break
+    yield from before
+    yield from pieces
+
+
+class _Reader:
+    """Reads the recordings of a source one after the other; most files are one."""
+
+    def __init__(self, source: Source, track: str) -> None:
+        self._source = source
+        self._track = track
+        self._head = source.read_at(0, _HEAD_BYTES)
+        self._kind = file_kind(self._head)
+        self._tape = Tape()
+        self._has_told = False
+
+    def pieces(self) -> Iterator[Piece]:
+        """About the first recording, then the sound of all. Raises Unreadable if there is none."""
+        if why := refusal(self._head):
+            raise Unreadable(why)
+        end, why = yield from self._part(0)
+        if self._tape.has_sound and why:
+            yield Missing(self._tape.time_s, None, "cut_off", why)
+        if not self._tape.has_sound:
+            yield from self._by_libsndfile()
+        if not self._tape.has_sound:
+            raise Unreadable(why or guess(self._head, self._source.size_bytes))
+        failures = 0
+        while (place := self._next_place(end)) is not None and failures < _MOST_FAILURES:
+            end, why = yield from self._part(place)
+            failures = failures + 1 if why else 0
+            if failures == 1:
+                yield Missing(self._tape.time_s, None, "damaged", why)
+
+    def _part(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
+        """The recording at a place; returns where it ends, and why it could not be read."""
+        end, why = place + 1, ""
         try:
-            if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
-                raise Trouble(f"{self.path} is a pipe or a device: save the sound as a file first")
-            with self.path.open("rb") as file:
-                if not file.read(1):
-                    raise Trouble(f"{self.path} is empty: 0 bytes")
-            return Sound(self.path)
-        except OSError as error:
-            raise Trouble(f"cannot read {self.path}: {error.strerror}") from error
-        except (soundfile.SoundFileError, TypeError) as error:
-            line = f"{self.path} is not audio that libsndfile reads: {self._remedy()}"
-            raise Trouble(line) from error
+            with Part(self._source, self._kind, place) as part:
+                yield from self._sound_of(part)
+                end = max(part.end, end)
+        except av.FFmpegError as error:
+            why = reason(error) if self._tape.has_sound else ""
+        except (OSError, ValueError) as error:
+            why = reason(error)
+        yield from self._tape.flush()  # not in a `finally`: a reader that is closed must not yield
+        return end, why
 
-    def _read(self, sound: Sound, frames: int) -> npt.NDArray[np.float32]:
-        """The next block, shape (frames, channels), fewer frames at the end."""
-        at_s = sound.tell() / sound.samplerate
+    def _sound_of(self, part: Part) -> Iterator[Piece]:
+        """The wanted track of a recording; of a later one the default, if it has no such track."""
         try:
-            block: npt.NDArray[np.float32] = sound.read(frames, "float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise Trouble(f"{self.path} is damaged at {at_s:.1f} s: {self._remedy()}") from error
-        if not np.isfinite(block).all():
-            line = f"{self.path} has samples that are not numbers at {at_s:.1f} s: {self._remedy()}"
-            raise Trouble(line)
-        return block
+            index, about = part.choose(self._track)
+        except NoSuchTrack:
+            if not self._has_told:
+                raise
+            index, about = part.choose("")
+        if not self._has_told:
+            yield about
+        self._has_told = True
+        yield from part.pieces(index, self._tape)
 
-    def _remedy(self) -> str:
-        return f"try: ffmpeg -i {self.path} -ar 16000 -ac 1 {self.path.stem}-16k.wav"
+    def _by_libsndfile(self) -> Iterator[Piece]:
+        if not self._has_told:
+            yield About()
+        self._has_told = True
+        with suppress(ValueError):  # its rate is out of range, which FFmpeg has told
+            yield from by_libsndfile(Window(self._source), self._head, self._tape)
+
+    def _next_place(self, end: int) -> int | None:
+        if self._kind is None or self._kind.is_framed:
+            return None
+        return next_begin(self._source, self._kind, end)
+
+
+# <<< lanscribe/media/reader.py
+
+
+# >>> clients/audio_source.py: edit it there, then run: .venv/bin/python -m clients.generate
+STDIN = "-"
+
+
+class WrongTrack(Trouble):
+    """The recording has no such track: wrong usage."""
+
+
+class AudioSource:
+    """A recording as 16 kHz mono, read while it is sent.
+
+    What may have to be sent again stays in memory. Raises Trouble if nothing can be heard.
+    """
+
+    def __init__(self, path: str, track: str = "") -> None:
+        name = "stdin" if path == STDIN else shown(path)
+        self.about, self.missing, self.timeline = About(), list[Missing](), Timeline()
+        self._ring, self._is_over = SampleRing(), False
+        self._coming: asyncio.Future[list[Piece | OSError]] | None = None
+        self._file = opened(path, name)
+        self._pieces = read(self._file, track)
+        try:
+            first = batch(self._pieces, 1)
+            if isinstance(first[-1], OSError):
+                raise first[-1]
+        except (Unreadable, OSError) as error:
+            self.close()
+            raise refusal_of(name, error) from error
+        self._take(first)
+
+    async def chunk(self, start: int, length_s: float) -> bytes:
+        """PCM from the sample `start`, up to length_s of it; b"" at the end.
+
+        Raises Trouble if the sample was forgotten.
+        """
+        end = start + sample_count(length_s)
+        while self._ring.end < end and not self._is_over:
+            await self._read_on(end - self._ring.end)
+        if start < self._ring.oldest:
+            raise Trouble("the server asks for audio that it has had")
+        samples = self._ring.read(min(start, self._ring.end))
+        return samples_to_pcm16(samples[: end - start])
+
+    def forget(self, before: int) -> None:
+        """Release the memory of the samples before this one."""
+        self._ring.forget(before)
+
+    def stop(self) -> None:
+        """End the recording here, even if a pipe has more to come."""
+        self._is_over = True
+        if self._coming and not self._coming.done():
+            self._coming.set_result([])
+
+    def close(self) -> None:
+        """Close the file, unless a thread still waits for a pipe."""
+        with suppress(ValueError):
+            self._pieces.close()
+            self._file.close()
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The track if there are several, and what is missing, as fields of JSON."""
+        track = {name: value for name, value in asdict(self.about).items() if name != "duration_s"}
+        parts = [
+            {"start": part.start_s, "end": part.end_s, "code": part.code, "why": part.why}
+            for part in self.missing
+        ]
+        return ({"track": track} if self.about.count > 1 else {}) | {"missing": parts}
+
+    async def _read_on(self, least: int) -> None:
+        """Wait for the next samples, `least` or more; if cancelled, the next call gets them."""
+        self._coming = self._coming or self._begin(least)
+        await asyncio.wait([self._coming])  # does not cancel it
+        pieces, self._coming = self._coming.result(), None
+        self._is_over |= not pieces
+        self._take(pieces)
+
+    def _begin(self, least: int) -> asyncio.Future[list[Piece | OSError]]:
+        """Read in a thread for which the program does not wait at its end: a pipe may be silent."""
+        loop = asyncio.get_running_loop()
+        coming: asyncio.Future[list[Piece | OSError]] = loop.create_future()
+
+        def settle(set_result: Callable[[], None]) -> None:
+            if not coming.done():
+                set_result()
+
+        def work() -> None:
+            try:
+                set_result = partial(coming.set_result, batch(self._pieces, least))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the pieces are awaited
+                set_result = partial(coming.set_exception, error)
+            with suppress(RuntimeError):  # the program has ended
+                loop.call_soon_threadsafe(settle, set_result)
+
+        Thread(target=work, daemon=True).start()
+        return coming
+
+    def _take(self, pieces: list[Piece | OSError]) -> None:
+        for piece in pieces:
+            if isinstance(piece, About):
+                self.about = piece
+            elif isinstance(piece, Missing):
+                self.timeline.skip(duration_s(self._ring.end), piece.skipped_s)
+                self.missing.append(piece)
+            elif isinstance(piece, OSError):
+                end_s = self.timeline.whole_s(duration_s(self._ring.end))
+                why = f"it cannot be read: {piece.strerror}"
+                self.missing.append(Missing(end_s, None, "cut_off", why))
+            else:
+                self._ring.append(piece)
+
+
+def batch(pieces: Iterator[Piece], least: int) -> list[Piece | OSError]:
+    """The next pieces, with `least` samples or more in all; fewer at the end or at an error."""
+    taken, count = list[Piece | OSError](), 0
+    try:
+        for piece in pieces:
+            taken.append(piece)
+            count += 0 if isinstance(piece, About | Missing) else len(piece)
+            if count >= least:
+                break
+    except OSError as error:
+        taken.append(error)
+    return taken
+
+
+def opened(path: str, name: str) -> BinaryIO:
+    """The file, pipe or stdin, without a buffer. Raises Trouble."""
+    if path == STDIN and not sys.stdin:
+        raise Trouble("cannot read stdin: it is closed")
+    try:
+        file = io.FileIO(0 if path == STDIN else path, closefd=path != STDIN)
+    except OSError as error:
+        raise refusal_of(name, error) from error
+    if file.isatty():
+        file.close()
+        raise Trouble(f"{name} is a terminal: expected a recording")
+    return file
+
+
+def refusal_of(name: str, error: Unreadable | OSError) -> Trouble:
+    """Why a file is no recording, as a line for a person."""
+    if isinstance(error, OSError):
+        return Trouble(f"cannot read {name}: {error.strerror}")
+    kind = WrongTrack if isinstance(error, NoSuchTrack) else Trouble
+    return kind(f"{name}: {error}")
+
+
+def missing_line(part: Missing) -> str:
+    """A missing part as a line for a person."""
+    if part.end_s is None:
+        return f"missing from {part.start_s:.1f} s on: {plain(part.why)}"
+    return f"missing: {part.start_s:.1f} s to {part.end_s:.1f} s: {plain(part.why)}"
+
+
+def track_line(about: About) -> str:
+    """Which track was taken and why, as a line for a person; "" if there is only one."""
+    if about.count == 1:
+        return ""
+    which = f"track {about.number} of {about.count}" if about.number else f"{about.count} tracks"
+    names = ", ".join(filter(None, (about.language, about.title)))
+    return " ".join(plain(f"{which}{f' ({names})' if names else ''}: {about.why}").split())
+
+
+# <<< clients/audio_source.py
 
 
 @dataclass
 class Tally:
-    """The received transcript and its times, in seconds."""
+    """The received transcript and its times, in seconds.
 
+    timeline: of the recording; of what is sent, some parts may be left out.
+    """
+
+    timeline: Timeline = field(default_factory=Timeline)
     story: Story = field(default_factory=Story)
     texts: list[str] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
@@ -1087,23 +2725,31 @@ class Tally:
 
     @property
     def sent_s(self) -> float:
-        """How much of the recording was sent."""
-        return self.story.sent / SAMPLE_RATE_HZ
+        """How far the recording was sent."""
+        return self.timeline.whole_s(duration_s(self.story.sent))
 
     @property
     def heard_s(self) -> float:
         """How far the server has listened to it."""
-        return self.story.heard / SAMPLE_RATE_HZ
+        return self.timeline.whole_s(duration_s(self.story.heard))
+
+    @property
+    def waiting_s(self) -> float:
+        """How much of what was sent the server has not listened to."""
+        return duration_s(self.story.sent - self.story.heard)
 
     def take(self, event: Event) -> str:
         """Take a delta or the end of the utterance; return the text to say."""
-        base_s = self.story.base / SAMPLE_RATE_HZ
+        base_s = duration_s(self.story.base)
         if event.kind == "transcription.done":
             self.no_speech = event.no_speech if self.story.is_wordless(event) else {}
             return self._say(self.story.end(event))
-        self.lost_s += [(base_s + start_s, base_s + end_s) for start_s, end_s in event.lost]
+        whole_s = self.timeline.whole_s
+        self.lost_s += [
+            (whole_s(base_s + start), whole_s(base_s + end)) for start, end in event.lost
+        ]
         said = self._say(self.story.hear(event, time.monotonic()))
-        self.lags_s.append((self.story.sent - self.story.place) / SAMPLE_RATE_HZ)
+        self.lags_s.append(duration_s(self.story.sent - self.story.place))
         return said
 
     def settle(self) -> str:
@@ -1112,9 +2758,9 @@ class Tally:
         return self._say(pieces)
 
     def _say(self, pieces: list[Said]) -> str:
-        for piece in pieces:
-            self.texts.append(piece[0])
-            add_word(self.words, *piece)
+        for text, start_s, end_s in pieces:
+            self.texts.append(text)
+            add_word(self.words, text, *self.timeline.placed(start_s, end_s))
             self.first_text_s = self.first_text_s or time.monotonic() - self.started_s
         return "".join(text for text, _, _ in pieces)
 
@@ -1148,15 +2794,16 @@ def normalised(text: str) -> str:
 class Screen:
     """The transcript on stdout, the progress on stderr; on one terminal, the latter is below."""
 
-    def __init__(self, duration_s: float, *, shows_text: bool) -> None:
-        self._duration_s = duration_s
+    def __init__(self, whole_s: float | None, *, shows_text: bool) -> None:
+        """whole_s: how long the recording is, None if unknown."""
+        self._whole_s = whole_s
         self._shows_text = shows_text
         self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._is_joint = is_live and shows_text and sys.stdout.isatty()
         self._line, self._space, self._held, self._has_begun = "", "", "", False
         self._progress = Progress(BarColumn(), TextColumn("{task.description}"))
-        self._bar = self._progress.add_task("connecting", total=duration_s)
+        self._bar = self._progress.add_task("connecting", total=whole_s)
         self._live = Live(
             console=self._console,
             get_renderable=self._picture,
@@ -1179,12 +2826,14 @@ class Screen:
         if self._is_joint:
             self._scroll(text.rstrip())
         elif self._shows_text:
-            put(text.rstrip())
+            put(sys.stdout, text.rstrip())
 
     def show(self, tally: Tally) -> None:
         """Update the progress."""
-        heard, whole = (timedelta(seconds=round(s)) for s in (tally.heard_s, self._duration_s))
-        text = f"{heard} / {whole}  lag {tally.sent_s - tally.heard_s:.1f} s"
+        text = str(timedelta(seconds=round(tally.heard_s)))
+        if self._whole_s is not None:
+            text += f" / {timedelta(seconds=round(self._whole_s))}"
+        text += f"  lag {tally.waiting_s:.1f} s"
         self._held = "".join(text for text, _, _ in tally.story.last_words)
         self._progress.update(self._bar, completed=tally.heard_s, description=text)
 
@@ -1196,7 +2845,7 @@ class Screen:
         """Restore the terminal, with the transcript on it and a newline at its end."""
         self._live.stop()
         if self._shows_text and (is_whole or self._has_begun):
-            put(f"{self._line}\n")
+            put(sys.stdout, f"{self._line}\n")
 
     def _scroll(self, text: str) -> None:
         """Print full lines above the progress; keep the last line in the live display."""
@@ -1212,16 +2861,6 @@ class Screen:
         return Group(*([tail] if self._is_joint and tail else []), self._progress)
 
 
-def put(text: str) -> None:
-    """Write to stdout at once. Raises Trouble if the reader is gone or the disk is full."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Trouble(f"cannot write the transcript: {error.strerror}") from error
-
-
 class Transcription:
     """One file, over one connection, or over several if the server keeps sessions.
 
@@ -1229,23 +2868,26 @@ class Transcription:
     all words are safe.
     """
 
-    def __init__(self, options: argparse.Namespace, recording: Recording, screen: Screen) -> None:
+    def __init__(self, options: argparse.Namespace, recording: AudioSource, screen: Screen) -> None:
         self._options = options
         self._recording = recording
         self._screen = screen
         self._stop = asyncio.Event()
         self._deadline = asyncio.Timeout(None)
-        self._session = Session()
+        self._session = Session(recording.timeline.whole_s)
         self._failures, self._away_since_s = 0, 0.0
         self._is_there = self._is_done = False
         self.model = str(options.model or "")
-        self.tally = Tally()
+        self._told = 0
+        self.tally = Tally(recording.timeline)
 
     async def run(self) -> None:
         """Transcribe the file, or as much as is sent before a signal. Raises Trouble."""
         try:
             with ending(self._interrupt):
                 self._screen.start()
+                if line := track_line(self._recording.about):
+                    self._screen.tell(line)
                 async with self._deadline:
                     while not self._is_done:
                         await self._try()
@@ -1263,7 +2905,17 @@ class Transcription:
     @property
     def progress(self) -> str:
         """How far the server has listened, as text."""
-        return f"{self.tally.heard_s:.1f} s of {self._recording.duration_s:.1f} s"
+        whole_s = self._recording.about.duration_s
+        whole = "" if whole_s is None else f" of {whole_s:.1f} s"
+        return f"{self.tally.heard_s:.1f} s{whole}"
+
+    def figures(self, reference: str) -> dict[str, Any]:
+        """The figures for --json; reference: the words said, "" if unknown."""
+        figures = self.tally.figures() | self._recording.told
+        figures |= {"model": self.model, "url": self._options.url.partition("?")[0]}
+        if reference:
+            figures["wer"] = float(jiwer.wer(reference, normalised(self.tally.text)))
+        return figures
 
     def _interrupt(self) -> None:
         """End the audio here; the second time, or before any audio, end the program."""
@@ -1272,6 +2924,7 @@ class Transcription:
             self._screen.close(is_whole=False)
             os._exit(130)
         self._stop.set()
+        self._recording.stop()
         self._deadline.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
 
     async def _try(self) -> None:
@@ -1309,17 +2962,23 @@ class Transcription:
         with suppress(ConnectionClosed):  # the receiver sees it too, and reports it
             await ws.send(session.model(self.model))
             await ws.send(BEGIN)
-            chunks = self._recording.chunks(0.1 if is_live else 0.5, story.sent)
-            while chunk := await asyncio.to_thread(next, chunks, b""):  # slow far into the file
-                if self._stop.is_set():
-                    break
+            while chunk := await self._chunk(0.1 if is_live else 0.5):
                 story.sent += len(chunk) // 2
                 await ws.send(session.audio(chunk))
+                self._recording.forget(story.safe if session.keep_s else story.sent)
                 if is_live:
-                    due_s = self.tally.started_s + self.tally.sent_s - time.monotonic()
+                    due_s = self.tally.started_s + duration_s(story.sent) - time.monotonic()
                     await asyncio.sleep(due_s)
             story.is_committed = True
             await ws.send(END)
+
+    async def _chunk(self, length_s: float) -> bytes:
+        """The next audio to send; b"" at the end, and after a signal. Tells what is missing."""
+        chunk = await self._recording.chunk(self.tally.story.sent, length_s)
+        for part in self._recording.missing[self._told :]:
+            self._screen.tell(missing_line(part))
+        self._told = len(self._recording.missing)
+        return b"" if self._stop.is_set() else chunk
 
     async def _receive(self, ws: ClientConnection, tasks: asyncio.TaskGroup) -> None:
         """Print the transcript until the utterance is done. Raises Trouble."""
@@ -1384,13 +3043,18 @@ async def next_message(ws: ClientConnection) -> str | bytes:
 
 
 def read_reference(path: Path) -> str:
-    """The reference text from a file. Raises Trouble if it has no words."""
+    """The reference text from a file, UTF-8 or UTF-16. Raises Trouble if it has no words."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Trouble(f"cannot read the reference {path}: {error}") from error
+        data = path.read_bytes()
+        is_utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        text = data.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except OSError as error:
+        raise Trouble(f"cannot read the reference {shown(path)}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = f"the reference {shown(path)} is not text in UTF-8, or in UTF-16 with a mark"
+        raise Trouble(line) from error
     if not normalised(text):
-        raise Trouble(f"the reference {path} has no words")
+        raise Trouble(f"the reference {shown(path)} has no words")
     return normalised(text)
 
 
@@ -1411,11 +3075,12 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--audio_path",
         "--audio-path",
         required=True,
-        type=Path,
         metavar="FILE",
-        help="the recording, in any format that libsndfile reads",
+        help="the recording, of any kind that FFmpeg or libsndfile reads; - for stdin",
     )
     add_server_options(parser)
+    tracks = "if it has several: a number from 1, a language, default, or all (mixed)"
+    add("--track", default="", help=tracks)
     add("--realtime", action="store_true", help="send at the speed of speech")
     add("--reference", type=Path, metavar="FILE", help="the words said; adds the word error rate")
     output = parser.add_mutually_exclusive_group()
@@ -1427,25 +3092,25 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def transcribe(options: argparse.Namespace) -> int:
     """Transcribe and print; the exit status. Raises Trouble."""
-    reference = read_reference(options.reference) if options.reference else None
-    recording = Recording(options.audio_path)
-    shows_text = options.format == "txt" and not options.json
-    screen = Screen(recording.duration_s, shows_text=shows_text)
-    run = Transcription(options, recording, screen)
-    trouble: Trouble | None = None
-    try:
-        asyncio.run(run.run())
-    except Trouble as caught:
-        trouble = caught
-    finally:
-        screen.close(is_whole=trouble is None)
-    figures = run.tally.figures() | {"model": run.model, "url": options.url.partition("?")[0]}
-    if reference is not None:
-        figures["wer"] = float(jiwer.wer(reference, normalised(run.tally.text)))
+    reference = read_reference(options.reference) if options.reference else ""
+    with closing(AudioSource(options.audio_path, options.track)) as recording:
+        shows_text = options.format == "txt" and not options.json
+        screen = Screen(recording.about.duration_s, shows_text=shows_text)
+        run = Transcription(options, recording, screen)
+        trouble: Trouble | None = None
+        try:
+            asyncio.run(run.run())
+        except Trouble as caught:
+            trouble = caught
+        finally:
+            screen.close(is_whole=trouble is None)
+    figures = run.figures(reference)
     if options.json:
-        put(json.dumps(figures | {"error": str(trouble) if trouble else None}) + "\n")
+        error = str(trouble) if trouble else None
+        put(sys.stdout, f"{json.dumps(figures | {'error': error})}\n")
     elif not shows_text and (run.tally.words or not trouble):
-        put(document(run.tally.words, options.format, run.tally.sent_s))
+        told = {name: value for name, value in recording.told.items() if value}
+        put(sys.stdout, document(run.tally.words, options.format, run.tally.sent_s, told))
     if trouble:
         raise trouble
     if not options.json:
@@ -1455,13 +3120,12 @@ def transcribe(options: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run the program; its exit status."""
-    options = parse_options()
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        return transcribe(options)
+        open_streams()
+        return transcribe(parse_options())
     except Trouble as trouble:
         sys.stderr.write(f"{Path(__file__).name}: {trouble}\n")
-        return 1
+        return 2 if isinstance(trouble, WrongTrack) else 1
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ FILE_CLIENT = PROJECT_DIR / "test_file_transcribe.py"
 _SHARED = (
     "lanscribe/speech/audio.py",
     "lanscribe/speech/resampler.py",
+    "lanscribe/speech/mixing.py",
     "clients/terminal.py",
+    "clients/output.py",
     "clients/protocol.py",
     "clients/stitch.py",
     "clients/story.py",
@@ -30,8 +32,24 @@ _SHARED = (
     "clients/document.py",
 )
 _READER = (
+    "lanscribe/speech/ring.py",
     "lanscribe/speech/timeline.py",
     "lanscribe/media/pieces.py",
+    "lanscribe/media/levels.py",
+    "lanscribe/media/source.py",
+    "lanscribe/media/headers.py",
+    "lanscribe/media/kinds.py",
+    "lanscribe/media/parts.py",
+    "lanscribe/media/ffmpeg.py",
+    "lanscribe/media/tape.py",
+    "lanscribe/media/bounds.py",
+    "lanscribe/media/mixed.py",
+    "lanscribe/media/tracks.py",
+    "lanscribe/media/sndfile.py",
+    "lanscribe/media/recording.py",
+    "lanscribe/media/part.py",
+    "lanscribe/media/reader.py",
+    "clients/audio_source.py",
 )
 """What reads a recording; a file comes after those that it uses."""
 SOURCES = {MICROPHONE_CLIENT: _SHARED, FILE_CLIENT: (*_SHARED, *_READER)}

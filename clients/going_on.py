@@ -3,6 +3,7 @@
 import json
 import random
 from base64 import b64encode
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 from clients.protocol import Event, explain
@@ -20,9 +21,13 @@ def pause_s(failures: int) -> float:
 
 
 class Session:
-    """The state that outlives a socket: the server's token, and the number of its last message."""
+    """The state that outlives a socket: the server's token, and the number of its last message.
 
-    def __init__(self) -> None:
+    whole_s: the time in the recording of a time in the audio that is sent.
+    """
+
+    def __init__(self, whole_s: Callable[[float], float] = float) -> None:
+        self._whole_s = whole_s
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
@@ -74,8 +79,14 @@ class Session:
         """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
             return [no_speech(event)] if story.is_wordless(event) else []
-        lost = [f"{span} could not be transcribed" for span in spans(event, story.base)]
+        lost = [f"{span} could not be transcribed" for span in self._spans(event, story.base)]
         return lost + self._lag_remarks(event)
+
+    def _spans(self, event: Event, base: int) -> list[str]:
+        """The untranscribed parts of audio that begins at sample `base`."""
+        base_s = base / SAMPLE_RATE_HZ
+        parts = [[self._whole_s(base_s + time_s) for time_s in part] for part in event.lost]
+        return [f"{start_s:.1f} to {end_s:.1f} s" for start_s, end_s in parts]
 
     def _lag_remarks(self, event: Event) -> list[str]:
         lag_s, is_behind = event.seconds("lag_s"), event.field("is_behind", False)
@@ -94,14 +105,8 @@ class Session:
     def trouble(self, event: Event, base: int) -> Trouble:
         """An error event as Trouble; ends the session, whose audio begins at sample `base`."""
         self.token = ""
-        lost = "".join(f" (not transcribed: {span})" for span in spans(event, base))
+        lost = "".join(f" (not transcribed: {span})" for span in self._spans(event, base))
         return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
-
-
-def spans(event: Event, base: int) -> list[str]:
-    """The untranscribed parts of audio that begins at sample `base`."""
-    base_s = base / SAMPLE_RATE_HZ
-    return [f"{base_s + start_s:.1f} to {base_s + end_s:.1f} s" for start_s, end_s in event.lost]
 
 
 def no_speech(event: Event) -> str:

@@ -90,14 +90,14 @@ def explain(error: Exception, url: str) -> Trouble:
         what = f"it hung up, {error.rcvd or 'without a word'}"
     elif isinstance(error, OSError | WebSocketException):
         what = str(error).strip("<>").replace("503:", "503, it may be loading:")
-        what = (what or "it does not answer") + reason(error)
+        what = (what or "it does not answer") + server_reason(error)
     else:
         what = "it names no model"
     line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
     return Trouble(line, passes=bool(PASSING_FAILURE.search(what)))
 
 
-def reason(error: Exception) -> str:
+def server_reason(error: Exception) -> str:
     """The server's own reason for refusing a request; "" if it gives none."""
     with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
         if isinstance(error, InvalidStatus):

@@ -5,7 +5,7 @@ from clients.stitch import SLACK_SAMPLES, Said, Stitch
 from lanscribe.speech.audio import SAMPLE_RATE_HZ
 
 DELTA_S = 0.08  # assumed for a delta without end_s, as from bare vLLM
-PAUSE_S = 3.0  # after so long without a word, the speaker pauses or has ended
+NO_WORD_S = 3.0  # after so long without a word, the speaker pauses or has ended
 CHUNK_SAMPLES = 1_600
 UNSURE_SAMPLES = 480_000  # 30 s: an engine writes its words within this time
 WORD_SAMPLES = 25_600  # 1.6 s: no word is longer
@@ -116,7 +116,7 @@ class Story:
             return self.place > self._said_end + SLACK_SAMPLES
         if not self._stitch.has_words:
             return self.heard > self._said_end + UNSURE_SAMPLES
-        is_pausing = now_s - self._text_s > PAUSE_S  # an engine that catches up emits words late
+        is_pausing = now_s - self._text_s > NO_WORD_S  # an engine that catches up emits words late
         return is_pausing and self.heard > self._said_end + 3 * SLACK_SAMPLES
 
     def _place(self, time_s: float) -> int:

@@ -74,6 +74,8 @@ class _Reader:
         if why := refusal(self._head):
             raise Unreadable(why)
         end, why = yield from self._part(0)
+        if self._tape.has_sound and why:
+            yield Missing(self._tape.time_s, None, "cut_off", why)
         if not self._tape.has_sound:
             yield from self._by_libsndfile()
         if not self._tape.has_sound:
@@ -87,16 +89,17 @@ class _Reader:
 
     def _part(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
         """The recording at a place; returns where it ends, and why it could not be read."""
+        end, why = place + 1, ""
         try:
             with Part(self._source, self._kind, place) as part:
                 yield from self._sound_of(part)
-                return max(part.end, place + 1), ""
+                end = max(part.end, end)
         except av.FFmpegError as error:
-            return place + 1, reason(error) if self._tape.has_sound else ""
+            why = reason(error) if self._tape.has_sound else ""
         except (OSError, ValueError) as error:
-            return place + 1, reason(error)
-        finally:
-            yield from self._tape.flush()
+            why = reason(error)
+        yield from self._tape.flush()  # not in a `finally`: a reader that is closed must not yield
+        return end, why
 
     def _sound_of(self, part: Part) -> Iterator[Piece]:
         """The wanted track of a recording; of a later one the default, if it has no such track."""

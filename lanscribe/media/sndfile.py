@@ -8,7 +8,7 @@ from lanscribe.media.parts import Window
 from lanscribe.media.pieces import Missing, Piece
 from lanscribe.media.tape import Tape
 
-_BLOCK_VALUES = 2**16
+_READ_VALUES = 2**16
 _HEADS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
     b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3", b"\1\4", b"caff", b"\0\0",
@@ -26,7 +26,7 @@ def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
     except (soundfile.LibsndfileError, TypeError):
         return
     with sound:
-        frames = max(1, _BLOCK_VALUES // sound.channels)
+        frames = max(1, _READ_VALUES // sound.channels)
         declared_s = sound.frames / sound.samplerate
         try:
             while len(block := sound.read(frames, dtype="float32", always_2d=True)):

@@ -37,7 +37,7 @@ def chosen(
         marked = [index for index, track in enumerate(tracks) if track.is_default]
         return (marked[0], "it is the default") if marked else (0, "it is the first")
     if not wanted:
-        return _with_sound(len(tracks), best, has_sound)
+        return _first_with_sound(len(tracks), best, has_sound)
     language = _standard(wanted)
     for index, track in enumerate(tracks):
         if language and _standard(track.language) == language:
@@ -48,7 +48,7 @@ def chosen(
     )
 
 
-def _with_sound(count: int, best: int, has_sound: Callable[[int], bool]) -> tuple[int, str]:
+def _first_with_sound(count: int, best: int, has_sound: Callable[[int], bool]) -> tuple[int, str]:
     if count == 1:
         return 0, ""
     order = [best, *(index for index in range(count) if index != best)]

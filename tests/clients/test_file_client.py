@@ -24,6 +24,7 @@ from websockets.sync.server import ServerConnection
 import test_file_transcribe as client
 from lanscribe import PROJECT_DIR
 from tests.clients.conftest import StartClient
+from tests.clients.listening import heard
 from tests.clients.peers import greet, hear, say, server
 from tests.servers import ServeHere, Server, StartServer
 from tests.support import DEADLINE_S
@@ -198,20 +199,17 @@ def test_figures_and_a_format_are_wrong_usage() -> None:
 def test_any_format_rate_and_channel_count(
     tmp_path: Path, name: str, subtype: str, rate_hz: int, channels: int
 ) -> None:
-    """A tone on the first channel comes out at its pitch and length, its loudness shared out."""
+    """A tone on the first channel comes out at its pitch, its length and its loudness."""
     time_s = np.arange(2 * rate_hz) / rate_hz
     sound = np.zeros((len(time_s), channels))
     sound[:, 0] = 0.5 * np.sin(2 * np.pi * 440 * time_s)
     soundfile.write(tmp_path / name, sound, rate_hz, subtype=subtype)
-    recording = client.Recording(tmp_path / name)
-    pcm16 = np.frombuffer(b"".join(recording.chunks(0.5)), dtype="<i2")
-    assert len(pcm16) == pytest.approx(32_000, abs=1_600)
-    pitch = np.abs(np.fft.rfft(pcm16[4_000:28_000])).argmax() * 16_000 / 24_000
+    said = heard(tmp_path / name)
+    assert len(said) == pytest.approx(32_000, abs=1_600)
+    pitch = np.abs(np.fft.rfft(said[4_000:28_000])).argmax() * 16_000 / 24_000
     assert pitch == pytest.approx(440, abs=1)
-    loudness = np.std(pcm16[4_000:28_000] / 32_768) * np.sqrt(2)
-    assert loudness == pytest.approx(0.5 / channels, rel=0.15)  # MP3 takes liberties
-    again = np.frombuffer(b"".join(recording.chunks(0.3, 20_000)), dtype="<i2")
-    assert np.array_equal(again, pcm16[20_000:])
+    loudness = np.std(said[4_000:28_000] / 32_768) * np.sqrt(2)
+    assert loudness == pytest.approx(0.5, rel=0.15)  # MP3 takes liberties
 
 
 def test_a_long_file_comes_through_whole_and_in_order(
@@ -306,30 +304,21 @@ def test_ctrl_c_before_the_first_word_is_130(
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
-    (tmp_path / "text.wav").write_text("hello")
+    (tmp_path / "a.wav").write_text("hello")
     (tmp_path / "a.raw").write_text("hello")
-    os.mkfifo(tmp_path / "pipe.wav")
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16_000)
     for name, line in {
         "nothing.wav": "cannot read {}: No such file or directory",
         "": "cannot read {}: Is a directory",
-        "empty.wav": "{} is empty: 0 bytes",
-        "pipe.wav": "{} is a pipe or a device: save the sound as a file first",
-        "none.wav": "{} holds no samples",
-        "text.wav": "{} is not audio that libsndfile reads: try: ffmpeg -i {}",
-        "a.raw": "{} is not audio that libsndfile reads: try: ffmpeg -i {}",
+        "empty.wav": "{}: ",
+        "none.wav": "{}: ",
+        "a.wav": "{}: ",
+        "a.raw": "{}: ",
     }.items():
         path = tmp_path / name
-        assert line.format(path, path) in failure("--audio_path", path)
-
-
-def test_samples_that_are_no_numbers(fake_server: Server, tmp_path: Path) -> None:
-    path = tmp_path / "nan.wav"
-    samples = np.zeros(32_000)
-    samples[20_000] = np.nan
-    soundfile.write(path, samples, 16_000, subtype="FLOAT")
-    line = failure("--audio_path", path, "--url", fake_server.url)
-    assert "has samples that are not numbers at 1.0 s" in line
+        told = failure("--audio_path", path)
+        assert line.format(path) in told
+        assert "ffmpeg -i" not in told
 
 
 def test_a_reference_without_words(tmp_path: Path, speech: Path) -> None:

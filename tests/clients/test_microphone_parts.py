@@ -382,7 +382,7 @@ def test_a_word_after_a_break_is_said_when_the_speaker_pauses(
     monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """No later word tells that it is not one of the old."""
-    monkeypatch.setattr(client, "PAUSE_S", 0.0)
+    monkeypatch.setattr(client, "NO_WORD_S", 0.0)
 
     async def run() -> None:
         ring = client.Ring(10**7)

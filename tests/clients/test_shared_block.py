@@ -92,8 +92,8 @@ def test_a_client_without_a_marker_is_refused() -> None:
 
 def test_a_name_is_defined_once() -> None:
     text = MICROPHONE_CLIENT.read_text(encoding="utf-8")
-    with pytest.raises(ValueError, match="more than one part of a client: PAUSE_S"):
-        by_hand = text.replace("TICK_S = 0.05", "TICK_S, PAUSE_S = 0.05, 1.0")
+    with pytest.raises(ValueError, match="more than one part of a client: NO_WORD_S"):
+        by_hand = text.replace("TICK_S = 0.05", "TICK_S, NO_WORD_S = 0.05, 1.0")
         generated(by_hand, SOURCES[MICROPHONE_CLIENT])
 
 
