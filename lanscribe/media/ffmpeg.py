@@ -15,11 +15,15 @@ from av.packet import Packet
 from lanscribe.media.parts import Stream, Window
 
 _DEMUXERS = (
-    "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
+    "mov,matroska,mp3,aac,loas,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,"
+    "ape,nut,rm,wtv,gxf,mxf,swf,smjpeg,spdif,tta,tak,shn,mpc,mpc8,dts,dtshd,truehd,mlp,dsf,iff,oma,"
+    "qcp,nistsphere,ircam,voc,sox,pvf,mmf,adx,alp,apm,argo_asf,ast,kvag,daud,rso"
 )
 """The formats that FFmpeg may detect: none that names other files or addresses, as playlists do."""
 _TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut"}
 """The formats in which a frame has its own time; in others it follows the one before."""
+_GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
+"""The formats that are frames and nothing else: bytes between them are damage, not headers."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
 _PACKET_BYTES = 2**24
@@ -78,7 +82,7 @@ class Frames:
     def __init__(self, container: InputContainer, track: AudioStream) -> None:
         self._container = container
         self._track = track
-        self._has_places = not is_timed(container)
+        self._is_gapless = container.format.name in _GAPLESS
         self._good_bytes, self._good_s = 0, 0.0
 
     def __iter__(self) -> Iterator[AudioFrame | Fault]:
@@ -90,7 +94,7 @@ class Frames:
             if end is not None and packet.pos is not None and packet.pos > end:
                 yield self._fault(packet.pos - end, "these bytes are no sound")
             yield from self._decoded(packet)
-            is_placed = self._has_places and packet.pos is not None
+            is_placed = self._is_gapless and packet.pos is not None
             end = packet.pos + packet.size if is_placed and packet.pos is not None else None
 
     def _packets(self) -> "Iterator[Packet[AudioStream] | Fault]":
