@@ -2,9 +2,10 @@
 
     python -m tests.fuzz.media --seconds 3600 [--first-seed N] [--count N]
 
-Each file is sound, with what is missing of it, or a named reason: no other exception, nothing on the terminal (a library's
-traceback), no hang, no hundred megabytes. Ends with 1 at the first file that is something else, and
-tells its seed; a crash of a library shows its seed in the last line of the output.
+Each file is sound, with what is missing of it, or a named reason: no other exception, nothing on
+the terminal (a library's traceback), no hang, no hundred megabytes. Ends with 1 at the first file
+that is something else, and tells its seed; a crash of a library shows its seed in the last line of
+the output.
 """
 
 import argparse

@@ -22,6 +22,7 @@ from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from lanscribe.media.pieces import About, Missing, Unreadable
 from lanscribe.media.reader import read
+from lanscribe.media.tape import Tape
 from lanscribe.speech.audio import Samples, sample_count
 from tests.sounds import KINDS, by_libsndfile, film
 
@@ -288,3 +289,30 @@ def test_what_would_be_decoded_at_once_is_bounded() -> None:
         film.mux(sound.encode(frame))
         film.mux(sound.encode(None))
     assert "no sound follows" in complaint(file.getvalue())
+
+
+class Counted(np.ndarray):
+    """Samples that are counted whenever somebody asks how many they are."""
+
+    asked = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        Counted.asked += 1
+        return super().shape
+
+
+def test_packets_of_a_sample_are_joined_at_once() -> None:
+    """In time that grows with their number, not with its square."""
+    seed = random.randrange(2**32)
+    random_ = random.Random(seed)
+    sizes = [random_.choice([0, 0, 1]) for _ in range(30_000)]
+    packets = [np.zeros((1, size), np.float32).view(Counted) for size in sizes]
+    tape, blocks = Tape(), list[Samples]()
+    Counted.asked = 0
+    for packet in packets:
+        blocks += [one for one in tape.add(packet, 16_000, ()) if isinstance(one, np.ndarray)]
+    blocks += [one for one in tape.flush() if isinstance(one, np.ndarray)]
+    assert Counted.asked <= 5 * len(packets), f"seed {seed}"
+    assert sum(map(len, blocks)) == sum(sizes), f"seed {seed}"
+    assert all(len(block) >= 8_000 for block in blocks[:-1]), f"seed {seed}"
