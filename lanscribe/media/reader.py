@@ -65,7 +65,7 @@ class _Reader:
     def __init__(self, source: Source, track: str) -> None:
         self._source = source
         self._track = track
-        self._head = source.read_at(0, _HEAD_BYTES)
+        self._head = source.head_at(0, _HEAD_BYTES)
         self._kind = file_kind(self._head)
         self._tape = Tape()
         self._has_told = False
