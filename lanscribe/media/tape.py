@@ -75,7 +75,7 @@ class Tape:
     def flush(self) -> Iterator[Piece]:
         """The sound that was held back; what is added next is a new stream."""
         yield from self._settle()
-        if self._ready:
+        if self._ready_count:
             yield np.concatenate(self._ready)
             self._ready, self._ready_count = [], 0
 
