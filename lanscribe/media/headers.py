@@ -16,6 +16,7 @@ TAG = re.compile(
     re.DOTALL,
 )
 """ID3v2 (id3.org, v2.4.0 structure, 3.1), APEv2 and ID3v1."""
+ID3V1_BYTES = 128
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 """The objects of an ASF (WMA, WMV): its header, and the properties of the file in that."""
@@ -29,7 +30,7 @@ _MPEG_RATES_HZ = (44_100, 48_000, 32_000, 0)
 def tag_bytes(tag: bytes) -> int:
     """The length of a tag by its first bytes."""
     if tag.startswith(b"TAG"):
-        return 128
+        return ID3V1_BYTES
     if tag.startswith(b"APETAGEX"):
         is_header = tag[23] & 0x20
         return 32 + (int.from_bytes(tag[12:16], "little") if is_header else 0)
@@ -37,6 +38,14 @@ def tag_bytes(tag: bytes) -> int:
     for byte in tag[6:10]:
         size = size << 7 | byte
     return 10 + size + (10 if tag[5] & 0x10 else 0)
+
+
+def after_tags(source: Source) -> int:
+    """Where a file begins behind the ID3v2 tags before it, which may be before any kind."""
+    place = 0
+    while (found := TAG.match(source.head_at(place, 10))) and found[0].startswith(b"ID3"):
+        place += tag_bytes(found[0])
+    return place
 
 
 def is_cut_off_ogg(tail: bytes) -> bool:

@@ -11,7 +11,7 @@ from av.container import InputContainer
 
 from lanscribe.media.ffmpeg import Fault, Frames, is_timed
 from lanscribe.media.parts import Stream, Window
-from lanscribe.media.pieces import Missing, Piece
+from lanscribe.media.pieces import Missing, Piece, Unreadable
 from lanscribe.media.tape import Tape
 
 _GAP_S = 0.1
@@ -50,7 +50,7 @@ class Recording:
     def pieces(self) -> Iterator[Piece]:
         """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
-        for event in Frames(self._container, self._track):
+        for event in Frames(self._container, self._track, self._file.size_bytes):
             if isinstance(event, Fault):
                 faults.append(event)
                 continue
@@ -60,6 +60,8 @@ class Recording:
             names = [channel.name for channel in event.layout.channels]
             yield from self._tape.add(channels, event.sample_rate, names)
         yield from self._tape.flush()
+        if faults and not self._tape.has_sound:
+            raise Unreadable(f"none of its sound can be decoded: {faults[0].why}")
         yield from self._end(faults)
 
     def _place(self, frame: AudioFrame, faults: list[Fault]) -> Iterator[Piece]:
@@ -97,8 +99,13 @@ class Recording:
                 yield Missing(here_s, end_s, "cut_off", why)
         elif faults and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif faults or self._file.is_cut_off:
+        elif self._is_cut_off(faults):
             yield Missing(here_s, None, "cut_off", "the file ends without its end")
+
+    def _is_cut_off(self, faults: list[Fault]) -> bool:
+        """Whether the file ends early, by faults at its end that are no padding and no tag."""
+        is_damaged = any(not 0 < fault.length_s < _ROUNDING_S for fault in faults)
+        return (is_damaged and not self._file.is_tagged) or self._file.is_cut_off
 
     @property
     def _declared_s(self) -> float | None:
@@ -106,7 +113,8 @@ class Recording:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         name = self._container.format.name.split(",")[0]
-        if name in _DECLARING and self._track.duration and self._track.time_base:
+        is_counted = name != "aiff" or self._track.codec_context.name.startswith("pcm")
+        if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
         is_alone = name == "matroska" and len(self._container.streams) == 1
         if is_alone and self._container.duration:

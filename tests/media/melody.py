@@ -97,9 +97,7 @@ class Pipe(io.RawIOBase):
         return self._file.read(self._at_once)
 
 
-def by_ffmpeg(
-    muxer: str, codec: str, rate_hz: int, channels: int = 1, **options: str
-) -> bytes:
+def by_ffmpeg(muxer: str, codec: str, rate_hz: int, channels: int = 1, **options: str) -> bytes:
     """The melody as a file of FFmpeg's."""
     file, kind = io.BytesIO(), av.Codec(codec, "w")
     with av.open(file, "w", format=muxer) as container:
