@@ -29,8 +29,8 @@ _EVEN = {"mp3", "ac3", "eac3"}
 """Those whose frames have a largest size, or all the same."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
-_INDEXED = {"mov", "avi", "wtv"}
-"""The formats that may end with an index as long as a second of sound and more."""
+_INDEXED = {"mov", "avi", "wtv", "mpeg"}
+"""The formats that may end with an index, or padding, as long as a second of sound and more."""
 _REST_S, _REST_BYTES = 1.0, 8192
 _NO_SOUND = "these bytes are no sound"
 _UNREAD = "the rest of the file cannot be read"

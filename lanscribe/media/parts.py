@@ -11,9 +11,10 @@ import re
 from dataclasses import dataclass
 
 from lanscribe.media.headers import (
-    ID3V1_BYTES,
     TAG,
+    TAG_BYTES,
     declared_bytes,
+    ends_with_tag,
     ends_wave,
     is_cut_off_ogg,
     mpeg_length_s,
@@ -139,7 +140,7 @@ class Stream:
     @property
     def is_tagged(self) -> bool:
         """Whether it ends with a tag, which FFmpeg may take for damage."""
-        return self._tail[-ID3V1_BYTES:].startswith(b"TAG")
+        return ends_with_tag(self._tail[-TAG_BYTES:])
 
     @property
     def is_cut_off(self) -> bool:
@@ -230,7 +231,8 @@ class Window:
         self.is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
         """Whether it is shorter than its header says."""
         self.size_bytes = self.end - start
-        self.is_tagged = source.read_at(max(start, self.end - ID3V1_BYTES), 3) == b"TAG"
+        tail = source.head_at(max(start, self.end - TAG_BYTES), min(TAG_BYTES, self.size_bytes))
+        self.is_tagged = ends_with_tag(tail)
         """Whether it ends with a tag, which FFmpeg may take for damage."""
 
     def read(self, count: int = -1) -> bytes:

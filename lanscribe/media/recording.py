@@ -27,7 +27,10 @@ _ROUNDING_S = 0.005
 """Containers round times to a millisecond."""
 _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
-_DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
+_DECLARING = {
+    *("mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv", "nistsphere", "mxf", "rm"),
+    *("apm", "ast", "argo_asf", "kvag", "smjpeg"),
+}
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
 Xing header; FFmpeg cannot estimate a stream of unknown size."""
 
@@ -113,10 +116,10 @@ class Recording:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         name = self._container.format.name.split(",")[0]
-        is_counted = name != "aiff" or self._track.codec_context.name.startswith("pcm")
+        is_counted = self._track.codec_context.name != "gsm"  # an AIFF counts packets or samples
         if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
-        is_alone = name == "matroska" and len(self._container.streams) == 1
+        is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
         if is_alone and self._container.duration:
             return self._container.duration / av.time_base
         return None
