@@ -81,7 +81,6 @@ FILE_KINDS = (
     FileKind("mmf", begins(rb"MMMD.{4}CNTI")),
     FileKind("ape", begins(rb"MAC [\x00-\xff]\x0f\0\0\x34\0\0\0")),
     FileKind("wtv", begins(rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d")),
-    FileKind("sds", begins(rb"\xf0\x7e.\x01.{16}\xf7\xf0\x7e")),
     FileKind(
         "mat",
         begins(

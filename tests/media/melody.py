@@ -326,6 +326,7 @@ def _formats() -> Iterator[Format]:
 
 
 NOT_WRITTEN = {
+    *(("SDS", f"PCM_{bits}") for bits in ("S8", "16", "24")),  # see by_libsndfile
     *(("AIFF", f"DWVW_{bits}") for bits in (12, 16, 24)),  # libsndfile cannot read them again
     *(("MP3", f"MPEG_LAYER_{number}") for number in ("I", "II")),  # it has no encoder
     ("WAV", "MPEG_LAYER_III"),
