@@ -1547,6 +1547,10 @@ def _as_text(head: bytes) -> str:
 # <<< lanscribe/media/kinds.py
 
 
+# >>> lanscribe/media/adts.py: edit it there, then run: .venv/bin/python -m clients.generate
+# <<< lanscribe/media/adts.py
+
+
 # >>> lanscribe/media/parts.py: edit it there, then run: .venv/bin/python -m clients.generate
 _STEP_BYTES = 2**16
 _SEEN_BYTES = 200
