@@ -177,5 +177,6 @@ def track_line(about: About) -> str:
     if about.count == 1:
         return ""
     which = f"track {about.number} of {about.count}" if about.number else f"{about.count} tracks"
-    names = ", ".join(filter(None, (about.language, about.title)))
-    return " ".join(plain(f"{which}{f' ({names})' if names else ''}: {about.why}").split())
+    title = " ".join(plain(about.title).split())
+    names = ", ".join(filter(None, (about.language, title)))
+    return plain(f"{which}{f' ({names})' if names else ''}: {about.why}")
