@@ -231,7 +231,10 @@ class Mixer:
         self._mixed_power = decay * self._mixed_power + mixed_power
         if powers.max() > _SOFT * self._powers.max():
             loudest = int(np.argmax(powers * self._weights**2))
+            was_cancelled = self._is_cancelled
             self._is_cancelled = mixed_power <= _CANCELLED * powers[loudest]
+            if was_cancelled != self._is_cancelled:  # then what was before says nothing
+                self._powers, self._mixed_power = powers, mixed_power
 
     def _chosen(self) -> Gains:
         """The gains for what was heard last."""

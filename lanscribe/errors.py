@@ -45,11 +45,8 @@ CODES: dict[str, ErrorCode] = {
     "invalid_request": ErrorCode("an HTTP request, or a field of it, is not what it should be"),
     "not_found": ErrorCode("nothing is at the path of a request", http_status=404),
     "method_not_allowed": ErrorCode("what is at the path takes another method", http_status=405),
-    "invalid_file": ErrorCode("an uploaded file is empty, damaged, or holds no sound"),
+    "invalid_file": ErrorCode("nothing of an uploaded file can be heard"),
     "upload_too_large": ErrorCode("an upload is larger than limits.upload_bytes", http_status=413),
-    "recording_too_long": ErrorCode(
-        "an uploaded file has more sound than its bytes can hold, or than a day", http_status=413
-    ),
     "upload_too_slow": ErrorCode(
         "an upload was slow while another waited for its place", http_status=408
     ),

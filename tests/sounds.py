@@ -23,7 +23,12 @@ def by_libsndfile(samples: Samples, kind: str, rate_hz: int = RATE_HZ, **options
 
 
 def by_ffmpeg(
-    samples: Samples, kind: str, codec: str, rate_hz: int = RATE_HZ, **options: str
+    samples: Samples,
+    kind: str,
+    codec: str,
+    rate_hz: int = RATE_HZ,
+    container_options: dict[str, str] | None = None,
+    **options: str,
 ) -> bytes:
     """A file of `kind`, such as ipod (M4A) or webm, with sound in `codec` at `rate_hz`."""
     file = io.BytesIO()
@@ -31,7 +36,7 @@ def by_ffmpeg(
         np.rint(samples * 32_767).astype(np.int16)[np.newaxis], format="s16", layout="mono"
     )
     frame.sample_rate = RATE_HZ
-    with av.open(file, "w", format=kind) as container:
+    with av.open(file, "w", format=kind, container_options=container_options) as container:
         stream = container.add_stream(codec, rate=rate_hz, options=options)
         assert isinstance(stream, av.AudioStream)
         stream.layout = "mono"

@@ -30,7 +30,7 @@ MESSAGES = document()["components"]["messages"]
 NOT_IN_A_WEBSOCKET = {
     "config_invalid",
     "message_too_large",
-    *("invalid_request", "invalid_file", "upload_too_large", "recording_too_long", "storage_full"),
+    *("invalid_request", "invalid_file", "upload_too_large", "storage_full"),
     *("not_found", "method_not_allowed", "too_many_guesses", "upload_too_slow"),
 }
 """Of the command line, of Wyoming, of HTTP."""

@@ -8,8 +8,6 @@ bytes of sound. `EventSplitter` cuts a stream into whole events; each one is a m
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from lanscribe import __version__
 from lanscribe.dialects.events import (
     AppendAudio,
@@ -29,6 +27,7 @@ from lanscribe.dialects.json_text import to_json
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.audio import Samples
+from lanscribe.speech.mixing import Mixer
 from lanscribe.speech.pcm import bounded, checked_rate_hz, decoded
 from lanscribe.speech.resampler import Resampler
 
@@ -117,6 +116,7 @@ class _Sound:
 
     def __init__(self, form: _Format) -> None:
         self.form = form
+        self._mixer = Mixer(form.rate)
         self._resampler = Resampler(checked_rate_hz(form.rate))
 
     def feed(self, payload: bytes) -> Samples:
@@ -130,7 +130,7 @@ class _Sound:
         if chunk_s > MAX_CHUNK_S:
             raise ValueError(f"got a chunk of {chunk_s:.0f} s, above the limit of {MAX_CHUNK_S} s")
         channels = decoded(payload, _ENCODINGS[self.form.width]).reshape(-1, self.form.channels)
-        return self._resampler.feed(bounded(channels.mean(axis=1, dtype=np.float32)))
+        return self._resampler.feed(bounded(self._mixer.feed(channels.T)))
 
     def flush(self) -> Samples:
         """The samples that the resampler holds back, shape (n,)."""

@@ -35,11 +35,16 @@ class _Lane:
     @property
     def count(self) -> int:
         """How many samples are at hand."""
-        return len(self._sound) + self._silence
+        return len(self._sound)
 
     def fill(self) -> Iterator[Missing]:
         """Read until a step is at hand, or the end is reached; what is missing is yielded."""
-        while not self._silence and len(self._sound) < _STEP:
+        while len(self._sound) < _STEP:
+            if self._silence:
+                count = min(self._silence, _STEP - len(self._sound))
+                self._silence -= count
+                self._sound = np.pad(self._sound, (0, count))
+                continue
             piece = next(self._pieces, None)
             if piece is None:
                 return
@@ -50,7 +55,6 @@ class _Lane:
                 self._sound = np.concatenate([self._sound, piece])
 
     def take(self, count: int) -> Samples:
-        """The next samples, shape (count,), with zeros where there are none."""
+        """The next samples, shape (count,), with zeros after the end."""
         taken, self._sound = self._sound[:count], self._sound[count:]
-        self._silence -= min(self._silence, count - len(taken))
         return np.pad(taken, (0, count - len(taken)))

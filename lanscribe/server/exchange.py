@@ -7,12 +7,12 @@ long. The answer is a response, server-sent events, or an error, which is sent a
 import asyncio
 import errno
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, Headers
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -64,6 +64,7 @@ class Exchange:
         form = await self._parsed()
         self.upload.is_whole = True
         try:
+            await asyncio.to_thread(_store, form)
             yield form
         finally:
             await form.close()
@@ -131,6 +132,13 @@ class Exchange:
                 f"got the Content-Type {kind[:100]!r}; send a form as multipart/form-data, with the"
                 " sound in its field file",
             )
+        coding = self._headers.get("content-encoding", "identity").strip().lower()
+        if coding != "identity":
+            raise ProtocolError(
+                "invalid_request",
+                f"got the Content-Encoding {coding[:100]!r}, which is not supported; send the form"
+                " without it",
+            )
         length = self._headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._limits.upload_bytes:
             raise self._too_large(f"{int(length)} bytes")
@@ -139,26 +147,20 @@ class Exchange:
         head = _without_charset(self._headers["content-type"])
         request = Request({"type": "http", "headers": head.raw}, self._paced())
         try:
-            return await request.form(
-                max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
-            )
+            with _on_the_disk():
+                return await request.form(
+                    max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
+                )
         except MultiPartException as error:
             raise ProtocolError(
                 "invalid_request", f"the form cannot be read: {error.message}"
-            ) from error
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            raise LanscribeError(
-                "storage_full",
-                f"the server has no room for the upload: {error.strerror}; free some space in its"
-                " folder for temporary files, or set TMPDIR to a larger one",
             ) from error
 
     def _paced(self) -> Receive:
         """Receive the body: counted, bounded, and no faster than a client may send."""
         limits, upload = self._limits, self.upload
         pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
+        end = _End(_boundary(self._headers["content-type"]))
 
         async def receive() -> Message:
             message = await self._next_part()
@@ -167,6 +169,9 @@ class Exchange:
                 upload.received_bytes += len(message["body"])
                 if upload.received_bytes > limits.upload_bytes:
                     raise self._too_large(f"more than {limits.upload_bytes} bytes")
+                end.feed(message["body"])
+                if self._is_read and not end.has_come:
+                    raise MultiPartException("the upload is cut off, its last boundary is missing")
                 await asyncio.sleep(pace.wait_s(len(message["body"]), time.monotonic()))
             return message
 
@@ -190,13 +195,56 @@ class Exchange:
         )
 
 
+class _End:
+    """Looks for the end of a form: the parser takes one that is cut off for a whole one."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self._delimiter = b"--" + boundary + b"--"
+        self._tail = b""
+        self.has_come = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the form."""
+        joined = self._tail + data
+        self.has_come = self.has_come or self._delimiter in joined
+        self._tail = joined[-len(self._delimiter) :]
+
+
+@contextmanager
+def _on_the_disk() -> Iterator[None]:
+    """Raises LanscribeError when there is no room for what is written in the context."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise LanscribeError(
+            "storage_full",
+            f"the server has no room for the upload: {error.strerror}; free some space in its"
+            " folder for temporary files, or set TMPDIR to a larger one",
+        ) from error
+
+
+def _store(form: FormData) -> None:
+    """Write the files of a form to the disk, where another process can read them."""
+    with _on_the_disk():
+        for upload in form.values():
+            if isinstance(upload, UploadFile):
+                upload.file.fileno()
+                upload.file.flush()
+
+
+def _boundary(content_type: str) -> bytes:
+    return parse_options_header(content_type)[1].get(b"boundary", b"")
+
+
 def _without_charset(content_type: str) -> Headers:
     """The form's head without its charset, since names and values are UTF-8 (RFC 7578, 5.1.2).
 
     Some of Python's codecs raise errors that no parser expects, take seconds, or make text that is
     not Unicode.
     """
-    boundary = parse_options_header(content_type)[1].get(b"boundary", b"").decode("latin-1")
+    boundary = _boundary(content_type).decode("latin-1")
     if not boundary:
         return Headers({"content-type": "multipart/form-data"})
     quoted = boundary.replace("\\", "\\\\").replace('"', '\\"')

@@ -14,17 +14,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lanscribe import errors
 from lanscribe.engines.base import Engine, EngineSession, running
-from lanscribe.errors import (
-    ClientError,
-    EngineUnavailable,
-    LanscribeError,
-    LimitError,
-    ProtocolError,
-)
+from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
+from lanscribe.media.pieces import NoSuchTrack, Unreadable
+from lanscribe.media.process import opened
 from lanscribe.server import openapi
 from lanscribe.server.exchange import Exchange
-from lanscribe.server.http_errors import JsonResponse, error_response
-from lanscribe.server.media import opened
+from lanscribe.server.http_errors import FieldError, JsonResponse, error_response
+from lanscribe.server.missing import missing_event, track_event
 from lanscribe.server.rest_form import FileTranscript, Wanted, delta_event
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.server.uploads import Upload, slowest
@@ -171,27 +167,41 @@ class Rest:
             pass  # a client that is refused need not upload first
         async with exchange.form() as form:
             wanted, heard = Wanted.of(form), FileTranscript()
-
-            async def tell(token: Token) -> None:
-                heard.hear(token)
-                if token.text and wanted.is_streamed:
-                    await exchange.event(delta_event(token.text))
-
             try:
-                async with self._slot(exchange.address), opened(wanted.file) as pieces:
-                    if wanted.is_streamed:
-                        await exchange.begin_events()
-                    blocks = self._in_line(heard.counted(pieces))
-                    hearing = _hear(engine, blocks, tell)
+                async with self._slot(exchange.address):
+                    hearing = self._hear(exchange, engine, wanted, heard)
                     await first_of(hearing, exchange.until_gone())
             finally:
                 exchange.so_far = heard.so_far
         log.info("a file of %.1f s was transcribed", heard.audio_s)
         if wanted.is_streamed:
+            for part in heard.missing.rest():
+                await exchange.event(missing_event(part))
             await exchange.event(delta_event("", finish_reason="stop"))
             await exchange.event(heard.done(), is_last=True)
         else:
             await exchange.respond(heard.answer(wanted, engine.describe()))
+
+    async def _hear(
+        self, exchange: Exchange, engine: Engine, wanted: Wanted, heard: FileTranscript
+    ) -> None:
+        """Hear the file, and tell what is heard as it comes if that is wanted."""
+
+        async def tell(token: Token) -> None:
+            end_s = heard.hear(token)
+            if wanted.is_streamed:
+                for part in heard.missing.due(end_s):
+                    await exchange.event(missing_event(part))
+                if token.text:
+                    await exchange.event(delta_event(token.text))
+
+        async with opened(wanted.file, wanted.track) as pieces:
+            blocks = await _begun(heard.counted(pieces))
+            if wanted.is_streamed:
+                await exchange.begin_events()
+                if heard.about.count > 1:
+                    await exchange.event(track_event(heard.about))
+            await _transcribed(engine, self._in_line(blocks), tell)
 
     async def _in_line(self, blocks: AsyncIterator[Samples]) -> AsyncIterator[Samples]:
         async for block in blocks:
@@ -224,26 +234,32 @@ def _application(function: Callable[[Scope, Receive, Send], Awaitable[None]]) ->
     return Application()
 
 
-async def _hear(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> None:
-    """Feed the blocks to an engine session, and await `tell` with each of its tokens.
+async def _begun(blocks: AsyncIterator[Samples]) -> AsyncIterator[Samples]:
+    """The same blocks, when the first one is there. Raises ProtocolError if there is none."""
+    try:
+        first = await anext(blocks)
+    except NoSuchTrack as error:
+        raise FieldError("track", str(error)) from error
+    except Unreadable as error:
+        raise ProtocolError("invalid_file", str(error)) from error
+    return _joined(first, blocks)
 
-    An error that ends the blocks is raised after all tokens before it.
-    """
+
+async def _joined(first: Samples, others: AsyncIterator[Samples]) -> AsyncIterator[Samples]:
+    yield first
+    async for block in others:
+        yield block
+
+
+async def _transcribed(engine: Engine, blocks: AsyncIterator[Samples], tell: Tell) -> None:
+    """Feed the blocks to an engine session, and await `tell` with each of its tokens."""
     async with running(engine) as (session, tasks):
-        feeding = tasks.create_task(_feed(session, blocks))
+        tasks.create_task(_feed(session, blocks))
         async for token in session:
             await tell(token)
-    if (error := feeding.result()) is not None:
-        raise error
 
 
-async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> ClientError | None:
-    """Feed the blocks and finish the session; return the error that ended them, or None."""
-    error: ClientError | None = None
-    try:
-        async for block in blocks:
-            await session.feed(block)
-    except ClientError as caught:
-        error = caught
+async def _feed(session: EngineSession, blocks: AsyncIterator[Samples]) -> None:
+    async for block in blocks:
+        await session.feed(block)
     await session.finish()
-    return error

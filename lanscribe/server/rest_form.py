@@ -1,6 +1,7 @@
 """The request of a client that uploads a file, and the answers to it."""
 
 import math
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Literal, get_args
@@ -10,8 +11,15 @@ from starlette.responses import PlainTextResponse, Response
 
 from lanscribe.dialects.extras import lost_field, no_speech_field
 from lanscribe.engines.base import EngineInfo
+from lanscribe.media.pieces import About, Missing, Piece
 from lanscribe.server.http_errors import FieldError, JsonResponse
-from lanscribe.server.media import Hole, Piece
+from lanscribe.server.missing import (
+    MissingParts,
+    missing_field,
+    missing_header,
+    track_field,
+    track_header,
+)
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.captions import caption_file, verbose
 from lanscribe.speech.silence import Listener, NoSpeech
@@ -22,6 +30,10 @@ from lanscribe.voxtral.steps import steps_of
 
 LOST_HEADER = "Lanscribe-Lost"
 NO_SPEECH_HEADER = "Lanscribe-No-Speech"
+_INSIDE = ("damaged", "gap")
+"""Parts that are missing in the middle of a recording."""
+_TRACK = re.compile(r"|[A-Za-z0-9][A-Za-z0-9_-]{0,34}", re.ASCII)
+"""No language tag is longer (RFC 5646, 4.4.1)."""
 Format = Literal["json", "text", "srt", "vtt", "verbose_json"]
 _OF_WHISPER = {
     "seek": 0,
@@ -39,6 +51,7 @@ class Wanted:
     """The request in a form."""
 
     file: BinaryIO
+    track: str
     format: Format
     language: str
     granularities: frozenset[str]
@@ -63,6 +76,7 @@ class Wanted:
             _one_of("timestamp_granularities[]", name, ("word", "segment"))
         return cls(
             file.file,
+            _track(_text(form, "track", "")),
             _one_of("response_format", wanted, allowed),
             _text(form, "language", ""),
             frozenset(map(str, names)) or frozenset({"segment"}),
@@ -76,36 +90,45 @@ class FileTranscript:
 
     transcript: Transcript = field(default_factory=Transcript)
     lost: Spans = field(default_factory=Spans)
+    about: About = field(default_factory=About)
+    missing: MissingParts = field(default_factory=MissingParts)
     sound: Listener = field(default_factory=Listener)
     timeline: Timeline = field(default_factory=Timeline)
 
     @property
     def audio_s(self) -> float:
-        """How long the file is, its holes included."""
+        """How long the file is, the parts included that its samples leave out."""
         return round(duration_s(self.sound.samples) + self.timeline.skipped_s, 3)
 
     async def counted(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[Samples]:
         """Yield the sound of a file, and count its pieces."""
         async for piece in pieces:
-            if isinstance(piece, Hole):
-                self._skip(piece)
-            else:
-                self.sound.add(piece)
-                yield piece
+            match piece:
+                case About():
+                    self.about = piece
+                case Missing():
+                    self._miss(piece)
+                case _:
+                    self.sound.add(piece)
+                    yield piece
 
-    def _skip(self, hole: Hole) -> None:
-        start_s = self.audio_s
-        self.timeline.skip(duration_s(self.sound.samples), hole.skipped_s)
-        self.lost.add(Span(start_s - hole.paused_s, self.audio_s))
+    def _miss(self, part: Missing) -> None:
+        self.missing.add(part)
+        if part.skipped_s:
+            self.timeline.skip(duration_s(self.sound.samples), part.skipped_s)
+        if part.end_s is not None and part.code in _INSIDE:
+            self.lost.add(Span(part.start_s, part.end_s))
 
-    def hear(self, token: Token) -> None:
-        """Add a token of the engine."""
+    def hear(self, token: Token) -> float:
+        """Add a token of the engine; return where it ends in the whole file, in seconds."""
         if token.text:
             start_s, end_s = self.timeline.placed(token.start_s, token.end_s)
             self.transcript.append(replace(token, start_s=start_s, end_s=end_s))
-        elif token.is_lost and token.start_s is not None:
-            start_s, end_s = map(self.timeline.whole_s, (token.start_s, token.end_s))
-            self.lost.add(Span(start_s, end_s))
+            return end_s
+        end_s = self.timeline.whole_s(token.end_s)
+        if token.is_lost and token.start_s is not None:
+            self.lost.add(Span(self.timeline.whole_s(token.start_s), end_s))
+        return end_s
 
     @property
     def no_speech(self) -> NoSpeech | None:
@@ -114,15 +137,17 @@ class FileTranscript:
 
     @property
     def _told(self) -> dict[str, Any]:
-        """Fields that OpenAI does not have: what was not transcribed, and why nothing was heard."""
-        return lost_field(self.lost) | no_speech_field(self.no_speech)
+        """Fields that OpenAI does not have: what was not heard and why, and the track."""
+        told = missing_field(self.missing) | track_field(self.about)
+        return lost_field(self.lost) | no_speech_field(self.no_speech) | told
 
     @property
     def so_far(self) -> dict[str, Any]:
         """The fields that an error reports of the work done before it."""
         if not self.sound.samples:
             return {}
-        return {"text": self.transcript.text, "duration": self.audio_s, **lost_field(self.lost)}
+        told = lost_field(self.lost) | missing_field(self.missing) | track_field(self.about)
+        return {"text": self.transcript.text, "duration": self.audio_s, **told}
 
     def answer(self, wanted: Wanted, info: EngineInfo) -> Response:
         """The transcript in the format that was asked for."""
@@ -177,7 +202,7 @@ class FileTranscript:
         if no_speech := self.no_speech:
             level = f"; level_dbfs={no_speech.level_dbfs}" if no_speech.level_dbfs else ""
             headers[NO_SPEECH_HEADER] = no_speech.cause + level
-        return headers
+        return headers | missing_header(self.missing) | track_header(self.about)
 
     @property
     def _usage(self) -> dict[str, Any]:
@@ -212,6 +237,15 @@ def _check_temperature(text: str) -> None:
         value = math.nan
     if not 0 <= value <= 1:
         raise FieldError("temperature", f"got {text[:100]!r}; expected a number from 0 to 1")
+
+
+def _track(text: str) -> str:
+    if not _TRACK.fullmatch(text):
+        raise FieldError(
+            "track",
+            f"got {text[:100]!r}; expected a number from 1, a language such as en, default or all",
+        )
+    return text
 
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:

@@ -226,8 +226,18 @@ def test_every_width_is_what_wyomings_own_converter_makes_of_it(width: int, chan
     theirs = AudioChunkConverter(16_000, 2, 1).convert(
         AudioChunk(16_000, width, channels, interleaved)
     )
-    # theirs adds the channels up, ours takes their mean
-    assert ours * channels == pytest.approx(decoded(theirs.audio, "pcm_s16le"), abs=2 / 2**15)
+    assert ours == pytest.approx(decoded(theirs.audio, "pcm_s16le"), abs=2 / 2**15)
+
+
+def test_channels_of_opposite_phase_are_heard() -> None:
+    mono = np.random.default_rng(0).integers(-9000, 9000, 16_000).astype("<i2")
+    interleaved = np.stack([mono, -mono], axis=1).tobytes()
+    dialect = WyomingDialect()
+    first, second = (
+        sound_of(list(dialect.decode(chunk(half, 16_000, 2, 2))))
+        for half in (interleaved[:32_000], interleaved[32_000:])
+    )
+    assert np.concatenate([first, second]) == pytest.approx(mono / 2**15, abs=1e-6)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100, 48_000])

@@ -12,17 +12,10 @@ import pytest
 
 from lanscribe.engines.base import running
 from lanscribe.engines.fake import FakeEngine, spoken
-from lanscribe.errors import ClientError
-from lanscribe.server.media import (
-    FREE_S,
-    LONGEST_S,
-    PAUSE_S,
-    SECONDS_PER_BYTE,
-    SILENCE_SHARE,
-    Hole,
-    Piece,
-    decode,
-)
+from lanscribe.media.bounds import FREE_S, LONGEST_S, SECONDS_PER_BYTE, SILENCE_SHARE
+from lanscribe.media.pieces import About, Missing, Piece
+from lanscribe.media.reader import read
+from lanscribe.media.tape import PAUSE_S
 from lanscribe.server.rest_form import FileTranscript
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.spans import Span
@@ -34,21 +27,19 @@ FRAME_S = 0.08
 
 
 def pieces_of(data: bytes) -> tuple[list[Piece], str]:
-    """What a file is made of, and the code of the error that ends it, if one does."""
-    pieces: list[Piece] = []
-    try:
-        pieces += decode(io.BytesIO(data))  # keeps what came before the error
-    except ClientError as error:
-        return pieces, error.code
-    return pieces, ""
+    """What a file is made of, and the code of what is missing at its end, if anything is."""
+    pieces = list(read(io.BytesIO(data)))
+    last = pieces[-1]
+    is_cut = isinstance(last, Missing) and last.end_s is None
+    return pieces, last.code if isinstance(last, Missing) and is_cut else ""
 
 
 def sound_s(pieces: Sequence[Piece]) -> float:
-    return duration_s(sum(len(piece) for piece in pieces if not isinstance(piece, Hole)))
+    return duration_s(sum(len(piece) for piece in pieces if not isinstance(piece, About | Missing)))
 
 
 def skipped_s(pieces: Sequence[Piece]) -> float:
-    return sum(piece.skipped_s for piece in pieces if isinstance(piece, Hole))
+    return sum(piece.skipped_s for piece in pieces if isinstance(piece, Missing))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +49,7 @@ def test_a_file_of_a_few_kilobytes_holds_no_hours(level: float, share: float) ->
     data = endless(level, 2 * 3600)
     assert len(data) < 10_000
     pieces, code = pieces_of(data)
-    assert code == "recording_too_long"
+    assert code == "too_long"
     most_s = (FREE_S + SECONDS_PER_BYTE * len(data)) / share
     assert most_s - 40 < sound_s(pieces) <= most_s
 
@@ -67,7 +58,7 @@ def test_a_table_that_names_the_same_bytes_again_and_again_holds_no_hours() -> N
     data = repeating(3600)
     assert len(data) < 20_000
     pieces, code = pieces_of(data)
-    assert code == "recording_too_long"
+    assert code == "too_long"
     assert sound_s(pieces) <= FREE_S + SECONDS_PER_BYTE * len(data)
 
 
@@ -150,7 +141,7 @@ def test_a_hole_between_packets_of_any_container(
                 target.mux(packet)
     pieces, code = pieces_of(out.getvalue())
     assert code == ""
-    (at,) = [index for index, piece in enumerate(pieces) if isinstance(piece, Hole)]
+    (at,) = [index for index, piece in enumerate(pieces) if isinstance(piece, Missing)]
     assert sound_s(pieces[:at]) == pytest.approx(5 + PAUSE_S, abs=0.2)
     assert skipped_s(pieces) == pytest.approx(length_s - PAUSE_S, abs=0.2)
     assert sound_s(pieces) == pytest.approx(duration_s(len(sound)) + PAUSE_S, abs=0.3)
@@ -180,7 +171,7 @@ def listened(data: bytes) -> tuple[FileTranscript, list[Token]]:
     """What an engine hears of a file, with the times that REST tells."""
 
     async def pieces() -> AsyncIterator[Piece]:
-        for piece in decode(io.BytesIO(data)):
+        for piece in read(io.BytesIO(data)):
             yield piece
 
     async def listen() -> tuple[FileTranscript, list[Token]]:
@@ -199,7 +190,7 @@ def listened(data: bytes) -> tuple[FileTranscript, list[Token]]:
 def test_a_recording_of_more_than_a_day_ends_there() -> None:
     holes = [(n * FRAME_S, 40_000.0) for n in range(5, 12)]
     pieces, code = pieces_of(with_holes(spoken(range(1, 20)), holes))
-    assert code == "recording_too_long"
+    assert code == "too_long"
     assert skipped_s(pieces) < LONGEST_S
 
 

@@ -1,0 +1,68 @@
+"""A decoder's process that reads a second of sound and then does something else.
+
+python -m tests.media.faults NAME before|after TRACK < RECORDING
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator
+from typing import BinaryIO
+
+import numpy as np
+
+from lanscribe.engines.fake import spoken
+from lanscribe.media import worker
+from lanscribe.media.pieces import About, Piece
+
+_SECOND = spoken(range(1, 14))[:16_000]
+
+
+def end_by(number: signal.Signals) -> None:
+    """End as by a signal from elsewhere."""
+    os.kill(os.getpid(), number)
+
+
+def flood() -> None:
+    """Take memory until there is none."""
+    taken = []
+    while True:
+        taken.append(np.ones(2**20))
+
+
+def print_it() -> None:
+    """Write to stdout and stderr as a library in C does."""
+    for number in (1, 2):
+        os.write(number, b"mpg123: something is odd\n" * 5000)
+
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "crash": lambda: ctypes.string_at(0),
+    "defect": lambda: 1 / 0,
+    "exit": lambda: os._exit(3),
+    "flood": flood,
+    "hang": lambda: time.sleep(1000),
+    "kill": lambda: end_by(signal.SIGKILL),
+    "print": print_it,
+}
+
+
+def main() -> None:
+    """Run the worker with another reader."""
+    name, when, track = sys.argv[1:]
+
+    def read(_file: BinaryIO, _track: str) -> Generator[Piece, None, None]:
+        yield About()
+        if when == "after":
+            yield _SECOND
+        FAULTS[name]()
+        yield _SECOND
+
+    worker.read = read  # type: ignore[attr-defined, assignment]
+    worker.main([track])
+
+
+if __name__ == "__main__":
+    main()
