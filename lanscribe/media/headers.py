@@ -61,8 +61,8 @@ class Wave:
 def wave_of(source: Source, start: int) -> Wave:
     """The header of the WAV at a place."""
     place, bytes_per_s, size64 = start + 12, 0, 0
-    order = "big" if source.read_at(start, 4) == b"RIFX" else "little"
-    while len(chunk := source.read_at(place, 36)) >= 8 and place < start + _HEADER_BYTES:
+    order = "big" if source.head_at(start, 4) == b"RIFX" else "little"
+    while len(chunk := source.head_at(place, 36)) >= 8 and place < start + _HEADER_BYTES:
         name, size = chunk[:4], int.from_bytes(chunk[4:8], order)  # type: ignore[arg-type]
         if name == b"ds64":  # RF64 (EBU Tech 3306)
             size64 = int.from_bytes(chunk[16:24], "little")
@@ -81,7 +81,7 @@ def _wave(sound_at: int, size: int, bytes_per_s: int, source: Source) -> Wave:
     return Wave(sound_at + size, size / bytes_per_s)
 
 
-def ends_wave(following: bytes, left: int) -> bool:
+def ends_wave(following: bytes, left: float) -> bool:
     """Whether the sound ends before these bytes: there are none, a chunk, a tag, or a WAV."""
     chunk = following[1:] if following[:1] == b"\0" else following  # chunks begin at even places
     size = int.from_bytes(chunk[4:8], "little")
@@ -102,7 +102,7 @@ def mpeg_length_s(frame: bytes) -> float | None:
 
 def declared_bytes(source: Source, start: int) -> int:
     """How long an AVI, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
-    head = source.read_at(start, _ASF_BYTES)
+    head = source.head_at(start, _ASF_BYTES)
     if head.startswith(_ASF):
         return int.from_bytes(head.partition(_ASF_FILE)[2][24:32], "little")
     if head.startswith(b"riff"):
@@ -115,7 +115,7 @@ def declared_bytes(source: Source, start: int) -> int:
 def _bytes_of_caf(source: Source, start: int) -> int:
     """Apple's Core Audio Format: chunks with sizes of 64 bits; that of the sound may be -1."""
     place = start + 8
-    while len(chunk := source.read_at(place, 12)) == 12 and place < start + _HEADER_BYTES:
+    while len(chunk := source.head_at(place, 12)) == 12 and place < start + _HEADER_BYTES:
         size = int.from_bytes(chunk[4:], "big", signed=True)
         if chunk.startswith(b"data") or size < 0:
             return max(0, place + 12 + size - start)

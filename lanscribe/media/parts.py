@@ -5,6 +5,7 @@ chained Ogg is one by its standard (RFC 3533, 4). FFmpeg plays only the first pa
 takes tags inside an MP3 for damaged sound.
 """
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -176,8 +177,9 @@ class Stream:
             if not data:
                 self.end = self.place
             return data
-        following = self._source.read_at(limit, 12)
-        if ends_wave(following, self._source.size_bytes - limit):
+        following = self._source.head_at(limit, 12)
+        end = self._source.size_bytes if self._source.is_complete else math.inf
+        if ends_wave(following, end - limit):
             self.end = limit
         self._limit = None  # else the header was written before the sound, as of a live recording
         return b""

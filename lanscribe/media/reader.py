@@ -37,11 +37,12 @@ def read(file: BinaryIO | Source, track: str = "") -> Generator[Piece, None, Non
     is_live, length = not source.is_complete, Length()
     try:
         for piece in _with_sound(_Reader(source, track).pieces()):
-            yield piece
+            at_s = length.at_s
             length.add(piece, source.size_bytes)
             if why := length.excess(is_live=is_live):
-                yield Missing(length.at_s, None, "too_long", why)
+                yield Missing(at_s, None, "too_long", why)
                 return
+            yield piece
     finally:
         if source is not file:
             source.close()
@@ -64,7 +65,7 @@ class _Reader:
     def __init__(self, source: Source, track: str) -> None:
         self._source = source
         self._track = track
-        self._head = source.read_at(0, _HEAD_BYTES)
+        self._head = source.head_at(0, _HEAD_BYTES)
         self._kind = file_kind(self._head)
         self._tape = Tape()
         self._has_told = False
@@ -96,8 +97,12 @@ class _Reader:
                 end = max(part.end, end)
         except av.FFmpegError as error:
             why = reason(error) if self._tape.has_sound else ""
-        except (OSError, ValueError) as error:
-            why = reason(error)
+        except NoSuchTrack:
+            raise
+        except Unreadable as error:
+            why = str(error)
+        except OSError as error:
+            why = f"it cannot be read: {error.strerror}"
         yield from self._tape.flush()  # not in a `finally`: a reader that is closed must not yield
         return end, why
 
@@ -118,7 +123,7 @@ class _Reader:
         if not self._has_told:
             yield About()
         self._has_told = True
-        with suppress(ValueError):  # its rate is out of range, which FFmpeg has told
+        with suppress(Unreadable):  # its rate is out of range, which FFmpeg has told
             yield from by_libsndfile(Window(self._source), self._head, self._tape)
 
     def _next_place(self, end: int) -> int | None:

@@ -31,6 +31,13 @@ class Source:
         self._file.seek(place)
         return self._file.read(count)
 
+    def head_at(self, place: int, count: int) -> bytes:
+        """The bytes from a place on: `count` of them, or all that there will ever be."""
+        while not self.is_complete and self.size_bytes < place + count:
+            self._pull()
+        self._file.seek(place)
+        return self._file.read(count)
+
     def drain(self) -> None:
         """Read a pipe to its end."""
         while not self.is_complete:

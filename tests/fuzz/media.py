@@ -2,9 +2,10 @@
 
     python -m tests.fuzz.media --seconds 3600 [--first-seed N] [--count N]
 
-Each file is text or a named error: no other exception, nothing on the terminal (a library's
-traceback), no hang, no hundred megabytes. Ends with 1 at the first file that is something else, and
-tells its seed; a crash of a library shows its seed in the last line of the output.
+Each file is sound, with what is missing of it, or a named reason: no other exception, nothing on
+the terminal (a library's traceback), no hang, no hundred megabytes. Ends with 1 at the first file
+that is something else, and tells its seed; a crash of a library shows its seed in the last line of
+the output.
 """
 
 import argparse
@@ -25,15 +26,15 @@ import numpy as np
 import soundfile
 
 from lanscribe.engines.fake import spoken
-from lanscribe.errors import ClientError
-from lanscribe.server.media import LONGEST_S, Hole, decode
+from lanscribe.media.bounds import LONGEST_S
+from lanscribe.media.pieces import About, Missing, Unreadable
+from lanscribe.media.reader import read
 from tests.sounds import by_ffmpeg, endless, repeating, with_holes
 
 SLOWEST_S = 120.0
 """Of one file, on a machine that does much else; then its stack is shown and the run ends."""
 MOST_BYTES = 300 * 2**20
 """By which one file may raise the peak of memory; a block of 1024 channels is 100 MB."""
-CODES = {"invalid_file", "recording_too_long"}
 FFMPEG = [
     ("ipod", "aac", 16_000), ("ipod", "alac", 16_000), ("mp4", "flac", 16_000),
     ("mov", "pcm_s16be", 16_000), ("webm", "libopus", 48_000), ("matroska", "pcm_f32le", 16_000),
@@ -109,23 +110,36 @@ def _damage(data: bytearray, random_: random.Random) -> None:
 
 
 def outcome(data: bytes) -> str:
-    """What becomes of a file, in a word. Raises whatever is no named error."""
-    length_s = 0.0
+    """What becomes of a file, in a word. Raises whatever is no named reason."""
+    length_s, sound_s, lacks = 0.0, 0.0, False
+    pieces = read(io.BytesIO(data))
     try:
-        for piece in decode(io.BytesIO(data)):
-            if isinstance(piece, Hole):
+        assert isinstance(next(pieces), About)
+        for piece in pieces:
+            assert not isinstance(piece, About)
+            if isinstance(piece, Missing):
+                lacks = True
                 length_s += piece.skipped_s
+                check_words(piece.why)
+                assert piece.end_s is None or 0 <= piece.start_s <= piece.end_s, piece
                 continue
             length_s += len(piece) / 16_000
+            sound_s += len(piece) / 16_000
             assert len(piece), "an empty block"
             assert np.isfinite(piece).all(), "no numbers"
-    except ClientError as error:
-        assert error.code in CODES, error.code
-        assert error.public_message.isprintable(), error.public_message
-        error.public_message.encode()
-        return error.code
-    assert 0 < length_s <= LONGEST_S
-    return "sound"
+    except Unreadable as error:
+        assert not sound_s, "a refusal after sound"
+        check_words(str(error))
+        return "unreadable"
+    assert 0 < sound_s <= length_s <= LONGEST_S
+    return "lacking" if lacks else "sound"
+
+
+def check_words(why: str) -> None:
+    """A reason can be shown to anyone."""
+    assert why, "no reason"
+    assert why.isprintable(), why
+    why.encode()
 
 
 class Terminal:

@@ -1,4 +1,4 @@
-"""Files of every kind, damaged: each is sound or a named error, and the terminal stays clean."""
+"""Files of every kind, damaged: each is sound or a named reason, and the terminal stays clean."""
 
 import subprocess
 import sys
@@ -22,4 +22,5 @@ def test_no_file_is_anything_but_sound_or_a_named_error(first_seed: int) -> None
     what = f"{ended.stdout[-300:]} exit {ended.returncode}\n{ended.stderr[-3000:]}"
     assert ended.returncode == 0, what
     assert "'sound'" in ended.stdout
-    assert "'invalid_file'" in ended.stdout
+    assert "'lacking'" in ended.stdout
+    assert "'unreadable'" in ended.stdout

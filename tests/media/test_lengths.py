@@ -13,7 +13,7 @@ import pytest
 from lanscribe.engines.base import running
 from lanscribe.engines.fake import FakeEngine, spoken
 from lanscribe.media.bounds import FREE_S, LONGEST_S, SECONDS_PER_BYTE, SILENCE_SHARE
-from lanscribe.media.pieces import About, Missing, Piece
+from lanscribe.media.pieces import About, Missing, Piece, Unreadable
 from lanscribe.media.reader import read
 from lanscribe.media.tape import PAUSE_S
 from lanscribe.server.rest_form import FileTranscript
@@ -28,7 +28,10 @@ FRAME_S = 0.08
 
 def pieces_of(data: bytes) -> tuple[list[Piece], str]:
     """What a file is made of, and the code of what is missing at its end, if anything is."""
-    pieces = list(read(io.BytesIO(data)))
+    try:
+        pieces = list(read(io.BytesIO(data)))
+    except Unreadable:
+        return [], "unreadable"
     last = pieces[-1]
     is_cut = isinstance(last, Missing) and last.end_s is None
     return pieces, last.code if isinstance(last, Missing) and is_cut else ""
@@ -201,4 +204,4 @@ def test_a_header_that_says_more_than_there_is_holds_nothing(size: int) -> None:
     data[40:44] = (2**31 - 100).to_bytes(4, "little")
     pieces, code = pieces_of(bytes(data))
     assert sound_s(pieces) == size / 32_000
-    assert code in ("", "invalid_file")
+    assert code == ("" if size else "unreadable")

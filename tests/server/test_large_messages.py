@@ -16,11 +16,10 @@ from lanscribe.dialects.events import AppendAudio, ClientEvent, Message, ServerE
 from lanscribe.dialects.negotiation import NegotiatingDialect
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.engines.fake import FakeEngine
-from lanscribe.server import media
 from lanscribe.session.bounds import Bounds
 from lanscribe.session.conversation import Conversation
 from lanscribe.session.state import Session
-from lanscribe.speech.audio import Samples, sample_count
+from lanscribe.speech.audio import sample_count
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.tasks import Line
 from tests.support import DEADLINE_S
@@ -169,25 +168,3 @@ def test_a_line_moves_by_one_each_turn_of_the_loop_and_in_order(seed: int) -> No
     turns, numbers = zip(*came, strict=True)
     assert list(numbers) == sorted(numbers)
     assert len(set(turns)) == len(turns)
-
-
-class Counted(np.ndarray):
-    """Samples that are counted whenever somebody asks how many they are."""
-
-    asked = 0
-
-    def __len__(self) -> int:
-        Counted.asked += 1
-        return super().__len__()
-
-
-def test_packets_of_a_sample_are_joined_at_once() -> None:
-    """In time that grows with their number, not with its square."""
-    seed = random.randrange(2**32)
-    random_ = random.Random(seed)
-    zeros = [np.zeros(random_.choice([0, 0, 1]), np.float32).view(Counted) for _ in range(30_000)]
-    pieces: list[Samples] = list(zeros)
-    Counted.asked = 0
-    joined = [block for block in media._merged(iter(pieces)) if not isinstance(block, media.Hole)]
-    assert Counted.asked <= 5 * len(pieces), f"seed {seed}"
-    assert sum(map(len, joined)) == sum(map(len, pieces)), f"seed {seed}"

@@ -13,7 +13,7 @@ from tests.sounds import by_libsndfile
 from tests.support import DEADLINE_S, counting
 
 WAV = by_libsndfile(spoken([1, 2, 3]), "WAV")
-MISSING = [
+MISSING: list[dict[str, Any]] = [
     {"start": 0.8, "end": 5.8, "code": "damaged", "why": "a packet cannot be decoded"},
     {"start": 8.2, "end": None, "code": "cut_off", "why": "the file ends here"},
 ]
@@ -114,7 +114,9 @@ def test_the_text_before_a_crash_of_the_decoder_is_kept(crashing: Server) -> Non
     answer = ask(crashing).json()
     assert answer["text"] == counting(range(1, 14))
     why = "the decoder crashed (SIGSEGV)"
-    missing = [{"start": 1.0, "end": None, "code": "damaged", "why": why}]
+    missing: list[dict[str, Any]] = [
+        {"start": 1.0, "end": None, "code": "damaged", "why": why},
+    ]
     assert answer["missing"] == missing
     assert "lost" not in answer
     told = events(ask(crashing, stream="true"))

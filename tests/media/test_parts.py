@@ -1,0 +1,179 @@
+"""Where a recording ends and the next begins is found in a file and in a pipe alike."""
+
+import io
+import itertools
+import os
+import random
+from collections.abc import Callable
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from lanscribe.engines.fake import spoken
+from lanscribe.media.parts import Window
+from lanscribe.media.pieces import About, Missing, Piece
+from lanscribe.media.reader import read
+from lanscribe.media.source import Source
+from lanscribe.speech.audio import Samples
+from tests.sounds import KINDS, by_ffmpeg, by_libsndfile
+
+ONE, TWO = spoken(range(1, 40)), spoken(range(40, 70))
+
+
+class Pipe(io.RawIOBase):
+    """A pipe that delivers a few bytes at a time."""
+
+    def __init__(self, data: bytes, seed: int) -> None:
+        super().__init__()
+        self._data = io.BytesIO(data)
+        self._random = random.Random(seed)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._data.read(min(len(buffer), self._random.choice([1, 7, 150, 4_000, 60_000])))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def sound(pieces: list[Piece]) -> Samples:
+    return np.concatenate([one for one in pieces if not isinstance(one, About | Missing)])
+
+
+def missing(pieces: list[Piece]) -> list[Missing]:
+    return [one for one in pieces if isinstance(one, Missing)]
+
+
+def both_ways(data: bytes, seed: int = 0) -> list[Piece]:
+    """What is read of a file; the same as is read of a pipe."""
+    pieces = list(read(io.BytesIO(data)))
+    piped = list(read(Pipe(data, seed)))  # type: ignore[arg-type]
+    assert np.array_equal(sound(pieces), sound(piped))
+    assert missing(pieces) == missing(piped)
+    return pieces
+
+
+def wav(samples: Samples) -> bytes:
+    return KINDS["wav"](samples)
+
+
+def flac(samples: Samples) -> bytes:
+    return KINDS["flac"](samples)
+
+
+def listed(samples: Samples) -> bytes:
+    """A WAV with chunks around its sound, which say what it is about."""
+    info = b"LIST" + (26).to_bytes(4, "little") + b"INFOISFT\x0e\0\0\0Lavf62.12.102\0"
+    data = wav(samples)
+    return data[:12] + info + data[12:] + info
+
+
+@pytest.mark.parametrize("make", [wav, flac, listed])
+def test_joined_recordings_without_loss_are_heard_exactly(make: Callable[..., bytes]) -> None:
+    for seed, parts in enumerate(itertools.product([ONE, TWO], repeat=3)):
+        pieces = both_ways(b"".join(make(part) for part in parts), seed)
+        assert np.array_equal(sound(pieces), np.concatenate(parts))
+        assert missing(pieces) == []
+
+
+@pytest.mark.parametrize("size", [0, 8_000, 44_100])
+def test_a_wav_with_a_size_that_is_too_small_is_heard_to_its_end(size: int) -> None:
+    data = bytearray(wav(ONE))
+    data[40:44] = size.to_bytes(4, "little")
+    assert np.array_equal(sound(both_ways(bytes(data))), ONE)
+
+
+def test_joined_wavs_without_sizes_are_heard() -> None:
+    parts = [bytearray(wav(one)) for one in (ONE, TWO)]
+    for part in parts:
+        part[4:8] = part[40:44] = b"\xff\xff\xff\xff"
+    assert np.array_equal(sound(both_ways(b"".join(parts))), np.concatenate([ONE, TWO]))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_wav_that_is_cut_off_says_what_it_lacks(share: float) -> None:
+    data = wav(ONE)
+    pieces = both_ways(data[: 44 + round(len(ONE) * share) * 2])
+    (lacking,) = missing(pieces)
+    assert lacking.code == "cut_off"
+    assert lacking.start_s == pytest.approx(len(ONE) * share / 16_000, abs=0.001)
+    assert lacking.end_s == pytest.approx(len(ONE) / 16_000)
+
+
+def opus(samples: Samples) -> bytes:
+    return by_ffmpeg(samples, "ogg", "libopus", 48_000)
+
+
+def vorbis(samples: Samples) -> bytes:
+    return by_libsndfile(samples, "OGG")
+
+
+def vorbis_of_two(samples: Samples) -> bytes:
+    return by_libsndfile(np.repeat(samples, 2)[:, np.newaxis].repeat(2, 1), "OGG", 32_000)
+
+
+@pytest.mark.parametrize("first", [opus, vorbis, vorbis_of_two])
+@pytest.mark.parametrize("second", [opus, vorbis, vorbis_of_two])
+def test_chained_oggs_alike_and_different(
+    first: Callable[..., bytes], second: Callable[..., bytes]
+) -> None:
+    pieces = both_ways((first(ONE) + second(TWO)) * 3)
+    assert len(sound(pieces)) == pytest.approx(3 * (len(ONE) + len(TWO)), abs=3 * 800)
+    assert missing(pieces) == []
+
+
+@pytest.mark.parametrize("repeated", [1, 2])
+def test_an_ogg_with_two_tracks_is_one_recording(repeated: int) -> None:
+    """It begins with a page for each; a chained one begins with such pages again."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="ogg") as container:
+        streams = [container.add_stream("libopus", rate=48_000) for _ in range(2)]
+        for stream in streams:
+            assert isinstance(stream, av.AudioStream)
+            stream.layout = "mono"
+        for stream, is_last in itertools.product(streams, (False, True)):
+            frame = av.AudioFrame.from_ndarray(ONE[np.newaxis], "flt", "mono")
+            frame.sample_rate = 16_000
+            assert isinstance(stream, av.AudioStream)
+            container.mux(stream.encode(None if is_last else frame))
+    pieces = both_ways(file.getvalue() * repeated)
+    assert len(sound(pieces)) == pytest.approx(repeated * len(ONE), abs=repeated * 800)
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_tags_inside_an_mp3_are_no_sound_and_no_damage(rate_hz: int) -> None:
+    picture = random.Random(3).randbytes(3_000) + b"\xff\xfb\x90\x00" * 50
+    size = bytes([len(picture) >> 14 & 127, len(picture) >> 7 & 127, len(picture) & 127])
+    tag = b"ID3\x03\0\0\0" + size + picture
+    one, two = (by_ffmpeg(part, "mp3", "libmp3lame", rate_hz) for part in (ONE, TWO))
+    data = tag + one + b"TAG" + bytes(125) + tag + two + b"TAG" + bytes(125)
+    pieces = both_ways(data)
+    assert missing(pieces) == []
+    assert len(sound(pieces)) == pytest.approx(len(ONE) + len(TWO), abs=0.2 * 16_000)
+
+
+def test_a_window_ignores_places_that_are_not_in_it() -> None:
+    window = Window(Source(io.BytesIO(bytes(range(100)))), 10, 60)
+    assert window.read(3) == bytes([10, 11, 12])
+    assert window.seek(-5) == 3
+    assert window.seek(51) == 3
+    assert window.seek(-1, os.SEEK_END) == 49
+    assert window.read() == bytes([59])
+    assert window.read(5) == b""
+    assert window.seek(2, os.SEEK_SET) == 2
+    assert window.seek(2, os.SEEK_CUR) == 4
+    buffer = bytearray(4)
+    assert window.readinto(memoryview(buffer)) == 4
+    assert bytes(buffer) == bytes([14, 15, 16, 17])
+    assert window.seek(0, 9) == 8
+
+
+def test_what_libsndfile_alone_reads_is_heard() -> None:
+    for kind in ("MAT5", "HTK", "MPC2K", "XI"):
+        data = by_libsndfile(ONE, kind, subtype="DPCM_16" if kind == "XI" else "PCM_16")
+        assert len(sound(both_ways(data))) == pytest.approx(
+            len(ONE) * (16 / 44.1 if kind == "XI" else 1), abs=2
+        ), kind
