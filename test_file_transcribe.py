@@ -2032,7 +2032,7 @@ class Tape:
     def flush(self) -> Iterator[Piece]:
         """The sound that was held back; what is added next is a new stream."""
         yield from self._settle()
-        if self._ready:
+        if self._ready_count:
             yield np.concatenate(self._ready)
             self._ready, self._ready_count = [], 0
 
@@ -2557,11 +2557,12 @@ def read(file: BinaryIO | Source, track: str = "") -> Generator[Piece, None, Non
     is_live, length = not source.is_complete, Length()
     try:
         for piece in _with_sound(_Reader(source, track).pieces()):
-            yield piece
+            at_s = length.at_s
             length.add(piece, source.size_bytes)
             if why := length.excess(is_live=is_live):
-                yield Missing(length.at_s, None, "too_long", why)
+                yield Missing(at_s, None, "too_long", why)
                 return
+            yield piece
     finally:
         if source is not file:
             source.close()
