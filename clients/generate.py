@@ -35,6 +35,7 @@ _READER = (
     "lanscribe/speech/ring.py",
     "lanscribe/speech/timeline.py",
     "lanscribe/media/pieces.py",
+    "lanscribe/media/missing.py",
     "lanscribe/media/levels.py",
     "lanscribe/media/source.py",
     "lanscribe/media/headers.py",
