@@ -1321,6 +1321,13 @@ class Source:
         self._file.seek(place)
         return self._file.read(count)
 
+    def head_at(self, place: int, count: int) -> bytes:
+        """The bytes from a place on: `count` of them, or all that there will ever be."""
+        while not self.is_complete and self.size_bytes < place + count:
+            self._pull()
+        self._file.seek(place)
+        return self._file.read(count)
+
     def drain(self) -> None:
         """Read a pipe to its end."""
         while not self.is_complete:
@@ -1402,8 +1409,8 @@ class Wave:
 def wave_of(source: Source, start: int) -> Wave:
     """The header of the WAV at a place."""
     place, bytes_per_s, size64 = start + 12, 0, 0
-    order = "big" if source.read_at(start, 4) == b"RIFX" else "little"
-    while len(chunk := source.read_at(place, 36)) >= 8 and place < start + _HEADER_BYTES:
+    order = "big" if source.head_at(start, 4) == b"RIFX" else "little"
+    while len(chunk := source.head_at(place, 36)) >= 8 and place < start + _HEADER_BYTES:
         name, size = chunk[:4], int.from_bytes(chunk[4:8], order)  # type: ignore[arg-type]
         if name == b"ds64":  # RF64 (EBU Tech 3306)
             size64 = int.from_bytes(chunk[16:24], "little")
@@ -1422,7 +1429,7 @@ def _wave(sound_at: int, size: int, bytes_per_s: int, source: Source) -> Wave:
     return Wave(sound_at + size, size / bytes_per_s)
 
 
-def ends_wave(following: bytes, left: int) -> bool:
+def ends_wave(following: bytes, left: float) -> bool:
     """Whether the sound ends before these bytes: there are none, a chunk, a tag, or a WAV."""
     chunk = following[1:] if following[:1] == b"\0" else following  # chunks begin at even places
     size = int.from_bytes(chunk[4:8], "little")
@@ -1443,7 +1450,7 @@ def mpeg_length_s(frame: bytes) -> float | None:
 
 def declared_bytes(source: Source, start: int) -> int:
     """How long an AVI, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
-    head = source.read_at(start, _ASF_BYTES)
+    head = source.head_at(start, _ASF_BYTES)
     if head.startswith(_ASF):
         return int.from_bytes(head.partition(_ASF_FILE)[2][24:32], "little")
     if head.startswith(b"riff"):
@@ -1456,7 +1463,7 @@ def declared_bytes(source: Source, start: int) -> int:
 def _bytes_of_caf(source: Source, start: int) -> int:
     """Apple's Core Audio Format: chunks with sizes of 64 bits; that of the sound may be -1."""
     place = start + 8
-    while len(chunk := source.read_at(place, 12)) == 12 and place < start + _HEADER_BYTES:
+    while len(chunk := source.head_at(place, 12)) == 12 and place < start + _HEADER_BYTES:
         size = int.from_bytes(chunk[4:], "big", signed=True)
         if chunk.startswith(b"data") or size < 0:
             return max(0, place + 12 + size - start)
@@ -1697,8 +1704,9 @@ class Stream:
             if not data:
                 self.end = self.place
             return data
-        following = self._source.read_at(limit, 12)
-        if ends_wave(following, self._source.size_bytes - limit):
+        following = self._source.head_at(limit, 12)
+        end = self._source.size_bytes if self._source.is_complete else math.inf
+        if ends_wave(following, end - limit):
             self.end = limit
         self._limit = None  # else the header was written before the sound, as of a live recording
         return b""
@@ -1774,11 +1782,16 @@ class Fault:
 
 
 def open_container(file: Stream | Window) -> InputContainer:
-    """The recording as FFmpeg sees it. Raises av.FFmpegError if it cannot read it."""
+    """The recording as FFmpeg sees it. Raises av.FFmpegError or Unreadable if it cannot read it."""
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
-    return av.open(file, "r", metadata_errors="replace", options=options)
+    try:
+        return av.open(file, "r", metadata_errors="replace", options=options)
+    except av.FFmpegError:
+        raise
+    except ValueError as error:  # of PyAV
+        raise Unreadable(str(error)) from error
 
 
 @cache
@@ -1906,13 +1919,13 @@ class Tape:
     ) -> Iterator[Piece]:
         """Add decoded sound, shape (channels, n), with the names of its channels, such as FL.
 
-        Raises ValueError if the rate cannot be resampled.
+        Raises Unreadable if the rate cannot be resampled.
         """
         form = (rate_hz, (str(len(channels)), *names))
         if form != self._form:
             yield from self._settle()
             self._mixer = Mixer(rate_hz, weights_of(names))
-            self._resampler = Resampler(rate_hz)
+            self._resampler = _resampler(rate_hz)
             self._form = form
         self._waiting.append(channels)
         self._count += channels.shape[1]
@@ -1969,12 +1982,21 @@ class Tape:
 
     def _write(self, samples: Samples, length_s: float) -> Iterator[Piece]:
         self.at_s += length_s
-        self.has_sound |= len(samples) > 0
+        if not len(samples):
+            return
+        self.has_sound = True
         self._ready.append(samples)
         self._ready_count += len(samples)
         if self._ready_count >= _BLOCK_S * SAMPLE_RATE_HZ:
             yield np.concatenate(self._ready)
             self._ready, self._ready_count = [], 0
+
+
+def _resampler(rate_hz: int) -> Resampler:
+    try:
+        return Resampler(rate_hz)
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
 
 
 # <<< lanscribe/media/tape.py
@@ -2228,7 +2250,7 @@ class Recording:
         self._converter = _Converter()
 
     def pieces(self) -> Iterator[Piece]:
-        """Its sound, and what is missing. Raises ValueError if its rate cannot be resampled."""
+        """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
         for event in Frames(self._container, self._track):
             if isinstance(event, Fault):
@@ -2323,7 +2345,7 @@ _SILENT = 0.001
 
 
 class Part:
-    """A recording at a place. A context manager; raises av.FFmpegError or ValueError at the start.
+    """A recording at a place. A context manager; raises av.FFmpegError or Unreadable at the start.
 
     A part has one track that is read, or all of them mixed.
     """
@@ -2376,7 +2398,7 @@ class Part:
             stream = Stream(self._source, self._kind, self._place)
             return stream, _with_tracks(open_container(stream))
         if not self._source.is_complete:
-            with suppress(av.FFmpegError, ValueError):
+            with suppress(av.FFmpegError, Unreadable):
                 stream = Stream(self._source, ANY_STREAM, self._place)
                 container = _with_tracks(open_container(stream))
                 if not self._source.is_complete:  # else it may have to be sought in
@@ -2417,12 +2439,12 @@ class Part:
 
 
 def _with_tracks(container: InputContainer) -> InputContainer:
-    """The container, if it has a track of sound; else it is closed. Raises ValueError."""
+    """The container, if it has a track of sound; else it is closed. Raises Unreadable."""
     if tracks_of(container):
         return container
     kinds = ", ".join(track.type for track in container.streams) or "none"
     container.close()
-    raise ValueError(f"it has no track of sound that can be read; its tracks: {kinds}")
+    raise Unreadable(f"it has no track of sound that can be read; its tracks: {kinds}")
 
 
 def _facts(track: AudioStream) -> TrackFacts:
@@ -2480,7 +2502,7 @@ class _Reader:
     def __init__(self, source: Source, track: str) -> None:
         self._source = source
         self._track = track
-        self._head = source.read_at(0, _HEAD_BYTES)
+        self._head = source.head_at(0, _HEAD_BYTES)
         self._kind = file_kind(self._head)
         self._tape = Tape()
         self._has_told = False
@@ -2512,8 +2534,12 @@ class _Reader:
                 end = max(part.end, end)
         except av.FFmpegError as error:
             why = reason(error) if self._tape.has_sound else ""
-        except (OSError, ValueError) as error:
-            why = reason(error)
+        except NoSuchTrack:
+            raise
+        except Unreadable as error:
+            why = str(error)
+        except OSError as error:
+            why = f"it cannot be read: {error.strerror}"
         yield from self._tape.flush()  # not in a `finally`: a reader that is closed must not yield
         return end, why
 
@@ -2534,7 +2560,7 @@ class _Reader:
         if not self._has_told:
             yield About()
         self._has_told = True
-        with suppress(ValueError):  # its rate is out of range, which FFmpeg has told
+        with suppress(Unreadable):  # its rate is out of range, which FFmpeg has told
             yield from by_libsndfile(Window(self._source), self._head, self._tape)
 
     def _next_place(self, end: int) -> int | None:

@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from lanscribe.media.parts import Stream, Window
+from lanscribe.media.pieces import Unreadable
 
 _DEMUXERS = (
     "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
@@ -39,11 +40,16 @@ class Fault:
 
 
 def open_container(file: Stream | Window) -> InputContainer:
-    """The recording as FFmpeg sees it. Raises av.FFmpegError if it cannot read it."""
+    """The recording as FFmpeg sees it. Raises av.FFmpegError or Unreadable if it cannot read it."""
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
-    return av.open(file, "r", metadata_errors="replace", options=options)
+    try:
+        return av.open(file, "r", metadata_errors="replace", options=options)
+    except av.FFmpegError:
+        raise
+    except ValueError as error:  # of PyAV
+        raise Unreadable(str(error)) from error
 
 
 @cache

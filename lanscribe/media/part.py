@@ -12,7 +12,7 @@ from av.container import InputContainer
 from lanscribe.media.ffmpeg import open_container, tracks_of
 from lanscribe.media.mixed import together
 from lanscribe.media.parts import ANY_STREAM, FileKind, Stream, Window, next_begin
-from lanscribe.media.pieces import About, Missing, Piece
+from lanscribe.media.pieces import About, Missing, Piece, Unreadable
 from lanscribe.media.recording import Recording
 from lanscribe.media.source import Source
 from lanscribe.media.tape import Tape
@@ -24,7 +24,7 @@ _SILENT = 0.001
 
 
 class Part:
-    """A recording at a place. A context manager; raises av.FFmpegError or ValueError at the start.
+    """A recording at a place. A context manager; raises av.FFmpegError or Unreadable at the start.
 
     A part has one track that is read, or all of them mixed.
     """
@@ -77,7 +77,7 @@ class Part:
             stream = Stream(self._source, self._kind, self._place)
             return stream, _with_tracks(open_container(stream))
         if not self._source.is_complete:
-            with suppress(av.FFmpegError, ValueError):
+            with suppress(av.FFmpegError, Unreadable):
                 stream = Stream(self._source, ANY_STREAM, self._place)
                 container = _with_tracks(open_container(stream))
                 if not self._source.is_complete:  # else it may have to be sought in
@@ -118,12 +118,12 @@ class Part:
 
 
 def _with_tracks(container: InputContainer) -> InputContainer:
-    """The container, if it has a track of sound; else it is closed. Raises ValueError."""
+    """The container, if it has a track of sound; else it is closed. Raises Unreadable."""
     if tracks_of(container):
         return container
     kinds = ", ".join(track.type for track in container.streams) or "none"
     container.close()
-    raise ValueError(f"it has no track of sound that can be read; its tracks: {kinds}")
+    raise Unreadable(f"it has no track of sound that can be read; its tracks: {kinds}")
 
 
 def _facts(track: AudioStream) -> TrackFacts:

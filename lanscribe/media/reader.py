@@ -97,8 +97,12 @@ class _Reader:
                 end = max(part.end, end)
         except av.FFmpegError as error:
             why = reason(error) if self._tape.has_sound else ""
-        except (OSError, ValueError) as error:
-            why = reason(error)
+        except NoSuchTrack:
+            raise
+        except Unreadable as error:
+            why = str(error)
+        except OSError as error:
+            why = f"it cannot be read: {error.strerror}"
         yield from self._tape.flush()  # not in a `finally`: a reader that is closed must not yield
         return end, why
 
@@ -119,7 +123,7 @@ class _Reader:
         if not self._has_told:
             yield About()
         self._has_told = True
-        with suppress(ValueError):  # its rate is out of range, which FFmpeg has told
+        with suppress(Unreadable):  # its rate is out of range, which FFmpeg has told
             yield from by_libsndfile(Window(self._source), self._head, self._tape)
 
     def _next_place(self, end: int) -> int | None:

@@ -48,7 +48,7 @@ class Recording:
         self._converter = _Converter()
 
     def pieces(self) -> Iterator[Piece]:
-        """Its sound, and what is missing. Raises ValueError if its rate cannot be resampled."""
+        """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
         for event in Frames(self._container, self._track):
             if isinstance(event, Fault):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lanscribe.media.levels import FloatScale
-from lanscribe.media.pieces import Missing, Piece
+from lanscribe.media.pieces import Missing, Piece, Unreadable
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples
 from lanscribe.speech.mixing import Mixer, weights_of
 from lanscribe.speech.resampler import Resampler
@@ -44,13 +44,13 @@ class Tape:
     ) -> Iterator[Piece]:
         """Add decoded sound, shape (channels, n), with the names of its channels, such as FL.
 
-        Raises ValueError if the rate cannot be resampled.
+        Raises Unreadable if the rate cannot be resampled.
         """
         form = (rate_hz, (str(len(channels)), *names))
         if form != self._form:
             yield from self._settle()
             self._mixer = Mixer(rate_hz, weights_of(names))
-            self._resampler = Resampler(rate_hz)
+            self._resampler = _resampler(rate_hz)
             self._form = form
         self._waiting.append(channels)
         self._count += channels.shape[1]
@@ -107,9 +107,18 @@ class Tape:
 
     def _write(self, samples: Samples, length_s: float) -> Iterator[Piece]:
         self.at_s += length_s
-        self.has_sound |= len(samples) > 0
+        if not len(samples):
+            return
+        self.has_sound = True
         self._ready.append(samples)
         self._ready_count += len(samples)
         if self._ready_count >= _BLOCK_S * SAMPLE_RATE_HZ:
             yield np.concatenate(self._ready)
             self._ready, self._ready_count = [], 0
+
+
+def _resampler(rate_hz: int) -> Resampler:
+    try:
+        return Resampler(rate_hz)
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
