@@ -3,17 +3,17 @@
 FFmpeg looks for the next frame after a damaged one, and does not say how much it left out.
 """
 
-_HEADER_BYTES = 7
+_ADTS_HEADER_BYTES = 7
 _MAX_FRAME_BYTES = 2**13
 
 
 def _frame_bytes(data: bytes, at: int) -> int:
     """The length of the frame at a place by its header; 0 if there is no header."""
-    head = data[at : at + _HEADER_BYTES]
-    if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+    head = data[at : at + _ADTS_HEADER_BYTES]
+    if len(head) < _ADTS_HEADER_BYTES or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return 0
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    return length if length >= _HEADER_BYTES else 0
+    return length if length >= _ADTS_HEADER_BYTES else 0
 
 
 def _is_frame(data: bytes, at: int, length: int) -> bool:
