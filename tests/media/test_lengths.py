@@ -109,7 +109,7 @@ def test_whatever_the_holes_all_sound_has_its_place() -> None:
     for seed in range(20):
         random_ = random.Random(seed)
         numbers = range(1, random_.randint(20, 80))
-        at = sorted(random_.sample(numbers[1:-1], random_.randint(0, 5)))
+        at = sorted(random_.sample(numbers[1:-3], random_.randint(0, 5)))
         holes = [(n * FRAME_S, random_.choice([0.3, 0.9, 1.5, 8.0, 3600.0, 10_000.0])) for n in at]
         heard, tokens = listened(with_holes(spoken(numbers), holes))
         assert [token.text.strip() for token in tokens] == [str(n) for n in numbers], seed
