@@ -122,5 +122,5 @@ def _ending(status: int) -> Exception:
     """The error that a process with this status had."""
     if status < 0:
         return _Lost(f"the decoder crashed ({signal.Signals(-status).name})")
-    log.error("the decoder ended with status %d, before its recording did", status)
+    log.error("a decoder ended with status %d; bash setup.sh --check finds what is broken", status)
     return errors.defect()

@@ -180,7 +180,7 @@ def test_a_fault_of_the_libraries(fault: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [("defect", "ZeroDivisionError"), ("exit", "ended with status 3")]
+    ("fault", "said"), [("defect", "ZeroDivisionError"), ("exit", "a decoder ended with status 3")]
 )
 def test_a_defect_of_the_reader_is_in_the_log(
     fault: str, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
