@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,3 +155,19 @@ def test_ctrl_c_ends_a_pipe_that_is_silent(
     os.close(into)
     words = program.out.text.split()
     assert words == counted(len(words)).split()
+
+
+def test_progress_needs_no_length(
+    start_client: StartClient, fake_server: Server, numbers_wav: MakeNumbers, tmp_path: Path
+) -> None:
+    data = bytearray(numbers_wav(NUMBERS).read_bytes())
+    data[4:8] = data[40:44] = bytes(4)  # as of a program that writes into a pipe
+    os.mkfifo(fifo := tmp_path / "talk")
+    arguments = ("--audio_path", fifo, "--url", fake_server.url)
+    program = start_client(SCRIPT, *arguments, in_terminal=True)
+    fifo.write_bytes(data)
+    assert program.wait() == 0
+    assert re.search(r"0:00:0\d  lag \d\.\d s", program.out.text)
+    assert " / " not in program.out.text
+    *_, last_words, _figures = program.out.text.splitlines()
+    assert last_words.endswith("98 99 100")
