@@ -402,8 +402,15 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 def parse_server_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong."""
-    options = parser.parse_args(arguments)
+    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong.
+
+    Raises OutputTrouble if the help cannot be written.
+    """
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit:
+        put(sys.stdout, "")  # tells if the help cannot be written
+        raise
     try:
         options.url = realtime_url(options.url)
     except (ValueError, KeyError):
@@ -2883,6 +2890,8 @@ def opened(path: str, name: str) -> BinaryIO:
     if file.isatty():
         file.close()
         raise Trouble(f"{name} is a terminal: expected a recording")
+    with suppress(AttributeError, OSError):  # Windows lacks it
+        os.set_blocking(file.fileno(), True)  # else a pipe that is silent would seem to end
     return file
 
 
@@ -3128,8 +3137,9 @@ class Transcription:
     def _interrupt(self) -> None:
         """End the audio here; the second time, or before any audio, end the program."""
         if self._stop.is_set() or not self.tally.sent_s:
-            self._screen.write(self.tally.settle())
-            self._screen.close(is_whole=False)
+            with suppress(OutputTrouble):
+                self._screen.write(self.tally.settle())
+                self._screen.close(is_whole=False)
             os._exit(130)
         self._stop.set()
         self._recording.stop()

@@ -126,14 +126,20 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(out)
 
 
+@pytest.mark.parametrize("is_blocking", [True, False])
 def test_text_comes_while_a_pipe_runs(
-    start_client: StartClient, fake_server: Server, pipe: tuple[int, int], numbers_wav: MakeNumbers
+    start_client: StartClient,
+    fake_server: Server,
+    pipe: tuple[int, int],
+    numbers_wav: MakeNumbers,
+    is_blocking: bool,
 ) -> None:
+    """Also through one that another program has set not to block."""
     out, into = pipe
+    os.set_blocking(out, is_blocking)
     data = numbers_wav(NUMBERS).read_bytes()
     middle = len(data) // 2
-    arguments = ("--audio_path", "-", "--url", fake_server.url)
-    program = start_client(SCRIPT, *arguments, stdin=out)
+    program = start_client(SCRIPT, "--audio_path", "-", "--url", fake_server.url, stdin=out)
     os.write(into, data[:middle])
     program.out.wait_for(counted(36))
     os.write(into, data[middle:])
