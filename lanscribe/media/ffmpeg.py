@@ -129,8 +129,8 @@ class Frames:
                 return
             except EOFError:
                 return
-            except (av.FFmpegError, ValueError) as error:
-                errors += 1
+            except (av.FFmpegError, ValueError, IndexError) as error:
+                errors += 1  # IndexError: PyAV has no track that begins in the middle of an MPEG-TS
                 yield Fault(0.0, reason(error))
 
     def _decoded(self, packet: "Packet[AudioStream]") -> Iterator[AudioFrame | Fault]:

@@ -13,9 +13,11 @@ from lanscribe.media.ffmpeg import Fault, Frames, is_timed
 from lanscribe.media.parts import Stream, Window
 from lanscribe.media.pieces import Missing, Piece
 from lanscribe.media.tape import Tape
+from lanscribe.media.times import FrameTimes
 
 _GAP_S = 0.1
 """A hole in the times that is longer is filled, so that what follows keeps its time."""
+_NOTHING = "the file has no sound for this time: nothing was recorded, or it is damaged"
 _TOLD_S = 1.0
 """A hole that is longer is told even if nothing is damaged: recorders leave out what is silent."""
 _BACK_S = 0.5
@@ -25,8 +27,6 @@ _WITHOUT_HOLES = {"flac", "ogg"}
 _JITTER_S = 0.02
 _ROUNDING_S = 0.005
 """Containers round times to a millisecond."""
-_MOST_UNTIMED = 200
-"""So many frames without a time are held; one of a page of an Ogg has it, a second or less."""
 _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
 _DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
@@ -52,31 +52,29 @@ class Recording:
     def pieces(self) -> Iterator[Piece]:
         """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
-        untimed: list[AudioFrame] = []
+        times = FrameTimes[tuple[AudioFrame, list[Fault]]]()
         for event in Frames(self._container, self._track, self._file):
             if isinstance(event, Fault):
-                yield from self._add(untimed, faults, None)
-                faults, untimed = ([] if untimed else faults) + [event], []
-            elif self._is_timed and event.time is None and len(untimed) < _MOST_UNTIMED:
-                untimed.append(event)  # until a later frame tells its time
-            else:
-                yield from self._add([*untimed, event], faults, event.time)
-                faults, untimed = [], []
-        yield from self._add(untimed, faults, None)
+                faults.append(event)
+                continue
+            item, faults = (event, faults), []
+            if not self._is_timed:
+                yield from self._add(item, None)
+                continue
+            length_s, is_after_fault = event.samples / event.sample_rate, bool(item[1])
+            for placed in times.add(item, length_s, event.time, is_after_fault=is_after_fault):
+                yield from self._add(*placed)
+        for placed in times.flush():
+            yield from self._add(*placed)
         yield from self._tape.flush()
-        yield from self._end([] if untimed else faults)
+        yield from self._end(faults)
 
-    def _add(
-        self, frames: Sequence[AudioFrame], faults: Sequence[Fault], last_s: float | None
-    ) -> Iterator[Piece]:
-        """What is missing before frames, and their sound. last_s: when the last of them begins."""
-        if frames:
-            before_s = sum(frame.samples / frame.sample_rate for frame in frames[:-1])
-            time_s = None if last_s is None else last_s - before_s
-            yield from self._miss(self._gap_s(time_s, faults), faults)
-        for frame in frames:
-            names = [channel.name for channel in frame.layout.channels]
-            yield from self._tape.add(self._converter.floats(frame), frame.sample_rate, names)
+    def _add(self, item: tuple[AudioFrame, list[Fault]], time_s: float | None) -> Iterator[Piece]:
+        """What is missing before a frame, and its sound."""
+        frame, faults = item
+        yield from self._miss(self._gap_s(time_s, faults), faults)
+        names = [channel.name for channel in frame.layout.channels]
+        yield from self._tape.add(self._converter.floats(frame), frame.sample_rate, names)
 
     def _miss(self, gap_s: float, faults: Sequence[Fault]) -> Iterator[Piece]:
         """A gap between frames."""
@@ -86,10 +84,10 @@ class Recording:
             yield from self._tape.miss("damaged", "a part of the file cannot be read", gap_s)
         elif gap_s > _GAP_S:
             is_told = gap_s > _TOLD_S
-            yield from self._tape.miss("gap", "nothing was recorded", gap_s, is_told=is_told)
+            yield from self._tape.miss("gap", _NOTHING, gap_s, is_told=is_told)
 
     def _gap_s(self, time_s: float | None, faults: Sequence[Fault]) -> float:
-        """How much time is between the sound so far and frames that begin at a time."""
+        """How much time is between the sound so far and a frame that begins at a time."""
         if not self._is_timed or time_s is None:
             return sum(fault.length_s for fault in faults)
         here_s = self._tape.time_s - self._start_s
