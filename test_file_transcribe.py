@@ -402,8 +402,15 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 def parse_server_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong."""
-    options = parser.parse_args(arguments)
+    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong.
+
+    Raises OutputTrouble if the help cannot be written.
+    """
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit:
+        put(sys.stdout, "")  # tells if the help cannot be written
+        raise
     try:
         options.url = realtime_url(options.url)
     except (ValueError, KeyError):
@@ -1661,28 +1668,34 @@ class AdtsFilter:
     def feed(self, data: bytes, *, is_last: bool) -> bytes:
         """Take the next bytes; returns those of whole frames."""
         data, at, frames = self._rest + data, 0, list[bytes]()
-        while len(data) - at > (0 if is_last else 2 * _MAX_FRAME_BYTES):
+        while at < len(data):
             length = _frame_bytes(data, at)
+            needed = length + _ADTS_HEADER_BYTES if length else _ADTS_HEADER_BYTES
+            if at + needed > len(data) and not is_last:
+                break
             if _is_frame(data, at, length):
                 frames.append(data[at : at + length])
                 self._kept_bytes += length
             else:
                 length = self._left_out(data, at, 0 if is_last else _MAX_FRAME_BYTES)
+                if not length:
+                    break
             at += length
         self._rest = data[at:]
         return b"".join(frames)
 
     def _left_out(self, data: bytes, at: int, unsure: int) -> int:
-        """Note what is no frame, up to the next one; returns its length.
+        """Note what is no frame, up to the next one; returns its length, 0 if that is not known.
 
         unsure: how many bytes at the end may be the beginning of one.
         """
-        end = len(data) - unsure
+        end = max(at, len(data) - unsure)
         begin = data.find(b"\xff", at + 1, end)
         while begin >= 0 and not _is_frame(data, begin, _frame_bytes(data, begin)):
             begin = data.find(b"\xff", begin + 1, end)
         count = (begin if begin >= 0 else end) - at
-        self.gaps.append((self._kept_bytes, count))
+        if count:
+            self.gaps.append((self._kept_bytes, count))
         return count
 
 
@@ -1775,6 +1788,8 @@ class Stream:
         self._start = start
         self.place = start
         """How far the source was read."""
+        self.is_live = not source.is_complete
+        """Whether it may still run."""
         self._limit: int | None = None
         self._ready = self._tail = b""
         self._adts = AdtsFilter() if kind.name == "adts" else None
@@ -1916,6 +1931,8 @@ _GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "
 """The formats that are frames and nothing else: bytes between them are damage, not headers."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
+_ANALYSED_US = "100000"
+"""How much of a stream that still runs is read before its first frame; FFmpeg's own is 5 s."""
 _PACKET_BYTES = 2**24
 """The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
 _SAMPLES_AT_ONCE = 2**21
@@ -1937,6 +1954,8 @@ def open_container(file: Stream | Window) -> InputContainer:
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
+        if file.is_live:
+            options |= {"analyzeduration": _ANALYSED_US}
     try:
         return av.open(file, "r", metadata_errors="replace", options=options)
     except av.FFmpegError:
@@ -2883,6 +2902,8 @@ def opened(path: str, name: str) -> BinaryIO:
     if file.isatty():
         file.close()
         raise Trouble(f"{name} is a terminal: expected a recording")
+    with suppress(AttributeError, OSError):  # Windows lacks it
+        os.set_blocking(file.fileno(), True)  # else a pipe that is silent would seem to end
     return file
 
 
@@ -3128,8 +3149,9 @@ class Transcription:
     def _interrupt(self) -> None:
         """End the audio here; the second time, or before any audio, end the program."""
         if self._stop.is_set() or not self.tally.sent_s:
-            self._screen.write(self.tally.settle())
-            self._screen.close(is_whole=False)
+            with suppress(OutputTrouble):
+                self._screen.write(self.tally.settle())
+                self._screen.close(is_whole=False)
             os._exit(130)
         self._stop.set()
         self._recording.stop()

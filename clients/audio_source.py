@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -149,6 +150,8 @@ def opened(path: str, name: str) -> BinaryIO:
     if file.isatty():
         file.close()
         raise Trouble(f"{name} is a terminal: expected a recording")
+    with suppress(AttributeError, OSError):  # Windows lacks it
+        os.set_blocking(file.fileno(), True)  # else a pipe that is silent would seem to end
     return file
 
 

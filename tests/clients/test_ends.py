@@ -81,6 +81,7 @@ ENDS = [
     ("file --audio_path a.wav --format srt | true", 1, "", f"{CANNOT_WRITE}: Broken pipe"),
     ("file --audio_path a.wav --track 2", 2, "", f"{FILE_CLIENT}: a.wav: "),
     ("file --audio_path a.wav --reference nope.txt", 1, "", "the reference nope.txt: No such file"),
+    ("file --help > /dev/full", 1, "", "cannot write the transcript: No space left on device"),
     ("microphone --list-devices", 0, "*  0 file (16000 Hz)\n", ""),
     ("microphone --list-devices 2>&-", 0, "*  0 file (16000 Hz)\n", ""),
     ("microphone --list-devices >&-", 1, "", "cannot write the transcript: stdout is closed"),
