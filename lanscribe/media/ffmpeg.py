@@ -107,7 +107,7 @@ class Frames:
                     errors = 0
                     yield packet
                 return
-            except EOFError:
+            except (EOFError, IndexError):  # PyAV's, at the end, if tracks have appeared meanwhile
                 return
             except (av.FFmpegError, ValueError) as error:
                 errors += 1
