@@ -42,9 +42,10 @@ import unicodedata
 from base64 import b64encode
 from bisect import bisect_right
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
 from html import escape
@@ -1247,6 +1248,87 @@ class NoSuchTrack(Unreadable):
 # <<< lanscribe/media/pieces.py
 
 
+# >>> lanscribe/media/missing.py: edit it there, then run: .venv/bin/python -m clients.generate
+MAX_PARTS = 100
+"""The most parts that are told one by one; one more covers all the others."""
+
+
+class MissingParts:
+    """The parts of a recording that cannot be heard: few, and they cover all of them."""
+
+    def __init__(self) -> None:
+        self._parts: list[Missing] = []
+        self._others: Missing | None = None
+        self._due: deque[Missing] = deque()
+
+    def __iter__(self) -> Iterator[Missing]:
+        yield from self._parts
+        if self._others is not None:
+            yield self._others
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def add(self, part: Missing) -> None:
+        """Add the next part."""
+        if len(self._parts) < MAX_PARTS:
+            self._parts.append(part)
+            self._due.append(part)
+        elif self._others is None:
+            self._others = part
+        else:
+            self._others = _joined(self._others, part)
+
+    def due(self, before_s: float) -> Iterator[Missing]:
+        """Each part that begins before before_s, once."""
+        while self._due and self._due[0].start_s < before_s:
+            yield self._due.popleft()
+
+    def rest(self) -> Iterator[Missing]:
+        """All parts that were not due."""
+        yield from self._due
+        self._due.clear()
+        if self._others is not None:
+            yield self._others
+
+
+def _joined(one: Missing, other: Missing) -> Missing:
+    """A part that covers two, with the reason of the later one."""
+    is_known = one.end_s is not None and other.end_s is not None
+    end_s = max(one.end_s or 0.0, other.end_s or 0.0) if is_known else None
+    return replace(other, start_s=one.start_s, end_s=end_s)
+
+
+def missing_field(parts: MissingParts) -> dict[str, Any]:
+    """All parts; empty if nothing is missing."""
+    return {"missing": [part_fields(part) for part in parts]} if parts else {}
+
+
+def part_fields(part: Missing) -> dict[str, Any]:
+    """One part."""
+    end = None if part.end_s is None else round(part.end_s, 3)
+    return {"start": round(part.start_s, 3), "end": end, "code": part.code, "why": part.why}
+
+
+def track_field(about: About) -> dict[str, Any]:
+    """The track that was heard; empty if there is only one."""
+    return {} if about.count < 2 else {"track": track_fields(about)}
+
+
+def track_fields(about: About) -> dict[str, Any]:
+    """A track."""
+    return {
+        "number": about.number,
+        "count": about.count,
+        "language": about.language,
+        "title": about.title,
+        "why": about.why,
+    }
+
+
+# <<< lanscribe/media/missing.py
+
+
 # >>> lanscribe/media/levels.py: edit it there, then run: .venv/bin/python -m clients.generate
 _SCALES = (2.0**15, 2.0**23, 2.0**31)
 _LOUD = 16.0
@@ -1545,6 +1627,10 @@ def _as_text(head: bytes) -> str:
 
 
 # <<< lanscribe/media/kinds.py
+
+
+# >>> lanscribe/media/adts.py: edit it there, then run: .venv/bin/python -m clients.generate
+# <<< lanscribe/media/adts.py
 
 
 # >>> lanscribe/media/parts.py: edit it there, then run: .venv/bin/python -m clients.generate
@@ -1950,7 +2036,7 @@ class Tape:
     def flush(self) -> Iterator[Piece]:
         """The sound that was held back; what is added next is a new stream."""
         yield from self._settle()
-        if self._ready:
+        if self._ready_count:
             yield np.concatenate(self._ready)
             self._ready, self._ready_count = [], 0
 
@@ -2475,11 +2561,12 @@ def read(file: BinaryIO | Source, track: str = "") -> Generator[Piece, None, Non
     is_live, length = not source.is_complete, Length()
     try:
         for piece in _with_sound(_Reader(source, track).pieces()):
-            yield piece
+            at_s = length.at_s
             length.add(piece, source.size_bytes)
             if why := length.excess(is_live=is_live):
-                yield Missing(length.at_s, None, "too_long", why)
+                yield Missing(at_s, None, "too_long", why)
                 return
+            yield piece
     finally:
         if source is not file:
             source.close()
@@ -2588,7 +2675,7 @@ class AudioSource:
 
     def __init__(self, path: str, track: str = "") -> None:
         name = "stdin" if path == STDIN else shown(path)
-        self.about, self.missing, self.timeline = About(), list[Missing](), Timeline()
+        self.about, self.missing, self.timeline = About(), MissingParts(), Timeline()
         self._ring, self._is_over = SampleRing(), False
         self._coming: asyncio.Future[list[Piece | OSError]] | None = None
         self._file = opened(path, name)
@@ -2633,13 +2720,8 @@ class AudioSource:
 
     @property
     def told(self) -> dict[str, Any]:
-        """The track if there are several, and what is missing, as fields of JSON."""
-        track = {name: value for name, value in asdict(self.about).items() if name != "duration_s"}
-        parts = [
-            {"start": part.start_s, "end": part.end_s, "code": part.code, "why": part.why}
-            for part in self.missing
-        ]
-        return ({"track": track} if self.about.count > 1 else {}) | {"missing": parts}
+        """The track if there are several, and what is missing if there is, as fields of JSON."""
+        return missing_field(self.missing) | track_field(self.about)
 
     async def _read_on(self, least: int) -> None:
         """Wait for the next samples, `least` or more; if cancelled, the next call gets them."""
@@ -2675,11 +2757,11 @@ class AudioSource:
                 self.about = piece
             elif isinstance(piece, Missing):
                 self.timeline.skip(duration_s(self._ring.end), piece.skipped_s)
-                self.missing.append(piece)
+                self.missing.add(piece)
             elif isinstance(piece, OSError):
                 end_s = self.timeline.whole_s(duration_s(self._ring.end))
                 why = f"it cannot be read: {piece.strerror}"
-                self.missing.append(Missing(end_s, None, "cut_off", why))
+                self.missing.add(Missing(end_s, None, "cut_off", why))
             else:
                 self._ring.append(piece)
 
@@ -2732,8 +2814,9 @@ def track_line(about: About) -> str:
     if about.count == 1:
         return ""
     which = f"track {about.number} of {about.count}" if about.number else f"{about.count} tracks"
-    names = ", ".join(filter(None, (about.language, about.title)))
-    return " ".join(plain(f"{which}{f' ({names})' if names else ''}: {about.why}").split())
+    title = " ".join(plain(about.title).split())
+    names = ", ".join(filter(None, (about.language, title)))
+    return plain(f"{which}{f' ({names})' if names else ''}: {about.why}")
 
 
 # <<< clients/audio_source.py
@@ -2911,7 +2994,6 @@ class Transcription:
         self._failures, self._away_since_s = 0, 0.0
         self._is_there = self._is_done = False
         self.model = str(options.model or "")
-        self._told = 0
         self.tally = Tally(recording.timeline)
 
     async def run(self) -> None:
@@ -2928,6 +3010,7 @@ class Transcription:
             line = f"the last words did not come within {LAST_WORDS_S:g} s"
             self._screen.tell(f"{line}; transcribed: {self.progress}")
         finally:
+            self._tell_missing(self._recording.missing.rest())
             self._screen.write(self.tally.settle())
 
     @property
@@ -2944,7 +3027,7 @@ class Transcription:
 
     def figures(self, reference: str) -> dict[str, Any]:
         """The figures for --json; reference: the words said, "" if unknown."""
-        figures = self.tally.figures() | self._recording.told
+        figures = self.tally.figures() | {"missing": []} | self._recording.told
         figures |= {"model": self.model, "url": self._options.url.partition("?")[0]}
         if reference:
             figures["wer"] = float(jiwer.wer(reference, normalised(self.tally.text)))
@@ -3006,12 +3089,14 @@ class Transcription:
             await ws.send(END)
 
     async def _chunk(self, length_s: float) -> bytes:
-        """The next audio to send; b"" at the end, and after a signal. Tells what is missing."""
+        """The next audio to send; b"" at the end, and after a signal."""
         chunk = await self._recording.chunk(self.tally.story.sent, length_s)
-        for part in self._recording.missing[self._told :]:
-            self._screen.tell(missing_line(part))
-        self._told = len(self._recording.missing)
+        self._tell_missing(self._recording.missing.due(math.inf))
         return b"" if self._stop.is_set() else chunk
+
+    def _tell_missing(self, parts: Iterator[Missing]) -> None:
+        for part in parts:
+            self._screen.tell(missing_line(part))
 
     async def _receive(self, ws: ClientConnection, tasks: asyncio.TaskGroup) -> None:
         """Print the transcript until the utterance is done. Raises Trouble."""
@@ -3142,8 +3227,8 @@ def transcribe(options: argparse.Namespace) -> int:
         error = str(trouble) if trouble else None
         put(sys.stdout, f"{json.dumps(figures | {'error': error})}\n")
     elif not shows_text and (run.tally.words or not trouble):
-        told = {name: value for name, value in recording.told.items() if value}
-        put(sys.stdout, document(run.tally.words, options.format, run.tally.sent_s, told))
+        words, audio_s = run.tally.words, run.tally.sent_s
+        put(sys.stdout, document(words, options.format, audio_s, recording.told))
     if trouble:
         raise trouble
     if not options.json:

@@ -16,11 +16,15 @@ from lanscribe.media.parts import Stream, Window
 from lanscribe.media.pieces import Unreadable
 
 _DEMUXERS = (
-    "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
+    "mov,matroska,mp3,aac,loas,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,"
+    "ape,nut,rm,wtv,gxf,mxf,swf,smjpeg,spdif,tta,tak,shn,mpc,mpc8,dts,dtshd,truehd,mlp,dsf,iff,oma,"
+    "qcp,nistsphere,ircam,voc,sox,pvf,mmf,adx,alp,apm,argo_asf,ast,kvag,daud,rso"
 )
 """The formats that FFmpeg may detect: none that names other files or addresses, as playlists do."""
-_TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut"}
+_TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut", "wv", "tta"}
 """The formats in which a frame has its own time; in others it follows the one before."""
+_GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
+"""The formats that are frames and nothing else: bytes between them are damage, not headers."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
 _PACKET_BYTES = 2**24
@@ -81,10 +85,13 @@ def is_timed(container: InputContainer) -> bool:
 class Frames:
     """The sound of a track frame by frame, and what cannot be decoded of it."""
 
-    def __init__(self, container: InputContainer, track: AudioStream) -> None:
+    def __init__(
+        self, container: InputContainer, track: AudioStream, file: Stream | Window
+    ) -> None:
         self._container = container
+        self._gaps = file.gaps if isinstance(file, Stream) else []
         self._track = track
-        self._has_places = not is_timed(container)
+        self._is_gapless = container.format.name in _GAPLESS
         self._good_bytes, self._good_s = 0, 0.0
 
     def __iter__(self) -> Iterator[AudioFrame | Fault]:
@@ -93,11 +100,20 @@ class Frames:
             if isinstance(packet, Fault):
                 yield packet
                 continue
-            if end is not None and packet.pos is not None and packet.pos > end:
-                yield self._fault(packet.pos - end, "these bytes are no sound")
+            if count := self._left_out(packet.pos, end):
+                yield self._fault(count, "these bytes are no sound")
             yield from self._decoded(packet)
-            is_placed = self._has_places and packet.pos is not None
+            is_placed = self._is_gapless and packet.pos is not None
             end = packet.pos + packet.size if is_placed and packet.pos is not None else None
+
+    def _left_out(self, place: int | None, end: int | None) -> int:
+        """How many bytes before a packet were left out, since the end of the one before."""
+        if place is None:
+            return 0
+        count = 0 if end is None else max(0, place - end)
+        while self._gaps and self._gaps[0][0] <= place:
+            count += self._gaps.pop(0)[1]
+        return count
 
     def _packets(self) -> "Iterator[Packet[AudioStream] | Fault]":
         errors = 0

@@ -10,6 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from lanscribe.media.adts import AdtsFilter
 from lanscribe.media.headers import (
     TAG,
     declared_bytes,
@@ -108,6 +109,9 @@ class Stream:
         """How far the source was read."""
         self._limit: int | None = None
         self._ready = self._tail = b""
+        self._adts = AdtsFilter() if kind.name == "adts" else None
+        self.gaps = self._adts.gaps if self._adts else []
+        """Places in what was read before which bytes without sound were left out, and how many."""
         if kind.name == "wav":
             wave = wave_of(source, start)
             self._limit, self.declared_s = wave.end, wave.declared_s
@@ -121,6 +125,8 @@ class Stream:
         """The next bytes, at most `count`; b"" only at the end."""
         while not self._ready and self.end is None:
             self._ready = self._next()
+            if self._adts:
+                self._ready = self._adts.feed(self._ready, is_last=self.end is not None)
             if not self._tail and self._kind.is_framed:
                 self.declared_s = mpeg_length_s(self._ready)
             self._tail = (self._tail + self._ready)[-_TAIL_BYTES:]

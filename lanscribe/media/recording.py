@@ -1,6 +1,6 @@
 """Puts the frames of one recording at their places, and tells what is missing between them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import av
 import numpy as np
@@ -25,6 +25,8 @@ _WITHOUT_HOLES = {"flac", "ogg"}
 _JITTER_S = 0.02
 _ROUNDING_S = 0.005
 """Containers round times to a millisecond."""
+_MOST_UNTIMED = 200
+"""So many frames without a time are held; one of a page of an Ogg has it, a second or less."""
 _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
 _DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
@@ -50,21 +52,34 @@ class Recording:
     def pieces(self) -> Iterator[Piece]:
         """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
-        for event in Frames(self._container, self._track):
+        untimed: list[AudioFrame] = []
+        for event in Frames(self._container, self._track, self._file):
             if isinstance(event, Fault):
-                faults.append(event)
-                continue
-            yield from self._place(event, faults)
-            faults = []
-            channels = self._converter.floats(event)
-            names = [channel.name for channel in event.layout.channels]
-            yield from self._tape.add(channels, event.sample_rate, names)
+                yield from self._add(untimed, faults, None)
+                faults, untimed = ([] if untimed else faults) + [event], []
+            elif self._is_timed and event.time is None and len(untimed) < _MOST_UNTIMED:
+                untimed.append(event)  # until a later frame tells its time
+            else:
+                yield from self._add([*untimed, event], faults, event.time)
+                faults, untimed = [], []
+        yield from self._add(untimed, faults, None)
         yield from self._tape.flush()
-        yield from self._end(faults)
+        yield from self._end([] if untimed else faults)
 
-    def _place(self, frame: AudioFrame, faults: list[Fault]) -> Iterator[Piece]:
-        """What is missing before a frame."""
-        gap_s = self._gap_s(frame, faults)
+    def _add(
+        self, frames: Sequence[AudioFrame], faults: Sequence[Fault], last_s: float | None
+    ) -> Iterator[Piece]:
+        """What is missing before frames, and their sound. last_s: when the last of them begins."""
+        if frames:
+            before_s = sum(frame.samples / frame.sample_rate for frame in frames[:-1])
+            time_s = None if last_s is None else last_s - before_s
+            yield from self._miss(self._gap_s(time_s, faults), faults)
+        for frame in frames:
+            names = [channel.name for channel in frame.layout.channels]
+            yield from self._tape.add(self._converter.floats(frame), frame.sample_rate, names)
+
+    def _miss(self, gap_s: float, faults: Sequence[Fault]) -> Iterator[Piece]:
+        """A gap between frames."""
         if faults and gap_s > _ROUNDING_S:
             yield from self._tape.miss("damaged", faults[0].why, gap_s)
         elif gap_s > _JITTER_S and self._container.format.name in _WITHOUT_HOLES:
@@ -73,21 +88,21 @@ class Recording:
             is_told = gap_s > _TOLD_S
             yield from self._tape.miss("gap", "nothing was recorded", gap_s, is_told=is_told)
 
-    def _gap_s(self, frame: AudioFrame, faults: list[Fault]) -> float:
-        """How much time is between the sound so far and a frame."""
-        if not self._is_timed or frame.time is None:
+    def _gap_s(self, time_s: float | None, faults: Sequence[Fault]) -> float:
+        """How much time is between the sound so far and frames that begin at a time."""
+        if not self._is_timed or time_s is None:
             return sum(fault.length_s for fault in faults)
         here_s = self._tape.time_s - self._start_s
         if self._shift_s is None:
             start_s = self._container.start_time
-            self._shift_s = -(frame.time if start_s is None else start_s / av.time_base)
-        gap_s = frame.time + self._shift_s - here_s
+            self._shift_s = -(time_s if start_s is None else start_s / av.time_base)
+        gap_s = time_s + self._shift_s - here_s
         if gap_s < -_BACK_S:
             self._shift_s -= gap_s
             return sum(fault.length_s for fault in faults)
         return gap_s
 
-    def _end(self, faults: list[Fault]) -> Iterator[Piece]:
+    def _end(self, faults: Sequence[Fault]) -> Iterator[Piece]:
         """What is missing at the end."""
         here_s = self._tape.time_s
         if declared_s := self._declared_s:

@@ -4,17 +4,9 @@ import random
 
 import pytest
 
+from lanscribe.media.missing import MAX_PARTS, MissingParts, missing_field, track_field
 from lanscribe.media.pieces import About, Missing
-from lanscribe.server.missing import (
-    MAX_PARTS,
-    MissingParts,
-    missing_event,
-    missing_field,
-    missing_header,
-    track_event,
-    track_field,
-    track_header,
-)
+from lanscribe.server.missing import missing_event, missing_header, track_event, track_header
 
 DAMAGED = Missing(5.5, 11.0004, "damaged", "a packet cannot be decoded")
 CUT_OFF = Missing(12.0, None, "cut_off", "the file ends here")
