@@ -1630,6 +1630,62 @@ def _as_text(head: bytes) -> str:
 
 
 # >>> lanscribe/media/adts.py: edit it there, then run: .venv/bin/python -m clients.generate
+_ADTS_HEADER_BYTES = 7
+_MAX_FRAME_BYTES = 2**13
+
+
+def _frame_bytes(data: bytes, at: int) -> int:
+    """The length of the frame at a place by its header; 0 if there is no header."""
+    head = data[at : at + _ADTS_HEADER_BYTES]
+    if len(head) < _ADTS_HEADER_BYTES or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return 0
+    length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return length if length >= _ADTS_HEADER_BYTES else 0
+
+
+def _is_frame(data: bytes, at: int, length: int) -> bool:
+    """Whether a frame of this length is at a place: the next one, or the end, follows it."""
+    end = at + length
+    return bool(length) and (end == len(data) or _frame_bytes(data, end) > 0)
+
+
+class AdtsFilter:
+    """Keeps the whole frames of a stream, and notes the place of what it leaves out."""
+
+    def __init__(self) -> None:
+        self.gaps: list[tuple[int, int]] = []
+        """After how many bytes that were kept others were left out, and how many."""
+        self._kept_bytes = 0
+        self._rest = b""
+
+    def feed(self, data: bytes, *, is_last: bool) -> bytes:
+        """Take the next bytes; returns those of whole frames."""
+        data, at, frames = self._rest + data, 0, list[bytes]()
+        while len(data) - at > (0 if is_last else 2 * _MAX_FRAME_BYTES):
+            length = _frame_bytes(data, at)
+            if _is_frame(data, at, length):
+                frames.append(data[at : at + length])
+                self._kept_bytes += length
+            else:
+                length = self._left_out(data, at, 0 if is_last else _MAX_FRAME_BYTES)
+            at += length
+        self._rest = data[at:]
+        return b"".join(frames)
+
+    def _left_out(self, data: bytes, at: int, unsure: int) -> int:
+        """Note what is no frame, up to the next one; returns its length.
+
+        unsure: how many bytes at the end may be the beginning of one.
+        """
+        end = len(data) - unsure
+        begin = data.find(b"\xff", at + 1, end)
+        while begin >= 0 and not _is_frame(data, begin, _frame_bytes(data, begin)):
+            begin = data.find(b"\xff", begin + 1, end)
+        count = (begin if begin >= 0 else end) - at
+        self.gaps.append((self._kept_bytes, count))
+        return count
+
+
 # <<< lanscribe/media/adts.py
 
 
@@ -1721,6 +1777,9 @@ class Stream:
         """How far the source was read."""
         self._limit: int | None = None
         self._ready = self._tail = b""
+        self._adts = AdtsFilter() if kind.name == "adts" else None
+        self.gaps = self._adts.gaps if self._adts else []
+        """Places in what was read before which bytes without sound were left out, and how many."""
         if kind.name == "wav":
             wave = wave_of(source, start)
             self._limit, self.declared_s = wave.end, wave.declared_s
@@ -1734,6 +1793,8 @@ class Stream:
         """The next bytes, at most `count`; b"" only at the end."""
         while not self._ready and self.end is None:
             self._ready = self._next()
+            if self._adts:
+                self._ready = self._adts.feed(self._ready, is_last=self.end is not None)
             if not self._tail and self._kind.is_framed:
                 self.declared_s = mpeg_length_s(self._ready)
             self._tail = (self._tail + self._ready)[-_TAIL_BYTES:]
@@ -1844,11 +1905,15 @@ class Window:
 
 # >>> lanscribe/media/ffmpeg.py: edit it there, then run: .venv/bin/python -m clients.generate
 _DEMUXERS = (
-    "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
+    "mov,matroska,mp3,aac,loas,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,"
+    "ape,nut,rm,wtv,gxf,mxf,swf,smjpeg,spdif,tta,tak,shn,mpc,mpc8,dts,dtshd,truehd,mlp,dsf,iff,oma,"
+    "qcp,nistsphere,ircam,voc,sox,pvf,mmf,adx,alp,apm,argo_asf,ast,kvag,daud,rso"
 )
 """The formats that FFmpeg may detect: none that names other files or addresses, as playlists do."""
-_TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut"}
+_TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut", "wv", "tta"}
 """The formats in which a frame has its own time; in others it follows the one before."""
+_GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
+"""The formats that are frames and nothing else: bytes between them are damage, not headers."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
 _PACKET_BYTES = 2**24
@@ -1909,10 +1974,13 @@ def is_timed(container: InputContainer) -> bool:
 class Frames:
     """The sound of a track frame by frame, and what cannot be decoded of it."""
 
-    def __init__(self, container: InputContainer, track: AudioStream) -> None:
+    def __init__(
+        self, container: InputContainer, track: AudioStream, file: Stream | Window
+    ) -> None:
         self._container = container
+        self._gaps = file.gaps if isinstance(file, Stream) else []
         self._track = track
-        self._has_places = not is_timed(container)
+        self._is_gapless = container.format.name in _GAPLESS
         self._good_bytes, self._good_s = 0, 0.0
 
     def __iter__(self) -> Iterator[AudioFrame | Fault]:
@@ -1921,11 +1989,20 @@ class Frames:
             if isinstance(packet, Fault):
                 yield packet
                 continue
-            if end is not None and packet.pos is not None and packet.pos > end:
-                yield self._fault(packet.pos - end, "these bytes are no sound")
+            if count := self._left_out(packet.pos, end):
+                yield self._fault(count, "these bytes are no sound")
             yield from self._decoded(packet)
-            is_placed = self._has_places and packet.pos is not None
+            is_placed = self._is_gapless and packet.pos is not None
             end = packet.pos + packet.size if is_placed and packet.pos is not None else None
+
+    def _left_out(self, place: int | None, end: int | None) -> int:
+        """How many bytes before a packet were left out, since the end of the one before."""
+        if place is None:
+            return 0
+        count = 0 if end is None else max(0, place - end)
+        while self._gaps and self._gaps[0][0] <= place:
+            count += self._gaps.pop(0)[1]
+        return count
 
     def _packets(self) -> "Iterator[Packet[AudioStream] | Fault]":
         errors = 0
@@ -2313,6 +2390,8 @@ _WITHOUT_HOLES = {"flac", "ogg"}
 _JITTER_S = 0.02
 _ROUNDING_S = 0.005
 """Containers round times to a millisecond."""
+_MOST_UNTIMED = 200
+"""So many frames without a time are held; one of a page of an Ogg has it, a second or less."""
 _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
 _DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
@@ -2338,21 +2417,34 @@ class Recording:
     def pieces(self) -> Iterator[Piece]:
         """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
-        for event in Frames(self._container, self._track):
+        untimed: list[AudioFrame] = []
+        for event in Frames(self._container, self._track, self._file):
             if isinstance(event, Fault):
-                faults.append(event)
-                continue
-            yield from self._place(event, faults)
-            faults = []
-            channels = self._converter.floats(event)
-            names = [channel.name for channel in event.layout.channels]
-            yield from self._tape.add(channels, event.sample_rate, names)
+                yield from self._add(untimed, faults, None)
+                faults, untimed = ([] if untimed else faults) + [event], []
+            elif self._is_timed and event.time is None and len(untimed) < _MOST_UNTIMED:
+                untimed.append(event)  # until a later frame tells its time
+            else:
+                yield from self._add([*untimed, event], faults, event.time)
+                faults, untimed = [], []
+        yield from self._add(untimed, faults, None)
         yield from self._tape.flush()
-        yield from self._end(faults)
+        yield from self._end([] if untimed else faults)
 
-    def _place(self, frame: AudioFrame, faults: list[Fault]) -> Iterator[Piece]:
-        """What is missing before a frame."""
-        gap_s = self._gap_s(frame, faults)
+    def _add(
+        self, frames: Sequence[AudioFrame], faults: Sequence[Fault], last_s: float | None
+    ) -> Iterator[Piece]:
+        """What is missing before frames, and their sound. last_s: when the last of them begins."""
+        if frames:
+            before_s = sum(frame.samples / frame.sample_rate for frame in frames[:-1])
+            time_s = None if last_s is None else last_s - before_s
+            yield from self._miss(self._gap_s(time_s, faults), faults)
+        for frame in frames:
+            names = [channel.name for channel in frame.layout.channels]
+            yield from self._tape.add(self._converter.floats(frame), frame.sample_rate, names)
+
+    def _miss(self, gap_s: float, faults: Sequence[Fault]) -> Iterator[Piece]:
+        """A gap between frames."""
         if faults and gap_s > _ROUNDING_S:
             yield from self._tape.miss("damaged", faults[0].why, gap_s)
         elif gap_s > _JITTER_S and self._container.format.name in _WITHOUT_HOLES:
@@ -2361,21 +2453,21 @@ class Recording:
             is_told = gap_s > _TOLD_S
             yield from self._tape.miss("gap", "nothing was recorded", gap_s, is_told=is_told)
 
-    def _gap_s(self, frame: AudioFrame, faults: list[Fault]) -> float:
-        """How much time is between the sound so far and a frame."""
-        if not self._is_timed or frame.time is None:
+    def _gap_s(self, time_s: float | None, faults: Sequence[Fault]) -> float:
+        """How much time is between the sound so far and frames that begin at a time."""
+        if not self._is_timed or time_s is None:
             return sum(fault.length_s for fault in faults)
         here_s = self._tape.time_s - self._start_s
         if self._shift_s is None:
             start_s = self._container.start_time
-            self._shift_s = -(frame.time if start_s is None else start_s / av.time_base)
-        gap_s = frame.time + self._shift_s - here_s
+            self._shift_s = -(time_s if start_s is None else start_s / av.time_base)
+        gap_s = time_s + self._shift_s - here_s
         if gap_s < -_BACK_S:
             self._shift_s -= gap_s
             return sum(fault.length_s for fault in faults)
         return gap_s
 
-    def _end(self, faults: list[Fault]) -> Iterator[Piece]:
+    def _end(self, faults: Sequence[Fault]) -> Iterator[Piece]:
         """What is missing at the end."""
         here_s = self._tape.time_s
         if declared_s := self._declared_s:

@@ -80,7 +80,9 @@ def block_of(source: str) -> str:
 def body_of(source: str) -> str:
     """A source without its docstring and its imports."""
     text = text_of(source)
-    return "\n".join(text.split("\n")[imports_of(text)[-1].end_lineno :]).strip()
+    docstring, *_ = ast.parse(text).body
+    last = [docstring, *imports_of(text)][-1]
+    return "\n".join(text.split("\n")[last.end_lineno :]).strip()
 
 
 def text_of(source: str) -> str:

@@ -1,15 +1,13 @@
 """A melody whose notes can be found again, as a file of every kind, and what was heard of it."""
 
 import io
-import wave
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import BinaryIO
 
 import av
 import numpy as np
-import numpy.typing as npt
 
 from lanscribe.media.pieces import About, Missing
 from lanscribe.media.reader import read
@@ -97,9 +95,7 @@ class Pipe(io.RawIOBase):
         return self._file.read(self._at_once)
 
 
-def by_ffmpeg(
-    muxer: str, codec: str, rate_hz: int, channels: int = 1, **options: str
-) -> bytes:
+def by_ffmpeg(muxer: str, codec: str, rate_hz: int, channels: int = 1, **options: str) -> bytes:
     """The melody as a file of FFmpeg's."""
     file, kind = io.BytesIO(), av.Codec(codec, "w")
     with av.open(file, "w", format=muxer) as container:
