@@ -34,26 +34,32 @@ class AdtsFilter:
     def feed(self, data: bytes, *, is_last: bool) -> bytes:
         """Take the next bytes; returns those of whole frames."""
         data, at, frames = self._rest + data, 0, list[bytes]()
-        while len(data) - at > (0 if is_last else 2 * _MAX_FRAME_BYTES):
+        while at < len(data):
             length = _frame_bytes(data, at)
+            needed = length + _ADTS_HEADER_BYTES if length else _ADTS_HEADER_BYTES
+            if at + needed > len(data) and not is_last:
+                break
             if _is_frame(data, at, length):
                 frames.append(data[at : at + length])
                 self._kept_bytes += length
             else:
                 length = self._left_out(data, at, 0 if is_last else _MAX_FRAME_BYTES)
+                if not length:
+                    break
             at += length
         self._rest = data[at:]
         return b"".join(frames)
 
     def _left_out(self, data: bytes, at: int, unsure: int) -> int:
-        """Note what is no frame, up to the next one; returns its length.
+        """Note what is no frame, up to the next one; returns its length, 0 if that is not known.
 
         unsure: how many bytes at the end may be the beginning of one.
         """
-        end = len(data) - unsure
+        end = max(at, len(data) - unsure)
         begin = data.find(b"\xff", at + 1, end)
         while begin >= 0 and not _is_frame(data, begin, _frame_bytes(data, begin)):
             begin = data.find(b"\xff", begin + 1, end)
         count = (begin if begin >= 0 else end) - at
-        self.gaps.append((self._kept_bytes, count))
+        if count:
+            self.gaps.append((self._kept_bytes, count))
         return count

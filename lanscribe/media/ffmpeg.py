@@ -27,6 +27,8 @@ _GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "
 """The formats that are frames and nothing else: bytes between them are damage, not headers."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
+_ANALYSED_US = "100000"
+"""How much of a stream that still runs is read before its first frame; FFmpeg's own is 5 s."""
 _PACKET_BYTES = 2**24
 """The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
 _SAMPLES_AT_ONCE = 2**21
@@ -48,6 +50,8 @@ def open_container(file: Stream | Window) -> InputContainer:
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
+        if file.is_live:
+            options |= {"analyzeduration": _ANALYSED_US}
     try:
         return av.open(file, "r", metadata_errors="replace", options=options)
     except av.FFmpegError:

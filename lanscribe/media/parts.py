@@ -107,6 +107,8 @@ class Stream:
         self._start = start
         self.place = start
         """How far the source was read."""
+        self.is_live = not source.is_complete
+        """Whether it may still run."""
         self._limit: int | None = None
         self._ready = self._tail = b""
         self._adts = AdtsFilter() if kind.name == "adts" else None
