@@ -8,6 +8,7 @@ import pytest
 
 from lanscribe.engines.fake import spoken
 from lanscribe.media import process
+from tests.media.test_choice import film
 from tests.servers import Server
 from tests.sounds import by_libsndfile
 from tests.support import DEADLINE_S, counting
@@ -42,8 +43,12 @@ def crashing(monkeypatch: pytest.MonkeyPatch, fake_server: Server) -> Server:
 
 
 def ask(server: Server, **fields: str) -> httpx.Response:
+    return ask_of(server, WAV, fields)
+
+
+def ask_of(server: Server, data: bytes, fields: dict[str, str]) -> httpx.Response:
     url = f"{server.http_url}/v1/audio/transcriptions"
-    return httpx.post(url, files={"file": ("a", WAV)}, data=fields, timeout=DEADLINE_S)
+    return httpx.post(url, files={"file": ("a", data)}, data=fields, timeout=DEADLINE_S)
 
 
 def events(answer: httpx.Response) -> list[dict[str, Any]]:
@@ -149,3 +154,43 @@ def test_a_whole_file_has_nothing_to_tell(fake_server: Server) -> None:
     assert set(answer) == {"text", "usage"}
     headers = ask(fake_server, response_format="text").headers
     assert not [name for name in headers if name.startswith("lanscribe")]
+
+
+FILM = film(
+    [0 * spoken(range(20)), spoken(range(100, 120)), spoken(range(500, 520))],
+    languages=("en", "de", "fr"),
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "number", "numbers"),
+    [
+        ("", 2, range(100, 120)),
+        ("2", 2, range(100, 120)),
+        ("ger", 2, range(100, 120)),
+        ("3", 3, range(500, 520)),
+    ],
+)
+def test_a_track_of_a_film(fake_server: Server, wanted: str, number: int, numbers: range) -> None:
+    answer = ask_of(fake_server, FILM, {"track": wanted}).json()
+    assert answer["text"] == counting(numbers)
+    assert (answer["track"]["number"], answer["track"]["count"]) == (number, 3)
+    assert answer["track"]["why"]
+
+
+def test_a_track_that_a_film_lacks_is_told_with_those_it_has(fake_server: Server) -> None:
+    answer = ask_of(fake_server, FILM, {"track": "it"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "track"
+    assert "3 (fr" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_a_wave_file_that_was_cut_off(fake_server: Server, stream: str) -> None:
+    whole = by_libsndfile(spoken(range(1, 101)), "WAV")
+    answer = ask_of(fake_server, whole[: 44 + 128_000], {"stream": stream})
+    told = events(answer)[-1] if stream == "true" else answer.json()
+    assert told["text"] == counting(range(1, 51))
+    (part,) = told["missing"]
+    assert (part["start"], part["code"]) == (4.0, "cut_off")
+    assert part["end"] in (None, pytest.approx(8.0, abs=0.01))
