@@ -1,6 +1,7 @@
 """The rule of REST: all that can be heard of a file is text, and what it lacks is told."""
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from lanscribe.engines.fake import spoken
 from lanscribe.media import process
 from tests.media.test_choice import film
+from tests.media.test_process import workers
 from tests.servers import Server
 from tests.sounds import by_libsndfile
 from tests.support import DEADLINE_S, counting
@@ -197,3 +199,16 @@ def test_a_wave_file_that_was_cut_off(fake_server: Server, stream: str) -> None:
     (part,) = told["missing"]
     assert (part["start"], part["code"]) == (4.0, "cut_off")
     assert part["end"] in (None, pytest.approx(8.0, abs=0.01))
+
+
+def test_a_client_that_leaves_a_decoder_that_hangs_frees_its_slot(
+    monkeypatch: pytest.MonkeyPatch, fake_server: Server
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "hang", "before"))
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{fake_server.http_url}/v1/audio/transcriptions", files={"file": WAV}, timeout=0.5
+        )
+    deadline_s = time.monotonic() + DEADLINE_S
+    while workers() or httpx.get(f"{fake_server.http_url}/health").json()["sessions"]:
+        assert time.monotonic() < deadline_s
