@@ -40,7 +40,7 @@ _READER = (
     "lanscribe/media/source.py",
     "lanscribe/media/headers.py",
     "lanscribe/media/kinds.py",
-    "lanscribe/media/adts.py",
+    "lanscribe/media/times.py",
     "lanscribe/media/parts.py",
     "lanscribe/media/ffmpeg.py",
     "lanscribe/media/tape.py",
