@@ -386,8 +386,15 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 def parse_server_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong."""
-    options = parser.parse_args(arguments)
+    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong.
+
+    Raises OutputTrouble if the help cannot be written.
+    """
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit:
+        put(sys.stdout, "")  # tells if the help cannot be written
+        raise
     try:
         options.url = realtime_url(options.url)
     except (ValueError, KeyError):

@@ -42,9 +42,10 @@ import unicodedata
 from base64 import b64encode
 from bisect import bisect_right
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
 from html import escape
@@ -52,7 +53,7 @@ from http.client import HTTPException
 from itertools import accumulate, takewhile
 from pathlib import Path
 from threading import Thread
-from typing import Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar
+from typing import Any, BinaryIO, Generic, Literal, NamedTuple, TextIO, TypeVar
 from unicodedata import category
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -60,7 +61,6 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import av
 import jiwer
-import langcodes
 import numpy as np
 import numpy.typing as npt
 import soundfile
@@ -401,8 +401,15 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 def parse_server_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong."""
-    options = parser.parse_args(arguments)
+    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong.
+
+    Raises OutputTrouble if the help cannot be written.
+    """
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit:
+        put(sys.stdout, "")  # tells if the help cannot be written
+        raise
     try:
         options.url = realtime_url(options.url)
     except (ValueError, KeyError):
@@ -1247,6 +1254,87 @@ class NoSuchTrack(Unreadable):
 # <<< lanscribe/media/pieces.py
 
 
+# >>> lanscribe/media/missing.py: edit it there, then run: .venv/bin/python -m clients.generate
+MAX_PARTS = 100
+"""The most parts that are told one by one; one more covers all the others."""
+
+
+class MissingParts:
+    """The parts of a recording that cannot be heard: few, and they cover all of them."""
+
+    def __init__(self) -> None:
+        self._parts: list[Missing] = []
+        self._others: Missing | None = None
+        self._due: deque[Missing] = deque()
+
+    def __iter__(self) -> Iterator[Missing]:
+        yield from self._parts
+        if self._others is not None:
+            yield self._others
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def add(self, part: Missing) -> None:
+        """Add the next part."""
+        if len(self._parts) < MAX_PARTS:
+            self._parts.append(part)
+            self._due.append(part)
+        elif self._others is None:
+            self._others = part
+        else:
+            self._others = _joined(self._others, part)
+
+    def due(self, before_s: float) -> Iterator[Missing]:
+        """Each part that begins before before_s, once."""
+        while self._due and self._due[0].start_s < before_s:
+            yield self._due.popleft()
+
+    def rest(self) -> Iterator[Missing]:
+        """All parts that were not due."""
+        yield from self._due
+        self._due.clear()
+        if self._others is not None:
+            yield self._others
+
+
+def _joined(one: Missing, other: Missing) -> Missing:
+    """A part that covers two, with the reason of the later one."""
+    is_known = one.end_s is not None and other.end_s is not None
+    end_s = max(one.end_s or 0.0, other.end_s or 0.0) if is_known else None
+    return replace(other, start_s=one.start_s, end_s=end_s)
+
+
+def missing_field(parts: MissingParts) -> dict[str, Any]:
+    """All parts; empty if nothing is missing."""
+    return {"missing": [part_fields(part) for part in parts]} if parts else {}
+
+
+def part_fields(part: Missing) -> dict[str, Any]:
+    """One part."""
+    end = None if part.end_s is None else round(part.end_s, 3)
+    return {"start": round(part.start_s, 3), "end": end, "code": part.code, "why": part.why}
+
+
+def track_field(about: About) -> dict[str, Any]:
+    """The track that was heard; empty if there is only one."""
+    return {} if about.count < 2 else {"track": track_fields(about)}
+
+
+def track_fields(about: About) -> dict[str, Any]:
+    """A track."""
+    return {
+        "number": about.number,
+        "count": about.count,
+        "language": about.language,
+        "title": about.title,
+        "why": about.why,
+    }
+
+
+# <<< lanscribe/media/missing.py
+
+
 # >>> lanscribe/media/levels.py: edit it there, then run: .venv/bin/python -m clients.generate
 _SCALES = (2.0**15, 2.0**23, 2.0**31)
 _LOUD = 16.0
@@ -1364,6 +1452,8 @@ TAG = re.compile(
     re.DOTALL,
 )
 """ID3v2 (id3.org, v2.4.0 structure, 3.1), APEv2 and ID3v1."""
+TAG_BYTES = 128
+"""The length of an ID3v1; the last 32 of an APEv2 are its footer."""
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 """The objects of an ASF (WMA, WMV): its header, and the properties of the file in that."""
@@ -1377,7 +1467,7 @@ _MPEG_RATES_HZ = (44_100, 48_000, 32_000, 0)
 def tag_bytes(tag: bytes) -> int:
     """The length of a tag by its first bytes."""
     if tag.startswith(b"TAG"):
-        return 128
+        return TAG_BYTES
     if tag.startswith(b"APETAGEX"):
         is_header = tag[23] & 0x20
         return 32 + (int.from_bytes(tag[12:16], "little") if is_header else 0)
@@ -1385,6 +1475,19 @@ def tag_bytes(tag: bytes) -> int:
     for byte in tag[6:10]:
         size = size << 7 | byte
     return 10 + size + (10 if tag[5] & 0x10 else 0)
+
+
+def after_tags(source: Source) -> int:
+    """Where a file begins behind the ID3v2 tags before it, which may be before any kind."""
+    place = 0
+    while (found := TAG.match(source.head_at(place, 10))) and found[0].startswith(b"ID3"):
+        place += tag_bytes(found[0])
+    return place
+
+
+def ends_with_tag(tail: bytes) -> bool:
+    """Whether a file whose last TAG_BYTES these are ends with a tag, which is no damaged sound."""
+    return tail.startswith(b"TAG") or tail[-32:].startswith(b"APETAGEX")
 
 
 def is_cut_off_ogg(tail: bytes) -> bool:
@@ -1434,7 +1537,7 @@ def ends_wave(following: bytes, left: float) -> bool:
     chunk = following[1:] if following[:1] == b"\0" else following  # chunks begin at even places
     size = int.from_bytes(chunk[4:8], "little")
     is_chunk = bool(re.match(rb"[ -~]{4}", chunk)) and size <= left
-    return not following or is_chunk or chunk.startswith((b"RIFF", b"ID3", b"TAG"))
+    return not following or is_chunk or chunk.startswith((b"RIFF", b"ID3", b"TAG", b"APETAGEX"))
 
 
 def mpeg_length_s(frame: bytes) -> float | None:
@@ -1449,7 +1552,7 @@ def mpeg_length_s(frame: bytes) -> float | None:
 
 
 def declared_bytes(source: Source, start: int) -> int:
-    """How long an AVI, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
+    """How long a RIFF, an IFF, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
     head = source.head_at(start, _ASF_BYTES)
     if head.startswith(_ASF):
         return int.from_bytes(head.partition(_ASF_FILE)[2][24:32], "little")
@@ -1457,6 +1560,8 @@ def declared_bytes(source: Source, start: int) -> int:
         return int.from_bytes(head[16:24], "little")
     if head.startswith(b"RIFF"):
         return int.from_bytes(head[4:8], "little")
+    if head.startswith((b"FORM", b"RIFX")):
+        return int.from_bytes(head[4:8], "big")
     return _bytes_of_caf(source, start) if head.startswith(b"caff") else 0
 
 
@@ -1497,7 +1602,17 @@ _LATER = (
     (rb"....(?:moof|styp|sidx)", "an MP4"),
 )
 _MOVIE = rb"....(?:ftyp|moov|mdat|free|wide|skip)"
-_HEADERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1a\x45\xdf\xa3")
+_HEADERS = (
+    b"wvpk",
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"FORM",
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"\x1a\x45\xdf\xa3",
+)
 
 
 def refusal(head: bytes) -> str:
@@ -1523,6 +1638,11 @@ def guess(head: bytes, size_bytes: int) -> str:
             "this is an MP4 without its index (moov), which is written last: the recording was cut"
             " off, or its end did not arrive"
         )
+    if head.startswith(b"caff"):
+        return (
+            "this is a CAF without its table of packets, which is written last: the recording was"
+            " cut off, or its end did not arrive"
+        )
     if head.startswith(_HEADERS) or re.match(_MOVIE, head, re.DOTALL):
         return f"this is the header of a recording, of {size_bytes} bytes, and no sound follows it"
     if text := _as_text(head):
@@ -1547,12 +1667,101 @@ def _as_text(head: bytes) -> str:
 # <<< lanscribe/media/kinds.py
 
 
+# >>> lanscribe/media/times.py: edit it there, then run: .venv/bin/python -m clients.generate
+_Item = TypeVar("_Item")
+
+_LEAP_S = 1.0
+"""A time that differs by more from the end of the frame before is not believed at once."""
+_WITNESSES_S = 6.0
+"""So much sound after a leap has to confirm it: damage changes the time of a packet, or of a
+cluster of 5 s in Matroska."""
+_LAST_LEAP_S = 30.0
+_LAST_FRAMES = 3
+"""At the end a leap is believed if it is not longer, or if so many frames confirm it."""
+_SAME_S = 0.3
+"""Times that are as near to those before a leap continue these."""
+_UNTIMED_S = 2.0
+"""A frame without a time waits so long for one; in a page of an Ogg, one frame has it."""
+
+
+class FrameTimes(Generic[_Item]):
+    """Frames with the times of the file in, the same frames with the times to believe out.
+
+    A time of None means: directly after the frame before.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[_Item, float, float | None]] = []
+        self._held_s = 0.0
+        self._end_s: float | None = None
+        """The end of the last frame that is out, by the times of the file."""
+
+    def add(
+        self, item: _Item, length_s: float, time_s: float | None, *, is_after_fault: bool = False
+    ) -> list[tuple[_Item, float | None]]:
+        """Take a frame; returns those that can be placed now."""
+        out: list[tuple[_Item, float | None]] = []
+        if self._held and is_after_fault and self._held[0][2] is None:
+            out += self._released(is_believed=False)
+        if self._held and time_s is not None:
+            out += self._resolved(time_s)
+        self._held.append((item, length_s, time_s))
+        self._held_s += length_s
+        if self._is_clear():
+            out += self._released(is_believed=True)
+        return out
+
+    def flush(self) -> list[tuple[_Item, float | None]]:
+        """The frames that are held, at the end of the file."""
+        leap_s = self._leap_s() if self._held else None
+        is_short = leap_s is not None and abs(leap_s) <= _LAST_LEAP_S
+        return self._released(is_believed=is_short or len(self._held) >= _LAST_FRAMES)
+
+    def _leap_s(self) -> float | None:
+        """How far what is held begins from the end of what is out; None if nobody knows."""
+        time_s = self._held[0][2]
+        return None if time_s is None or self._end_s is None else time_s - self._end_s
+
+    def _is_clear(self) -> bool:
+        """Whether what is held need not be held any longer."""
+        _, length_s, time_s = self._held[0]
+        if time_s is None:
+            return self._held_s > _UNTIMED_S
+        leap_s = self._leap_s()
+        return leap_s is None or abs(leap_s) <= _LEAP_S or self._held_s - length_s > _WITNESSES_S
+
+    def _resolved(self, time_s: float) -> list[tuple[_Item, float | None]]:
+        """What is held, if this time of the frame after it settles where it belongs."""
+        item, length_s, first_s = self._held[0]
+        if first_s is None:
+            self._held[0] = (item, length_s, time_s - self._held_s)
+            return self._released(is_believed=True)
+        if self._end_s is not None and abs(time_s - self._held_s - self._end_s) <= _SAME_S:
+            return self._released(is_believed=False)
+        return []
+
+    def _released(self, *, is_believed: bool) -> list[tuple[_Item, float | None]]:
+        held, self._held, self._held_s = self._held, [], 0.0
+        out: list[tuple[_Item, float | None]] = []
+        for item, length_s, time_s in held:
+            believed_s = time_s if is_believed else None
+            start_s = self._end_s if believed_s is None else believed_s
+            self._end_s = None if start_s is None else start_s + length_s
+            out.append((item, believed_s))
+        return out
+
+
+# <<< lanscribe/media/times.py
+
+
 # >>> lanscribe/media/parts.py: edit it there, then run: .venv/bin/python -m clients.generate
 _STEP_BYTES = 2**16
 _SEEN_BYTES = 200
 """No beginning or tag is recognised by more bytes."""
 _TAIL_BYTES = 70_000
 """More than the longest page of an Ogg."""
+_PADDING_BYTES = 8
+"""A Wave64 counts the bytes that fill it up, and need not have them."""
 _OGG_BODY = re.compile(rb"OggS\0[\x00\x01\x04\x05]")
 """A page that is not the first of its track."""
 
@@ -1593,6 +1802,24 @@ FILE_KINDS = (
     FileKind("caf", begins(rb"caff\0\x01\0\0desc")),
     FileKind("w64", begins(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0")),
     FileKind("au", begins(rb"\.snd\0\0\0.{9}\0\0\0.\0.{2}\0\0\0[\x01-\x20]")),
+    FileKind("flv", begins(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09")),
+    FileKind("nut", begins(rb"nut/multimedia container\0")),
+    FileKind("rm", begins(rb"\.RMF\0\0\0\x12\0")),
+    FileKind("voc", begins(rb"Creative Voice File\x1a\x1a\0")),
+    FileKind("wv", begins(rb"wvpk.{4}[\x02-\x10]\x04.{6}\0{4}")),
+    FileKind("nist", begins(rb"NIST_1A\n   1024\n")),
+    FileKind("svx", begins(rb"FORM.{4}(?:8SVX|16SV)")),
+    FileKind("smjpeg", begins(rb"\0\nSMJPEG\0{4}")),
+    FileKind("mmf", begins(rb"MMMD.{4}CNTI")),
+    FileKind("ape", begins(rb"MAC [\x00-\xff]\x0f\0\0\x34\0\0\0")),
+    FileKind("wtv", begins(rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d")),
+    FileKind("sds", begins(rb"\xf0\x7e.\x01.{16}\xf7\xf0\x7e")),
+    FileKind(
+        "mat",
+        begins(
+            rb"(?:\0{4}\x01\0\0\0\x01\0{7}\x0b\0{3}|\0\0\x03\xe8\0\0\0\x01\0\0\0\x01\0{7}\x0b)samplerate\0"
+        ),
+    ),
     FileKind("tta", begins(rb"TTA1[\x01-\x03]\0[\x01-\x20]\0[\x01-\x20]\0")),
 )
 """Those whose recordings can follow one another in a file; the first that matches holds."""
@@ -1629,26 +1856,36 @@ class Stream:
         self.declared_s: float | None = None
         """How long the recording is by its first bytes; None if they do not say it."""
         self._source = source
-        self._kind = kind
+        self.kind = kind
         self._start = start
         self.place = start
         """How far the source was read."""
+        self.is_live = not source.is_complete
+        """Whether it may still run."""
         self._limit: int | None = None
         self._ready = self._tail = b""
         if kind.name == "wav":
             wave = wave_of(source, start)
             self._limit, self.declared_s = wave.end, wave.declared_s
 
+    size_bytes = None
+    """It is read to its end in any case."""
+
+    @property
+    def is_tagged(self) -> bool:
+        """Whether it ends with a tag, which FFmpeg may take for damage."""
+        return ends_with_tag(self._tail[-TAG_BYTES:])
+
     @property
     def is_cut_off(self) -> bool:
         """Whether the recording ended without the mark of its end, if its kind has one."""
-        return self.end is not None and self._kind.name == "ogg" and is_cut_off_ogg(self._tail)
+        return self.end is not None and self.kind.name == "ogg" and is_cut_off_ogg(self._tail)
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
         while not self._ready and self.end is None:
             self._ready = self._next()
-            if not self._tail and self._kind.is_framed:
+            if not self._tail and self.kind.is_framed:
                 self.declared_s = mpeg_length_s(self._ready)
             self._tail = (self._tail + self._ready)[-_TAIL_BYTES:]
         data, self._ready = self._ready[:count], self._ready[count:]
@@ -1680,11 +1917,11 @@ class Stream:
 
     def _mark(self, data: bytes) -> tuple[int, int] | None:
         """Where the next recording begins in the data, and 0; or a tag, and its length."""
-        if self._kind.is_framed:
+        if self.kind.is_framed:
             tag = TAG.search(data)
             return (tag.start(), tag_bytes(tag[0])) if tag else None
         first = 1 if self.place == self._start else 0
-        for begin in self._kind.begin.finditer(data, first):
+        for begin in self.kind.begin.finditer(data, first):
             if self._is_new(data[: begin.start()]):
                 return begin.start(), 0
         return None
@@ -1694,7 +1931,7 @@ class Stream:
 
         An Ogg begins with a page for each of its tracks.
         """
-        return self._kind.name != "ogg" or bool(_OGG_BODY.search(self._tail + before))
+        return self.kind.name != "ogg" or bool(_OGG_BODY.search(self._tail + before))
 
     def _before_limit(self, limit: int) -> bytes:
         """The next bytes up to where the sound of a WAV ends by its header."""
@@ -1725,8 +1962,12 @@ class Window:
         self._start = start
         self.end = source.size_bytes if end is None else end
         self.place = start
-        self.is_cut_off = declared_bytes(source, start) > self.end - start
+        self.is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
         """Whether it is shorter than its header says."""
+        self.size_bytes = self.end - start
+        tail = source.head_at(max(start, self.end - TAG_BYTES), min(TAG_BYTES, self.size_bytes))
+        self.is_tagged = ends_with_tag(tail)
+        """Whether it ends with a tag, which FFmpeg may take for damage."""
 
     def read(self, count: int = -1) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
@@ -1758,13 +1999,28 @@ class Window:
 
 # >>> lanscribe/media/ffmpeg.py: edit it there, then run: .venv/bin/python -m clients.generate
 _DEMUXERS = (
-    "mov,matroska,mp3,aac,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,ape"
+    "mov,matroska,mp3,aac,loas,ogg,flac,wav,w64,aiff,caf,au,amr,asf,avi,flv,mpegts,mpeg,ac3,eac3,wv,"
+    "ape,nut,rm,wtv,gxf,mxf,swf,smjpeg,spdif,tta,tak,shn,mpc,mpc8,dts,dtshd,truehd,mlp,dsf,iff,oma,"
+    "qcp,nistsphere,ircam,voc,sox,pvf,mmf,adx,alp,apm,argo_asf,ast,kvag,daud,rso"
 )
 """The formats that FFmpeg may detect: none that names other files or addresses, as playlists do."""
-_TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut"}
+_TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut", "wv", "tta"}
 """The formats in which a frame has its own time; in others it follows the one before."""
+_GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
+"""The formats that are frames and nothing else: bytes between them are damage, not headers."""
+_EVEN = {"mp3", "ac3", "eac3"}
+"""Those whose frames have a largest size, or all the same."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
+_ANALYSED_US = "100000"
+"""How much of a stream that still runs is read before its first frame; FFmpeg's own is 5 s."""
+_INDEXED = {"mov", "avi", "wtv", "mpeg"}
+"""The formats that may end with an index, or padding, as long as a second of sound and more."""
+_REST_S, _REST_BYTES = 1.0, 8192
+_NO_SOUND = "these bytes are no sound"
+_UNREAD = "the rest of the file cannot be read"
+_JUNK_BYTES, _JUNK_SHARE = 2000, 3
+"""A packet of such a stream that is larger, and so many times the usual, has junk in it."""
 _PACKET_BYTES = 2**24
 """The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
 _SAMPLES_AT_ONCE = 2**21
@@ -1786,6 +2042,10 @@ def open_container(file: Stream | Window) -> InputContainer:
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
+        if file.is_live:
+            options |= {"analyzeduration": _ANALYSED_US}
+        if file.kind.name == "adts":
+            options |= {"fflags": "noparse"}  # the parser tells wrong places after damage
     try:
         return av.open(file, "r", metadata_errors="replace", options=options)
     except av.FFmpegError:
@@ -1823,11 +2083,17 @@ def is_timed(container: InputContainer) -> bool:
 class Frames:
     """The sound of a track frame by frame, and what cannot be decoded of it."""
 
-    def __init__(self, container: InputContainer, track: AudioStream) -> None:
+    def __init__(
+        self, container: InputContainer, track: AudioStream, size_bytes: int | None = None
+    ) -> None:
+        """size_bytes: of the file, if it is not read to its end in any case."""
+        self._size_bytes = size_bytes
         self._container = container
         self._track = track
-        self._has_places = not is_timed(container)
-        self._good_bytes, self._good_s = 0, 0.0
+        self._is_even = container.format.name in _EVEN
+        self._is_gapless = container.format.name in _GAPLESS
+        self._good_end = 0
+        self._good_packets, self._good_bytes, self._good_s = 0, 0, 0.0
 
     def __iter__(self) -> Iterator[AudioFrame | Fault]:
         end: int | None = None
@@ -1836,10 +2102,12 @@ class Frames:
                 yield packet
                 continue
             if end is not None and packet.pos is not None and packet.pos > end:
-                yield self._fault(packet.pos - end, "these bytes are no sound")
+                yield self._fault(packet.pos - end, _NO_SOUND)
             yield from self._decoded(packet)
-            is_placed = self._has_places and packet.pos is not None
+            is_placed = self._is_gapless and packet.pos is not None
             end = packet.pos + packet.size if is_placed and packet.pos is not None else None
+        if fault := self._rest():
+            yield fault
 
     def _packets(self) -> "Iterator[Packet[AudioStream] | Fault]":
         errors = 0
@@ -1858,19 +2126,46 @@ class Frames:
     def _decoded(self, packet: "Packet[AudioStream]") -> Iterator[AudioFrame | Fault]:
         if packet.size > _PACKET_BYTES:
             why = f"a packet of {packet.size} bytes is too large to decode"
-            yield self._fault(packet.size, why)
+            yield self._fault_of(packet, why)
             return
+        start = self._good_end if packet.pos is None else packet.pos
         try:
             for frame in packet.decode():
                 if isinstance(frame, AudioFrame) and frame.samples and frame.sample_rate:
                     self._good_s += frame.samples / frame.sample_rate
+                    self._good_end = start + packet.size
                     yield frame
-            self._good_bytes += packet.size
+            yield from self._junk_in(packet)
         except EOFError:
             return
         except (av.FFmpegError, ValueError) as error:
             if packet.size:  # else it is the end
-                yield self._fault(packet.size, reason(error))
+                yield self._fault_of(packet, reason(error))
+
+    def _junk_in(self, packet: "Packet[AudioStream]") -> Iterator[Fault]:
+        """What follows the frame in a packet that was decoded."""
+        self._good_packets += 1
+        usual = self._good_bytes / self._good_packets
+        if self._is_even and packet.size > max(_JUNK_BYTES, _JUNK_SHARE * usual) and usual:
+            self._good_bytes += round(usual)
+            yield self._fault(packet.size - round(usual), _NO_SOUND)
+        else:
+            self._good_bytes += packet.size
+
+    def _rest(self) -> Fault | None:
+        """What is behind the last packet with sound, if it is too long for an index."""
+        name = self._container.format.name.split(",")[0]
+        if not self._size_bytes or name in _INDEXED or len(self._container.streams) > 1:
+            return None
+        rest_bytes = self._size_bytes - self._good_end
+        rest = self._fault(rest_bytes if rest_bytes > _REST_BYTES else 0, _UNREAD)
+        return rest if rest.length_s > _REST_S else None
+
+    def _fault_of(self, packet: "Packet[AudioStream]", why: str) -> Fault:
+        """A packet without sound, as long as it says, or by its bytes."""
+        if packet.stream.codec_context.name in _CHECKED and packet.duration and packet.time_base:
+            return Fault(float(packet.duration * packet.time_base), why)
+        return self._fault(packet.size, why)
 
     def _fault(self, size_bytes: int, why: str) -> Fault:
         """Bytes without sound, as long as bytes with sound are on average."""
@@ -1950,7 +2245,7 @@ class Tape:
     def flush(self) -> Iterator[Piece]:
         """The sound that was held back; what is added next is a new stream."""
         yield from self._settle()
-        if self._ready:
+        if self._ready_count:
             yield np.concatenate(self._ready)
             self._ready, self._ready_count = [], 0
 
@@ -2159,6 +2454,8 @@ def _first_with_sound(count: int, best: int, has_sound: Callable[[int], bool]) -
 
 def _standard(language: str) -> str:
     """A code of a language as the shortest of ISO 639, so that de, deu and ger are the same."""
+    import langcodes  # noqa: PLC0415  it takes 40 ms, and few ask for a language
+
     try:
         return langcodes.Language.get(language).language or ""
     except ValueError:
@@ -2182,14 +2479,25 @@ _READ_VALUES = 2**16
 _HEADS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
     b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3", b"\1\4", b"caff", b"\0\0",
+    b"dns.", b"ALaw", b"\xf0~",
 )  # fmt: skip
 """The beginnings of files that libsndfile gets. It gets no MP3, MIDI or ALAC, and nothing that it
 takes for one: libraries that it uses for these write messages to the terminal."""
+_HTK = re.compile(rb".{8}\0\x02\0\0", re.DOTALL)
+_ITS_OWN = re.compile(
+    rb"RIFX|RIFF.{4}WAVE.{0,200}?fmt .{4}(?:\x40\0|\x38\0.{10}[\x2a\x3e\x52]\0)", re.DOTALL
+)
+"""WAV in big-endian order, with G.721 or with NMS ADPCM: FFmpeg plays noise for these."""
+
+
+def is_its_own(head: bytes) -> bool:
+    """Whether FFmpeg takes a file that begins with these bytes for something else."""
+    return bool(_ITS_OWN.match(head))
 
 
 def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
     """The sound of a file; nothing if libsndfile cannot read it."""
-    if not head.startswith(_HEADS):
+    if not head.startswith(_HEADS) and not _HTK.match(head):
         return
     try:
         sound = soundfile.SoundFile(file)
@@ -2207,7 +2515,9 @@ def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
             yield Missing(tape.time_s, declared_s, "damaged", why)
             return
     yield from tape.flush()
-    if tape.time_s < declared_s - 0.1:
+    if file.is_cut_off:
+        yield Missing(tape.time_s, None, "cut_off", "the file is shorter than its header says")
+    elif tape.time_s < declared_s - 0.1:
         why = f"the file ends early: it declares {declared_s:.1f} s"
         yield Missing(tape.time_s, declared_s, "cut_off", why)
 
@@ -2218,6 +2528,7 @@ def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
 # >>> lanscribe/media/recording.py: edit it there, then run: .venv/bin/python -m clients.generate
 _GAP_S = 0.1
 """A hole in the times that is longer is filled, so that what follows keeps its time."""
+_NOTHING = "the file has no sound for this time: nothing was recorded, or it is damaged"
 _TOLD_S = 1.0
 """A hole that is longer is told even if nothing is damaged: recorders leave out what is silent."""
 _BACK_S = 0.5
@@ -2229,7 +2540,10 @@ _ROUNDING_S = 0.005
 """Containers round times to a millisecond."""
 _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
-_DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
+_DECLARING = {
+    *("mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv", "nistsphere", "mxf", "rm"),
+    *("avi", "apm", "ast", "argo_asf", "kvag", "smjpeg"),
+}
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
 Xing header; FFmpeg cannot estimate a stream of unknown size."""
 
@@ -2252,55 +2566,72 @@ class Recording:
     def pieces(self) -> Iterator[Piece]:
         """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
-        for event in Frames(self._container, self._track):
+        times = FrameTimes[tuple[AudioFrame, list[Fault]]]()
+        for event in Frames(self._container, self._track, self._file.size_bytes):
             if isinstance(event, Fault):
                 faults.append(event)
                 continue
-            yield from self._place(event, faults)
-            faults = []
-            channels = self._converter.floats(event)
-            names = [channel.name for channel in event.layout.channels]
-            yield from self._tape.add(channels, event.sample_rate, names)
+            item, faults = (event, faults), []
+            if not self._is_timed:
+                yield from self._add(item, None)
+                continue
+            length_s, is_after_fault = event.samples / event.sample_rate, bool(item[1])
+            for placed in times.add(item, length_s, event.time, is_after_fault=is_after_fault):
+                yield from self._add(*placed)
+        for placed in times.flush():
+            yield from self._add(*placed)
         yield from self._tape.flush()
+        if faults and not self._tape.has_sound:
+            raise Unreadable(f"none of its sound can be decoded: {faults[0].why}")
         yield from self._end(faults)
 
-    def _place(self, frame: AudioFrame, faults: list[Fault]) -> Iterator[Piece]:
-        """What is missing before a frame."""
-        gap_s = self._gap_s(frame, faults)
+    def _add(self, item: tuple[AudioFrame, list[Fault]], time_s: float | None) -> Iterator[Piece]:
+        """What is missing before a frame, and its sound."""
+        frame, faults = item
+        yield from self._miss(self._gap_s(time_s, faults), faults)
+        names = [channel.name for channel in frame.layout.channels]
+        yield from self._tape.add(self._converter.floats(frame), frame.sample_rate, names)
+
+    def _miss(self, gap_s: float, faults: Sequence[Fault]) -> Iterator[Piece]:
+        """A gap between frames."""
         if faults and gap_s > _ROUNDING_S:
             yield from self._tape.miss("damaged", faults[0].why, gap_s)
         elif gap_s > _JITTER_S and self._container.format.name in _WITHOUT_HOLES:
             yield from self._tape.miss("damaged", "a part of the file cannot be read", gap_s)
         elif gap_s > _GAP_S:
             is_told = gap_s > _TOLD_S
-            yield from self._tape.miss("gap", "nothing was recorded", gap_s, is_told=is_told)
+            yield from self._tape.miss("gap", _NOTHING, gap_s, is_told=is_told)
 
-    def _gap_s(self, frame: AudioFrame, faults: list[Fault]) -> float:
-        """How much time is between the sound so far and a frame."""
-        if not self._is_timed or frame.time is None:
+    def _gap_s(self, time_s: float | None, faults: Sequence[Fault]) -> float:
+        """How much time is between the sound so far and a frame that begins at a time."""
+        if not self._is_timed or time_s is None:
             return sum(fault.length_s for fault in faults)
         here_s = self._tape.time_s - self._start_s
         if self._shift_s is None:
             start_s = self._container.start_time
-            self._shift_s = -(frame.time if start_s is None else start_s / av.time_base)
-        gap_s = frame.time + self._shift_s - here_s
+            self._shift_s = -(time_s if start_s is None else start_s / av.time_base)
+        gap_s = time_s + self._shift_s - here_s
         if gap_s < -_BACK_S:
             self._shift_s -= gap_s
             return sum(fault.length_s for fault in faults)
         return gap_s
 
-    def _end(self, faults: list[Fault]) -> Iterator[Piece]:
+    def _end(self, faults: Sequence[Fault]) -> Iterator[Piece]:
         """What is missing at the end."""
-        here_s = self._tape.time_s
-        if declared_s := self._declared_s:
-            if here_s - self._start_s < declared_s - _SHORT_BY_S:
-                end_s = self._start_s + declared_s
-                why = f"the file ends early: it declares {declared_s:.1f} s"
-                yield Missing(here_s, end_s, "cut_off", why)
-        elif faults and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
+        here_s, declared_s = self._tape.time_s, self._declared_s
+        if declared_s and here_s - self._start_s < declared_s - _SHORT_BY_S:
+            end_s = self._start_s + declared_s
+            why = f"the file ends early: it declares {declared_s:.1f} s"
+            yield Missing(here_s, end_s, "cut_off", why)
+        elif not declared_s and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif faults or self._file.is_cut_off:
+        elif self._file.is_cut_off or (not declared_s and self._is_broken_off(faults)):
             yield Missing(here_s, None, "cut_off", "the file ends without its end")
+
+    def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
+        """Whether faults at the end of the file are more than padding and a tag."""
+        is_damaged = any(not 0 < fault.length_s < _ROUNDING_S for fault in faults)
+        return is_damaged and not self._file.is_tagged
 
     @property
     def _declared_s(self) -> float | None:
@@ -2308,9 +2639,10 @@ class Recording:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         name = self._container.format.name.split(",")[0]
-        if name in _DECLARING and self._track.duration and self._track.time_base:
+        is_counted = self._track.codec_context.name != "gsm"  # an AIFF counts packets or samples
+        if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
-        is_alone = name == "matroska" and len(self._container.streams) == 1
+        is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
         if is_alone and self._container.duration:
             return self._container.duration / av.time_base
         return None
@@ -2475,11 +2807,12 @@ def read(file: BinaryIO | Source, track: str = "") -> Generator[Piece, None, Non
     is_live, length = not source.is_complete, Length()
     try:
         for piece in _with_sound(_Reader(source, track).pieces()):
-            yield piece
+            at_s = length.at_s
             length.add(piece, source.size_bytes)
             if why := length.excess(is_live=is_live):
-                yield Missing(length.at_s, None, "too_long", why)
+                yield Missing(at_s, None, "too_long", why)
                 return
+            yield piece
     finally:
         if source is not file:
             source.close()
@@ -2496,13 +2829,22 @@ def _with_sound(pieces: Iterator[Piece]) -> Iterator[Piece]:
     yield from pieces
 
 
+def _begin(source: Source) -> tuple[int, bytes]:
+    """Where the recording begins, behind tags, and its first bytes."""
+    start = after_tags(source)
+    head = source.head_at(start, _HEAD_BYTES)
+    if file_kind(head) or start >= source.size_bytes:
+        return start, head
+    return 0, source.head_at(0, _HEAD_BYTES)  # FFmpeg finds the sound of an MP3 behind anything
+
+
 class _Reader:
     """Reads the recordings of a source one after the other; most files are one."""
 
     def __init__(self, source: Source, track: str) -> None:
         self._source = source
         self._track = track
-        self._head = source.head_at(0, _HEAD_BYTES)
+        self._start, self._head = _begin(source)
         self._kind = file_kind(self._head)
         self._tape = Tape()
         self._has_told = False
@@ -2511,11 +2853,9 @@ class _Reader:
         """About the first recording, then the sound of all. Raises Unreadable if there is none."""
         if why := refusal(self._head):
             raise Unreadable(why)
-        end, why = yield from self._part(0)
+        end, why = yield from self._part(self._start)
         if self._tape.has_sound and why:
             yield Missing(self._tape.time_s, None, "cut_off", why)
-        if not self._tape.has_sound:
-            yield from self._by_libsndfile()
         if not self._tape.has_sound:
             raise Unreadable(why or guess(self._head, self._source.size_bytes))
         failures = 0
@@ -2527,6 +2867,19 @@ class _Reader:
 
     def _part(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
         """The recording at a place; returns where it ends, and why it could not be read."""
+        head, start_s = self._source.head_at(place, _HEAD_BYTES), self._tape.time_s
+        end, why = place + 1, ""
+        if not is_its_own(head):
+            end, why = yield from self._by_ffmpeg(place)
+        if self._tape.time_s == start_s:
+            next_place = self._next_place(place + 1)
+            window = Window(self._source, place, next_place)
+            yield from self._by_libsndfile(window, head)
+            if self._tape.time_s > start_s:
+                return window.end, ""
+        return end, why
+
+    def _by_ffmpeg(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
         end, why = place + 1, ""
         try:
             with Part(self._source, self._kind, place) as part:
@@ -2556,12 +2909,12 @@ class _Reader:
         self._has_told = True
         yield from part.pieces(index, self._tape)
 
-    def _by_libsndfile(self) -> Iterator[Piece]:
+    def _by_libsndfile(self, window: Window, head: bytes) -> Iterator[Piece]:
         if not self._has_told:
             yield About()
         self._has_told = True
         with suppress(Unreadable):  # its rate is out of range, which FFmpeg has told
-            yield from by_libsndfile(Window(self._source), self._head, self._tape)
+            yield from by_libsndfile(window, head, self._tape)
 
     def _next_place(self, end: int) -> int | None:
         if self._kind is None or self._kind.is_framed:
@@ -2588,7 +2941,7 @@ class AudioSource:
 
     def __init__(self, path: str, track: str = "") -> None:
         name = "stdin" if path == STDIN else shown(path)
-        self.about, self.missing, self.timeline = About(), list[Missing](), Timeline()
+        self.about, self.missing, self.timeline = About(), MissingParts(), Timeline()
         self._ring, self._is_over = SampleRing(), False
         self._coming: asyncio.Future[list[Piece | OSError]] | None = None
         self._file = opened(path, name)
@@ -2633,13 +2986,8 @@ class AudioSource:
 
     @property
     def told(self) -> dict[str, Any]:
-        """The track if there are several, and what is missing, as fields of JSON."""
-        track = {name: value for name, value in asdict(self.about).items() if name != "duration_s"}
-        parts = [
-            {"start": part.start_s, "end": part.end_s, "code": part.code, "why": part.why}
-            for part in self.missing
-        ]
-        return ({"track": track} if self.about.count > 1 else {}) | {"missing": parts}
+        """The track if there are several, and what is missing if there is, as fields of JSON."""
+        return missing_field(self.missing) | track_field(self.about)
 
     async def _read_on(self, least: int) -> None:
         """Wait for the next samples, `least` or more; if cancelled, the next call gets them."""
@@ -2675,11 +3023,11 @@ class AudioSource:
                 self.about = piece
             elif isinstance(piece, Missing):
                 self.timeline.skip(duration_s(self._ring.end), piece.skipped_s)
-                self.missing.append(piece)
+                self.missing.add(piece)
             elif isinstance(piece, OSError):
                 end_s = self.timeline.whole_s(duration_s(self._ring.end))
                 why = f"it cannot be read: {piece.strerror}"
-                self.missing.append(Missing(end_s, None, "cut_off", why))
+                self.missing.add(Missing(end_s, None, "cut_off", why))
             else:
                 self._ring.append(piece)
 
@@ -2709,6 +3057,8 @@ def opened(path: str, name: str) -> BinaryIO:
     if file.isatty():
         file.close()
         raise Trouble(f"{name} is a terminal: expected a recording")
+    with suppress(AttributeError, OSError):  # Windows lacks it
+        os.set_blocking(file.fileno(), True)  # else a pipe that is silent would seem to end
     return file
 
 
@@ -2732,8 +3082,9 @@ def track_line(about: About) -> str:
     if about.count == 1:
         return ""
     which = f"track {about.number} of {about.count}" if about.number else f"{about.count} tracks"
-    names = ", ".join(filter(None, (about.language, about.title)))
-    return " ".join(plain(f"{which}{f' ({names})' if names else ''}: {about.why}").split())
+    title = " ".join(plain(about.title).split())
+    names = ", ".join(filter(None, (about.language, title)))
+    return plain(f"{which}{f' ({names})' if names else ''}: {about.why}")
 
 
 # <<< clients/audio_source.py
@@ -2911,7 +3262,6 @@ class Transcription:
         self._failures, self._away_since_s = 0, 0.0
         self._is_there = self._is_done = False
         self.model = str(options.model or "")
-        self._told = 0
         self.tally = Tally(recording.timeline)
 
     async def run(self) -> None:
@@ -2928,6 +3278,7 @@ class Transcription:
             line = f"the last words did not come within {LAST_WORDS_S:g} s"
             self._screen.tell(f"{line}; transcribed: {self.progress}")
         finally:
+            self._tell_missing(self._recording.missing.rest())
             self._screen.write(self.tally.settle())
 
     @property
@@ -2944,7 +3295,7 @@ class Transcription:
 
     def figures(self, reference: str) -> dict[str, Any]:
         """The figures for --json; reference: the words said, "" if unknown."""
-        figures = self.tally.figures() | self._recording.told
+        figures = self.tally.figures() | {"missing": []} | self._recording.told
         figures |= {"model": self.model, "url": self._options.url.partition("?")[0]}
         if reference:
             figures["wer"] = float(jiwer.wer(reference, normalised(self.tally.text)))
@@ -2953,8 +3304,9 @@ class Transcription:
     def _interrupt(self) -> None:
         """End the audio here; the second time, or before any audio, end the program."""
         if self._stop.is_set() or not self.tally.sent_s:
-            self._screen.write(self.tally.settle())
-            self._screen.close(is_whole=False)
+            with suppress(OutputTrouble):
+                self._screen.write(self.tally.settle())
+                self._screen.close(is_whole=False)
             os._exit(130)
         self._stop.set()
         self._recording.stop()
@@ -3006,12 +3358,14 @@ class Transcription:
             await ws.send(END)
 
     async def _chunk(self, length_s: float) -> bytes:
-        """The next audio to send; b"" at the end, and after a signal. Tells what is missing."""
+        """The next audio to send; b"" at the end, and after a signal."""
         chunk = await self._recording.chunk(self.tally.story.sent, length_s)
-        for part in self._recording.missing[self._told :]:
-            self._screen.tell(missing_line(part))
-        self._told = len(self._recording.missing)
+        self._tell_missing(self._recording.missing.due(math.inf))
         return b"" if self._stop.is_set() else chunk
+
+    def _tell_missing(self, parts: Iterator[Missing]) -> None:
+        for part in parts:
+            self._screen.tell(missing_line(part))
 
     async def _receive(self, ws: ClientConnection, tasks: asyncio.TaskGroup) -> None:
         """Print the transcript until the utterance is done. Raises Trouble."""
@@ -3142,8 +3496,8 @@ def transcribe(options: argparse.Namespace) -> int:
         error = str(trouble) if trouble else None
         put(sys.stdout, f"{json.dumps(figures | {'error': error})}\n")
     elif not shows_text and (run.tally.words or not trouble):
-        told = {name: value for name, value in recording.told.items() if value}
-        put(sys.stdout, document(run.tally.words, options.format, run.tally.sent_s, told))
+        words, audio_s = run.tally.words, run.tally.sent_s
+        put(sys.stdout, document(words, options.format, audio_s, recording.told))
     if trouble:
         raise trouble
     if not options.json:

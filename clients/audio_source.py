@@ -2,16 +2,17 @@
 
 import asyncio
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from threading import Thread
 from typing import Any, BinaryIO
 
 from clients.output import shown
 from clients.terminal import Trouble, plain
+from lanscribe.media.missing import MissingParts, missing_field, track_field
 from lanscribe.media.pieces import About, Missing, NoSuchTrack, Piece, Unreadable
 from lanscribe.media.reader import read
 from lanscribe.speech.audio import duration_s, sample_count, samples_to_pcm16
@@ -33,7 +34,7 @@ class AudioSource:
 
     def __init__(self, path: str, track: str = "") -> None:
         name = "stdin" if path == STDIN else shown(path)
-        self.about, self.missing, self.timeline = About(), list[Missing](), Timeline()
+        self.about, self.missing, self.timeline = About(), MissingParts(), Timeline()
         self._ring, self._is_over = SampleRing(), False
         self._coming: asyncio.Future[list[Piece | OSError]] | None = None
         self._file = opened(path, name)
@@ -78,13 +79,8 @@ class AudioSource:
 
     @property
     def told(self) -> dict[str, Any]:
-        """The track if there are several, and what is missing, as fields of JSON."""
-        track = {name: value for name, value in asdict(self.about).items() if name != "duration_s"}
-        parts = [
-            {"start": part.start_s, "end": part.end_s, "code": part.code, "why": part.why}
-            for part in self.missing
-        ]
-        return ({"track": track} if self.about.count > 1 else {}) | {"missing": parts}
+        """The track if there are several, and what is missing if there is, as fields of JSON."""
+        return missing_field(self.missing) | track_field(self.about)
 
     async def _read_on(self, least: int) -> None:
         """Wait for the next samples, `least` or more; if cancelled, the next call gets them."""
@@ -120,11 +116,11 @@ class AudioSource:
                 self.about = piece
             elif isinstance(piece, Missing):
                 self.timeline.skip(duration_s(self._ring.end), piece.skipped_s)
-                self.missing.append(piece)
+                self.missing.add(piece)
             elif isinstance(piece, OSError):
                 end_s = self.timeline.whole_s(duration_s(self._ring.end))
                 why = f"it cannot be read: {piece.strerror}"
-                self.missing.append(Missing(end_s, None, "cut_off", why))
+                self.missing.add(Missing(end_s, None, "cut_off", why))
             else:
                 self._ring.append(piece)
 
@@ -154,6 +150,8 @@ def opened(path: str, name: str) -> BinaryIO:
     if file.isatty():
         file.close()
         raise Trouble(f"{name} is a terminal: expected a recording")
+    with suppress(AttributeError, OSError):  # Windows lacks it
+        os.set_blocking(file.fileno(), True)  # else a pipe that is silent would seem to end
     return file
 
 
@@ -177,5 +175,6 @@ def track_line(about: About) -> str:
     if about.count == 1:
         return ""
     which = f"track {about.number} of {about.count}" if about.number else f"{about.count} tracks"
-    names = ", ".join(filter(None, (about.language, about.title)))
-    return " ".join(plain(f"{which}{f' ({names})' if names else ''}: {about.why}").split())
+    title = " ".join(plain(about.title).split())
+    names = ", ".join(filter(None, (about.language, title)))
+    return plain(f"{which}{f' ({names})' if names else ''}: {about.why}")

@@ -35,10 +35,12 @@ _READER = (
     "lanscribe/speech/ring.py",
     "lanscribe/speech/timeline.py",
     "lanscribe/media/pieces.py",
+    "lanscribe/media/missing.py",
     "lanscribe/media/levels.py",
     "lanscribe/media/source.py",
     "lanscribe/media/headers.py",
     "lanscribe/media/kinds.py",
+    "lanscribe/media/times.py",
     "lanscribe/media/parts.py",
     "lanscribe/media/ffmpeg.py",
     "lanscribe/media/tape.py",
@@ -78,7 +80,9 @@ def block_of(source: str) -> str:
 def body_of(source: str) -> str:
     """A source without its docstring and its imports."""
     text = text_of(source)
-    return "\n".join(text.split("\n")[imports_of(text)[-1].end_lineno :]).strip()
+    docstring, *_ = ast.parse(text).body
+    last = [docstring, *imports_of(text)][-1]
+    return "\n".join(text.split("\n")[last.end_lineno :]).strip()
 
 
 def text_of(source: str) -> str:

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import sys
 from contextlib import suppress
 from http.client import HTTPException
 from typing import TypeVar
@@ -14,6 +15,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from clients.output import put
 from clients.terminal import Trouble, plain
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
@@ -40,8 +42,15 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 def parse_server_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong."""
-    options = parser.parse_args(arguments)
+    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong.
+
+    Raises OutputTrouble if the help cannot be written.
+    """
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit:
+        put(sys.stdout, "")  # tells if the help cannot be written
+        raise
     try:
         options.url = realtime_url(options.url)
     except (ValueError, KeyError):

@@ -31,7 +31,7 @@ LOCKS = ("embedded", "dev")
 """Lock files in requirements/ by name; each contains the pins of those before it."""
 VLLM_LOCK = "vllm"
 COMMAND_TIMEOUT_S = 20
-COMPILED = ("numpy", "onnxruntime", "onnx", "soundfile", "soxr", "pydantic_core")
+COMPILED = ("numpy", "onnxruntime", "onnx", "av", "soundfile", "soxr", "pydantic_core")
 """Modules with machine code: they fail first on a machine that they were not built for."""
 
 

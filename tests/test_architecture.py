@@ -38,6 +38,7 @@ PURE = {
     "server/crowd.py",
     "server/framing.py",
     "server/guesses.py",
+    "media/missing.py",
     "server/missing.py",
     "server/slots.py",
     "server/uploads.py",

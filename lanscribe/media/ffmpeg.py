@@ -21,7 +21,7 @@ _DEMUXERS = (
     "qcp,nistsphere,ircam,voc,sox,pvf,mmf,adx,alp,apm,argo_asf,ast,kvag,daud,rso"
 )
 """The formats that FFmpeg may detect: none that names other files or addresses, as playlists do."""
-_TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut"}
+_TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut", "wv", "tta"}
 """The formats in which a frame has its own time; in others it follows the one before."""
 _GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
 """The formats that are frames and nothing else: bytes between them are damage, not headers."""
@@ -29,6 +29,8 @@ _EVEN = {"mp3", "ac3", "eac3", "wav", "w64"}
 """Those whose frames have a largest size, or all the same."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
+_ANALYSED_US = "100000"
+"""How much of a stream that still runs is read before its first frame; FFmpeg's own is 5 s."""
 _INDEXED = {"mov", "avi", "wtv", "mpeg"}
 """The formats that may end with an index, or padding, as long as a second of sound and more."""
 _REST_S, _REST_BYTES = 1.0, 8192
@@ -57,6 +59,8 @@ def open_container(file: Stream | Window) -> InputContainer:
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
+        if file.is_live:
+            options |= {"analyzeduration": _ANALYSED_US}
         if file.kind.name == "adts":
             options |= {"fflags": "noparse"}  # the parser tells wrong places after damage
     try:

@@ -14,8 +14,8 @@ from lanscribe.media.headers import (
     TAG,
     TAG_BYTES,
     declared_bytes,
-    ends_with_tag,
     ends_wave,
+    ends_with_tag,
     is_cut_off_ogg,
     mpeg_length_s,
     tag_bytes,
@@ -127,6 +127,8 @@ class Stream:
         self._start = start
         self.place = start
         """How far the source was read."""
+        self.is_live = not source.is_complete
+        """Whether it may still run."""
         self._limit: int | None = None
         self._ready = self._tail = b""
         if kind.name == "wav":

@@ -1,6 +1,6 @@
 """Puts the frames of one recording at their places, and tells what is missing between them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import av
 import numpy as np
@@ -13,9 +13,11 @@ from lanscribe.media.ffmpeg import Fault, Frames, is_timed
 from lanscribe.media.parts import Stream, Window
 from lanscribe.media.pieces import Missing, Piece, Unreadable
 from lanscribe.media.tape import Tape
+from lanscribe.media.times import FrameTimes
 
 _GAP_S = 0.1
 """A hole in the times that is longer is filled, so that what follows keeps its time."""
+_NOTHING = "the file has no sound for this time: nothing was recorded, or it is damaged"
 _TOLD_S = 1.0
 """A hole that is longer is told even if nothing is damaged: recorders leave out what is silent."""
 _BACK_S = 0.5
@@ -29,7 +31,7 @@ _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
 _DECLARING = {
     *("mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv", "nistsphere", "mxf", "rm"),
-    *("apm", "ast", "argo_asf", "kvag", "smjpeg"),
+    *("avi", "apm", "ast", "argo_asf", "kvag", "smjpeg"),
 }
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
 Xing header; FFmpeg cannot estimate a stream of unknown size."""
@@ -53,62 +55,72 @@ class Recording:
     def pieces(self) -> Iterator[Piece]:
         """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
+        times = FrameTimes[tuple[AudioFrame, list[Fault]]]()
         for event in Frames(self._container, self._track, self._file.size_bytes):
             if isinstance(event, Fault):
                 faults.append(event)
                 continue
-            yield from self._place(event, faults)
-            faults = []
-            channels = self._converter.floats(event)
-            names = [channel.name for channel in event.layout.channels]
-            yield from self._tape.add(channels, event.sample_rate, names)
+            item, faults = (event, faults), []
+            if not self._is_timed:
+                yield from self._add(item, None)
+                continue
+            length_s, is_after_fault = event.samples / event.sample_rate, bool(item[1])
+            for placed in times.add(item, length_s, event.time, is_after_fault=is_after_fault):
+                yield from self._add(*placed)
+        for placed in times.flush():
+            yield from self._add(*placed)
         yield from self._tape.flush()
         if faults and not self._tape.has_sound:
             raise Unreadable(f"none of its sound can be decoded: {faults[0].why}")
         yield from self._end(faults)
 
-    def _place(self, frame: AudioFrame, faults: list[Fault]) -> Iterator[Piece]:
-        """What is missing before a frame."""
-        gap_s = self._gap_s(frame, faults)
+    def _add(self, item: tuple[AudioFrame, list[Fault]], time_s: float | None) -> Iterator[Piece]:
+        """What is missing before a frame, and its sound."""
+        frame, faults = item
+        yield from self._miss(self._gap_s(time_s, faults), faults)
+        names = [channel.name for channel in frame.layout.channels]
+        yield from self._tape.add(self._converter.floats(frame), frame.sample_rate, names)
+
+    def _miss(self, gap_s: float, faults: Sequence[Fault]) -> Iterator[Piece]:
+        """A gap between frames."""
         if faults and gap_s > _ROUNDING_S:
             yield from self._tape.miss("damaged", faults[0].why, gap_s)
         elif gap_s > _JITTER_S and self._container.format.name in _WITHOUT_HOLES:
             yield from self._tape.miss("damaged", "a part of the file cannot be read", gap_s)
         elif gap_s > _GAP_S:
             is_told = gap_s > _TOLD_S
-            yield from self._tape.miss("gap", "nothing was recorded", gap_s, is_told=is_told)
+            yield from self._tape.miss("gap", _NOTHING, gap_s, is_told=is_told)
 
-    def _gap_s(self, frame: AudioFrame, faults: list[Fault]) -> float:
-        """How much time is between the sound so far and a frame."""
-        if not self._is_timed or frame.time is None:
+    def _gap_s(self, time_s: float | None, faults: Sequence[Fault]) -> float:
+        """How much time is between the sound so far and a frame that begins at a time."""
+        if not self._is_timed or time_s is None:
             return sum(fault.length_s for fault in faults)
         here_s = self._tape.time_s - self._start_s
         if self._shift_s is None:
             start_s = self._container.start_time
-            self._shift_s = -(frame.time if start_s is None else start_s / av.time_base)
-        gap_s = frame.time + self._shift_s - here_s
+            self._shift_s = -(time_s if start_s is None else start_s / av.time_base)
+        gap_s = time_s + self._shift_s - here_s
         if gap_s < -_BACK_S:
             self._shift_s -= gap_s
             return sum(fault.length_s for fault in faults)
         return gap_s
 
-    def _end(self, faults: list[Fault]) -> Iterator[Piece]:
+    def _end(self, faults: Sequence[Fault]) -> Iterator[Piece]:
         """What is missing at the end."""
-        here_s = self._tape.time_s
-        if declared_s := self._declared_s:
-            if here_s - self._start_s < declared_s - _SHORT_BY_S:
-                end_s = self._start_s + declared_s
-                why = f"the file ends early: it declares {declared_s:.1f} s"
-                yield Missing(here_s, end_s, "cut_off", why)
-        elif faults and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
+        here_s, declared_s = self._tape.time_s, self._declared_s
+        if declared_s and here_s - self._start_s < declared_s - _SHORT_BY_S:
+            end_s = self._start_s + declared_s
+            why = f"the file ends early: it declares {declared_s:.1f} s"
+            yield Missing(here_s, end_s, "cut_off", why)
+        elif not declared_s and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif self._is_cut_off(faults):
+        elif self._file.is_cut_off or (not declared_s and self._is_broken_off(faults)):
             yield Missing(here_s, None, "cut_off", "the file ends without its end")
 
-    def _is_cut_off(self, faults: list[Fault]) -> bool:
-        """Whether the file ends early, by faults at its end that are no padding and no tag."""
+    def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
+        """Whether faults at the end of the file are more than padding and a tag."""
         is_damaged = any(not 0 < fault.length_s < _ROUNDING_S for fault in faults)
-        return (is_damaged and not self._file.is_tagged) or self._file.is_cut_off
+        return is_damaged and not self._file.is_tagged
 
     @property
     def _declared_s(self) -> float | None:

@@ -11,15 +11,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from lanscribe.dialects.extras import lost_field, no_speech_field
 from lanscribe.engines.base import EngineInfo
+from lanscribe.media.missing import MissingParts, missing_field, track_field
 from lanscribe.media.pieces import About, Missing, Piece
 from lanscribe.server.http_errors import FieldError, JsonResponse
-from lanscribe.server.missing import (
-    MissingParts,
-    missing_field,
-    missing_header,
-    track_field,
-    track_header,
-)
+from lanscribe.server.missing import missing_header, track_header
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.captions import caption_file, verbose
 from lanscribe.speech.silence import Listener, NoSpeech

@@ -1,5 +1,6 @@
 """The clients as programs, and something for them to transcribe."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,10 +22,15 @@ def start_client() -> Iterator[StartClient]:
     programs: list[Program] = []
 
     def start(
-        script: str, *arguments: str | Path, in_terminal: bool = False, **env: str
+        script: str,
+        *arguments: str | Path,
+        in_terminal: bool = False,
+        stdin: int = subprocess.DEVNULL,
+        **env: str,
     ) -> Program:
-        programs.append(Program(script, *arguments, environment=env, in_terminal=in_terminal))
-        return programs[-1]
+        program = Program(script, *arguments, environment=env, in_terminal=in_terminal, stdin=stdin)
+        programs.append(program)
+        return program
 
     yield start
     for program in programs:

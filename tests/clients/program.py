@@ -76,7 +76,12 @@ class Program:
     """A client that runs; in a terminal `out` and `err` are the same stream."""
 
     def __init__(
-        self, script: str, *arguments: str | Path, environment: Mapping[str, str], in_terminal: bool
+        self,
+        script: str,
+        *arguments: str | Path,
+        environment: Mapping[str, str],
+        in_terminal: bool,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         command = [sys.executable, str(PROJECT_DIR / script), *map(str, arguments)]
         environ = {**os.environ, "COLUMNS": "80", "TERM": "xterm-256color", **environment}
@@ -90,7 +95,7 @@ class Program:
             self.out, self.err = Stream(out), Stream(err)
         self.process = subprocess.Popen(
             command,
-            stdin=streams[0] if in_terminal else subprocess.DEVNULL,
+            stdin=streams[0] if in_terminal else stdin,
             stdout=streams[0],
             stderr=streams[1],
             env=environ,

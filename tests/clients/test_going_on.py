@@ -25,10 +25,13 @@ from tests.clients.test_file_client import BECKETT, counted
 from tests.clients.test_microphone_parts import Paper
 from tests.cutting import Cut, Relay, relay
 from tests.servers import ServeHere, Server, StartServer
+from tests.sounds import with_holes
 from tests.support import DEADLINE_S
 
 FILE_CLIENT = "test_file_transcribe.py"
 CUTS = 24
+HOLES = [(16.0, 100.0), (48.0, 30.0)]
+"""At which second of the sound, and for how long nothing was recorded."""
 NUMBERS = list(range(1, 1_201))
 GREETING_BYTES = 1_500
 """Within them a connection is made; a server that was never reached is not tried again."""
@@ -45,20 +48,25 @@ def cuts(
         yield Cut(sizes[0], True, sizes[1], is_unnoticed=least == 1 and rng.random() < 0.5)
 
 
-async def run_file_client(wire: Relay, path: Path, model: str, *arguments: str) -> tuple[str, str]:
-    """Run it through the relay to its good end; stdout and stderr."""
-    command = [PROJECT_DIR / FILE_CLIENT, "--audio_path", path, "--model", model, *arguments]
+async def run_file_client(
+    wire: Relay, path: Path | bytes, model: str, *arguments: str
+) -> tuple[str, str]:
+    """Run it through the relay to its good end, with a file or with stdin; stdout and stderr."""
+    name, data = ("-", path) if isinstance(path, bytes) else (path, b"")
+    command = [PROJECT_DIR / FILE_CLIENT, "--audio_path", name, "--model", model, *arguments]
     pipe = asyncio.subprocess.PIPE
     url = f"127.0.0.1:{wire.port}"
     program = await asyncio.create_subprocess_exec(
-        sys.executable, *map(str, command), "--url", url, stdout=pipe, stderr=pipe
+        sys.executable, *map(str, command), "--url", url, stdin=pipe, stdout=pipe, stderr=pipe
     )
-    out, err = await asyncio.wait_for(program.communicate(), DEADLINE_S)
+    out, err = await asyncio.wait_for(program.communicate(data), DEADLINE_S)
     assert program.returncode == 0, err
     return out.decode(), err.decode()
 
 
-def transcribe_file(port: int, path: Path, some: Iterator[Cut], *arguments: str) -> tuple[str, int]:
+def transcribe_file(
+    port: int, path: Path | bytes, some: Iterator[Cut], *arguments: str
+) -> tuple[str, int]:
     """What the file client prints behind a bad network, and how many cuts it met."""
 
     async def scenario() -> tuple[str, int]:
@@ -111,6 +119,36 @@ def test_a_file_comes_through_a_bad_network_whole(
     out, cuts_made = transcribe_file(fake_server.port, path, some, "fake-numbers")
     assert out == f"{counted(len(NUMBERS))}\n"
     assert cuts_made == CUTS
+
+
+def test_a_pipe_comes_through_a_bad_network_whole(
+    fake_server: Server, numbers_wav: MakeNumbers
+) -> None:
+    data, some = numbers_wav(NUMBERS).read_bytes(), cuts(7, CUTS)
+    out, cuts_made = transcribe_file(fake_server.port, data, some, "fake-numbers")
+    assert out == f"{counted(len(NUMBERS))}\n"
+    assert cuts_made == CUTS
+
+
+def test_times_are_those_of_a_recording_with_holes_through_a_bad_network(
+    fake_server: Server, tmp_path: Path
+) -> None:
+    (path := tmp_path / "holes.mkv").write_bytes(with_holes(spoken(NUMBERS), HOLES))
+    arguments = ("fake-numbers", "--format", "json")
+    out, cuts_made = transcribe_file(fake_server.port, path, cuts(8, 8), *arguments)
+    assert cuts_made == 8
+    told = json.loads(out)
+    missing = [(part["code"], part["start"], part["end"]) for part in told["missing"]]
+    assert missing == [
+        ("gap", pytest.approx(16, abs=0.1), pytest.approx(116, abs=0.1)),
+        ("gap", pytest.approx(148, abs=0.1), pytest.approx(178, abs=0.1)),
+    ]
+    assert told["duration"] == pytest.approx(0.08 * len(NUMBERS) + 130, abs=0.1)
+    words = {word["word"]: word["start"] for word in told["words"]}
+    assert list(words) == counted(len(NUMBERS)).split()
+    for number, start_s in enumerate(words.values()):
+        later_s = sum(length_s for at_s, length_s in HOLES if at_s <= 0.08 * number + 0.01)
+        assert start_s == pytest.approx(0.08 * number + later_s, abs=0.1)
 
 
 def test_words_of_a_file_keep_their_times_through_a_bad_network(

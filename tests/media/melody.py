@@ -156,7 +156,7 @@ MUXERS = {
     "ismv": "aac",
     "kvag": "adpcm_ima_ssi",
     "latm": "aac",
-    "matroska": "libopus aac flac mp3 ac3 eac3 pcm_s16le pcm_f32le tta wavpack real_144 alac vorbis",
+    "matroska": "libopus aac flac mp3 ac3 eac3 pcm_s16le pcm_f32le tta wavpack real_144 vorbis",
     "mmf": "adpcm_yamaha",
     "mov": "aac pcm_s16le alac adpcm_ima_qt pcm_alaw nellymoser mp3",
     "mp2": "mp2",
@@ -199,8 +199,14 @@ RAW = (
 )
 """FFmpeg's muxers whose files have nothing at their beginning that tells what they are."""
 _CODECS_OF_RAW = {
-    **{"alaw": "pcm_alaw", "mulaw": "pcm_mulaw", "vidc": "pcm_vidc", "daud": "pcm_s24daud"},
-    **{"roq": "roq_dpcm", "rso": "pcm_u8", "wsaud": "adpcm_ima_ws", "asf_stream": "mp3"},
+    "alaw": "pcm_alaw",
+    "mulaw": "pcm_mulaw",
+    "vidc": "pcm_vidc",
+    "daud": "pcm_s24daud",
+    "roq": "roq_dpcm",
+    "rso": "pcm_u8",
+    "wsaud": "adpcm_ima_ws",
+    "asf_stream": "mp3",
     **{name: name for name in ("aptx", "aptx_hd", "dfpwm", "g722", "g726", "g726le", "sbc")},
     "g723_1": "g723_1",
 }

@@ -129,6 +129,6 @@ def test_tags_in_the_middle_change_nothing(muxer: str) -> None:
 
 @pytest.mark.parametrize("muxer", RAW)
 def test_what_has_no_header_is_refused_with_the_reason(muxer: str) -> None:
-    with pytest.raises(Unreadable, match="Raw PCM has no header|no track of sound") as caught:
+    with pytest.raises(Unreadable, match=r"Raw PCM has no header|no track of sound") as caught:
         heard(io.BytesIO(raw(muxer)))
     assert "expected WAV" in str(caught.value)

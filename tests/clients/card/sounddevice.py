@@ -28,9 +28,12 @@ class PortAudioError(Exception):
     """Never raised here."""
 
 
-def query_devices(_index: int | None = None, _kind: str | None = None) -> Any:
-    """The one device, as sounddevice describes it."""
-    return DEVICE
+default = SimpleNamespace(device=(0, 0))
+
+
+def query_devices(_index: int | None = None, kind: str | None = None) -> Any:
+    """The one device as sounddevice describes it, in a list if no kind is given."""
+    return DEVICE if kind else [DEVICE]
 
 
 class InputStream:
