@@ -87,6 +87,8 @@ FILE_KINDS = (
             rb"(?:\0{4}\x01\0\0\0\x01\0{7}\x0b\0{3}|\0\0\x03\xe8\0\0\0\x01\0\0\0\x01\0{7}\x0b)samplerate\0"
         ),
     ),
+    FileKind("ast", begins(rb"STRM.{4}\0[\x00\x01]\0\x10")),
+    FileKind("argo_asf", begins(rb"ASF\0\x02\0[\x00\x01]\0")),
     FileKind("tta", begins(rb"TTA1[\x01-\x03]\0[\x01-\x20]\0[\x01-\x20]\0")),
 )
 """Those whose recordings can follow one another in a file; the first that matches holds."""
