@@ -34,7 +34,8 @@ _DECLARING = {
     *("avi", "apm", "ast", "argo_asf", "kvag", "smjpeg"),
 }
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
-Xing header; FFmpeg cannot estimate a stream of unknown size."""
+Xing header; FFmpeg cannot estimate a stream of unknown size. An AIFF with GSM counts packets or
+samples, and an AVI with ADPCM counts something else."""
 
 
 class Recording:
@@ -128,7 +129,8 @@ class Recording:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         name = self._container.format.name.split(",")[0]
-        is_counted = self._track.codec_context.name != "gsm"  # an AIFF counts packets or samples
+        codec = self._track.codec_context.name
+        is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
         if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
         is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
