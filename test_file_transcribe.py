@@ -53,7 +53,7 @@ from http.client import HTTPException
 from itertools import accumulate, takewhile
 from pathlib import Path
 from threading import Thread
-from typing import Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar
+from typing import Any, BinaryIO, Generic, Literal, NamedTuple, TextIO, TypeVar
 from unicodedata import category
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -341,13 +341,15 @@ class Remarks(io.FileIO):
 def open_streams() -> None:
     """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
 
-    A letter that the encoding of stdout lacks is written as its number.
+    A letter that the encoding of stdout lacks is written as its number. What libraries in C print
+    to stderr, such as notes about a damaged MP3, is dropped.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for _ in range(streams.count(None)):
         os.open(os.devnull, os.O_RDWR)  # else a file or a socket would get the number of a stream
     encoding = sys.stderr.encoding if sys.stderr else "utf-8"
-    remarks = io.BufferedWriter(Remarks(2, "w", closefd=False))
+    remarks = io.BufferedWriter(Remarks(os.dup(2), "w", closefd=False))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.stderr = io.TextIOWrapper(
         remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
     )
@@ -2033,8 +2035,8 @@ class Frames:
                 return
             except EOFError:
                 return
-            except (av.FFmpegError, ValueError) as error:
-                errors += 1
+            except (av.FFmpegError, ValueError, IndexError) as error:
+                errors += 1  # IndexError: PyAV has no track that begins in the middle of an MPEG-TS
                 yield Fault(0.0, reason(error))
 
     def _decoded(self, packet: "Packet[AudioStream]") -> Iterator[AudioFrame | Fault]:
@@ -2287,6 +2289,91 @@ class _Lane:
 # <<< lanscribe/media/mixed.py
 
 
+# >>> lanscribe/media/times.py: edit it there, then run: .venv/bin/python -m clients.generate
+_Item = TypeVar("_Item")
+
+_LEAP_S = 1.0
+"""A time that differs by more from the end of the frame before is not believed at once."""
+_WITNESSES_S = 6.0
+"""So much sound after a leap has to confirm it: damage changes the time of a packet, or of a
+cluster of 5 s in Matroska."""
+_LAST_LEAP_S = 30.0
+"""At the end a leap that is not longer is believed without."""
+_SAME_S = 0.3
+"""Times that are as near to those before a leap continue these."""
+_UNTIMED_S = 2.0
+"""A frame without a time waits so long for one; in a page of an Ogg, one frame has it."""
+
+
+class FrameTimes(Generic[_Item]):
+    """Frames with the times of the file in, the same frames with the times to believe out.
+
+    A time of None means: directly after the frame before.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[_Item, float, float | None]] = []
+        self._held_s = 0.0
+        self._end_s: float | None = None
+        """The end of the last frame that is out, by the times of the file."""
+
+    def add(
+        self, item: _Item, length_s: float, time_s: float | None, *, is_after_fault: bool = False
+    ) -> list[tuple[_Item, float | None]]:
+        """Take a frame; returns those that can be placed now."""
+        out: list[tuple[_Item, float | None]] = []
+        if self._held and is_after_fault and self._held[0][2] is None:
+            out += self._released(is_believed=False)
+        if self._held and time_s is not None:
+            out += self._resolved(time_s)
+        self._held.append((item, length_s, time_s))
+        self._held_s += length_s
+        if self._is_clear():
+            out += self._released(is_believed=True)
+        return out
+
+    def flush(self) -> list[tuple[_Item, float | None]]:
+        """The frames that are held, at the end of the file."""
+        leap_s = self._leap_s() if self._held else None
+        return self._released(is_believed=leap_s is not None and abs(leap_s) <= _LAST_LEAP_S)
+
+    def _leap_s(self) -> float | None:
+        """How far what is held begins from the end of what is out; None if nobody knows."""
+        time_s = self._held[0][2]
+        return None if time_s is None or self._end_s is None else time_s - self._end_s
+
+    def _is_clear(self) -> bool:
+        """Whether what is held need not be held any longer."""
+        _, length_s, time_s = self._held[0]
+        if time_s is None:
+            return self._held_s > _UNTIMED_S
+        leap_s = self._leap_s()
+        return leap_s is None or abs(leap_s) <= _LEAP_S or self._held_s - length_s > _WITNESSES_S
+
+    def _resolved(self, time_s: float) -> list[tuple[_Item, float | None]]:
+        """What is held, if this time of the frame after it settles where it belongs."""
+        item, length_s, first_s = self._held[0]
+        if first_s is None:
+            self._held[0] = (item, length_s, time_s - self._held_s)
+            return self._released(is_believed=True)
+        if self._end_s is not None and abs(time_s - self._held_s - self._end_s) <= _SAME_S:
+            return self._released(is_believed=False)
+        return []
+
+    def _released(self, *, is_believed: bool) -> list[tuple[_Item, float | None]]:
+        held, self._held, self._held_s = self._held, [], 0.0
+        out: list[tuple[_Item, float | None]] = []
+        for item, length_s, time_s in held:
+            believed_s = time_s if is_believed else None
+            start_s = self._end_s if believed_s is None else believed_s
+            self._end_s = None if start_s is None else start_s + length_s
+            out.append((item, believed_s))
+        return out
+
+
+# <<< lanscribe/media/times.py
+
+
 # >>> lanscribe/media/tracks.py: edit it there, then run: .venv/bin/python -m clients.generate
 MIXED = "all"
 _DEFAULT = "default"
@@ -2400,6 +2487,7 @@ def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
 # >>> lanscribe/media/recording.py: edit it there, then run: .venv/bin/python -m clients.generate
 _GAP_S = 0.1
 """A hole in the times that is longer is filled, so that what follows keeps its time."""
+_NOTHING = "the file has no sound for this time: nothing was recorded, or it is damaged"
 _TOLD_S = 1.0
 """A hole that is longer is told even if nothing is damaged: recorders leave out what is silent."""
 _BACK_S = 0.5
@@ -2409,8 +2497,6 @@ _WITHOUT_HOLES = {"flac", "ogg"}
 _JITTER_S = 0.02
 _ROUNDING_S = 0.005
 """Containers round times to a millisecond."""
-_MOST_UNTIMED = 200
-"""So many frames without a time are held; one of a page of an Ogg has it, a second or less."""
 _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
 _DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
@@ -2436,31 +2522,29 @@ class Recording:
     def pieces(self) -> Iterator[Piece]:
         """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
-        untimed: list[AudioFrame] = []
+        times = FrameTimes[tuple[AudioFrame, list[Fault]]]()
         for event in Frames(self._container, self._track, self._file):
             if isinstance(event, Fault):
-                yield from self._add(untimed, faults, None)
-                faults, untimed = ([] if untimed else faults) + [event], []
-            elif self._is_timed and event.time is None and len(untimed) < _MOST_UNTIMED:
-                untimed.append(event)  # until a later frame tells its time
-            else:
-                yield from self._add([*untimed, event], faults, event.time)
-                faults, untimed = [], []
-        yield from self._add(untimed, faults, None)
+                faults.append(event)
+                continue
+            item, faults = (event, faults), []
+            if not self._is_timed:
+                yield from self._add(item, None)
+                continue
+            length_s, is_after_fault = event.samples / event.sample_rate, bool(item[1])
+            for placed in times.add(item, length_s, event.time, is_after_fault=is_after_fault):
+                yield from self._add(*placed)
+        for placed in times.flush():
+            yield from self._add(*placed)
         yield from self._tape.flush()
-        yield from self._end([] if untimed else faults)
+        yield from self._end(faults)
 
-    def _add(
-        self, frames: Sequence[AudioFrame], faults: Sequence[Fault], last_s: float | None
-    ) -> Iterator[Piece]:
-        """What is missing before frames, and their sound. last_s: when the last of them begins."""
-        if frames:
-            before_s = sum(frame.samples / frame.sample_rate for frame in frames[:-1])
-            time_s = None if last_s is None else last_s - before_s
-            yield from self._miss(self._gap_s(time_s, faults), faults)
-        for frame in frames:
-            names = [channel.name for channel in frame.layout.channels]
-            yield from self._tape.add(self._converter.floats(frame), frame.sample_rate, names)
+    def _add(self, item: tuple[AudioFrame, list[Fault]], time_s: float | None) -> Iterator[Piece]:
+        """What is missing before a frame, and its sound."""
+        frame, faults = item
+        yield from self._miss(self._gap_s(time_s, faults), faults)
+        names = [channel.name for channel in frame.layout.channels]
+        yield from self._tape.add(self._converter.floats(frame), frame.sample_rate, names)
 
     def _miss(self, gap_s: float, faults: Sequence[Fault]) -> Iterator[Piece]:
         """A gap between frames."""
@@ -2470,10 +2554,10 @@ class Recording:
             yield from self._tape.miss("damaged", "a part of the file cannot be read", gap_s)
         elif gap_s > _GAP_S:
             is_told = gap_s > _TOLD_S
-            yield from self._tape.miss("gap", "nothing was recorded", gap_s, is_told=is_told)
+            yield from self._tape.miss("gap", _NOTHING, gap_s, is_told=is_told)
 
     def _gap_s(self, time_s: float | None, faults: Sequence[Fault]) -> float:
-        """How much time is between the sound so far and frames that begin at a time."""
+        """How much time is between the sound so far and a frame that begins at a time."""
         if not self._is_timed or time_s is None:
             return sum(fault.length_s for fault in faults)
         here_s = self._tape.time_s - self._start_s
@@ -2585,7 +2669,7 @@ class Part:
         """The sound of a track, or of all mixed, and what is missing."""
         if index is None:
             yield from self._mixed(tape)
-        else:
+        elif index < len(self._tracks):  # when opened again, a damaged one may have fewer
             recording = Recording(self._container, self._tracks[index], self._file, tape)
             yield from recording.pieces()
 
