@@ -20,6 +20,7 @@ SLOW_PLACES = (
     "engines/embedded/test_model_store.py",
     "fuzz",
     "media",
+    "server/test_file_times.py",
     "server/test_floods.py",
     "server/test_lobby.py",
     "server/test_rest_missing.py",

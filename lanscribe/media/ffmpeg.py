@@ -31,6 +31,9 @@ _ANALYSED_US = "100000"
 """How much of a stream that still runs is read before its first frame; FFmpeg's own is 5 s."""
 _PACKET_BYTES = 2**24
 """The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
+_MPEG_FRAME_BYTES = 1_729
+"""The longest frame of MPEG audio: layer II with 384 kbit/s at 32 kHz. A longer packet is one with
+bytes after it that are no sound."""
 _SAMPLES_AT_ONCE = 2**21
 """The most samples of a channel in one packet; the longest real ones, Monkey's Audio, have half."""
 _PATIENCE = 100
@@ -107,6 +110,8 @@ class Frames:
             if count := self._left_out(packet.pos, end):
                 yield self._fault(count, "these bytes are no sound")
             yield from self._decoded(packet)
+            if self._container.format.name == "mp3" and packet.size > _MPEG_FRAME_BYTES:
+                yield self._fault(packet.size - _MPEG_FRAME_BYTES, "these bytes are no sound")
             is_placed = self._is_gapless and packet.pos is not None
             end = packet.pos + packet.size if is_placed and packet.pos is not None else None
 
@@ -127,10 +132,10 @@ class Frames:
                     errors = 0
                     yield packet
                 return
-            except EOFError:
+            except (EOFError, IndexError):  # PyAV's, at the end, if tracks have appeared meanwhile
                 return
-            except (av.FFmpegError, ValueError, IndexError) as error:
-                errors += 1  # IndexError: PyAV has no track that begins in the middle of an MPEG-TS
+            except (av.FFmpegError, ValueError) as error:
+                errors += 1
                 yield Fault(0.0, reason(error))
 
     def _decoded(self, packet: "Packet[AudioStream]") -> Iterator[AudioFrame | Fault]:

@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 
 COMMAND = ("-P", "-m", "lanscribe.media.worker")
 """The arguments of Python that run the process; the track follows."""
-PATIENCE_S = 60.0
-"""How long the process may decode without a result."""
+PATIENCE_S = 300.0
+"""How long the process may decode without a result. To find that the first track of a film is
+silent takes 16 s for each hour."""
 
 
 class _Lost(Exception):

@@ -10,7 +10,8 @@ _WITNESSES_S = 6.0
 """So much sound after a leap has to confirm it: damage changes the time of a packet, or of a
 cluster of 5 s in Matroska."""
 _LAST_LEAP_S = 30.0
-"""At the end a leap that is not longer is believed without."""
+_LAST_FRAMES = 3
+"""At the end a leap is believed if it is not longer, or if so many frames confirm it."""
 _SAME_S = 0.3
 """Times that are as near to those before a leap continue these."""
 _UNTIMED_S = 2.0
@@ -47,7 +48,8 @@ class FrameTimes(Generic[_Item]):
     def flush(self) -> list[tuple[_Item, float | None]]:
         """The frames that are held, at the end of the file."""
         leap_s = self._leap_s() if self._held else None
-        return self._released(is_believed=leap_s is not None and abs(leap_s) <= _LAST_LEAP_S)
+        is_short = leap_s is not None and abs(leap_s) <= _LAST_LEAP_S
+        return self._released(is_believed=is_short or len(self._held) >= _LAST_FRAMES)
 
     def _leap_s(self) -> float | None:
         """How far what is held begins from the end of what is out; None if nobody knows."""

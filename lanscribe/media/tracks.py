@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import langcodes
-
 from lanscribe.media.pieces import NoSuchTrack
 
 MIXED = "all"
@@ -60,6 +58,8 @@ def _first_with_sound(count: int, best: int, has_sound: Callable[[int], bool]) -
 
 def _standard(language: str) -> str:
     """A code of a language as the shortest of ISO 639, so that de, deu and ger are the same."""
+    import langcodes  # noqa: PLC0415  it takes 40 ms, and few ask for a language
+
     try:
         return langcodes.Language.get(language).language or ""
     except ValueError:

@@ -157,12 +157,17 @@ class Exchange:
             ) from error
 
     def _paced(self) -> Receive:
-        """Receive the body: counted, bounded, and no faster than a client may send."""
+        """Receive the body: counted, bounded, and no faster than a client may send.
+
+        A form without its end has another part, which raises MultiPartException.
+        """
         limits, upload = self._limits, self.upload
         pace = Pace(limits.messages_per_s, limits.bytes_per_s, limits.message_bytes)
         end = _End(_boundary(self._headers["content-type"]))
 
         async def receive() -> Message:
+            if self._is_read:
+                raise MultiPartException("the upload is cut off, its last boundary is missing")
             message = await self._next_part()
             self._is_read = not message.get("more_body", False)
             if message["type"] == "http.request":
@@ -170,8 +175,7 @@ class Exchange:
                 if upload.received_bytes > limits.upload_bytes:
                     raise self._too_large(f"more than {limits.upload_bytes} bytes")
                 end.feed(message["body"])
-                if self._is_read and not end.has_come:
-                    raise MultiPartException("the upload is cut off, its last boundary is missing")
+                message["more_body"] = not (self._is_read and end.has_come)
                 await asyncio.sleep(pace.wait_s(len(message["body"]), time.monotonic()))
             return message
 

@@ -13,7 +13,7 @@ _MAX_HEADER_TEXT = 100
 
 def missing_event(part: Missing) -> dict[str, Any]:
     """The event of a stream that tells of one part."""
-    return {"type": "transcript.missing", **part_fields(part)}
+    return {"type": "transcript.missing", **part_fields(part), **_without_text()}
 
 
 def missing_header(parts: MissingParts) -> dict[str, str]:
@@ -23,7 +23,7 @@ def missing_header(parts: MissingParts) -> dict[str, str]:
 
 def track_event(about: About) -> dict[str, Any]:
     """The event of a stream that tells which track is heard."""
-    return {"type": "transcript.track", **track_fields(about)}
+    return {"type": "transcript.track", **track_fields(about), **_without_text()}
 
 
 def track_header(about: About) -> dict[str, str]:
@@ -36,6 +36,11 @@ def track_header(about: About) -> dict[str, str]:
         if text:
             told.append(f"{name}={quote(text[:_MAX_HEADER_TEXT], errors='replace')}")
     return {TRACK_HEADER: "; ".join(told)}
+
+
+def _without_text() -> dict[str, Any]:
+    """What vLLM's clients read of every event: no text."""
+    return {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]}
 
 
 def _span(part: Missing) -> str:

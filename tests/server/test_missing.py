@@ -9,6 +9,7 @@ from lanscribe.media.pieces import About, Missing
 from lanscribe.server.missing import missing_event, missing_header, track_event, track_header
 
 DAMAGED = Missing(5.5, 11.0004, "damaged", "a packet cannot be decoded")
+NO_TEXT = {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]}
 CUT_OFF = Missing(12.0, None, "cut_off", "the file ends here")
 
 
@@ -57,6 +58,7 @@ def test_an_event_has_the_fields_of_a_part() -> None:
         "end": None,
         "code": "cut_off",
         "why": "the file ends here",
+        **NO_TEXT,
     }
 
 
@@ -110,7 +112,7 @@ def test_one_of_several_tracks_is_told() -> None:
         "why": "track 1",
     }
     assert track_field(ABOUT) == {"track": track}
-    assert track_event(ABOUT) == {"type": "transcript.track"} | track
+    assert track_event(ABOUT) == {"type": "transcript.track"} | track | NO_TEXT
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The rule of REST: all that can be heard of a file is text, and what it lacks is told."""
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -8,6 +9,8 @@ import pytest
 
 from lanscribe.engines.fake import spoken
 from lanscribe.media import process
+from tests.media.test_choice import film
+from tests.media.test_process import workers
 from tests.servers import Server
 from tests.sounds import by_libsndfile
 from tests.support import DEADLINE_S, counting
@@ -23,6 +26,9 @@ TRACK: dict[str, Any] = {
     "language": "de",
     "title": "Café",
     "why": "track 1 is silent",
+}
+NO_TEXT: dict[str, Any] = {
+    "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]
 }
 TEXT = counting(range(1, 41))
 
@@ -42,8 +48,12 @@ def crashing(monkeypatch: pytest.MonkeyPatch, fake_server: Server) -> Server:
 
 
 def ask(server: Server, **fields: str) -> httpx.Response:
+    return ask_of(server, WAV, fields)
+
+
+def ask_of(server: Server, data: bytes, fields: dict[str, str]) -> httpx.Response:
     url = f"{server.http_url}/v1/audio/transcriptions"
-    return httpx.post(url, files={"file": ("a", WAV)}, data=fields, timeout=DEADLINE_S)
+    return httpx.post(url, files={"file": ("a", data)}, data=fields, timeout=DEADLINE_S)
 
 
 def events(answer: httpx.Response) -> list[dict[str, Any]]:
@@ -80,7 +90,7 @@ def test_where_there_is_no_field_there_is_a_header(lacking: Server, wanted: str)
 
 def test_a_stream_tells_each_part_where_it_is_in_the_text(lacking: Server) -> None:
     first, *told = events(ask(lacking, stream="true"))
-    assert first == {"type": "transcript.track"} | TRACK
+    assert first == {"type": "transcript.track"} | TRACK | NO_TEXT
     order = [
         event["delta"].strip() if "delta" in event else event["type"].removeprefix("transcript.")
         for event in told
@@ -88,7 +98,7 @@ def test_a_stream_tells_each_part_where_it_is_in_the_text(lacking: Server) -> No
     numbers = [str(number) for number in range(1, 41)]
     assert order == [*numbers[:10], "missing", *numbers[10:], "missing", "", "text.done"]
     parts = [event for event in told if event["type"] == "transcript.missing"]
-    assert parts == [{"type": "transcript.missing"} | part for part in MISSING]
+    assert parts == [{"type": "transcript.missing"} | part | NO_TEXT for part in MISSING]
     done = told[-1]
     assert (done["text"], done["missing"], done["track"]) == (TEXT, MISSING, TRACK)
 
@@ -121,7 +131,7 @@ def test_the_text_before_a_crash_of_the_decoder_is_kept(crashing: Server) -> Non
     assert "lost" not in answer
     told = events(ask(crashing, stream="true"))
     assert told[-1]["missing"] == missing
-    assert told[-3] == {"type": "transcript.missing"} | missing[0]
+    assert told[-3] == {"type": "transcript.missing"} | missing[0] | NO_TEXT
 
 
 def test_a_decoder_that_crashes_before_any_sound_is_the_files_fault(
@@ -149,3 +159,56 @@ def test_a_whole_file_has_nothing_to_tell(fake_server: Server) -> None:
     assert set(answer) == {"text", "usage"}
     headers = ask(fake_server, response_format="text").headers
     assert not [name for name in headers if name.startswith("lanscribe")]
+
+
+FILM = film(
+    [0 * spoken(range(20)), spoken(range(100, 120)), spoken(range(500, 520))],
+    languages=("en", "de", "fr"),
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "number", "numbers"),
+    [
+        ("", 2, range(100, 120)),
+        ("2", 2, range(100, 120)),
+        ("ger", 2, range(100, 120)),
+        ("3", 3, range(500, 520)),
+    ],
+)
+def test_a_track_of_a_film(fake_server: Server, wanted: str, number: int, numbers: range) -> None:
+    answer = ask_of(fake_server, FILM, {"track": wanted}).json()
+    assert answer["text"] == counting(numbers)
+    assert (answer["track"]["number"], answer["track"]["count"]) == (number, 3)
+    assert answer["track"]["why"]
+
+
+def test_a_track_that_a_film_lacks_is_told_with_those_it_has(fake_server: Server) -> None:
+    answer = ask_of(fake_server, FILM, {"track": "it"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "track"
+    assert "3 (fr" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_a_wave_file_that_was_cut_off(fake_server: Server, stream: str) -> None:
+    whole = by_libsndfile(spoken(range(1, 101)), "WAV")
+    answer = ask_of(fake_server, whole[: 44 + 128_000], {"stream": stream})
+    told = events(answer)[-1] if stream == "true" else answer.json()
+    assert told["text"] == counting(range(1, 51))
+    (part,) = told["missing"]
+    assert (part["start"], part["code"]) == (4.0, "cut_off")
+    assert part["end"] in (None, pytest.approx(8.0, abs=0.01))
+
+
+def test_a_client_that_leaves_a_decoder_that_hangs_frees_its_slot(
+    monkeypatch: pytest.MonkeyPatch, fake_server: Server
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "hang", "before"))
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{fake_server.http_url}/v1/audio/transcriptions", files={"file": WAV}, timeout=0.5
+        )
+    deadline_s = time.monotonic() + DEADLINE_S
+    while workers() or httpx.get(f"{fake_server.http_url}/health").json()["sessions"]:
+        assert time.monotonic() < deadline_s
