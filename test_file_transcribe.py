@@ -340,13 +340,15 @@ class Remarks(io.FileIO):
 def open_streams() -> None:
     """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
 
-    A letter that the encoding of stdout lacks is written as its number.
+    A letter that the encoding of stdout lacks is written as its number. What libraries in C print
+    to stderr, such as notes about a damaged MP3, is dropped.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for _ in range(streams.count(None)):
         os.open(os.devnull, os.O_RDWR)  # else a file or a socket would get the number of a stream
     encoding = sys.stderr.encoding if sys.stderr else "utf-8"
-    remarks = io.BufferedWriter(Remarks(2, "w", closefd=False))
+    remarks = io.BufferedWriter(Remarks(os.dup(2), "w", closefd=False))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.stderr = io.TextIOWrapper(
         remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
     )
@@ -2042,7 +2044,7 @@ def open_container(file: Stream | Window) -> InputContainer:
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
-        if file.is_live:
+        if file.is_live and file.kind is not ANY_STREAM:
             options |= {"analyzeduration": _ANALYSED_US}
         if file.kind.name == "adts":
             options |= {"fflags": "noparse"}  # the parser tells wrong places after damage
@@ -2545,7 +2547,8 @@ _DECLARING = {
     *("avi", "apm", "ast", "argo_asf", "kvag", "smjpeg"),
 }
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
-Xing header; FFmpeg cannot estimate a stream of unknown size."""
+Xing header; FFmpeg cannot estimate a stream of unknown size. An AIFF with GSM counts packets or
+samples, and an AVI with ADPCM counts something else."""
 
 
 class Recording:
@@ -2639,7 +2642,8 @@ class Recording:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         name = self._container.format.name.split(",")[0]
-        is_counted = self._track.codec_context.name != "gsm"  # an AIFF counts packets or samples
+        codec = self._track.codec_context.name
+        is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
         if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
         is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
@@ -2720,7 +2724,7 @@ class Part:
         """The sound of a track, or of all mixed, and what is missing."""
         if index is None:
             yield from self._mixed(tape)
-        else:
+        elif index < len(self._tracks):  # when opened again, a damaged one may have fewer
             recording = Recording(self._container, self._tracks[index], self._file, tape)
             yield from recording.pieces()
 
