@@ -1879,9 +1879,11 @@ class Stream:
         return ends_with_tag(self._tail[-TAG_BYTES:])
 
     @property
-    def is_cut_off(self) -> bool:
-        """Whether the recording ended without the mark of its end, if its kind has one."""
-        return self.end is not None and self.kind.name == "ogg" and is_cut_off_ogg(self._tail)
+    def lacks(self) -> str:
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
+        is_ogg = self.end is not None and self.kind.name == "ogg"
+        is_cut_off = is_ogg and is_cut_off_ogg(self._tail)
+        return "the file ends without the mark of its end" if is_cut_off else ""
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
@@ -1964,8 +1966,9 @@ class Window:
         self._start = start
         self.end = source.size_bytes if end is None else end
         self.place = start
-        self.is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
-        """Whether it is shorter than its header says."""
+        is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
+        self.lacks = "the file is shorter than its header says" if is_cut_off else ""
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
         self.size_bytes = self.end - start
         tail = source.head_at(max(start, self.end - TAG_BYTES), min(TAG_BYTES, self.size_bytes))
         self.is_tagged = ends_with_tag(tail)
@@ -2628,8 +2631,10 @@ class Recording:
             yield Missing(here_s, end_s, "cut_off", why)
         elif not declared_s and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif self._file.is_cut_off or (not declared_s and self._is_broken_off(faults)):
-            yield Missing(here_s, None, "cut_off", "the file ends without its end")
+        elif not declared_s and self._is_broken_off(faults):
+            yield Missing(here_s, None, "cut_off", "the file ends in the middle of its sound")
+        elif self._file.lacks:
+            yield Missing(here_s, None, "cut_off", self._file.lacks)
 
     def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
         """Whether faults at the end of the file are more than padding and a tag."""

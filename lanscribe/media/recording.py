@@ -115,8 +115,10 @@ class Recording:
             yield Missing(here_s, end_s, "cut_off", why)
         elif not declared_s and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif self._file.is_cut_off or (not declared_s and self._is_broken_off(faults)):
-            yield Missing(here_s, None, "cut_off", "the file ends without its end")
+        elif not declared_s and self._is_broken_off(faults):
+            yield Missing(here_s, None, "cut_off", "the file ends in the middle of its sound")
+        elif self._file.lacks:
+            yield Missing(here_s, None, "cut_off", self._file.lacks)
 
     def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
         """Whether faults at the end of the file are more than padding and a tag."""
