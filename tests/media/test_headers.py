@@ -34,6 +34,8 @@ def test_a_wav_says_where_its_sound_ends() -> None:
     data = KINDS["wav"](SPOKEN)
     assert wave_of(source(data), 0) == Wave(len(data), LENGTH_S)
     assert wave_of(source(b"before" + data), 6) == Wave(6 + len(data), LENGTH_S)
+    listed = data[:12] + b"LIST\x03\0\0\0abc\0" + data[12:]
+    assert wave_of(source(listed), 0) == Wave(len(listed), LENGTH_S)
 
 
 @pytest.mark.parametrize("kind", ["RF64", "WAV"])
