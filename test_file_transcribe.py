@@ -1815,13 +1815,14 @@ FILE_KINDS = (
     FileKind("mmf", begins(rb"MMMD.{4}CNTI")),
     FileKind("ape", begins(rb"MAC [\x00-\xff]\x0f\0\0\x34\0\0\0")),
     FileKind("wtv", begins(rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d")),
-    FileKind("sds", begins(rb"\xf0\x7e.\x01.{16}\xf7\xf0\x7e")),
     FileKind(
         "mat",
         begins(
             rb"(?:\0{4}\x01\0\0\0\x01\0{7}\x0b\0{3}|\0\0\x03\xe8\0\0\0\x01\0\0\0\x01\0{7}\x0b)samplerate\0"
         ),
     ),
+    FileKind("ast", begins(rb"STRM.{4}\0[\x00\x01]\0\x10")),
+    FileKind("argo_asf", begins(rb"ASF\0\x02\0[\x00\x01]\0")),
     FileKind("tta", begins(rb"TTA1[\x01-\x03]\0[\x01-\x20]\0[\x01-\x20]\0")),
 )
 """Those whose recordings can follow one another in a file; the first that matches holds."""
@@ -2013,7 +2014,7 @@ _TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut
 """The formats in which a frame has its own time; in others it follows the one before."""
 _GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
 """The formats that are frames and nothing else: bytes between them are damage, not headers."""
-_EVEN = {"mp3", "ac3", "eac3"}
+_EVEN = {"mp3", "ac3", "eac3", "wav", "w64"}
 """Those whose frames have a largest size, or all the same."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
@@ -2484,7 +2485,7 @@ _READ_VALUES = 2**16
 _HEADS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
     b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3", b"\1\4", b"caff", b"\0\0",
-    b"dns.", b"ALaw", b"\xf0~",
+    b"dns.", b"ALaw",
 )  # fmt: skip
 """The beginnings of files that libsndfile gets. It gets no MP3, MIDI or ALAC, and nothing that it
 takes for one: libraries that it uses for these write messages to the terminal."""
@@ -2657,6 +2658,10 @@ class Recording:
         return None
 
 
+_MOST_PLANES = 8
+"""PyAV reads no planes beyond the eighth."""
+
+
 class _Converter:
     """Frames of any sample format to floats."""
 
@@ -2666,8 +2671,11 @@ class _Converter:
 
     def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
         """The samples of a frame, shape (channels, n)."""
+        if frame.format.name == "fltp" and frame.layout.nb_channels <= _MOST_PLANES:
+            planar = frame.to_ndarray().astype(np.float32, copy=False)
+            return planar
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
-        if form != self._form:  # packed: PyAV reads no planes beyond the eighth
+        if form != self._form:  # packed, because of _MOST_PLANES
             self._resampler = av.AudioResampler(format="flt")
             self._form = form
         parts = [

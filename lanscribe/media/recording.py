@@ -141,6 +141,10 @@ class Recording:
         return None
 
 
+_MOST_PLANES = 8
+"""PyAV reads no planes beyond the eighth."""
+
+
 class _Converter:
     """Frames of any sample format to floats."""
 
@@ -150,8 +154,11 @@ class _Converter:
 
     def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
         """The samples of a frame, shape (channels, n)."""
+        if frame.format.name == "fltp" and frame.layout.nb_channels <= _MOST_PLANES:
+            planar = frame.to_ndarray().astype(np.float32, copy=False)
+            return planar
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
-        if form != self._form:  # packed: PyAV reads no planes beyond the eighth
+        if form != self._form:  # packed, because of _MOST_PLANES
             self._resampler = av.AudioResampler(format="flt")
             self._form = form
         parts = [

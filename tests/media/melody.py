@@ -34,7 +34,7 @@ def melody(rate_hz: int = SAMPLE_RATE_HZ) -> Samples:
     time_s = np.arange(round(NOTE_S * rate_hz)) / rate_hz
     ends = np.minimum(1, np.minimum(time_s, NOTE_S - time_s) / 0.01)
     pitches = _LOWEST_HZ + _STEP_HZ * _ORDER
-    notes = [0.4 * ends * np.sin(2 * np.pi * pitch * time_s) for pitch in pitches]
+    notes = [0.4 * ends * np.sin(2 * np.pi * pitch * time_s + 1) for pitch in pitches]
     return np.concatenate(notes).astype(np.float32)
 
 
