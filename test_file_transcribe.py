@@ -61,7 +61,6 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import av
 import jiwer
-import langcodes
 import numpy as np
 import numpy.typing as npt
 import soundfile
@@ -1937,6 +1936,9 @@ _ANALYSED_US = "100000"
 """How much of a stream that still runs is read before its first frame; FFmpeg's own is 5 s."""
 _PACKET_BYTES = 2**24
 """The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
+_MPEG_FRAME_BYTES = 1_729
+"""The longest frame of MPEG audio: layer II with 384 kbit/s at 32 kHz. A longer packet is one with
+bytes after it that are no sound."""
 _SAMPLES_AT_ONCE = 2**21
 """The most samples of a channel in one packet; the longest real ones, Monkey's Audio, have half."""
 _PATIENCE = 100
@@ -2013,6 +2015,8 @@ class Frames:
             if count := self._left_out(packet.pos, end):
                 yield self._fault(count, "these bytes are no sound")
             yield from self._decoded(packet)
+            if self._container.format.name == "mp3" and packet.size > _MPEG_FRAME_BYTES:
+                yield self._fault(packet.size - _MPEG_FRAME_BYTES, "these bytes are no sound")
             is_placed = self._is_gapless and packet.pos is not None
             end = packet.pos + packet.size if is_placed and packet.pos is not None else None
 
@@ -2033,10 +2037,10 @@ class Frames:
                     errors = 0
                     yield packet
                 return
-            except EOFError:
+            except (EOFError, IndexError):  # PyAV's, at the end, if tracks have appeared meanwhile
                 return
-            except (av.FFmpegError, ValueError, IndexError) as error:
-                errors += 1  # IndexError: PyAV has no track that begins in the middle of an MPEG-TS
+            except (av.FFmpegError, ValueError) as error:
+                errors += 1
                 yield Fault(0.0, reason(error))
 
     def _decoded(self, packet: "Packet[AudioStream]") -> Iterator[AudioFrame | Fault]:
@@ -2298,7 +2302,8 @@ _WITNESSES_S = 6.0
 """So much sound after a leap has to confirm it: damage changes the time of a packet, or of a
 cluster of 5 s in Matroska."""
 _LAST_LEAP_S = 30.0
-"""At the end a leap that is not longer is believed without."""
+_LAST_FRAMES = 3
+"""At the end a leap is believed if it is not longer, or if so many frames confirm it."""
 _SAME_S = 0.3
 """Times that are as near to those before a leap continue these."""
 _UNTIMED_S = 2.0
@@ -2335,7 +2340,8 @@ class FrameTimes(Generic[_Item]):
     def flush(self) -> list[tuple[_Item, float | None]]:
         """The frames that are held, at the end of the file."""
         leap_s = self._leap_s() if self._held else None
-        return self._released(is_believed=leap_s is not None and abs(leap_s) <= _LAST_LEAP_S)
+        is_short = leap_s is not None and abs(leap_s) <= _LAST_LEAP_S
+        return self._released(is_believed=is_short or len(self._held) >= _LAST_FRAMES)
 
     def _leap_s(self) -> float | None:
         """How far what is held begins from the end of what is out; None if nobody knows."""
@@ -2428,6 +2434,8 @@ def _first_with_sound(count: int, best: int, has_sound: Callable[[int], bool]) -
 
 def _standard(language: str) -> str:
     """A code of a language as the shortest of ISO 639, so that de, deu and ger are the same."""
+    import langcodes  # noqa: PLC0415  it takes 40 ms, and few ask for a language
+
     try:
         return langcodes.Language.get(language).language or ""
     except ValueError:
