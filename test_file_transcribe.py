@@ -1454,6 +1454,8 @@ TAG = re.compile(
     re.DOTALL,
 )
 """ID3v2 (id3.org, v2.4.0 structure, 3.1), APEv2 and ID3v1."""
+TAG_BYTES = 128
+"""The length of an ID3v1; the last 32 of an APEv2 are its footer."""
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 """The objects of an ASF (WMA, WMV): its header, and the properties of the file in that."""
@@ -1467,7 +1469,7 @@ _MPEG_RATES_HZ = (44_100, 48_000, 32_000, 0)
 def tag_bytes(tag: bytes) -> int:
     """The length of a tag by its first bytes."""
     if tag.startswith(b"TAG"):
-        return 128
+        return TAG_BYTES
     if tag.startswith(b"APETAGEX"):
         is_header = tag[23] & 0x20
         return 32 + (int.from_bytes(tag[12:16], "little") if is_header else 0)
@@ -1475,6 +1477,19 @@ def tag_bytes(tag: bytes) -> int:
     for byte in tag[6:10]:
         size = size << 7 | byte
     return 10 + size + (10 if tag[5] & 0x10 else 0)
+
+
+def after_tags(source: Source) -> int:
+    """Where a file begins behind the ID3v2 tags before it, which may be before any kind."""
+    place = 0
+    while (found := TAG.match(source.head_at(place, 10))) and found[0].startswith(b"ID3"):
+        place += tag_bytes(found[0])
+    return place
+
+
+def ends_with_tag(tail: bytes) -> bool:
+    """Whether a file whose last TAG_BYTES these are ends with a tag, which is no damaged sound."""
+    return tail.startswith(b"TAG") or tail[-32:].startswith(b"APETAGEX")
 
 
 def is_cut_off_ogg(tail: bytes) -> bool:
@@ -1524,7 +1539,7 @@ def ends_wave(following: bytes, left: float) -> bool:
     chunk = following[1:] if following[:1] == b"\0" else following  # chunks begin at even places
     size = int.from_bytes(chunk[4:8], "little")
     is_chunk = bool(re.match(rb"[ -~]{4}", chunk)) and size <= left
-    return not following or is_chunk or chunk.startswith((b"RIFF", b"ID3", b"TAG"))
+    return not following or is_chunk or chunk.startswith((b"RIFF", b"ID3", b"TAG", b"APETAGEX"))
 
 
 def mpeg_length_s(frame: bytes) -> float | None:
@@ -1539,7 +1554,7 @@ def mpeg_length_s(frame: bytes) -> float | None:
 
 
 def declared_bytes(source: Source, start: int) -> int:
-    """How long an AVI, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
+    """How long a RIFF, an IFF, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
     head = source.head_at(start, _ASF_BYTES)
     if head.startswith(_ASF):
         return int.from_bytes(head.partition(_ASF_FILE)[2][24:32], "little")
@@ -1547,6 +1562,8 @@ def declared_bytes(source: Source, start: int) -> int:
         return int.from_bytes(head[16:24], "little")
     if head.startswith(b"RIFF"):
         return int.from_bytes(head[4:8], "little")
+    if head.startswith((b"FORM", b"RIFX")):
+        return int.from_bytes(head[4:8], "big")
     return _bytes_of_caf(source, start) if head.startswith(b"caff") else 0
 
 
@@ -1587,7 +1604,17 @@ _LATER = (
     (rb"....(?:moof|styp|sidx)", "an MP4"),
 )
 _MOVIE = rb"....(?:ftyp|moov|mdat|free|wide|skip)"
-_HEADERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1a\x45\xdf\xa3")
+_HEADERS = (
+    b"wvpk",
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"FORM",
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"\x1a\x45\xdf\xa3",
+)
 
 
 def refusal(head: bytes) -> str:
@@ -1613,6 +1640,11 @@ def guess(head: bytes, size_bytes: int) -> str:
             "this is an MP4 without its index (moov), which is written last: the recording was cut"
             " off, or its end did not arrive"
         )
+    if head.startswith(b"caff"):
+        return (
+            "this is a CAF without its table of packets, which is written last: the recording was"
+            " cut off, or its end did not arrive"
+        )
     if head.startswith(_HEADERS) or re.match(_MOVIE, head, re.DOTALL):
         return f"this is the header of a recording, of {size_bytes} bytes, and no sound follows it"
     if text := _as_text(head):
@@ -1637,70 +1669,91 @@ def _as_text(head: bytes) -> str:
 # <<< lanscribe/media/kinds.py
 
 
-# >>> lanscribe/media/adts.py: edit it there, then run: .venv/bin/python -m clients.generate
-_ADTS_HEADER_BYTES = 7
-_MAX_FRAME_BYTES = 2**13
+# >>> lanscribe/media/times.py: edit it there, then run: .venv/bin/python -m clients.generate
+_Item = TypeVar("_Item")
+
+_LEAP_S = 1.0
+"""A time that differs by more from the end of the frame before is not believed at once."""
+_WITNESSES_S = 6.0
+"""So much sound after a leap has to confirm it: damage changes the time of a packet, or of a
+cluster of 5 s in Matroska."""
+_LAST_LEAP_S = 30.0
+_LAST_FRAMES = 3
+"""At the end a leap is believed if it is not longer, or if so many frames confirm it."""
+_SAME_S = 0.3
+"""Times that are as near to those before a leap continue these."""
+_UNTIMED_S = 2.0
+"""A frame without a time waits so long for one; in a page of an Ogg, one frame has it."""
 
 
-def _frame_bytes(data: bytes, at: int) -> int:
-    """The length of the frame at a place by its header; 0 if there is no header."""
-    head = data[at : at + _ADTS_HEADER_BYTES]
-    if len(head) < _ADTS_HEADER_BYTES or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
-        return 0
-    length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    return length if length >= _ADTS_HEADER_BYTES else 0
+class FrameTimes(Generic[_Item]):
+    """Frames with the times of the file in, the same frames with the times to believe out.
 
-
-def _is_frame(data: bytes, at: int, length: int) -> bool:
-    """Whether a frame of this length is at a place: the next one, or the end, follows it."""
-    end = at + length
-    return bool(length) and (end == len(data) or _frame_bytes(data, end) > 0)
-
-
-class AdtsFilter:
-    """Keeps the whole frames of a stream, and notes the place of what it leaves out."""
+    A time of None means: directly after the frame before.
+    """
 
     def __init__(self) -> None:
-        self.gaps: list[tuple[int, int]] = []
-        """After how many bytes that were kept others were left out, and how many."""
-        self._kept_bytes = 0
-        self._rest = b""
+        self._held: list[tuple[_Item, float, float | None]] = []
+        self._held_s = 0.0
+        self._end_s: float | None = None
+        """The end of the last frame that is out, by the times of the file."""
 
-    def feed(self, data: bytes, *, is_last: bool) -> bytes:
-        """Take the next bytes; returns those of whole frames."""
-        data, at, frames = self._rest + data, 0, list[bytes]()
-        while at < len(data):
-            length = _frame_bytes(data, at)
-            needed = length + _ADTS_HEADER_BYTES if length else _ADTS_HEADER_BYTES
-            if at + needed > len(data) and not is_last:
-                break
-            if _is_frame(data, at, length):
-                frames.append(data[at : at + length])
-                self._kept_bytes += length
-            else:
-                length = self._left_out(data, at, 0 if is_last else _MAX_FRAME_BYTES)
-                if not length:
-                    break
-            at += length
-        self._rest = data[at:]
-        return b"".join(frames)
+    def add(
+        self, item: _Item, length_s: float, time_s: float | None, *, is_after_fault: bool = False
+    ) -> list[tuple[_Item, float | None]]:
+        """Take a frame; returns those that can be placed now."""
+        out: list[tuple[_Item, float | None]] = []
+        if self._held and is_after_fault and self._held[0][2] is None:
+            out += self._released(is_believed=False)
+        if self._held and time_s is not None:
+            out += self._resolved(time_s)
+        self._held.append((item, length_s, time_s))
+        self._held_s += length_s
+        if self._is_clear():
+            out += self._released(is_believed=True)
+        return out
 
-    def _left_out(self, data: bytes, at: int, unsure: int) -> int:
-        """Note what is no frame, up to the next one; returns its length, 0 if that is not known.
+    def flush(self) -> list[tuple[_Item, float | None]]:
+        """The frames that are held, at the end of the file."""
+        leap_s = self._leap_s() if self._held else None
+        is_short = leap_s is not None and abs(leap_s) <= _LAST_LEAP_S
+        return self._released(is_believed=is_short or len(self._held) >= _LAST_FRAMES)
 
-        unsure: how many bytes at the end may be the beginning of one.
-        """
-        end = max(at, len(data) - unsure)
-        begin = data.find(b"\xff", at + 1, end)
-        while begin >= 0 and not _is_frame(data, begin, _frame_bytes(data, begin)):
-            begin = data.find(b"\xff", begin + 1, end)
-        count = (begin if begin >= 0 else end) - at
-        if count:
-            self.gaps.append((self._kept_bytes, count))
-        return count
+    def _leap_s(self) -> float | None:
+        """How far what is held begins from the end of what is out; None if nobody knows."""
+        time_s = self._held[0][2]
+        return None if time_s is None or self._end_s is None else time_s - self._end_s
+
+    def _is_clear(self) -> bool:
+        """Whether what is held need not be held any longer."""
+        _, length_s, time_s = self._held[0]
+        if time_s is None:
+            return self._held_s > _UNTIMED_S
+        leap_s = self._leap_s()
+        return leap_s is None or abs(leap_s) <= _LEAP_S or self._held_s - length_s > _WITNESSES_S
+
+    def _resolved(self, time_s: float) -> list[tuple[_Item, float | None]]:
+        """What is held, if this time of the frame after it settles where it belongs."""
+        item, length_s, first_s = self._held[0]
+        if first_s is None:
+            self._held[0] = (item, length_s, time_s - self._held_s)
+            return self._released(is_believed=True)
+        if self._end_s is not None and abs(time_s - self._held_s - self._end_s) <= _SAME_S:
+            return self._released(is_believed=False)
+        return []
+
+    def _released(self, *, is_believed: bool) -> list[tuple[_Item, float | None]]:
+        held, self._held, self._held_s = self._held, [], 0.0
+        out: list[tuple[_Item, float | None]] = []
+        for item, length_s, time_s in held:
+            believed_s = time_s if is_believed else None
+            start_s = self._end_s if believed_s is None else believed_s
+            self._end_s = None if start_s is None else start_s + length_s
+            out.append((item, believed_s))
+        return out
 
 
-# <<< lanscribe/media/adts.py
+# <<< lanscribe/media/times.py
 
 
 # >>> lanscribe/media/parts.py: edit it there, then run: .venv/bin/python -m clients.generate
@@ -1709,6 +1762,8 @@ _SEEN_BYTES = 200
 """No beginning or tag is recognised by more bytes."""
 _TAIL_BYTES = 70_000
 """More than the longest page of an Ogg."""
+_PADDING_BYTES = 8
+"""A Wave64 counts the bytes that fill it up, and need not have them."""
 _OGG_BODY = re.compile(rb"OggS\0[\x00\x01\x04\x05]")
 """A page that is not the first of its track."""
 
@@ -1749,6 +1804,24 @@ FILE_KINDS = (
     FileKind("caf", begins(rb"caff\0\x01\0\0desc")),
     FileKind("w64", begins(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0")),
     FileKind("au", begins(rb"\.snd\0\0\0.{9}\0\0\0.\0.{2}\0\0\0[\x01-\x20]")),
+    FileKind("flv", begins(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09")),
+    FileKind("nut", begins(rb"nut/multimedia container\0")),
+    FileKind("rm", begins(rb"\.RMF\0\0\0\x12\0")),
+    FileKind("voc", begins(rb"Creative Voice File\x1a\x1a\0")),
+    FileKind("wv", begins(rb"wvpk.{4}[\x02-\x10]\x04.{6}\0{4}")),
+    FileKind("nist", begins(rb"NIST_1A\n   1024\n")),
+    FileKind("svx", begins(rb"FORM.{4}(?:8SVX|16SV)")),
+    FileKind("smjpeg", begins(rb"\0\nSMJPEG\0{4}")),
+    FileKind("mmf", begins(rb"MMMD.{4}CNTI")),
+    FileKind("ape", begins(rb"MAC [\x00-\xff]\x0f\0\0\x34\0\0\0")),
+    FileKind("wtv", begins(rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d")),
+    FileKind("sds", begins(rb"\xf0\x7e.\x01.{16}\xf7\xf0\x7e")),
+    FileKind(
+        "mat",
+        begins(
+            rb"(?:\0{4}\x01\0\0\0\x01\0{7}\x0b\0{3}|\0\0\x03\xe8\0\0\0\x01\0\0\0\x01\0{7}\x0b)samplerate\0"
+        ),
+    ),
     FileKind("tta", begins(rb"TTA1[\x01-\x03]\0[\x01-\x20]\0[\x01-\x20]\0")),
 )
 """Those whose recordings can follow one another in a file; the first that matches holds."""
@@ -1785,7 +1858,7 @@ class Stream:
         self.declared_s: float | None = None
         """How long the recording is by its first bytes; None if they do not say it."""
         self._source = source
-        self._kind = kind
+        self.kind = kind
         self._start = start
         self.place = start
         """How far the source was read."""
@@ -1793,25 +1866,30 @@ class Stream:
         """Whether it may still run."""
         self._limit: int | None = None
         self._ready = self._tail = b""
-        self._adts = AdtsFilter() if kind.name == "adts" else None
-        self.gaps = self._adts.gaps if self._adts else []
-        """Places in what was read before which bytes without sound were left out, and how many."""
         if kind.name == "wav":
             wave = wave_of(source, start)
             self._limit, self.declared_s = wave.end, wave.declared_s
 
+    size_bytes = None
+    """It is read to its end in any case."""
+
     @property
-    def is_cut_off(self) -> bool:
-        """Whether the recording ended without the mark of its end, if its kind has one."""
-        return self.end is not None and self._kind.name == "ogg" and is_cut_off_ogg(self._tail)
+    def is_tagged(self) -> bool:
+        """Whether it ends with a tag, which FFmpeg may take for damage."""
+        return ends_with_tag(self._tail[-TAG_BYTES:])
+
+    @property
+    def lacks(self) -> str:
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
+        is_ogg = self.end is not None and self.kind.name == "ogg"
+        is_cut_off = is_ogg and is_cut_off_ogg(self._tail)
+        return "the file ends without the mark of its end" if is_cut_off else ""
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
         while not self._ready and self.end is None:
             self._ready = self._next()
-            if self._adts:
-                self._ready = self._adts.feed(self._ready, is_last=self.end is not None)
-            if not self._tail and self._kind.is_framed:
+            if not self._tail and self.kind.is_framed:
                 self.declared_s = mpeg_length_s(self._ready)
             self._tail = (self._tail + self._ready)[-_TAIL_BYTES:]
         data, self._ready = self._ready[:count], self._ready[count:]
@@ -1843,11 +1921,11 @@ class Stream:
 
     def _mark(self, data: bytes) -> tuple[int, int] | None:
         """Where the next recording begins in the data, and 0; or a tag, and its length."""
-        if self._kind.is_framed:
+        if self.kind.is_framed:
             tag = TAG.search(data)
             return (tag.start(), tag_bytes(tag[0])) if tag else None
         first = 1 if self.place == self._start else 0
-        for begin in self._kind.begin.finditer(data, first):
+        for begin in self.kind.begin.finditer(data, first):
             if self._is_new(data[: begin.start()]):
                 return begin.start(), 0
         return None
@@ -1857,7 +1935,7 @@ class Stream:
 
         An Ogg begins with a page for each of its tracks.
         """
-        return self._kind.name != "ogg" or bool(_OGG_BODY.search(self._tail + before))
+        return self.kind.name != "ogg" or bool(_OGG_BODY.search(self._tail + before))
 
     def _before_limit(self, limit: int) -> bytes:
         """The next bytes up to where the sound of a WAV ends by its header."""
@@ -1888,8 +1966,13 @@ class Window:
         self._start = start
         self.end = source.size_bytes if end is None else end
         self.place = start
-        self.is_cut_off = declared_bytes(source, start) > self.end - start
-        """Whether it is shorter than its header says."""
+        is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
+        self.lacks = "the file is shorter than its header says" if is_cut_off else ""
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
+        self.size_bytes = self.end - start
+        tail = source.head_at(max(start, self.end - TAG_BYTES), min(TAG_BYTES, self.size_bytes))
+        self.is_tagged = ends_with_tag(tail)
+        """Whether it ends with a tag, which FFmpeg may take for damage."""
 
     def read(self, count: int = -1) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
@@ -1930,15 +2013,21 @@ _TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut
 """The formats in which a frame has its own time; in others it follows the one before."""
 _GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
 """The formats that are frames and nothing else: bytes between them are damage, not headers."""
+_EVEN = {"mp3", "ac3", "eac3"}
+"""Those whose frames have a largest size, or all the same."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
 _ANALYSED_US = "100000"
 """How much of a stream that still runs is read before its first frame; FFmpeg's own is 5 s."""
+_INDEXED = {"mov", "avi", "wtv", "mpeg"}
+"""The formats that may end with an index, or padding, as long as a second of sound and more."""
+_REST_S, _REST_BYTES = 1.0, 8192
+_NO_SOUND = "these bytes are no sound"
+_UNREAD = "the rest of the file cannot be read"
+_JUNK_BYTES, _JUNK_SHARE = 2000, 3
+"""A packet of such a stream that is larger, and so many times the usual, has junk in it."""
 _PACKET_BYTES = 2**24
 """The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
-_MPEG_FRAME_BYTES = 1_729
-"""The longest frame of MPEG audio: layer II with 384 kbit/s at 32 kHz. A longer packet is one with
-bytes after it that are no sound."""
 _SAMPLES_AT_ONCE = 2**21
 """The most samples of a channel in one packet; the longest real ones, Monkey's Audio, have half."""
 _PATIENCE = 100
@@ -1958,8 +2047,10 @@ def open_container(file: Stream | Window) -> InputContainer:
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
-        if file.is_live:
+        if file.is_live and file.kind is not ANY_STREAM:
             options |= {"analyzeduration": _ANALYSED_US}
+        if file.kind.name == "adts":
+            options |= {"fflags": "noparse"}  # the parser tells wrong places after damage
     try:
         return av.open(file, "r", metadata_errors="replace", options=options)
     except av.FFmpegError:
@@ -1998,13 +2089,16 @@ class Frames:
     """The sound of a track frame by frame, and what cannot be decoded of it."""
 
     def __init__(
-        self, container: InputContainer, track: AudioStream, file: Stream | Window
+        self, container: InputContainer, track: AudioStream, size_bytes: int | None = None
     ) -> None:
+        """size_bytes: of the file, if it is not read to its end in any case."""
+        self._size_bytes = size_bytes
         self._container = container
-        self._gaps = file.gaps if isinstance(file, Stream) else []
         self._track = track
+        self._is_even = container.format.name in _EVEN
         self._is_gapless = container.format.name in _GAPLESS
-        self._good_bytes, self._good_s = 0, 0.0
+        self._good_end = 0
+        self._good_packets, self._good_bytes, self._good_s = 0, 0, 0.0
 
     def __iter__(self) -> Iterator[AudioFrame | Fault]:
         end: int | None = None
@@ -2012,22 +2106,13 @@ class Frames:
             if isinstance(packet, Fault):
                 yield packet
                 continue
-            if count := self._left_out(packet.pos, end):
-                yield self._fault(count, "these bytes are no sound")
+            if end is not None and packet.pos is not None and packet.pos > end:
+                yield self._fault(packet.pos - end, _NO_SOUND)
             yield from self._decoded(packet)
-            if self._container.format.name == "mp3" and packet.size > _MPEG_FRAME_BYTES:
-                yield self._fault(packet.size - _MPEG_FRAME_BYTES, "these bytes are no sound")
             is_placed = self._is_gapless and packet.pos is not None
             end = packet.pos + packet.size if is_placed and packet.pos is not None else None
-
-    def _left_out(self, place: int | None, end: int | None) -> int:
-        """How many bytes before a packet were left out, since the end of the one before."""
-        if place is None:
-            return 0
-        count = 0 if end is None else max(0, place - end)
-        while self._gaps and self._gaps[0][0] <= place:
-            count += self._gaps.pop(0)[1]
-        return count
+        if fault := self._rest():
+            yield fault
 
     def _packets(self) -> "Iterator[Packet[AudioStream] | Fault]":
         errors = 0
@@ -2037,7 +2122,7 @@ class Frames:
                     errors = 0
                     yield packet
                 return
-            except (EOFError, IndexError):  # PyAV's, at the end, if tracks have appeared meanwhile
+            except EOFError:
                 return
             except (av.FFmpegError, ValueError) as error:
                 errors += 1
@@ -2046,19 +2131,46 @@ class Frames:
     def _decoded(self, packet: "Packet[AudioStream]") -> Iterator[AudioFrame | Fault]:
         if packet.size > _PACKET_BYTES:
             why = f"a packet of {packet.size} bytes is too large to decode"
-            yield self._fault(packet.size, why)
+            yield self._fault_of(packet, why)
             return
+        start = self._good_end if packet.pos is None else packet.pos
         try:
             for frame in packet.decode():
                 if isinstance(frame, AudioFrame) and frame.samples and frame.sample_rate:
                     self._good_s += frame.samples / frame.sample_rate
+                    self._good_end = start + packet.size
                     yield frame
-            self._good_bytes += packet.size
+            yield from self._junk_in(packet)
         except EOFError:
             return
         except (av.FFmpegError, ValueError) as error:
             if packet.size:  # else it is the end
-                yield self._fault(packet.size, reason(error))
+                yield self._fault_of(packet, reason(error))
+
+    def _junk_in(self, packet: "Packet[AudioStream]") -> Iterator[Fault]:
+        """What follows the frame in a packet that was decoded."""
+        self._good_packets += 1
+        usual = self._good_bytes / self._good_packets
+        if self._is_even and packet.size > max(_JUNK_BYTES, _JUNK_SHARE * usual) and usual:
+            self._good_bytes += round(usual)
+            yield self._fault(packet.size - round(usual), _NO_SOUND)
+        else:
+            self._good_bytes += packet.size
+
+    def _rest(self) -> Fault | None:
+        """What is behind the last packet with sound, if it is too long for an index."""
+        name = self._container.format.name.split(",")[0]
+        if not self._size_bytes or name in _INDEXED or len(self._container.streams) > 1:
+            return None
+        rest_bytes = self._size_bytes - self._good_end
+        rest = self._fault(rest_bytes if rest_bytes > _REST_BYTES else 0, _UNREAD)
+        return rest if rest.length_s > _REST_S else None
+
+    def _fault_of(self, packet: "Packet[AudioStream]", why: str) -> Fault:
+        """A packet without sound, as long as it says, or by its bytes."""
+        if packet.stream.codec_context.name in _CHECKED and packet.duration and packet.time_base:
+            return Fault(float(packet.duration * packet.time_base), why)
+        return self._fault(packet.size, why)
 
     def _fault(self, size_bytes: int, why: str) -> Fault:
         """Bytes without sound, as long as bytes with sound are on average."""
@@ -2293,93 +2405,6 @@ class _Lane:
 # <<< lanscribe/media/mixed.py
 
 
-# >>> lanscribe/media/times.py: edit it there, then run: .venv/bin/python -m clients.generate
-_Item = TypeVar("_Item")
-
-_LEAP_S = 1.0
-"""A time that differs by more from the end of the frame before is not believed at once."""
-_WITNESSES_S = 6.0
-"""So much sound after a leap has to confirm it: damage changes the time of a packet, or of a
-cluster of 5 s in Matroska."""
-_LAST_LEAP_S = 30.0
-_LAST_FRAMES = 3
-"""At the end a leap is believed if it is not longer, or if so many frames confirm it."""
-_SAME_S = 0.3
-"""Times that are as near to those before a leap continue these."""
-_UNTIMED_S = 2.0
-"""A frame without a time waits so long for one; in a page of an Ogg, one frame has it."""
-
-
-class FrameTimes(Generic[_Item]):
-    """Frames with the times of the file in, the same frames with the times to believe out.
-
-    A time of None means: directly after the frame before.
-    """
-
-    def __init__(self) -> None:
-        self._held: list[tuple[_Item, float, float | None]] = []
-        self._held_s = 0.0
-        self._end_s: float | None = None
-        """The end of the last frame that is out, by the times of the file."""
-
-    def add(
-        self, item: _Item, length_s: float, time_s: float | None, *, is_after_fault: bool = False
-    ) -> list[tuple[_Item, float | None]]:
-        """Take a frame; returns those that can be placed now."""
-        out: list[tuple[_Item, float | None]] = []
-        if self._held and is_after_fault and self._held[0][2] is None:
-            out += self._released(is_believed=False)
-        if self._held and time_s is not None:
-            out += self._resolved(time_s)
-        self._held.append((item, length_s, time_s))
-        self._held_s += length_s
-        if self._is_clear():
-            out += self._released(is_believed=True)
-        return out
-
-    def flush(self) -> list[tuple[_Item, float | None]]:
-        """The frames that are held, at the end of the file."""
-        leap_s = self._leap_s() if self._held else None
-        is_short = leap_s is not None and abs(leap_s) <= _LAST_LEAP_S
-        return self._released(is_believed=is_short or len(self._held) >= _LAST_FRAMES)
-
-    def _leap_s(self) -> float | None:
-        """How far what is held begins from the end of what is out; None if nobody knows."""
-        time_s = self._held[0][2]
-        return None if time_s is None or self._end_s is None else time_s - self._end_s
-
-    def _is_clear(self) -> bool:
-        """Whether what is held need not be held any longer."""
-        _, length_s, time_s = self._held[0]
-        if time_s is None:
-            return self._held_s > _UNTIMED_S
-        leap_s = self._leap_s()
-        return leap_s is None or abs(leap_s) <= _LEAP_S or self._held_s - length_s > _WITNESSES_S
-
-    def _resolved(self, time_s: float) -> list[tuple[_Item, float | None]]:
-        """What is held, if this time of the frame after it settles where it belongs."""
-        item, length_s, first_s = self._held[0]
-        if first_s is None:
-            self._held[0] = (item, length_s, time_s - self._held_s)
-            return self._released(is_believed=True)
-        if self._end_s is not None and abs(time_s - self._held_s - self._end_s) <= _SAME_S:
-            return self._released(is_believed=False)
-        return []
-
-    def _released(self, *, is_believed: bool) -> list[tuple[_Item, float | None]]:
-        held, self._held, self._held_s = self._held, [], 0.0
-        out: list[tuple[_Item, float | None]] = []
-        for item, length_s, time_s in held:
-            believed_s = time_s if is_believed else None
-            start_s = self._end_s if believed_s is None else believed_s
-            self._end_s = None if start_s is None else start_s + length_s
-            out.append((item, believed_s))
-        return out
-
-
-# <<< lanscribe/media/times.py
-
-
 # >>> lanscribe/media/tracks.py: edit it there, then run: .venv/bin/python -m clients.generate
 MIXED = "all"
 _DEFAULT = "default"
@@ -2459,14 +2484,25 @@ _READ_VALUES = 2**16
 _HEADS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
     b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3", b"\1\4", b"caff", b"\0\0",
+    b"dns.", b"ALaw", b"\xf0~",
 )  # fmt: skip
 """The beginnings of files that libsndfile gets. It gets no MP3, MIDI or ALAC, and nothing that it
 takes for one: libraries that it uses for these write messages to the terminal."""
+_HTK = re.compile(rb".{8}\0\x02\0\0", re.DOTALL)
+_ITS_OWN = re.compile(
+    rb"RIFX|RIFF.{4}WAVE.{0,200}?fmt .{4}(?:\x40\0|\x38\0.{10}[\x2a\x3e\x52]\0)", re.DOTALL
+)
+"""WAV in big-endian order, with G.721 or with NMS ADPCM: FFmpeg plays noise for these."""
+
+
+def is_its_own(head: bytes) -> bool:
+    """Whether FFmpeg takes a file that begins with these bytes for something else."""
+    return bool(_ITS_OWN.match(head))
 
 
 def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
     """The sound of a file; nothing if libsndfile cannot read it."""
-    if not head.startswith(_HEADS):
+    if not head.startswith(_HEADS) and not _HTK.match(head):
         return
     try:
         sound = soundfile.SoundFile(file)
@@ -2484,7 +2520,9 @@ def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
             yield Missing(tape.time_s, declared_s, "damaged", why)
             return
     yield from tape.flush()
-    if tape.time_s < declared_s - 0.1:
+    if file.lacks:
+        yield Missing(tape.time_s, None, "cut_off", file.lacks)
+    elif tape.time_s < declared_s - 0.1:
         why = f"the file ends early: it declares {declared_s:.1f} s"
         yield Missing(tape.time_s, declared_s, "cut_off", why)
 
@@ -2507,9 +2545,13 @@ _ROUNDING_S = 0.005
 """Containers round times to a millisecond."""
 _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
-_DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
+_DECLARING = {
+    *("mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv", "nistsphere", "mxf", "rm"),
+    *("avi", "apm", "ast", "argo_asf", "kvag", "smjpeg"),
+}
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
-Xing header; FFmpeg cannot estimate a stream of unknown size."""
+Xing header; FFmpeg cannot estimate a stream of unknown size. An AIFF with GSM counts packets or
+samples, and an AVI with ADPCM counts something else."""
 
 
 class Recording:
@@ -2531,7 +2573,7 @@ class Recording:
         """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
         times = FrameTimes[tuple[AudioFrame, list[Fault]]]()
-        for event in Frames(self._container, self._track, self._file):
+        for event in Frames(self._container, self._track, self._file.size_bytes):
             if isinstance(event, Fault):
                 faults.append(event)
                 continue
@@ -2545,6 +2587,8 @@ class Recording:
         for placed in times.flush():
             yield from self._add(*placed)
         yield from self._tape.flush()
+        if faults and not self._tape.has_sound:
+            raise Unreadable(f"none of its sound can be decoded: {faults[0].why}")
         yield from self._end(faults)
 
     def _add(self, item: tuple[AudioFrame, list[Fault]], time_s: float | None) -> Iterator[Piece]:
@@ -2580,16 +2624,22 @@ class Recording:
 
     def _end(self, faults: Sequence[Fault]) -> Iterator[Piece]:
         """What is missing at the end."""
-        here_s = self._tape.time_s
-        if declared_s := self._declared_s:
-            if here_s - self._start_s < declared_s - _SHORT_BY_S:
-                end_s = self._start_s + declared_s
-                why = f"the file ends early: it declares {declared_s:.1f} s"
-                yield Missing(here_s, end_s, "cut_off", why)
-        elif faults and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
+        here_s, declared_s = self._tape.time_s, self._declared_s
+        if declared_s and here_s - self._start_s < declared_s - _SHORT_BY_S:
+            end_s = self._start_s + declared_s
+            why = f"the file ends early: it declares {declared_s:.1f} s"
+            yield Missing(here_s, end_s, "cut_off", why)
+        elif not declared_s and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif faults or self._file.is_cut_off:
-            yield Missing(here_s, None, "cut_off", "the file ends without its end")
+        elif not declared_s and self._is_broken_off(faults):
+            yield Missing(here_s, None, "cut_off", "the file ends in the middle of its sound")
+        elif self._file.lacks:
+            yield Missing(here_s, None, "cut_off", self._file.lacks)
+
+    def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
+        """Whether faults at the end of the file are more than padding and a tag."""
+        is_damaged = any(not 0 < fault.length_s < _ROUNDING_S for fault in faults)
+        return is_damaged and not self._file.is_tagged
 
     @property
     def _declared_s(self) -> float | None:
@@ -2597,9 +2647,11 @@ class Recording:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         name = self._container.format.name.split(",")[0]
-        if name in _DECLARING and self._track.duration and self._track.time_base:
+        codec = self._track.codec_context.name
+        is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
+        if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
-        is_alone = name == "matroska" and len(self._container.streams) == 1
+        is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
         if is_alone and self._container.duration:
             return self._container.duration / av.time_base
         return None
@@ -2786,13 +2838,22 @@ def _with_sound(pieces: Iterator[Piece]) -> Iterator[Piece]:
     yield from pieces
 
 
+def _begin(source: Source) -> tuple[int, bytes]:
+    """Where the recording begins, behind tags, and its first bytes."""
+    start = after_tags(source)
+    head = source.head_at(start, _HEAD_BYTES)
+    if file_kind(head) or start >= source.size_bytes:
+        return start, head
+    return 0, source.head_at(0, _HEAD_BYTES)  # FFmpeg finds the sound of an MP3 behind anything
+
+
 class _Reader:
     """Reads the recordings of a source one after the other; most files are one."""
 
     def __init__(self, source: Source, track: str) -> None:
         self._source = source
         self._track = track
-        self._head = source.head_at(0, _HEAD_BYTES)
+        self._start, self._head = _begin(source)
         self._kind = file_kind(self._head)
         self._tape = Tape()
         self._has_told = False
@@ -2801,11 +2862,9 @@ class _Reader:
         """About the first recording, then the sound of all. Raises Unreadable if there is none."""
         if why := refusal(self._head):
             raise Unreadable(why)
-        end, why = yield from self._part(0)
+        end, why = yield from self._part(self._start)
         if self._tape.has_sound and why:
             yield Missing(self._tape.time_s, None, "cut_off", why)
-        if not self._tape.has_sound:
-            yield from self._by_libsndfile()
         if not self._tape.has_sound:
             raise Unreadable(why or guess(self._head, self._source.size_bytes))
         failures = 0
@@ -2817,6 +2876,19 @@ class _Reader:
 
     def _part(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
         """The recording at a place; returns where it ends, and why it could not be read."""
+        head, start_s = self._source.head_at(place, _HEAD_BYTES), self._tape.time_s
+        end, why = place + 1, ""
+        if not is_its_own(head):
+            end, why = yield from self._by_ffmpeg(place)
+        if self._tape.time_s == start_s:
+            next_place = self._next_place(place + 1)
+            window = Window(self._source, place, next_place)
+            yield from self._by_libsndfile(window, head)
+            if self._tape.time_s > start_s:
+                return window.end, ""
+        return end, why
+
+    def _by_ffmpeg(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
         end, why = place + 1, ""
         try:
             with Part(self._source, self._kind, place) as part:
@@ -2846,12 +2918,12 @@ class _Reader:
         self._has_told = True
         yield from part.pieces(index, self._tape)
 
-    def _by_libsndfile(self) -> Iterator[Piece]:
+    def _by_libsndfile(self, window: Window, head: bytes) -> Iterator[Piece]:
         if not self._has_told:
             yield About()
         self._has_told = True
         with suppress(Unreadable):  # its rate is out of range, which FFmpeg has told
-            yield from by_libsndfile(Window(self._source), self._head, self._tape)
+            yield from by_libsndfile(window, head, self._tape)
 
     def _next_place(self, end: int) -> int | None:
         if self._kind is None or self._kind.is_framed:

@@ -12,7 +12,7 @@ from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.packet import Packet
 
-from lanscribe.media.parts import Stream, Window
+from lanscribe.media.parts import ANY_STREAM, Stream, Window
 from lanscribe.media.pieces import Unreadable
 
 _DEMUXERS = (
@@ -25,15 +25,21 @@ _TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut
 """The formats in which a frame has its own time; in others it follows the one before."""
 _GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
 """The formats that are frames and nothing else: bytes between them are damage, not headers."""
+_EVEN = {"mp3", "ac3", "eac3"}
+"""Those whose frames have a largest size, or all the same."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
 _ANALYSED_US = "100000"
 """How much of a stream that still runs is read before its first frame; FFmpeg's own is 5 s."""
+_INDEXED = {"mov", "avi", "wtv", "mpeg"}
+"""The formats that may end with an index, or padding, as long as a second of sound and more."""
+_REST_S, _REST_BYTES = 1.0, 8192
+_NO_SOUND = "these bytes are no sound"
+_UNREAD = "the rest of the file cannot be read"
+_JUNK_BYTES, _JUNK_SHARE = 2000, 3
+"""A packet of such a stream that is larger, and so many times the usual, has junk in it."""
 _PACKET_BYTES = 2**24
 """The largest packet that is decoded; it holds three seconds of the sound with the highest rate."""
-_MPEG_FRAME_BYTES = 1_729
-"""The longest frame of MPEG audio: layer II with 384 kbit/s at 32 kHz. A longer packet is one with
-bytes after it that are no sound."""
 _SAMPLES_AT_ONCE = 2**21
 """The most samples of a channel in one packet; the longest real ones, Monkey's Audio, have half."""
 _PATIENCE = 100
@@ -53,8 +59,10 @@ def open_container(file: Stream | Window) -> InputContainer:
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
-        if file.is_live:
+        if file.is_live and file.kind is not ANY_STREAM:
             options |= {"analyzeduration": _ANALYSED_US}
+        if file.kind.name == "adts":
+            options |= {"fflags": "noparse"}  # the parser tells wrong places after damage
     try:
         return av.open(file, "r", metadata_errors="replace", options=options)
     except av.FFmpegError:
@@ -93,13 +101,16 @@ class Frames:
     """The sound of a track frame by frame, and what cannot be decoded of it."""
 
     def __init__(
-        self, container: InputContainer, track: AudioStream, file: Stream | Window
+        self, container: InputContainer, track: AudioStream, size_bytes: int | None = None
     ) -> None:
+        """size_bytes: of the file, if it is not read to its end in any case."""
+        self._size_bytes = size_bytes
         self._container = container
-        self._gaps = file.gaps if isinstance(file, Stream) else []
         self._track = track
+        self._is_even = container.format.name in _EVEN
         self._is_gapless = container.format.name in _GAPLESS
-        self._good_bytes, self._good_s = 0, 0.0
+        self._good_end = 0
+        self._good_packets, self._good_bytes, self._good_s = 0, 0, 0.0
 
     def __iter__(self) -> Iterator[AudioFrame | Fault]:
         end: int | None = None
@@ -107,22 +118,13 @@ class Frames:
             if isinstance(packet, Fault):
                 yield packet
                 continue
-            if count := self._left_out(packet.pos, end):
-                yield self._fault(count, "these bytes are no sound")
+            if end is not None and packet.pos is not None and packet.pos > end:
+                yield self._fault(packet.pos - end, _NO_SOUND)
             yield from self._decoded(packet)
-            if self._container.format.name == "mp3" and packet.size > _MPEG_FRAME_BYTES:
-                yield self._fault(packet.size - _MPEG_FRAME_BYTES, "these bytes are no sound")
             is_placed = self._is_gapless and packet.pos is not None
             end = packet.pos + packet.size if is_placed and packet.pos is not None else None
-
-    def _left_out(self, place: int | None, end: int | None) -> int:
-        """How many bytes before a packet were left out, since the end of the one before."""
-        if place is None:
-            return 0
-        count = 0 if end is None else max(0, place - end)
-        while self._gaps and self._gaps[0][0] <= place:
-            count += self._gaps.pop(0)[1]
-        return count
+        if fault := self._rest():
+            yield fault
 
     def _packets(self) -> "Iterator[Packet[AudioStream] | Fault]":
         errors = 0
@@ -132,7 +134,7 @@ class Frames:
                     errors = 0
                     yield packet
                 return
-            except (EOFError, IndexError):  # PyAV's, at the end, if tracks have appeared meanwhile
+            except EOFError:
                 return
             except (av.FFmpegError, ValueError) as error:
                 errors += 1
@@ -141,19 +143,46 @@ class Frames:
     def _decoded(self, packet: "Packet[AudioStream]") -> Iterator[AudioFrame | Fault]:
         if packet.size > _PACKET_BYTES:
             why = f"a packet of {packet.size} bytes is too large to decode"
-            yield self._fault(packet.size, why)
+            yield self._fault_of(packet, why)
             return
+        start = self._good_end if packet.pos is None else packet.pos
         try:
             for frame in packet.decode():
                 if isinstance(frame, AudioFrame) and frame.samples and frame.sample_rate:
                     self._good_s += frame.samples / frame.sample_rate
+                    self._good_end = start + packet.size
                     yield frame
-            self._good_bytes += packet.size
+            yield from self._junk_in(packet)
         except EOFError:
             return
         except (av.FFmpegError, ValueError) as error:
             if packet.size:  # else it is the end
-                yield self._fault(packet.size, reason(error))
+                yield self._fault_of(packet, reason(error))
+
+    def _junk_in(self, packet: "Packet[AudioStream]") -> Iterator[Fault]:
+        """What follows the frame in a packet that was decoded."""
+        self._good_packets += 1
+        usual = self._good_bytes / self._good_packets
+        if self._is_even and packet.size > max(_JUNK_BYTES, _JUNK_SHARE * usual) and usual:
+            self._good_bytes += round(usual)
+            yield self._fault(packet.size - round(usual), _NO_SOUND)
+        else:
+            self._good_bytes += packet.size
+
+    def _rest(self) -> Fault | None:
+        """What is behind the last packet with sound, if it is too long for an index."""
+        name = self._container.format.name.split(",")[0]
+        if not self._size_bytes or name in _INDEXED or len(self._container.streams) > 1:
+            return None
+        rest_bytes = self._size_bytes - self._good_end
+        rest = self._fault(rest_bytes if rest_bytes > _REST_BYTES else 0, _UNREAD)
+        return rest if rest.length_s > _REST_S else None
+
+    def _fault_of(self, packet: "Packet[AudioStream]", why: str) -> Fault:
+        """A packet without sound, as long as it says, or by its bytes."""
+        if packet.stream.codec_context.name in _CHECKED and packet.duration and packet.time_base:
+            return Fault(float(packet.duration * packet.time_base), why)
+        return self._fault(packet.size, why)
 
     def _fault(self, size_bytes: int, why: str) -> Fault:
         """Bytes without sound, as long as bytes with sound are on average."""

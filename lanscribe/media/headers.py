@@ -16,6 +16,8 @@ TAG = re.compile(
     re.DOTALL,
 )
 """ID3v2 (id3.org, v2.4.0 structure, 3.1), APEv2 and ID3v1."""
+TAG_BYTES = 128
+"""The length of an ID3v1; the last 32 of an APEv2 are its footer."""
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 """The objects of an ASF (WMA, WMV): its header, and the properties of the file in that."""
@@ -29,7 +31,7 @@ _MPEG_RATES_HZ = (44_100, 48_000, 32_000, 0)
 def tag_bytes(tag: bytes) -> int:
     """The length of a tag by its first bytes."""
     if tag.startswith(b"TAG"):
-        return 128
+        return TAG_BYTES
     if tag.startswith(b"APETAGEX"):
         is_header = tag[23] & 0x20
         return 32 + (int.from_bytes(tag[12:16], "little") if is_header else 0)
@@ -37,6 +39,19 @@ def tag_bytes(tag: bytes) -> int:
     for byte in tag[6:10]:
         size = size << 7 | byte
     return 10 + size + (10 if tag[5] & 0x10 else 0)
+
+
+def after_tags(source: Source) -> int:
+    """Where a file begins behind the ID3v2 tags before it, which may be before any kind."""
+    place = 0
+    while (found := TAG.match(source.head_at(place, 10))) and found[0].startswith(b"ID3"):
+        place += tag_bytes(found[0])
+    return place
+
+
+def ends_with_tag(tail: bytes) -> bool:
+    """Whether a file whose last TAG_BYTES these are ends with a tag, which is no damaged sound."""
+    return tail.startswith(b"TAG") or tail[-32:].startswith(b"APETAGEX")
 
 
 def is_cut_off_ogg(tail: bytes) -> bool:
@@ -86,7 +101,7 @@ def ends_wave(following: bytes, left: float) -> bool:
     chunk = following[1:] if following[:1] == b"\0" else following  # chunks begin at even places
     size = int.from_bytes(chunk[4:8], "little")
     is_chunk = bool(re.match(rb"[ -~]{4}", chunk)) and size <= left
-    return not following or is_chunk or chunk.startswith((b"RIFF", b"ID3", b"TAG"))
+    return not following or is_chunk or chunk.startswith((b"RIFF", b"ID3", b"TAG", b"APETAGEX"))
 
 
 def mpeg_length_s(frame: bytes) -> float | None:
@@ -101,7 +116,7 @@ def mpeg_length_s(frame: bytes) -> float | None:
 
 
 def declared_bytes(source: Source, start: int) -> int:
-    """How long an AVI, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
+    """How long a RIFF, an IFF, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
     head = source.head_at(start, _ASF_BYTES)
     if head.startswith(_ASF):
         return int.from_bytes(head.partition(_ASF_FILE)[2][24:32], "little")
@@ -109,6 +124,8 @@ def declared_bytes(source: Source, start: int) -> int:
         return int.from_bytes(head[16:24], "little")
     if head.startswith(b"RIFF"):
         return int.from_bytes(head[4:8], "little")
+    if head.startswith((b"FORM", b"RIFX")):
+        return int.from_bytes(head[4:8], "big")
     return _bytes_of_caf(source, start) if head.startswith(b"caff") else 0
 
 

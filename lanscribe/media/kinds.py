@@ -24,7 +24,17 @@ _LATER = (
     (rb"....(?:moof|styp|sidx)", "an MP4"),
 )
 _MOVIE = rb"....(?:ftyp|moov|mdat|free|wide|skip)"
-_HEADERS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"\x1a\x45\xdf\xa3")
+_HEADERS = (
+    b"wvpk",
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"FORM",
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"\x1a\x45\xdf\xa3",
+)
 
 
 def refusal(head: bytes) -> str:
@@ -49,6 +59,11 @@ def guess(head: bytes, size_bytes: int) -> str:
         return (
             "this is an MP4 without its index (moov), which is written last: the recording was cut"
             " off, or its end did not arrive"
+        )
+    if head.startswith(b"caff"):
+        return (
+            "this is a CAF without its table of packets, which is written last: the recording was"
+            " cut off, or its end did not arrive"
         )
     if head.startswith(_HEADERS) or re.match(_MOVIE, head, re.DOTALL):
         return f"this is the header of a recording, of {size_bytes} bytes, and no sound follows it"

@@ -10,11 +10,12 @@ import os
 import re
 from dataclasses import dataclass
 
-from lanscribe.media.adts import AdtsFilter
 from lanscribe.media.headers import (
     TAG,
+    TAG_BYTES,
     declared_bytes,
     ends_wave,
+    ends_with_tag,
     is_cut_off_ogg,
     mpeg_length_s,
     tag_bytes,
@@ -27,6 +28,8 @@ _SEEN_BYTES = 200
 """No beginning or tag is recognised by more bytes."""
 _TAIL_BYTES = 70_000
 """More than the longest page of an Ogg."""
+_PADDING_BYTES = 8
+"""A Wave64 counts the bytes that fill it up, and need not have them."""
 _OGG_BODY = re.compile(rb"OggS\0[\x00\x01\x04\x05]")
 """A page that is not the first of its track."""
 
@@ -67,6 +70,24 @@ FILE_KINDS = (
     FileKind("caf", begins(rb"caff\0\x01\0\0desc")),
     FileKind("w64", begins(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0")),
     FileKind("au", begins(rb"\.snd\0\0\0.{9}\0\0\0.\0.{2}\0\0\0[\x01-\x20]")),
+    FileKind("flv", begins(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09")),
+    FileKind("nut", begins(rb"nut/multimedia container\0")),
+    FileKind("rm", begins(rb"\.RMF\0\0\0\x12\0")),
+    FileKind("voc", begins(rb"Creative Voice File\x1a\x1a\0")),
+    FileKind("wv", begins(rb"wvpk.{4}[\x02-\x10]\x04.{6}\0{4}")),
+    FileKind("nist", begins(rb"NIST_1A\n   1024\n")),
+    FileKind("svx", begins(rb"FORM.{4}(?:8SVX|16SV)")),
+    FileKind("smjpeg", begins(rb"\0\nSMJPEG\0{4}")),
+    FileKind("mmf", begins(rb"MMMD.{4}CNTI")),
+    FileKind("ape", begins(rb"MAC [\x00-\xff]\x0f\0\0\x34\0\0\0")),
+    FileKind("wtv", begins(rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d")),
+    FileKind("sds", begins(rb"\xf0\x7e.\x01.{16}\xf7\xf0\x7e")),
+    FileKind(
+        "mat",
+        begins(
+            rb"(?:\0{4}\x01\0\0\0\x01\0{7}\x0b\0{3}|\0\0\x03\xe8\0\0\0\x01\0\0\0\x01\0{7}\x0b)samplerate\0"
+        ),
+    ),
     FileKind("tta", begins(rb"TTA1[\x01-\x03]\0[\x01-\x20]\0[\x01-\x20]\0")),
 )
 """Those whose recordings can follow one another in a file; the first that matches holds."""
@@ -103,7 +124,7 @@ class Stream:
         self.declared_s: float | None = None
         """How long the recording is by its first bytes; None if they do not say it."""
         self._source = source
-        self._kind = kind
+        self.kind = kind
         self._start = start
         self.place = start
         """How far the source was read."""
@@ -111,25 +132,30 @@ class Stream:
         """Whether it may still run."""
         self._limit: int | None = None
         self._ready = self._tail = b""
-        self._adts = AdtsFilter() if kind.name == "adts" else None
-        self.gaps = self._adts.gaps if self._adts else []
-        """Places in what was read before which bytes without sound were left out, and how many."""
         if kind.name == "wav":
             wave = wave_of(source, start)
             self._limit, self.declared_s = wave.end, wave.declared_s
 
+    size_bytes = None
+    """It is read to its end in any case."""
+
     @property
-    def is_cut_off(self) -> bool:
-        """Whether the recording ended without the mark of its end, if its kind has one."""
-        return self.end is not None and self._kind.name == "ogg" and is_cut_off_ogg(self._tail)
+    def is_tagged(self) -> bool:
+        """Whether it ends with a tag, which FFmpeg may take for damage."""
+        return ends_with_tag(self._tail[-TAG_BYTES:])
+
+    @property
+    def lacks(self) -> str:
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
+        is_ogg = self.end is not None and self.kind.name == "ogg"
+        is_cut_off = is_ogg and is_cut_off_ogg(self._tail)
+        return "the file ends without the mark of its end" if is_cut_off else ""
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
         while not self._ready and self.end is None:
             self._ready = self._next()
-            if self._adts:
-                self._ready = self._adts.feed(self._ready, is_last=self.end is not None)
-            if not self._tail and self._kind.is_framed:
+            if not self._tail and self.kind.is_framed:
                 self.declared_s = mpeg_length_s(self._ready)
             self._tail = (self._tail + self._ready)[-_TAIL_BYTES:]
         data, self._ready = self._ready[:count], self._ready[count:]
@@ -161,11 +187,11 @@ class Stream:
 
     def _mark(self, data: bytes) -> tuple[int, int] | None:
         """Where the next recording begins in the data, and 0; or a tag, and its length."""
-        if self._kind.is_framed:
+        if self.kind.is_framed:
             tag = TAG.search(data)
             return (tag.start(), tag_bytes(tag[0])) if tag else None
         first = 1 if self.place == self._start else 0
-        for begin in self._kind.begin.finditer(data, first):
+        for begin in self.kind.begin.finditer(data, first):
             if self._is_new(data[: begin.start()]):
                 return begin.start(), 0
         return None
@@ -175,7 +201,7 @@ class Stream:
 
         An Ogg begins with a page for each of its tracks.
         """
-        return self._kind.name != "ogg" or bool(_OGG_BODY.search(self._tail + before))
+        return self.kind.name != "ogg" or bool(_OGG_BODY.search(self._tail + before))
 
     def _before_limit(self, limit: int) -> bytes:
         """The next bytes up to where the sound of a WAV ends by its header."""
@@ -206,8 +232,13 @@ class Window:
         self._start = start
         self.end = source.size_bytes if end is None else end
         self.place = start
-        self.is_cut_off = declared_bytes(source, start) > self.end - start
-        """Whether it is shorter than its header says."""
+        is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
+        self.lacks = "the file is shorter than its header says" if is_cut_off else ""
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
+        self.size_bytes = self.end - start
+        tail = source.head_at(max(start, self.end - TAG_BYTES), min(TAG_BYTES, self.size_bytes))
+        self.is_tagged = ends_with_tag(tail)
+        """Whether it ends with a tag, which FFmpeg may take for damage."""
 
     def read(self, count: int = -1) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""

@@ -12,11 +12,12 @@ import av
 
 from lanscribe.media.bounds import Length
 from lanscribe.media.ffmpeg import reason
+from lanscribe.media.headers import after_tags
 from lanscribe.media.kinds import guess, refusal
 from lanscribe.media.part import Part
 from lanscribe.media.parts import Window, file_kind, next_begin
 from lanscribe.media.pieces import About, Missing, NoSuchTrack, Piece, Unreadable
-from lanscribe.media.sndfile import by_libsndfile
+from lanscribe.media.sndfile import by_libsndfile, is_its_own
 from lanscribe.media.source import Source
 from lanscribe.media.tape import Tape
 
@@ -59,13 +60,22 @@ def _with_sound(pieces: Iterator[Piece]) -> Iterator[Piece]:
     yield from pieces
 
 
+def _begin(source: Source) -> tuple[int, bytes]:
+    """Where the recording begins, behind tags, and its first bytes."""
+    start = after_tags(source)
+    head = source.head_at(start, _HEAD_BYTES)
+    if file_kind(head) or start >= source.size_bytes:
+        return start, head
+    return 0, source.head_at(0, _HEAD_BYTES)  # FFmpeg finds the sound of an MP3 behind anything
+
+
 class _Reader:
     """Reads the recordings of a source one after the other; most files are one."""
 
     def __init__(self, source: Source, track: str) -> None:
         self._source = source
         self._track = track
-        self._head = source.head_at(0, _HEAD_BYTES)
+        self._start, self._head = _begin(source)
         self._kind = file_kind(self._head)
         self._tape = Tape()
         self._has_told = False
@@ -74,11 +84,9 @@ class _Reader:
         """About the first recording, then the sound of all. Raises Unreadable if there is none."""
         if why := refusal(self._head):
             raise Unreadable(why)
-        end, why = yield from self._part(0)
+        end, why = yield from self._part(self._start)
         if self._tape.has_sound and why:
             yield Missing(self._tape.time_s, None, "cut_off", why)
-        if not self._tape.has_sound:
-            yield from self._by_libsndfile()
         if not self._tape.has_sound:
             raise Unreadable(why or guess(self._head, self._source.size_bytes))
         failures = 0
@@ -90,6 +98,19 @@ class _Reader:
 
     def _part(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
         """The recording at a place; returns where it ends, and why it could not be read."""
+        head, start_s = self._source.head_at(place, _HEAD_BYTES), self._tape.time_s
+        end, why = place + 1, ""
+        if not is_its_own(head):
+            end, why = yield from self._by_ffmpeg(place)
+        if self._tape.time_s == start_s:
+            next_place = self._next_place(place + 1)
+            window = Window(self._source, place, next_place)
+            yield from self._by_libsndfile(window, head)
+            if self._tape.time_s > start_s:
+                return window.end, ""
+        return end, why
+
+    def _by_ffmpeg(self, place: int) -> Generator[Piece, None, tuple[int, str]]:
         end, why = place + 1, ""
         try:
             with Part(self._source, self._kind, place) as part:
@@ -119,12 +140,12 @@ class _Reader:
         self._has_told = True
         yield from part.pieces(index, self._tape)
 
-    def _by_libsndfile(self) -> Iterator[Piece]:
+    def _by_libsndfile(self, window: Window, head: bytes) -> Iterator[Piece]:
         if not self._has_told:
             yield About()
         self._has_told = True
         with suppress(Unreadable):  # its rate is out of range, which FFmpeg has told
-            yield from by_libsndfile(Window(self._source), self._head, self._tape)
+            yield from by_libsndfile(window, head, self._tape)
 
     def _next_place(self, end: int) -> int | None:
         if self._kind is None or self._kind.is_framed:

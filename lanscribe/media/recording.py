@@ -11,7 +11,7 @@ from av.container import InputContainer
 
 from lanscribe.media.ffmpeg import Fault, Frames, is_timed
 from lanscribe.media.parts import Stream, Window
-from lanscribe.media.pieces import Missing, Piece
+from lanscribe.media.pieces import Missing, Piece, Unreadable
 from lanscribe.media.tape import Tape
 from lanscribe.media.times import FrameTimes
 
@@ -29,9 +29,13 @@ _ROUNDING_S = 0.005
 """Containers round times to a millisecond."""
 _SHORT_BY_S = 0.15
 """A recording that ends this much before it says it does was cut off."""
-_DECLARING = {"mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv"}
+_DECLARING = {
+    *("mov", "flac", "mp3", "wav", "aiff", "au", "tta", "ape", "wv", "nistsphere", "mxf", "rm"),
+    *("avi", "apm", "ast", "argo_asf", "kvag", "smjpeg"),
+}
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
-Xing header; FFmpeg cannot estimate a stream of unknown size."""
+Xing header; FFmpeg cannot estimate a stream of unknown size. An AIFF with GSM counts packets or
+samples, and an AVI with ADPCM counts something else."""
 
 
 class Recording:
@@ -53,7 +57,7 @@ class Recording:
         """Its sound, and what is missing. Raises Unreadable if its rate cannot be resampled."""
         faults: list[Fault] = []
         times = FrameTimes[tuple[AudioFrame, list[Fault]]]()
-        for event in Frames(self._container, self._track, self._file):
+        for event in Frames(self._container, self._track, self._file.size_bytes):
             if isinstance(event, Fault):
                 faults.append(event)
                 continue
@@ -67,6 +71,8 @@ class Recording:
         for placed in times.flush():
             yield from self._add(*placed)
         yield from self._tape.flush()
+        if faults and not self._tape.has_sound:
+            raise Unreadable(f"none of its sound can be decoded: {faults[0].why}")
         yield from self._end(faults)
 
     def _add(self, item: tuple[AudioFrame, list[Fault]], time_s: float | None) -> Iterator[Piece]:
@@ -102,16 +108,22 @@ class Recording:
 
     def _end(self, faults: Sequence[Fault]) -> Iterator[Piece]:
         """What is missing at the end."""
-        here_s = self._tape.time_s
-        if declared_s := self._declared_s:
-            if here_s - self._start_s < declared_s - _SHORT_BY_S:
-                end_s = self._start_s + declared_s
-                why = f"the file ends early: it declares {declared_s:.1f} s"
-                yield Missing(here_s, end_s, "cut_off", why)
-        elif faults and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
+        here_s, declared_s = self._tape.time_s, self._declared_s
+        if declared_s and here_s - self._start_s < declared_s - _SHORT_BY_S:
+            end_s = self._start_s + declared_s
+            why = f"the file ends early: it declares {declared_s:.1f} s"
+            yield Missing(here_s, end_s, "cut_off", why)
+        elif not declared_s and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif faults or self._file.is_cut_off:
-            yield Missing(here_s, None, "cut_off", "the file ends without its end")
+        elif not declared_s and self._is_broken_off(faults):
+            yield Missing(here_s, None, "cut_off", "the file ends in the middle of its sound")
+        elif self._file.lacks:
+            yield Missing(here_s, None, "cut_off", self._file.lacks)
+
+    def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
+        """Whether faults at the end of the file are more than padding and a tag."""
+        is_damaged = any(not 0 < fault.length_s < _ROUNDING_S for fault in faults)
+        return is_damaged and not self._file.is_tagged
 
     @property
     def _declared_s(self) -> float | None:
@@ -119,9 +131,11 @@ class Recording:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         name = self._container.format.name.split(",")[0]
-        if name in _DECLARING and self._track.duration and self._track.time_base:
+        codec = self._track.codec_context.name
+        is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
+        if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
-        is_alone = name == "matroska" and len(self._container.streams) == 1
+        is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
         if is_alone and self._container.duration:
             return self._container.duration / av.time_base
         return None
