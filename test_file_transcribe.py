@@ -3462,12 +3462,13 @@ def read_reference(path: Path) -> str:
     return normalised(text)
 
 
-def summary(figures: dict[str, Any]) -> str:
-    """The figures as a line for a person."""
+def summary(figures: dict[str, Any], *, is_live: bool) -> str:
+    """The figures as a line for a person; the lag only if the sound was sent as live."""
     line = f"{figures['audio_s']:.1f} s of audio in {figures['wall_s']:.1f} s"
     if figures["time_to_first_delta_s"] is not None:
         line += ", first words after {time_to_first_delta_s:.1f} s".format(**figures)
-        line += ", lag {lag_p50_s:.1f} s (95 %: {lag_p95_s:.1f} s)".format(**figures)
+        if is_live:
+            line += ", lag {lag_p50_s:.1f} s (95 %: {lag_p95_s:.1f} s)".format(**figures)
     return line + (f", word error rate {figures['wer']:.1%}" if "wer" in figures else "")
 
 
@@ -3518,7 +3519,7 @@ def transcribe(options: argparse.Namespace) -> int:
     if trouble:
         raise trouble
     if not options.json:
-        screen.tell(summary(figures))
+        screen.tell(summary(figures, is_live=options.realtime))
     return 130 if run.was_interrupted and not run.tally.text else 0
 
 
