@@ -1418,10 +1418,11 @@ class Source:
         self._file.seek(place)
         return self._file.read(count)
 
-    def drain(self) -> None:
-        """Read a pipe to its end."""
-        while not self.is_complete:
+    def drain(self, most_bytes: float = math.inf) -> bool:
+        """Read a pipe to its end, or so far; returns whether the end is reached."""
+        while not self.is_complete and self.size_bytes < most_bytes:
             self._pull()
+        return self.is_complete
 
     def close(self) -> None:
         """Delete what was kept of a pipe."""
@@ -2675,12 +2676,15 @@ class _Converter:
             planar = frame.to_ndarray().astype(np.float32, copy=False)
             return planar
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
-        if form != self._form:  # packed, because of _MOST_PLANES
-            self._resampler = av.AudioResampler(format="flt")
+        if form != self._form:
+            is_planar = frame.layout.nb_channels <= _MOST_PLANES
+            self._resampler = av.AudioResampler(format="fltp" if is_planar else "flt")
             self._form = form
         parts = [
-            packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
-            for packed in self._resampler.resample(frame)
+            one.to_ndarray()
+            if one.format.is_planar
+            else one.to_ndarray().reshape(-1, one.layout.nb_channels).T
+            for one in self._resampler.resample(frame)
         ]
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
 
@@ -2691,6 +2695,10 @@ class _Converter:
 # >>> lanscribe/media/part.py: edit it there, then run: .venv/bin/python -m clients.generate
 _SILENT = 0.001
 """A track that is never louder, -60 dBFS, is silent."""
+
+
+UNKNOWN_BYTES = 2**26
+"""So much of a pipe of unknown content is kept, to find sound by seeking in it."""
 
 
 class Part:
@@ -2753,6 +2761,9 @@ class Part:
                 if not self._source.is_complete:  # else it may have to be sought in
                     return stream, container
                 container.close()
+            if not self._kind and not self._source.drain(UNKNOWN_BYTES):
+                size = UNKNOWN_BYTES // 2**20
+                raise Unreadable(f"there is no sound in the first {size} MiB of this pipe")
         end = next_begin(self._source, self._kind, self._place + 1) if self._kind else None
         window = Window(self._source, self._place, end)
         return window, _with_tracks(open_container(window))
@@ -2888,7 +2899,8 @@ class _Reader:
         end, why = place + 1, ""
         if not is_its_own(head):
             end, why = yield from self._by_ffmpeg(place)
-        if self._tape.time_s == start_s:
+        is_endless = not self._kind and not self._source.drain(UNKNOWN_BYTES)
+        if self._tape.time_s == start_s and not is_endless:
             next_place = self._next_place(place + 1)
             window = Window(self._source, place, next_place)
             yield from self._by_libsndfile(window, head)

@@ -158,11 +158,14 @@ class _Converter:
             planar = frame.to_ndarray().astype(np.float32, copy=False)
             return planar
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
-        if form != self._form:  # packed, because of _MOST_PLANES
-            self._resampler = av.AudioResampler(format="flt")
+        if form != self._form:
+            is_planar = frame.layout.nb_channels <= _MOST_PLANES
+            self._resampler = av.AudioResampler(format="fltp" if is_planar else "flt")
             self._form = form
         parts = [
-            packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
-            for packed in self._resampler.resample(frame)
+            one.to_ndarray()
+            if one.format.is_planar
+            else one.to_ndarray().reshape(-1, one.layout.nb_channels).T
+            for one in self._resampler.resample(frame)
         ]
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
