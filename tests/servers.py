@@ -247,6 +247,7 @@ class ServerHere(Server):
                 await asyncio.sleep(0)
             self._is_ready.set()
             await serving
+        gateway.close()
         if engine:
             await engine.close()
 

@@ -1,6 +1,6 @@
-"""A decoder's process that reads a second of sound and then does something else.
+"""A forker whose processes read a second of sound and then do something else.
 
-python -m tests.media.faults NAME before|after TRACK < RECORDING
+python -m tests.media.faults NAME before|after < SOCKET
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from lanscribe.engines.fake import spoken
-from lanscribe.media import worker
+from lanscribe.media import forker, worker
 from lanscribe.media.pieces import About, Piece
 
 _SECOND = spoken(range(1, 14))[:16_000]
@@ -50,8 +50,8 @@ FAULTS: dict[str, Callable[[], object]] = {
 
 
 def main() -> None:
-    """Run the worker with another reader."""
-    name, when, track = sys.argv[1:]
+    """Run the forker with another reader."""
+    name, when = sys.argv[1:]
 
     def read(_file: BinaryIO, _track: str) -> Generator[Piece, None, None]:
         yield About()
@@ -61,7 +61,7 @@ def main() -> None:
         yield _SECOND
 
     worker.read = read  # type: ignore[attr-defined, assignment]
-    worker.main([track])
+    forker.main()
 
 
 if __name__ == "__main__":
