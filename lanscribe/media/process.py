@@ -46,7 +46,7 @@ class Decoders:
         self._is_closed = False
 
     def start(self) -> None:
-        """Start the forker if none runs; it is ready in 0.3 s. Raises LanscribeError when closed."""
+        """Start the forker if none runs; ready in 0.3 s. Raises LanscribeError when closed."""
         self._running()
 
     @asynccontextmanager

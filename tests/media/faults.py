@@ -32,6 +32,11 @@ def flood() -> None:
         taken.append(np.ones(2**20))
 
 
+def refuse() -> int:
+    """Fail as `os.fork` does when there are too many processes."""
+    raise BlockingIOError
+
+
 def print_it() -> None:
     """Write to stdout and stderr as a library in C does."""
     for number in (1, 2):
@@ -60,6 +65,8 @@ def main() -> None:
         FAULTS[name]()
         yield _SECOND
 
+    if name == "forkless":
+        os.fork = refuse
     worker.read = read  # type: ignore[attr-defined, assignment]
     forker.main()
 
