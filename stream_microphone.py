@@ -325,13 +325,15 @@ class Remarks(io.FileIO):
 def open_streams() -> None:
     """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
 
-    A letter that the encoding of stdout lacks is written as its number.
+    A letter that the encoding of stdout lacks is written as its number. What libraries in C print
+    to stderr, such as notes about a damaged MP3, is dropped.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for _ in range(streams.count(None)):
         os.open(os.devnull, os.O_RDWR)  # else a file or a socket would get the number of a stream
     encoding = sys.stderr.encoding if sys.stderr else "utf-8"
-    remarks = io.BufferedWriter(Remarks(2, "w", closefd=False))
+    remarks = io.BufferedWriter(Remarks(os.dup(2), "w", closefd=False))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.stderr = io.TextIOWrapper(
         remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
     )

@@ -340,13 +340,15 @@ class Remarks(io.FileIO):
 def open_streams() -> None:
     """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
 
-    A letter that the encoding of stdout lacks is written as its number.
+    A letter that the encoding of stdout lacks is written as its number. What libraries in C print
+    to stderr, such as notes about a damaged MP3, is dropped.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for _ in range(streams.count(None)):
         os.open(os.devnull, os.O_RDWR)  # else a file or a socket would get the number of a stream
     encoding = sys.stderr.encoding if sys.stderr else "utf-8"
-    remarks = io.BufferedWriter(Remarks(2, "w", closefd=False))
+    remarks = io.BufferedWriter(Remarks(os.dup(2), "w", closefd=False))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.stderr = io.TextIOWrapper(
         remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
     )
@@ -1878,9 +1880,11 @@ class Stream:
         return ends_with_tag(self._tail[-TAG_BYTES:])
 
     @property
-    def is_cut_off(self) -> bool:
-        """Whether the recording ended without the mark of its end, if its kind has one."""
-        return self.end is not None and self.kind.name == "ogg" and is_cut_off_ogg(self._tail)
+    def lacks(self) -> str:
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
+        is_ogg = self.end is not None and self.kind.name == "ogg"
+        is_cut_off = is_ogg and is_cut_off_ogg(self._tail)
+        return "the file ends without the mark of its end" if is_cut_off else ""
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
@@ -1963,8 +1967,9 @@ class Window:
         self._start = start
         self.end = source.size_bytes if end is None else end
         self.place = start
-        self.is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
-        """Whether it is shorter than its header says."""
+        is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
+        self.lacks = "the file is shorter than its header says" if is_cut_off else ""
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
         self.size_bytes = self.end - start
         tail = source.head_at(max(start, self.end - TAG_BYTES), min(TAG_BYTES, self.size_bytes))
         self.is_tagged = ends_with_tag(tail)
@@ -2043,7 +2048,7 @@ def open_container(file: Stream | Window) -> InputContainer:
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
-        if file.is_live:
+        if file.is_live and file.kind is not ANY_STREAM:
             options |= {"analyzeduration": _ANALYSED_US}
         if file.kind.name == "adts":
             options |= {"fflags": "noparse"}  # the parser tells wrong places after damage
@@ -2516,8 +2521,8 @@ def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
             yield Missing(tape.time_s, declared_s, "damaged", why)
             return
     yield from tape.flush()
-    if file.is_cut_off:
-        yield Missing(tape.time_s, None, "cut_off", "the file is shorter than its header says")
+    if file.lacks:
+        yield Missing(tape.time_s, None, "cut_off", file.lacks)
     elif tape.time_s < declared_s - 0.1:
         why = f"the file ends early: it declares {declared_s:.1f} s"
         yield Missing(tape.time_s, declared_s, "cut_off", why)
@@ -2546,7 +2551,8 @@ _DECLARING = {
     *("avi", "apm", "ast", "argo_asf", "kvag", "smjpeg"),
 }
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
-Xing header; FFmpeg cannot estimate a stream of unknown size."""
+Xing header; FFmpeg cannot estimate a stream of unknown size. An AIFF with GSM counts packets or
+samples, and an AVI with ADPCM counts something else."""
 
 
 class Recording:
@@ -2626,8 +2632,10 @@ class Recording:
             yield Missing(here_s, end_s, "cut_off", why)
         elif not declared_s and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif self._file.is_cut_off or (not declared_s and self._is_broken_off(faults)):
-            yield Missing(here_s, None, "cut_off", "the file ends without its end")
+        elif not declared_s and self._is_broken_off(faults):
+            yield Missing(here_s, None, "cut_off", "the file ends in the middle of its sound")
+        elif self._file.lacks:
+            yield Missing(here_s, None, "cut_off", self._file.lacks)
 
     def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
         """Whether faults at the end of the file are more than padding and a tag."""
@@ -2640,7 +2648,8 @@ class Recording:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         name = self._container.format.name.split(",")[0]
-        is_counted = self._track.codec_context.name != "gsm"  # an AIFF counts packets or samples
+        codec = self._track.codec_context.name
+        is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
         if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
         is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
@@ -2721,7 +2730,7 @@ class Part:
         """The sound of a track, or of all mixed, and what is missing."""
         if index is None:
             yield from self._mixed(tape)
-        else:
+        elif index < len(self._tracks):  # when opened again, a damaged one may have fewer
             recording = Recording(self._container, self._tracks[index], self._file, tape)
             yield from recording.pieces()
 

@@ -62,11 +62,12 @@ BLOCKS = re.compile(r"^# >>> \S+: .*^# <<< \S+$", re.MULTILINE | re.DOTALL)
 
 
 def generated(client: str, sources: Sequence[str]) -> str:
-    """A client with fresh blocks. Raises ValueError without markers or for a name defined twice."""
+    """A client with fresh blocks. Raises ValueError without markers, or for wrong SOURCES."""
     handwritten, count = BLOCKS.subn("", client)
     if not count:
         raise ValueError(f"expected a line `# >>> FILE: ` and later one `# <<< FILE`: {COMMAND}")
     check_names(handwritten, sources)
+    check_imports(sources)
     blocks = "\n\n\n".join(map(block_of, sources))
     return by_ruff(with_imports(BLOCKS.sub(lambda _: blocks, client), sources))
 
@@ -124,6 +125,16 @@ def check_names(handwritten: str, sources: Sequence[str]) -> None:
     count = Counter(name for part in parts for name in names_of(part))
     if twice := [name for name, times in count.items() if times > 1]:
         raise ValueError(f"defined in more than one part of a client: {', '.join(twice)}")
+
+
+def check_imports(sources: Sequence[str]) -> None:
+    """Raise ValueError if a source uses a file of the project that comes later, or not at all."""
+    for place, source in enumerate(sources):
+        for node in imports_of(text_of(source)):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            used = f"{module.replace('.', '/')}.py"
+            if module.startswith(OWN_PACKAGES) and used not in sources[:place]:
+                raise ValueError(f"{source} uses {used}: add it to SOURCES, before {source}")
 
 
 def names_of(text: str) -> set[str]:

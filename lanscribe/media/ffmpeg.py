@@ -12,7 +12,7 @@ from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.packet import Packet
 
-from lanscribe.media.parts import Stream, Window
+from lanscribe.media.parts import ANY_STREAM, Stream, Window
 from lanscribe.media.pieces import Unreadable
 
 _DEMUXERS = (
@@ -59,7 +59,7 @@ def open_container(file: Stream | Window) -> InputContainer:
     options = {"format_whitelist": _DEMUXERS, "codec_whitelist": _decoders_of_sound()}
     if isinstance(file, Stream):
         options |= {"ignore_length": "1"}  # of a WAV; Stream knows better
-        if file.is_live:
+        if file.is_live and file.kind is not ANY_STREAM:
             options |= {"analyzeduration": _ANALYSED_US}
         if file.kind.name == "adts":
             options |= {"fflags": "noparse"}  # the parser tells wrong places after damage

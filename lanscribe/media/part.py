@@ -67,7 +67,7 @@ class Part:
         """The sound of a track, or of all mixed, and what is missing."""
         if index is None:
             yield from self._mixed(tape)
-        else:
+        elif index < len(self._tracks):  # when opened again, a damaged one may have fewer
             recording = Recording(self._container, self._tracks[index], self._file, tape)
             yield from recording.pieces()
 

@@ -145,9 +145,11 @@ class Stream:
         return ends_with_tag(self._tail[-TAG_BYTES:])
 
     @property
-    def is_cut_off(self) -> bool:
-        """Whether the recording ended without the mark of its end, if its kind has one."""
-        return self.end is not None and self.kind.name == "ogg" and is_cut_off_ogg(self._tail)
+    def lacks(self) -> str:
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
+        is_ogg = self.end is not None and self.kind.name == "ogg"
+        is_cut_off = is_ogg and is_cut_off_ogg(self._tail)
+        return "the file ends without the mark of its end" if is_cut_off else ""
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
@@ -230,8 +232,9 @@ class Window:
         self._start = start
         self.end = source.size_bytes if end is None else end
         self.place = start
-        self.is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
-        """Whether it is shorter than its header says."""
+        is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
+        self.lacks = "the file is shorter than its header says" if is_cut_off else ""
+        """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
         self.size_bytes = self.end - start
         tail = source.head_at(max(start, self.end - TAG_BYTES), min(TAG_BYTES, self.size_bytes))
         self.is_tagged = ends_with_tag(tail)

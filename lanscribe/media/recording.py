@@ -34,7 +34,8 @@ _DECLARING = {
     *("avi", "apm", "ast", "argo_asf", "kvag", "smjpeg"),
 }
 """The formats whose header has the length; of others FFmpeg only estimates it. An MP3 has it in a
-Xing header; FFmpeg cannot estimate a stream of unknown size."""
+Xing header; FFmpeg cannot estimate a stream of unknown size. An AIFF with GSM counts packets or
+samples, and an AVI with ADPCM counts something else."""
 
 
 class Recording:
@@ -114,8 +115,10 @@ class Recording:
             yield Missing(here_s, end_s, "cut_off", why)
         elif not declared_s and (lost_s := sum(fault.length_s for fault in faults)) > _TOLD_S:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
-        elif self._file.is_cut_off or (not declared_s and self._is_broken_off(faults)):
-            yield Missing(here_s, None, "cut_off", "the file ends without its end")
+        elif not declared_s and self._is_broken_off(faults):
+            yield Missing(here_s, None, "cut_off", "the file ends in the middle of its sound")
+        elif self._file.lacks:
+            yield Missing(here_s, None, "cut_off", self._file.lacks)
 
     def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
         """Whether faults at the end of the file are more than padding and a tag."""
@@ -128,7 +131,8 @@ class Recording:
         if isinstance(self._file, Stream) and self._file.declared_s:
             return self._file.declared_s
         name = self._container.format.name.split(",")[0]
-        is_counted = self._track.codec_context.name != "gsm"  # an AIFF counts packets or samples
+        codec = self._track.codec_context.name
+        is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
         if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
         is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1

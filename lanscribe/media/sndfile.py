@@ -49,8 +49,8 @@ def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
             yield Missing(tape.time_s, declared_s, "damaged", why)
             return
     yield from tape.flush()
-    if file.is_cut_off:
-        yield Missing(tape.time_s, None, "cut_off", "the file is shorter than its header says")
+    if file.lacks:
+        yield Missing(tape.time_s, None, "cut_off", file.lacks)
     elif tape.time_s < declared_s - 0.1:
         why = f"the file ends early: it declares {declared_s:.1f} s"
         yield Missing(tape.time_s, declared_s, "cut_off", why)

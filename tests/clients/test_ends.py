@@ -209,3 +209,14 @@ def test_a_file_that_changes_while_it_is_read_is_read(
     seconds, missing = asyncio.run(listen())
     assert seconds > (59.5 if is_longer else 25)
     assert seconds > 59.5 or missing
+
+
+def test_what_libraries_print_is_dropped() -> None:
+    """They write to the number of stderr, without Python."""
+    script = (
+        "import os, sys; from clients.output import open_streams; open_streams();"
+        "os.write(2, b'Note: Illegal Audio-MPEG-Header'); sys.stderr.write('a remark')"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, check=True)
+    assert done.stderr == b"a remark"

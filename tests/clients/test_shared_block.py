@@ -90,6 +90,14 @@ def test_a_client_without_a_marker_is_refused() -> None:
         generated(text.replace("# <<< ", "# "), SOURCES[FILE_CLIENT])
 
 
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_block_comes_after_those_that_it_uses(is_late: bool) -> None:
+    text = FILE_CLIENT.read_text(encoding="utf-8")
+    sources = [one for one in SOURCES[FILE_CLIENT] if one != "lanscribe/media/source.py"]
+    with pytest.raises(ValueError, match=r"uses lanscribe/media/source\.py: add it to SOURCES"):
+        generated(text, [*sources, "lanscribe/media/source.py"] if is_late else sources)
+
+
 def test_a_name_is_defined_once() -> None:
     text = MICROPHONE_CLIENT.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="more than one part of a client: NO_WORD_S"):

@@ -236,7 +236,7 @@ def reference_s(data: bytes, *, is_of_libsndfile: bool = False) -> float:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             return float(file.frames / file.samplerate)
     length_s = 0.0
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         for packet in container.demux(audio=0):
             with suppress(av.FFmpegError):
                 for frame in packet.decode():

@@ -10,8 +10,10 @@ from lanscribe.engines.fake import spoken
 from lanscribe.media.headers import (
     TAG,
     Wave,
+    after_tags,
     declared_bytes,
     ends_wave,
+    ends_with_tag,
     is_cut_off_ogg,
     mpeg_length_s,
     tag_bytes,
@@ -32,6 +34,8 @@ def test_a_wav_says_where_its_sound_ends() -> None:
     data = KINDS["wav"](SPOKEN)
     assert wave_of(source(data), 0) == Wave(len(data), LENGTH_S)
     assert wave_of(source(b"before" + data), 6) == Wave(6 + len(data), LENGTH_S)
+    listed = data[:12] + b"LIST\x03\0\0\0abc\0" + data[12:]
+    assert wave_of(source(listed), 0) == Wave(len(listed), LENGTH_S)
 
 
 @pytest.mark.parametrize("kind", ["RF64", "WAV"])
@@ -95,6 +99,18 @@ def test_tags_at_the_end_have_a_length() -> None:
     assert not TAG.search(b"a word with TAG in it" + bytes(200))
 
 
+def test_tags_before_any_kind_are_passed_over() -> None:
+    tag = b"ID3\x04\0\0\0\0\x02\x01" + bytes(257)
+    for count in range(3):
+        assert after_tags(source(tag * count + b"....ftypM4A ")) == count * len(tag)
+
+
+def test_a_file_may_end_with_a_tag() -> None:
+    assert ends_with_tag(b"TAG" + bytes(125))
+    assert ends_with_tag(bytes(96) + b"APETAGEX" + bytes(24))
+    assert not ends_with_tag(bytes(128))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_an_ogg_that_lacks_its_end_is_cut_off(seed: int) -> None:
     data = KINDS["ogg"](SPOKEN)
@@ -120,7 +136,10 @@ def test_an_mp3_with_a_rate_that_does_not_exist_declares_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "codec"),
-    [("w64", "pcm_s16le"), ("caf", "pcm_s16le"), ("avi", "pcm_s16le"), ("asf", "wmav2")],
+    [
+        *(("w64", "pcm_s16le"), ("caf", "pcm_s16le"), ("avi", "pcm_s16le"), ("asf", "wmav2")),
+        ("aiff", "pcm_s16be"),
+    ],
 )
 def test_containers_declare_their_bytes(kind: str, codec: str) -> None:
     data = by_ffmpeg(SPOKEN, kind, codec, 44_100 if kind == "asf" else 16_000, b="96000")

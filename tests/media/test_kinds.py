@@ -54,6 +54,7 @@ REFUSED = {
     "later mp4": (fragments()[fragments().index(b"moof") - 4 :], "a later piece of an MP4"),
     "mp4 header": (fragments()[: fragments().index(b"moof") - 4], "no sound follows it"),
     "mp4 without its end": (by_ffmpeg(SPOKEN, "mp4", "aac")[:3_000], "without its index (moov)"),
+    "caf without its end": (b"caff\0\x01\0\0desc" + bytes(90), "without its table of packets"),
     "wav header": (KINDS["wav"](SPOKEN)[:44], "of 44 bytes, and no sound follows it"),
     "half a header": (KINDS["wav"](SPOKEN)[:20], "of 20 bytes, and no sound follows it"),
     "wav of nothing": (by_libsndfile(SPOKEN[:0], "WAV"), "no sound follows it"),

@@ -6,6 +6,7 @@ What is heard is as long as another decoder says, and every note of a melody is 
 import io
 import os
 import threading
+from typing import BinaryIO, cast
 
 import av
 import pytest
@@ -71,7 +72,7 @@ def test_whole_files_are_heard_whole(kind: Format) -> None:
 
 @pytest.mark.parametrize("at_once", [997, 65_536])
 def test_a_pipe_is_heard_as_a_file(kind: Format, at_once: int) -> None:
-    got = heard(Pipe(kind.data, at_once))
+    got = heard(cast(BinaryIO, Pipe(kind.data, at_once)))
     assert got.missing == []
     assert untold(kind.whole, got) == []
     assert got.length_s == pytest.approx(kind.whole.length_s, abs=0.01)
