@@ -247,8 +247,10 @@ class ServerHere(Server):
             while not self._web.started and not serving.done():
                 await asyncio.sleep(0)
             self._is_ready.set()
-            await serving
-        gateway.close()
+            try:
+                await serving
+            finally:
+                gateway.close()
         if engine:
             await engine.close()
 

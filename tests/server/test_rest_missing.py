@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from lanscribe.engines.fake import spoken
 from lanscribe.media import process
 from tests.media.test_choice import film
-from tests.servers import ServeHere, Server, workers
+from tests.servers import ServeHere, Server, forkers, workers
 from tests.sounds import by_libsndfile
 from tests.support import DEADLINE_S, counting
 
@@ -211,3 +212,20 @@ def test_a_client_that_leaves_a_decoder_that_hangs_frees_its_slot(
     deadline_s = time.monotonic() + DEADLINE_S
     while workers() or httpx.get(f"{server.http_url}/health").json()["sessions"]:
         assert time.monotonic() < deadline_s
+
+
+def test_a_server_that_stops_ends_a_decoder_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, serve_here: ServeHere
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "hang", "before"))
+    before = forkers()
+    server = serve_here(limits={"stop_timeout_s": 0.1})
+    with ThreadPoolExecutor() as pool:
+        answering = pool.submit(ask, server)
+        deadline_s = time.monotonic() + DEADLINE_S
+        while not workers():
+            assert time.monotonic() < deadline_s
+        server.stop()
+        assert not workers()
+        assert forkers() == before
+        assert answering.result().json()["error"]["code"] == "server_stopping"
