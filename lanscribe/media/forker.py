@@ -69,7 +69,7 @@ class Forker:
                 else:
                     self._kill(descriptor)
             self._reap()
-        for pid in self._lives.values():
+        for pid in self._lives.values():  # macOS; on Linux they would end with this process
             os.kill(pid, signal.SIGKILL)
 
     def _obey(self) -> bool:

@@ -36,9 +36,10 @@ class _Lost(Exception):
 
 
 class Decoders:
-    """The processes that decode for a server, and the one that forks them, which starts with need.
+    """The processes that decode for a server, and the forker, which forks them.
 
-    If that one dies, the recordings under way are lost, and the next recording has a new one.
+    The forker starts when it is needed first. If it dies, the recordings under way are lost, and
+    the next recording starts another.
     """
 
     def __init__(self) -> None:
