@@ -1419,10 +1419,11 @@ class Source:
         self._file.seek(place)
         return self._file.read(count)
 
-    def drain(self) -> None:
-        """Read a pipe to its end."""
-        while not self.is_complete:
+    def drain(self, most_bytes: float = math.inf) -> bool:
+        """Read a pipe to its end, or so far; returns whether the end is reached."""
+        while not self.is_complete and self.size_bytes < most_bytes:
             self._pull()
+        return self.is_complete
 
     def close(self) -> None:
         """Delete what was kept of a pipe."""
@@ -2686,6 +2687,10 @@ _SILENT = 0.001
 """A track that is never louder, -60 dBFS, is silent."""
 
 
+UNKNOWN_BYTES = 2**26
+"""So much of a pipe of unknown content is kept, to find sound by seeking in it."""
+
+
 class Part:
     """A recording at a place. A context manager; raises av.FFmpegError or Unreadable at the start.
 
@@ -2746,6 +2751,9 @@ class Part:
                 if not self._source.is_complete:  # else it may have to be sought in
                     return stream, container
                 container.close()
+            if not self._kind and not self._source.drain(UNKNOWN_BYTES):
+                size = UNKNOWN_BYTES // 2**20
+                raise Unreadable(f"there is no sound in the first {size} MiB of this pipe")
         end = next_begin(self._source, self._kind, self._place + 1) if self._kind else None
         window = Window(self._source, self._place, end)
         return window, _with_tracks(open_container(window))
@@ -2888,7 +2896,8 @@ class _Reader:
         end, why = place + 1, ""
         if not is_its_own(head):
             end, why = yield from self._by_ffmpeg(place)
-        if self._tape.time_s == start_s:
+        is_endless = not self._kind and not self._source.drain(UNKNOWN_BYTES)
+        if self._tape.time_s == start_s and not is_endless:
             next_place = self._next_place(place + 1)
             window = Window(self._source, place, next_place)
             yield from self._by_libsndfile(window, head)
@@ -3462,12 +3471,13 @@ def read_reference(path: Path) -> str:
     return normalised(text)
 
 
-def summary(figures: dict[str, Any]) -> str:
-    """The figures as a line for a person."""
+def summary(figures: dict[str, Any], *, is_live: bool) -> str:
+    """The figures as a line for a person; the lag only if the sound was sent as live."""
     line = f"{figures['audio_s']:.1f} s of audio in {figures['wall_s']:.1f} s"
     if figures["time_to_first_delta_s"] is not None:
         line += ", first words after {time_to_first_delta_s:.1f} s".format(**figures)
-        line += ", lag {lag_p50_s:.1f} s (95 %: {lag_p95_s:.1f} s)".format(**figures)
+        if is_live:
+            line += ", lag {lag_p50_s:.1f} s (95 %: {lag_p95_s:.1f} s)".format(**figures)
     return line + (f", word error rate {figures['wer']:.1%}" if "wer" in figures else "")
 
 
@@ -3518,7 +3528,7 @@ def transcribe(options: argparse.Namespace) -> int:
     if trouble:
         raise trouble
     if not options.json:
-        screen.tell(summary(figures))
+        screen.tell(summary(figures, is_live=options.realtime))
     return 130 if run.was_interrupted and not run.tally.text else 0
 
 

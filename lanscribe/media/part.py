@@ -23,6 +23,10 @@ _SILENT = 0.001
 """A track that is never louder, -60 dBFS, is silent."""
 
 
+UNKNOWN_BYTES = 2**26
+"""So much of a pipe of unknown content is kept, to find sound by seeking in it."""
+
+
 class Part:
     """A recording at a place. A context manager; raises av.FFmpegError or Unreadable at the start.
 
@@ -83,6 +87,9 @@ class Part:
                 if not self._source.is_complete:  # else it may have to be sought in
                     return stream, container
                 container.close()
+            if not self._kind and not self._source.drain(UNKNOWN_BYTES):
+                size = UNKNOWN_BYTES // 2**20
+                raise Unreadable(f"there is no sound in the first {size} MiB of this pipe")
         end = next_begin(self._source, self._kind, self._place + 1) if self._kind else None
         window = Window(self._source, self._place, end)
         return window, _with_tracks(open_container(window))

@@ -15,7 +15,7 @@ from lanscribe.media.ffmpeg import reason
 from lanscribe.media.headers import after_tags
 from lanscribe.media.kinds import guess, refusal
 from lanscribe.media.missing import MAX_PARTS, joined
-from lanscribe.media.part import Part
+from lanscribe.media.part import UNKNOWN_BYTES, Part
 from lanscribe.media.parts import Window, file_kind, next_begin
 from lanscribe.media.pieces import About, Missing, NoSuchTrack, Piece, Unreadable
 from lanscribe.media.sndfile import by_libsndfile, is_its_own
@@ -110,7 +110,8 @@ class _Reader:
         end, why = place + 1, ""
         if not is_its_own(head):
             end, why = yield from self._by_ffmpeg(place)
-        if self._tape.time_s == start_s:
+        is_endless = not self._kind and not self._source.drain(UNKNOWN_BYTES)
+        if self._tape.time_s == start_s and not is_endless:
             next_place = self._next_place(place + 1)
             window = Window(self._source, place, next_place)
             yield from self._by_libsndfile(window, head)

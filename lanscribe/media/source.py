@@ -1,6 +1,7 @@
 """The bytes of a recording by their place, in a file or in a pipe that still runs."""
 
 import io
+import math
 import os
 import tempfile
 from typing import BinaryIO
@@ -38,10 +39,11 @@ class Source:
         self._file.seek(place)
         return self._file.read(count)
 
-    def drain(self) -> None:
-        """Read a pipe to its end."""
-        while not self.is_complete:
+    def drain(self, most_bytes: float = math.inf) -> bool:
+        """Read a pipe to its end, or so far; returns whether the end is reached."""
+        while not self.is_complete and self.size_bytes < most_bytes:
             self._pull()
+        return self.is_complete
 
     def close(self) -> None:
         """Delete what was kept of a pipe."""

@@ -13,7 +13,7 @@ import pytest
 
 from lanscribe.engines.fake import spoken
 from lanscribe.media.parts import Window
-from lanscribe.media.pieces import About, Missing, Piece
+from lanscribe.media.pieces import About, Missing, Piece, Unreadable
 from lanscribe.media.reader import read
 from lanscribe.media.source import Source
 from lanscribe.speech.audio import Samples
@@ -177,3 +177,27 @@ def test_what_libsndfile_alone_reads_is_heard() -> None:
         assert len(sound(both_ways(data))) == pytest.approx(
             len(ONE) * (16 / 44.1 if kind == "XI" else 1), abs=2
         ), kind
+
+
+class Endless(io.RawIOBase):
+    """A pipe of noise that does not end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self._noise = random.Random(1).randbytes(2**16)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        buffer[:] = self._noise[: len(buffer)]
+        self.count += len(buffer)
+        return len(buffer)
+
+
+def test_a_pipe_of_noise_without_an_end_is_refused() -> None:
+    pipe = Endless()
+    with pytest.raises(Unreadable, match="no sound in the first 64 MiB"):
+        list(read(pipe))  # type: ignore[arg-type]
+    assert pipe.count < 2**27
