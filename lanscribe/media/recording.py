@@ -155,8 +155,7 @@ class _Converter:
     def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
         """The samples of a frame, shape (channels, n)."""
         if frame.format.name == "fltp" and frame.layout.nb_channels <= _MOST_PLANES:
-            planar: npt.NDArray[np.float32] = frame.to_ndarray()
-            return planar
+            return np.asarray(frame.to_ndarray(), dtype=np.float32)
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
         if form != self._form:
             is_planar = frame.layout.nb_channels <= _MOST_PLANES
