@@ -192,17 +192,11 @@ class Stream:
             tag = TAG.search(data)
             return (tag.start(), tag_bytes(tag[0])) if tag else None
         first = 1 if self.place == self._start else 0
-        for begin in self.kind.begin.finditer(data, first):
-            if self._is_new(data[: begin.start()]):
-                return begin.start(), 0
-        return None
-
-    def _is_new(self, before: bytes) -> bool:
-        """Whether what begins after these bytes is another recording.
-
-        An Ogg begins with a page for each of its tracks.
-        """
-        return self.kind.name != "ogg" or bool(_OGG_BODY.search(self._tail + before))
+        if self.kind.name == "ogg":  # which begins with a page for each of its tracks
+            body = _OGG_BODY.search(self._tail + data)
+            first = max(first, body.end() - len(self._tail)) if body else len(data)
+        begin = self.kind.begin.search(data, first)
+        return (begin.start(), 0) if begin else None
 
     def _before_limit(self, limit: int) -> bytes:
         """The next bytes up to where the sound of a WAV ends by its header."""

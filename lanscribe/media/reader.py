@@ -87,6 +87,7 @@ class _Reader:
         self._kind = file_kind(self._head)
         self._tape = Tape()
         self._has_told = False
+        self._is_broken = False
 
     def pieces(self) -> Iterator[Piece]:
         """About the first recording, then the sound of all. Raises Unreadable if there is none."""
@@ -132,7 +133,7 @@ class _Reader:
         except Unreadable as error:
             why = str(error)
         except OSError as error:
-            why = f"it cannot be read: {error.strerror}"
+            why, self._is_broken = f"it cannot be read: {error.strerror}", True
         yield from self._tape.flush()  # not in a `finally`: a reader that is closed must not yield
         return end, why
 
@@ -157,6 +158,6 @@ class _Reader:
             yield from by_libsndfile(window, head, self._tape)
 
     def _next_place(self, end: int) -> int | None:
-        if self._kind is None or self._kind.is_framed:
+        if self._is_broken or self._kind is None or self._kind.is_framed:
             return None
         return next_begin(self._source, self._kind, end)

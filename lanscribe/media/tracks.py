@@ -7,6 +7,7 @@ from lanscribe.media.pieces import NoSuchTrack
 
 MIXED = "all"
 _DEFAULT = "default"
+_MOST_DESCRIBED, _MOST_LETTERS = 20, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,9 @@ def chosen(
     wanted = wanted.strip()
     if wanted == MIXED:
         return None, "all tracks were asked for"
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(tracks):
-        return int(wanted) - 1, "it was asked for"
+    numbers = [str(number) for number in range(1, len(tracks) + 1)]
+    if wanted in numbers:
+        return numbers.index(wanted), "it was asked for"
     if wanted == _DEFAULT:
         marked = [index for index, track in enumerate(tracks) if track.is_default]
         return (marked[0], "it is the default") if marked else (0, "it is the first")
@@ -67,9 +69,10 @@ def _standard(language: str) -> str:
 
 
 def described(tracks: Sequence[TrackFacts]) -> str:
-    """The tracks in words."""
+    """The tracks in words, the first of many."""
     words = []
-    for number, track in enumerate(tracks, start=1):
-        facts = [fact for fact in (track.language, track.title) if fact]
+    for number, track in enumerate(tracks[:_MOST_DESCRIBED], start=1):
+        facts = [fact[:_MOST_LETTERS] for fact in (track.language, track.title) if fact]
         words.append(f"{number} ({', '.join(facts)})" if facts else str(number))
-    return ", ".join(words)
+    others = len(tracks) - len(words)
+    return ", ".join(words) + (f" and {others} others" if others else "")

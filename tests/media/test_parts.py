@@ -4,6 +4,7 @@ import io
 import itertools
 import os
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -123,6 +124,14 @@ def test_chained_oggs_alike_and_different(
     pieces = both_ways((first(ONE) + second(TWO)) * 3)
     assert len(sound(pieces)) == pytest.approx(3 * (len(ONE) + len(TWO)), abs=3 * 800)
     assert missing(pieces) == []
+
+
+def test_the_time_to_read_an_ogg_of_beginnings_grows_with_its_size() -> None:
+    """With the square of it, this one would take a minute."""
+    start_s = time.process_time()
+    pieces = list(read(io.BytesIO(vorbis(ONE) + b"OggS\0\x02" * 150_000)))
+    assert len(sound(pieces)) == pytest.approx(len(ONE), abs=800)
+    assert time.process_time() - start_s < 10
 
 
 @pytest.mark.parametrize("repeated", [1, 2])

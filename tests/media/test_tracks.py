@@ -38,7 +38,7 @@ def test_without_a_mark_the_first_is_the_default() -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted", ["0", "5", "-1", "1.0", "fr", "und", "nonsense!", "²", "x" * 999]
+    "wanted", ["0", "5", "-1", "1.0", "fr", "und", "nonsense!", "²", "x" * 999, "9" * 5_000]
 )
 def test_what_is_not_there_is_refused_with_what_is(wanted: str) -> None:
     with pytest.raises(NoSuchTrack) as caught:
@@ -47,6 +47,15 @@ def test_what_is_not_there_is_refused_with_what_is(wanted: str) -> None:
     assert wanted[:50] in said
     assert "1 (eng), 2 (ger, Kommentar), 3 (pt-BR), 4 (Mikrofon)" in said
     assert len(said) < 300
+
+
+def test_a_refusal_names_only_the_first_of_many_tracks_and_of_long_titles() -> None:
+    tracks = [TrackFacts("eng", "x" * 10_000, is_default=False)] * 10_000
+    with pytest.raises(
+        NoSuchTrack, match=r"from 1 to 10000.*1 \(eng, x+\).* and 9980 others"
+    ) as caught:
+        choice("fr", tracks)
+    assert len(str(caught.value)) < 2_000
 
 
 @pytest.mark.parametrize(
