@@ -1928,17 +1928,11 @@ class Stream:
             tag = TAG.search(data)
             return (tag.start(), tag_bytes(tag[0])) if tag else None
         first = 1 if self.place == self._start else 0
-        for begin in self.kind.begin.finditer(data, first):
-            if self._is_new(data[: begin.start()]):
-                return begin.start(), 0
-        return None
-
-    def _is_new(self, before: bytes) -> bool:
-        """Whether what begins after these bytes is another recording.
-
-        An Ogg begins with a page for each of its tracks.
-        """
-        return self.kind.name != "ogg" or bool(_OGG_BODY.search(self._tail + before))
+        if self.kind.name == "ogg":  # which begins with a page for each of its tracks
+            body = _OGG_BODY.search(self._tail + data)
+            first = max(first, body.end() - len(self._tail)) if body else len(data)
+        begin = self.kind.begin.search(data, first)
+        return (begin.start(), 0) if begin else None
 
     def _before_limit(self, limit: int) -> bytes:
         """The next bytes up to where the sound of a WAV ends by its header."""
@@ -2411,6 +2405,7 @@ class _Lane:
 # >>> lanscribe/media/tracks.py: edit it there, then run: .venv/bin/python -m clients.generate
 MIXED = "all"
 _DEFAULT = "default"
+_MOST_DESCRIBED, _MOST_LETTERS = 20, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -2433,8 +2428,9 @@ def chosen(
     wanted = wanted.strip()
     if wanted == MIXED:
         return None, "all tracks were asked for"
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(tracks):
-        return int(wanted) - 1, "it was asked for"
+    numbers = [str(number) for number in range(1, len(tracks) + 1)]
+    if wanted in numbers:
+        return numbers.index(wanted), "it was asked for"
     if wanted == _DEFAULT:
         marked = [index for index, track in enumerate(tracks) if track.is_default]
         return (marked[0], "it is the default") if marked else (0, "it is the first")
@@ -2471,12 +2467,13 @@ def _standard(language: str) -> str:
 
 
 def described(tracks: Sequence[TrackFacts]) -> str:
-    """The tracks in words."""
+    """The tracks in words, the first of many."""
     words = []
-    for number, track in enumerate(tracks, start=1):
-        facts = [fact for fact in (track.language, track.title) if fact]
+    for number, track in enumerate(tracks[:_MOST_DESCRIBED], start=1):
+        facts = [fact[:_MOST_LETTERS] for fact in (track.language, track.title) if fact]
         words.append(f"{number} ({', '.join(facts)})" if facts else str(number))
-    return ", ".join(words)
+    others = len(tracks) - len(words)
+    return ", ".join(words) + (f" and {others} others" if others else "")
 
 
 # <<< lanscribe/media/tracks.py
@@ -2883,6 +2880,7 @@ class _Reader:
         self._kind = file_kind(self._head)
         self._tape = Tape()
         self._has_told = False
+        self._is_broken = False
 
     def pieces(self) -> Iterator[Piece]:
         """About the first recording, then the sound of all. Raises Unreadable if there is none."""
@@ -2922,13 +2920,14 @@ class _Reader:
                 yield from self._sound_of(part)
                 end = max(part.end, end)
         except av.FFmpegError as error:
-            why = reason(error) if self._tape.has_sound else ""
+            is_told = self._tape.has_sound or isinstance(error, MemoryError)
+            why = reason(error) if is_told else ""
         except NoSuchTrack:
             raise
         except Unreadable as error:
             why = str(error)
         except OSError as error:
-            why = f"it cannot be read: {error.strerror}"
+            why, self._is_broken = f"it cannot be read: {error.strerror}", True
         yield from self._tape.flush()  # not in a `finally`: a reader that is closed must not yield
         return end, why
 
@@ -2953,7 +2952,7 @@ class _Reader:
             yield from by_libsndfile(window, head, self._tape)
 
     def _next_place(self, end: int) -> int | None:
-        if self._kind is None or self._kind.is_framed:
+        if self._is_broken or self._kind is None or self._kind.is_framed:
             return None
         return next_begin(self._source, self._kind, end)
 

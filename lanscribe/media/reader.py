@@ -127,7 +127,8 @@ class _Reader:
                 yield from self._sound_of(part)
                 end = max(part.end, end)
         except av.FFmpegError as error:
-            why = reason(error) if self._tape.has_sound else ""
+            is_told = self._tape.has_sound or isinstance(error, MemoryError)
+            why = reason(error) if is_told else ""
         except NoSuchTrack:
             raise
         except Unreadable as error:

@@ -1,5 +1,6 @@
 """Where a recording ends and the next begins is found in a file and in a pipe alike."""
 
+import errno
 import io
 import itertools
 import os
@@ -210,3 +211,30 @@ def test_a_pipe_of_noise_without_an_end_is_refused() -> None:
     with pytest.raises(Unreadable, match="no sound in the first 64 MiB"):
         list(read(pipe))  # type: ignore[arg-type]
     assert pipe.count < 2**27
+
+
+class Failing(Pipe):
+    """A pipe that cannot be read to its end."""
+
+    def readinto(self, buffer: Any) -> int:
+        if not (count := super().readinto(buffer)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return count
+
+
+def test_a_source_that_fails_is_told_once() -> None:
+    pieces = list(read(Failing(wav(ONE)[:-8_000] * 2, 0)))  # type: ignore[arg-type]
+    assert len(sound(pieces)) > len(ONE)
+    assert missing(pieces)[-1].why == "it cannot be read: Input/output error"
+    assert sum("cannot be read" in part.why for part in missing(pieces)) == 1
+
+
+def test_a_lack_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = KINDS["m4a"](ONE)
+
+    def fails(*_: object, **_others: object) -> None:
+        raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(av, "open", fails)
+    with pytest.raises(Unreadable, match="Cannot allocate memory"):
+        list(read(io.BytesIO(data)))
