@@ -5,6 +5,7 @@ import itertools
 import os
 import random
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import av
@@ -17,7 +18,7 @@ from lanscribe.media.pieces import About, Missing, Piece, Unreadable
 from lanscribe.media.reader import read
 from lanscribe.media.source import Source
 from lanscribe.speech.audio import Samples
-from tests.sounds import KINDS, by_ffmpeg, by_libsndfile
+from tests.sounds import KINDS, by_ffmpeg, by_libsndfile, film
 
 ONE, TWO = spoken(range(1, 40)), spoken(range(40, 70))
 
@@ -101,6 +102,42 @@ def test_a_wav_that_is_cut_off_says_what_it_lacks(share: float) -> None:
     assert lacking.code == "cut_off"
     assert lacking.start_s == pytest.approx(len(ONE) * share / 16_000, abs=0.001)
     assert lacking.end_s == pytest.approx(len(ONE) / 16_000)
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav"])
+def test_a_compressed_wav_is_cut_off_by_its_bytes(codec: str) -> None:
+    """The byte rates that programs write for these codecs are wrong."""
+    data = by_ffmpeg(ONE, "wav", codec)
+    assert missing(both_ways(data)) == []
+    lacking = missing(both_ways(data[: len(data) // 2]))[-1]
+    assert (lacking.code, lacking.end_s) == ("cut_off", None)
+
+
+def filmed(samples: Samples, kind: str, **options: str) -> bytes:
+    """The sound beside a video track."""
+    file, packets = io.BytesIO(), list[tuple[float, Any]]()
+    with av.open(file, "w", format=kind, container_options=options) as joined:
+        for one in (film(seconds=4), by_ffmpeg(samples, "matroska", "aac")):
+            with av.open(io.BytesIO(one), "r") as container:
+                track = container.streams[0]
+                copy = joined.add_stream_from_template(track)
+                for packet in container.demux(track):
+                    if packet.dts is not None and packet.time_base is not None:
+                        packets.append((float(packet.dts * packet.time_base), packet))
+                        packet.stream = copy
+        for _, packet in sorted(packets, key=itemgetter(0)):
+            joined.mux(packet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["matroska", "mp4"])
+def test_a_film_that_breaks_off_says_so(kind: str) -> None:
+    """Its length may be that of the pictures, so its bytes decide."""
+    options = {"movflags": "frag_keyframe+empty_moov"} if kind == "mp4" else {}
+    data = filmed(ONE, kind, **options)
+    assert missing(both_ways(data)) == []
+    lacking = missing(both_ways(data[: len(data) * 7 // 10]))[-1]
+    assert lacking.code == "cut_off"
 
 
 def opus(samples: Samples) -> bytes:
