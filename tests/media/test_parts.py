@@ -216,6 +216,18 @@ def test_what_libsndfile_alone_reads_is_heard() -> None:
         ), kind
 
 
+@pytest.mark.parametrize("valid_bits", [0, 20, 24, 32])
+def test_pcm_with_fewer_bits_than_its_place_is_heard(valid_bits: int) -> None:
+    """Windows records 24 bits in 32, which FFmpeg takes for floats."""
+    data = bytearray(by_libsndfile(ONE, "WAVEX", subtype="PCM_32"))
+    at = data.index(b"fmt ") + 8
+    assert data[at + 14 : at + 16] == b"\x20\0"
+    data[at + 18] = valid_bits
+    pieces = both_ways(bytes(data))
+    assert sound(pieces) == pytest.approx(ONE, abs=1e-4)
+    assert missing(pieces) == []
+
+
 class Endless(io.RawIOBase):
     """A pipe of noise that does not end."""
 
