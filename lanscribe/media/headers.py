@@ -177,7 +177,7 @@ def is_broken_mp4(source: Source, start: int, end: int) -> bool:
         if not size and box[4:8] == b"mdat":  # it goes to the end
             return False
         if size < 8 or start + size > end:
-            return is_fragmented
+            return is_fragmented and not TAG.match(source.head_at(start, TAG_BYTES))
         start += size
     return False
 

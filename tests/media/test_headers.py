@@ -58,6 +58,8 @@ def test_fragments_that_break_off_are_told() -> None:
     assert is_broken_mp4(source(damaged), 0, len(damaged))
     whole = by_ffmpeg(SPOKEN, "mp4", "aac")
     assert not is_broken_mp4(source(whole + bytes(99)), 0, len(whole) + 99)
+    tagged = data + b"TAG".ljust(128)
+    assert not is_broken_mp4(source(tagged), 0, len(tagged))
     to_the_end = data[:last] + b"\0\0\0\0mdat"
     assert not is_broken_mp4(source(to_the_end), 0, len(to_the_end))
 
