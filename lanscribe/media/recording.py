@@ -141,8 +141,8 @@ class Recording:
         return None
 
 
-_MOST_PLANES = 8
-"""PyAV reads no planes beyond the eighth."""
+_MOST_PLANES = 2
+"""Of frames with more channels, PyAV reads beyond the planes that there are."""
 
 
 class _Converter:
@@ -155,17 +155,13 @@ class _Converter:
     def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
         """The samples of a frame, shape (channels, n)."""
         if frame.format.name == "fltp" and frame.layout.nb_channels <= _MOST_PLANES:
-            planar = frame.to_ndarray().astype(np.float32, copy=False)
-            return planar
+            return frame.to_ndarray().astype(np.float32, copy=False)
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
         if form != self._form:
-            is_planar = frame.layout.nb_channels <= _MOST_PLANES
-            self._resampler = av.AudioResampler(format="fltp" if is_planar else "flt")
+            self._resampler = av.AudioResampler(format="flt")
             self._form = form
         parts = [
-            one.to_ndarray()
-            if one.format.is_planar
-            else one.to_ndarray().reshape(-1, one.layout.nb_channels).T
-            for one in self._resampler.resample(frame)
+            packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
+            for packed in self._resampler.resample(frame)
         ]
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
