@@ -1285,7 +1285,7 @@ class MissingParts:
         elif self._others is None:
             self._others = part
         else:
-            self._others = _joined(self._others, part)
+            self._others = joined(self._others, part)
 
     def due(self, before_s: float) -> Iterator[Missing]:
         """Each part that begins before before_s, once."""
@@ -1300,11 +1300,12 @@ class MissingParts:
             yield self._others
 
 
-def _joined(one: Missing, other: Missing) -> Missing:
+def joined(one: Missing, other: Missing) -> Missing:
     """A part that covers two, with the reason of the later one."""
     is_known = one.end_s is not None and other.end_s is not None
     end_s = max(one.end_s or 0.0, other.end_s or 0.0) if is_known else None
-    return replace(other, start_s=one.start_s, end_s=end_s)
+    skipped_s = one.skipped_s + other.skipped_s
+    return replace(other, start_s=one.start_s, end_s=end_s, skipped_s=skipped_s)
 
 
 def missing_field(parts: MissingParts) -> dict[str, Any]:
@@ -2673,7 +2674,11 @@ class _Converter:
     def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
         """The samples of a frame, shape (channels, n)."""
         if frame.format.name == "fltp" and frame.layout.nb_channels <= _MOST_PLANES:
+<<<<<<< HEAD
             return frame.to_ndarray().astype(np.float32, copy=False)
+=======
+            return np.asarray(frame.to_ndarray(), dtype=np.float32)
+>>>>>>> work
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
         if form != self._form:
             self._resampler = av.AudioResampler(format="flt")
@@ -2843,9 +2848,16 @@ def read(file: BinaryIO | Source, track: str = "") -> Generator[Piece, None, Non
 
 
 def _with_sound(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """The same pieces, the first of them only when it is sure that there is sound."""
+    """The same pieces, the first of them only when it is sure that there is sound.
+
+    If more than MAX_PARTS parts are missing before it, the last one covers all the others.
+    """
     before: list[Piece] = []
     for piece in pieces:
+        last = before[-1] if len(before) > MAX_PARTS else None
+        if isinstance(last, Missing) and isinstance(piece, Missing):
+            before[-1] = joined(last, piece)
+            continue
         before.append(piece)
         if not isinstance(piece, About | Missing):
             break
