@@ -2674,11 +2674,7 @@ class _Converter:
     def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
         """The samples of a frame, shape (channels, n)."""
         if frame.format.name == "fltp" and frame.layout.nb_channels <= _MOST_PLANES:
-<<<<<<< HEAD
-            return frame.to_ndarray().astype(np.float32, copy=False)
-=======
             return np.asarray(frame.to_ndarray(), dtype=np.float32)
->>>>>>> work
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
         if form != self._form:
             self._resampler = av.AudioResampler(format="flt")
