@@ -1286,7 +1286,7 @@ class MissingParts:
         elif self._others is None:
             self._others = part
         else:
-            self._others = _joined(self._others, part)
+            self._others = joined(self._others, part)
 
     def due(self, before_s: float) -> Iterator[Missing]:
         """Each part that begins before before_s, once."""
@@ -1301,11 +1301,12 @@ class MissingParts:
             yield self._others
 
 
-def _joined(one: Missing, other: Missing) -> Missing:
+def joined(one: Missing, other: Missing) -> Missing:
     """A part that covers two, with the reason of the later one."""
     is_known = one.end_s is not None and other.end_s is not None
     end_s = max(one.end_s or 0.0, other.end_s or 0.0) if is_known else None
-    return replace(other, start_s=one.start_s, end_s=end_s)
+    skipped_s = one.skipped_s + other.skipped_s
+    return replace(other, start_s=one.start_s, end_s=end_s, skipped_s=skipped_s)
 
 
 def missing_field(parts: MissingParts) -> dict[str, Any]:
@@ -1872,13 +1873,14 @@ FILE_KINDS = (
     FileKind("mmf", begins(rb"MMMD.{4}CNTI")),
     FileKind("ape", begins(rb"MAC [\x00-\xff]\x0f\0\0\x34\0\0\0")),
     FileKind("wtv", begins(rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d")),
-    FileKind("sds", begins(rb"\xf0\x7e.\x01.{16}\xf7\xf0\x7e")),
     FileKind(
         "mat",
         begins(
             rb"(?:\0{4}\x01\0\0\0\x01\0{7}\x0b\0{3}|\0\0\x03\xe8\0\0\0\x01\0\0\0\x01\0{7}\x0b)samplerate\0"
         ),
     ),
+    FileKind("ast", begins(rb"STRM.{4}\0[\x00\x01]\0\x10")),
+    FileKind("argo_asf", begins(rb"ASF\0\x02\0[\x00\x01]\0")),
     FileKind("tta", begins(rb"TTA1[\x01-\x03]\0[\x01-\x20]\0[\x01-\x20]\0")),
 )
 """Those whose recordings can follow one another in a file; the first that matches holds."""
@@ -2092,7 +2094,7 @@ _TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut
 """The formats in which a frame has its own time; in others it follows the one before."""
 _GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
 """The formats that are frames and nothing else: bytes between them are damage, not headers."""
-_EVEN = {"mp3", "ac3", "eac3"}
+_EVEN = {"mp3", "ac3", "eac3", "wav", "w64"}
 """Those whose frames have a largest size, or all the same."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""
@@ -2567,7 +2569,7 @@ _READ_VALUES = 2**16
 _HEADS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
     b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3", b"\1\4", b"caff", b"\0\0",
-    b"dns.", b"ALaw", b"\xf0~",
+    b"dns.", b"ALaw",
 )  # fmt: skip
 """The beginnings of files that libsndfile gets. It gets no MP3, MIDI or ALAC, and nothing that it
 takes for one: libraries that it uses for these write messages to the terminal."""
@@ -2754,6 +2756,10 @@ class Recording:
         return None
 
 
+_MOST_PLANES = 2
+"""Of frames with more channels, PyAV reads beyond the planes that there are."""
+
+
 class _Converter:
     """Frames of any sample format to floats."""
 
@@ -2763,8 +2769,10 @@ class _Converter:
 
     def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
         """The samples of a frame, shape (channels, n)."""
+        if frame.format.name == "fltp" and frame.layout.nb_channels <= _MOST_PLANES:
+            return np.asarray(frame.to_ndarray(), dtype=np.float32)
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
-        if form != self._form:  # packed: PyAV reads no planes beyond the eighth
+        if form != self._form:
             self._resampler = av.AudioResampler(format="flt")
             self._form = form
         parts = [
@@ -2932,9 +2940,16 @@ def read(file: BinaryIO | Source, track: str = "") -> Generator[Piece, None, Non
 
 
 def _with_sound(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """The same pieces, the first of them only when it is sure that there is sound."""
+    """The same pieces, the first of them only when it is sure that there is sound.
+
+    If more than MAX_PARTS parts are missing before it, the last one covers all the others.
+    """
     before: list[Piece] = []
     for piece in pieces:
+        last = before[-1] if len(before) > MAX_PARTS else None
+        if isinstance(last, Missing) and isinstance(piece, Missing):
+            before[-1] = joined(last, piece)
+            continue
         before.append(piece)
         if not isinstance(piece, About | Missing):
             break

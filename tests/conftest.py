@@ -17,6 +17,7 @@ from tests.servers import (
     ServerHere,
     ServerProcess,
     StartServer,
+    forkers,
     start_here,
     start_process,
 )
@@ -101,6 +102,7 @@ def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHere
     server = start_here(tmp_path_factory.mktemp("fake"), None, {})
     yield server
     server.stop()
+    assert not forkers()
 
 
 @pytest.fixture(scope="session")
@@ -139,6 +141,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 def serve_here(tmp_path: Path) -> Iterator[ServeHere]:
     """Start servers in this process: serve_here(engine={"sessions": 2}, limits={"lag_s": 1.0})."""
     servers: list[ServerHere] = []
+    before = forkers()
 
     def start(parts: Parts | None = None, **tables: Mapping[str, Any]) -> ServerHere:
         servers.append(start_here(tmp_path, parts, tables))
@@ -147,3 +150,4 @@ def serve_here(tmp_path: Path) -> Iterator[ServeHere]:
     yield start
     for server in servers:
         server.stop()
+    assert set(forkers()) <= set(before)

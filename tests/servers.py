@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,7 +247,10 @@ class ServerHere(Server):
             while not self._web.started and not serving.done():
                 await asyncio.sleep(0)
             self._is_ready.set()
-            await serving
+            try:
+                await serving
+            finally:
+                gateway.close()
         if engine:
             await engine.close()
 
@@ -285,6 +289,35 @@ def start_here(
     server.parts = parts or server.parts
     server.start()
     return server
+
+
+def forkers() -> list[int]:
+    """The processes that fork decoders for the servers in this process."""
+    return [pid for pid in _children(os.getpid()) if _decodes(pid)]
+
+
+def workers() -> list[int]:
+    """The processes that decode for the servers in this process."""
+    return [pid for forker in forkers() for pid in _children(forker)]
+
+
+def _children(parent: int) -> list[int]:
+    """Those that run, and those that have ended and are not waited for yet."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            stat = (path / "stat").read_text()
+            if int(stat.rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.name))
+    return sorted(found)
+
+
+def _decodes(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "lanscribe.media" in command or "tests.media" in command
 
 
 StartServer = Callable[..., ServerProcess]

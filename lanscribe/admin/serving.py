@@ -103,6 +103,7 @@ async def _run(
         finally:
             server.should_exit = True
             await asyncio.wait({serving, supplying})
+            gateway.close()
     orders.served()
     serving.result()
     supplying.result()

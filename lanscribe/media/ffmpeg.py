@@ -25,7 +25,7 @@ _TIMED = {"mov", "matroska", "ogg", "flac", "mpegts", "mpeg", "asf", "flv", "nut
 """The formats in which a frame has its own time; in others it follows the one before."""
 _GAPLESS = {"mp3", "aac", "loas", "ac3", "eac3", "amr", "wv", "dts", "truehd", "mlp"}
 """The formats that are frames and nothing else: bytes between them are damage, not headers."""
-_EVEN = {"mp3", "ac3", "eac3"}
+_EVEN = {"mp3", "ac3", "eac3", "wav", "w64"}
 """Those whose frames have a largest size, or all the same."""
 _CHECKED = {"flac", "tta", "wavpack"}
 """Codecs whose frames have a checksum. Of others, FFmpeg must also play what is a little wrong."""

@@ -1,4 +1,4 @@
-"""The pieces of a recording as frames of bytes, for the pipe from a decoder's process.
+"""The pieces of a recording as frames of bytes, for the socket from a decoder's process.
 
 A frame is its kind in one byte, the length of its payload in four, and the payload.
 """

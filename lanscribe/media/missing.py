@@ -38,7 +38,7 @@ class MissingParts:
         elif self._others is None:
             self._others = part
         else:
-            self._others = _joined(self._others, part)
+            self._others = joined(self._others, part)
 
     def due(self, before_s: float) -> Iterator[Missing]:
         """Each part that begins before before_s, once."""
@@ -53,11 +53,12 @@ class MissingParts:
             yield self._others
 
 
-def _joined(one: Missing, other: Missing) -> Missing:
+def joined(one: Missing, other: Missing) -> Missing:
     """A part that covers two, with the reason of the later one."""
     is_known = one.end_s is not None and other.end_s is not None
     end_s = max(one.end_s or 0.0, other.end_s or 0.0) if is_known else None
-    return replace(other, start_s=one.start_s, end_s=end_s)
+    skipped_s = one.skipped_s + other.skipped_s
+    return replace(other, start_s=one.start_s, end_s=end_s, skipped_s=skipped_s)
 
 
 def missing_field(parts: MissingParts) -> dict[str, Any]:

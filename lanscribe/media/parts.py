@@ -85,13 +85,14 @@ FILE_KINDS = (
     FileKind("mmf", begins(rb"MMMD.{4}CNTI")),
     FileKind("ape", begins(rb"MAC [\x00-\xff]\x0f\0\0\x34\0\0\0")),
     FileKind("wtv", begins(rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d")),
-    FileKind("sds", begins(rb"\xf0\x7e.\x01.{16}\xf7\xf0\x7e")),
     FileKind(
         "mat",
         begins(
             rb"(?:\0{4}\x01\0\0\0\x01\0{7}\x0b\0{3}|\0\0\x03\xe8\0\0\0\x01\0\0\0\x01\0{7}\x0b)samplerate\0"
         ),
     ),
+    FileKind("ast", begins(rb"STRM.{4}\0[\x00\x01]\0\x10")),
+    FileKind("argo_asf", begins(rb"ASF\0\x02\0[\x00\x01]\0")),
     FileKind("tta", begins(rb"TTA1[\x01-\x03]\0[\x01-\x20]\0[\x01-\x20]\0")),
 )
 """Those whose recordings can follow one another in a file; the first that matches holds."""

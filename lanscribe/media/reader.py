@@ -14,6 +14,7 @@ from lanscribe.media.bounds import Length
 from lanscribe.media.ffmpeg import reason
 from lanscribe.media.headers import after_tags
 from lanscribe.media.kinds import guess, refusal
+from lanscribe.media.missing import MAX_PARTS, joined
 from lanscribe.media.part import UNKNOWN_BYTES, Part
 from lanscribe.media.parts import Window, file_kind, next_begin
 from lanscribe.media.pieces import About, Missing, NoSuchTrack, Piece, Unreadable
@@ -50,9 +51,16 @@ def read(file: BinaryIO | Source, track: str = "") -> Generator[Piece, None, Non
 
 
 def _with_sound(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """The same pieces, the first of them only when it is sure that there is sound."""
+    """The same pieces, the first of them only when it is sure that there is sound.
+
+    If more than MAX_PARTS parts are missing before it, the last one covers all the others.
+    """
     before: list[Piece] = []
     for piece in pieces:
+        last = before[-1] if len(before) > MAX_PARTS else None
+        if isinstance(last, Missing) and isinstance(piece, Missing):
+            before[-1] = joined(last, piece)
+            continue
         before.append(piece)
         if not isinstance(piece, About | Missing):
             break

@@ -152,6 +152,10 @@ class Recording:
         return None
 
 
+_MOST_PLANES = 2
+"""Of frames with more channels, PyAV reads beyond the planes that there are."""
+
+
 class _Converter:
     """Frames of any sample format to floats."""
 
@@ -161,8 +165,10 @@ class _Converter:
 
     def floats(self, frame: AudioFrame) -> npt.NDArray[np.float32]:
         """The samples of a frame, shape (channels, n)."""
+        if frame.format.name == "fltp" and frame.layout.nb_channels <= _MOST_PLANES:
+            return np.asarray(frame.to_ndarray(), dtype=np.float32)
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
-        if form != self._form:  # packed: PyAV reads no planes beyond the eighth
+        if form != self._form:
             self._resampler = av.AudioResampler(format="flt")
             self._form = form
         parts = [

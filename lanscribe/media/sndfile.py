@@ -13,7 +13,7 @@ _READ_VALUES = 2**16
 _HEADS = (
     b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"NIST", b"Crea",
     b"2BIT", b"PVF1", b" paf", b"fap ", b"MATL", b"Exte", b"d\xa3", b"\1\4", b"caff", b"\0\0",
-    b"dns.", b"ALaw", b"\xf0~",
+    b"dns.", b"ALaw",
 )  # fmt: skip
 """The beginnings of files that libsndfile gets. It gets no MP3, MIDI or ALAC, and nothing that it
 takes for one: libraries that it uses for these write messages to the terminal."""

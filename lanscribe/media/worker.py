@@ -1,19 +1,13 @@
 """Decodes one recording, in a process of its own: a crash of a decoder ends nothing else.
 
-    python -m lanscribe.media.worker [TRACK] < RECORDING
-
-It writes the frames of `lanscribe.media.frames` to stdout, and ends when nobody reads them any
-more. A server that stops still needs it, so it ignores the signals that stop a server.
+The process is forked by `lanscribe.media.forker`, and killed by it when nobody waits for more.
 """
 
 import os
 import resource
-import select
-import signal
-import sys
-import threading
+import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import BinaryIO
 
 from lanscribe.media.frames import Kind, frame, piece_frames, text_frame
@@ -26,59 +20,38 @@ _NICENESS = 5
 """Live streams go first."""
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Decode what stdin holds; `arguments`: the track, or nothing."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def work(recording: int, frames: int, track: str) -> None:
+    """Decode a recording and write the frames of `lanscribe.media.frames`.
+
+    recording, frames: descriptors of the file and of a socket; track: as `read` has it.
+    """
     os.nice(_NICENESS)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_DATA, MOST_MEMORY_BYTES)
-    pipe = _taken_stdout()
-    threading.Thread(target=_end_when_alone, args=(pipe.fileno(),), daemon=True).start()
-    with pipe, open(0, "rb", closefd=False) as file:
-        _decode(file, "".join(arguments), pipe)
+    with socket.socket(fileno=frames) as out, open(recording, "rb") as file:
+        _decode(file, track, out.sendall)
 
 
-def _decode(file: BinaryIO, track: str, pipe: BinaryIO) -> None:
+def _decode(file: BinaryIO, track: str, send: Callable[[bytes], None]) -> None:
     try:
         for piece in read(file, track):
             for part in piece_frames(piece):
-                pipe.write(part)
-        pipe.write(frame(Kind.END))
+                send(part)
+        send(frame(Kind.END))
     except NoSuchTrack as error:
-        pipe.write(text_frame(Kind.NO_SUCH_TRACK, str(error)))
+        send(text_frame(Kind.NO_SUCH_TRACK, str(error)))
     except Unreadable as error:
-        pipe.write(text_frame(Kind.UNREADABLE, str(error)))
+        send(text_frame(Kind.UNREADABLE, str(error)))
     except MemoryError:
         most = MOST_MEMORY_BYTES // 2**20
-        pipe.write(text_frame(Kind.LOST, f"the decoder needs more than {most} MiB of memory"))
-    except BrokenPipeError:
+        send(text_frame(Kind.LOST, f"the decoder needs more than {most} MiB of memory"))
+    except ConnectionError:
         pass  # nobody waits for it
     except Exception:  # noqa: BLE001  the border of the process: the server's log has it
-        pipe.write(text_frame(Kind.DEFECT, traceback.format_exc()))
-
-
-def _taken_stdout() -> BinaryIO:
-    """Stdout, unbuffered, and out of reach of the libraries: what they print there is dropped."""
-    pipe = os.dup(1)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 1)
-    return open(pipe, "wb", buffering=0)  # noqa: PTH123  the caller closes it
-
-
-def _end_when_alone(pipe: int) -> None:
-    """End this process when the other end of its pipe is closed, even if a decoder hangs."""
-    waiting = select.poll()
-    waiting.register(pipe, 0)  # an error, which is all that is awaited, needs no mask
-    waiting.poll()
-    os._exit(1)
+        send(text_frame(Kind.DEFECT, traceback.format_exc()))
 
 
 def _limit(what: int, most: int) -> None:
     _, hard = resource.getrlimit(what)
     bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(what, (bound, bound))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -134,6 +134,10 @@ class Gateway:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=timeout_s)
 
+    def close(self) -> None:
+        """End the processes of the gateway; after `drain`, or instead of it."""
+        self._rest.close()
+
     def app(self) -> ASGIApp:
         """The ASGI application."""
         routes = [

@@ -16,7 +16,7 @@ from lanscribe import errors
 from lanscribe.engines.base import Engine, EngineSession, running
 from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
 from lanscribe.media.pieces import NoSuchTrack, Unreadable
-from lanscribe.media.process import opened
+from lanscribe.media.process import Decoders
 from lanscribe.server import openapi
 from lanscribe.server.exchange import Exchange
 from lanscribe.server.http_errors import FieldError, JsonResponse, error_response
@@ -52,6 +52,7 @@ class Rest:
         self._ready_engine = ready_engine
         self._slot = slot
         self._line = line
+        self._decoders = Decoders()
         self._places: Slots | None = None
         self._uploads: set[Upload] = set()
         self._is_stopping = False
@@ -76,6 +77,10 @@ class Rest:
         self._changes.tell()
         close_s = self._limits.close_timeout_s
         await self._changes.until_at_most(close_s, lambda: not self._uploads)
+
+    def close(self) -> None:
+        """End the processes that decode; no file can be transcribed any more."""
+        self._decoders.close()
 
     async def _list_models(self, _request: Request) -> Response:
         try:
@@ -165,6 +170,7 @@ class Rest:
         """Read a form and answer it."""
         async with self._slot(exchange.address):
             pass  # a client that is refused need not upload first
+        self._decoders.start()  # it imports its libraries while the file arrives
         async with exchange.form() as form:
             wanted, heard = Wanted.of(form), FileTranscript()
             try:
@@ -195,7 +201,7 @@ class Rest:
                 if token.text:
                     await exchange.event(delta_event(token.text))
 
-        async with opened(wanted.file, wanted.track) as pieces:
+        async with self._decoders.opened(wanted.file, wanted.track) as pieces:
             blocks = await _begun(heard.counted(pieces))
             if wanted.is_streamed:
                 await exchange.begin_events()

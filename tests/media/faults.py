@@ -1,6 +1,6 @@
-"""A decoder's process that reads a second of sound and then does something else.
+"""A forker whose processes read a second of sound and then do something else.
 
-python -m tests.media.faults NAME before|after TRACK < RECORDING
+python -m tests.media.faults NAME before|after < SOCKET
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from lanscribe.engines.fake import spoken
-from lanscribe.media import worker
+from lanscribe.media import forker, worker
 from lanscribe.media.pieces import About, Piece
 
 _SECOND = spoken(range(1, 14))[:16_000]
@@ -30,6 +30,11 @@ def flood() -> None:
     taken = []
     while True:
         taken.append(np.ones(2**20))
+
+
+def refuse() -> int:
+    """Fail as `os.fork` does when there are too many processes."""
+    raise BlockingIOError
 
 
 def print_it() -> None:
@@ -50,8 +55,8 @@ FAULTS: dict[str, Callable[[], object]] = {
 
 
 def main() -> None:
-    """Run the worker with another reader."""
-    name, when, track = sys.argv[1:]
+    """Run the forker with another reader."""
+    name, when = sys.argv[1:]
 
     def read(_file: BinaryIO, _track: str) -> Generator[Piece, None, None]:
         yield About()
@@ -60,8 +65,10 @@ def main() -> None:
         FAULTS[name]()
         yield _SECOND
 
+    if name == "forkless":
+        os.fork = refuse
     worker.read = read  # type: ignore[attr-defined, assignment]
-    worker.main([track])
+    forker.main()
 
 
 if __name__ == "__main__":

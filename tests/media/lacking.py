@@ -1,19 +1,18 @@
-"""A decoder's process for one recording, whatever it is given: the second of three tracks.
+"""A forker whose processes read one recording, whatever is sent: the second of three tracks.
 
-    python -m tests.media.lacking TRACK < RECORDING
+    python -m tests.media.lacking < SOCKET
 
 It says the numbers 1 to 40. After 10 of them 5 s are damaged, of which 1 s is silence, and the
 recording ends before its end.
 """
 
-import sys
 from collections.abc import Generator
 from typing import BinaryIO
 
 import numpy as np
 
 from lanscribe.engines.fake import spoken
-from lanscribe.media import worker
+from lanscribe.media import forker, worker
 from lanscribe.media.pieces import About, Missing, NoSuchTrack, Piece
 
 ABOUT = About(2, 3, "de", "Café", "track 1 is silent", 20.0)
@@ -35,4 +34,4 @@ def read(_file: BinaryIO, track: str) -> Generator[Piece, None, None]:
 
 if __name__ == "__main__":
     worker.read = read  # type: ignore[attr-defined, assignment]
-    worker.main(sys.argv[1:])
+    forker.main()

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import av
 import numpy as np
@@ -34,7 +34,7 @@ def melody(rate_hz: int = SAMPLE_RATE_HZ) -> Samples:
     time_s = np.arange(round(NOTE_S * rate_hz)) / rate_hz
     ends = np.minimum(1, np.minimum(time_s, NOTE_S - time_s) / 0.01)
     pitches = _LOWEST_HZ + _STEP_HZ * _ORDER
-    notes = [0.4 * ends * np.sin(2 * np.pi * pitch * time_s) for pitch in pitches]
+    notes = [0.4 * ends * np.sin(2 * np.pi * pitch * time_s + 1) for pitch in pitches]
     return np.concatenate(notes).astype(np.float32)
 
 
@@ -77,11 +77,11 @@ class Heard:
         )
 
 
-def heard(file: BinaryIO, track: str = "") -> Heard:
+def heard(file: "BinaryIO | Pipe", track: str = "") -> Heard:
     """Read a file to its end."""
     pieces: list[Samples] = []
     result = Heard(np.empty(0, dtype=np.float32))
-    for piece in read(file, track):
+    for piece in read(cast(BinaryIO, file), track):
         if isinstance(piece, About):
             result.about = piece
         elif isinstance(piece, Missing):
@@ -230,11 +230,8 @@ packets without a container; and those for whose codec there is no encoder."""
 _ONLY_FILE = "FILE"
 
 
-def reference_s(data: bytes, *, is_of_libsndfile: bool = False) -> float:
-    """How many seconds another decoder finds: libsndfile, or FFmpeg through nothing but PyAV."""
-    if is_of_libsndfile:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            return float(file.frames / file.samplerate)
+def by_pyav_s(data: bytes) -> float:
+    """How many seconds FFmpeg finds through nothing but PyAV. Raises av.FFmpegError."""
     length_s = 0.0
     with av.open(io.BytesIO(data), "r") as container:
         for packet in container.demux(audio=0):
@@ -243,6 +240,12 @@ def reference_s(data: bytes, *, is_of_libsndfile: bool = False) -> float:
                     assert isinstance(frame, av.AudioFrame)
                     length_s += frame.samples / frame.sample_rate
     return length_s
+
+
+def by_soundfile_s(data: bytes) -> float:
+    """How many seconds libsndfile finds. Raises soundfile.LibsndfileError."""
+    with soundfile.SoundFile(io.BytesIO(data)) as file:
+        return float(file.frames / file.samplerate)
 
 
 @dataclass(frozen=True)
@@ -332,6 +335,7 @@ def _formats() -> Iterator[Format]:
 
 
 NOT_WRITTEN = {
+    *(("SDS", f"PCM_{bits}") for bits in ("S8", "16", "24")),  # see by_libsndfile
     *(("AIFF", f"DWVW_{bits}") for bits in (12, 16, 24)),  # libsndfile cannot read them again
     *(("MP3", f"MPEG_LAYER_{number}") for number in ("I", "II")),  # it has no encoder
     ("WAV", "MPEG_LAYER_III"),

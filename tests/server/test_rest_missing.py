@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -10,8 +11,7 @@ import pytest
 from lanscribe.engines.fake import spoken
 from lanscribe.media import process
 from tests.media.test_choice import film
-from tests.media.test_process import workers
-from tests.servers import Server
+from tests.servers import ServeHere, Server, forkers, workers
 from tests.sounds import by_libsndfile
 from tests.support import DEADLINE_S, counting
 
@@ -34,17 +34,17 @@ TEXT = counting(range(1, 41))
 
 
 @pytest.fixture
-def lacking(monkeypatch: pytest.MonkeyPatch, fake_server: Server) -> Server:
+def lacking(monkeypatch: pytest.MonkeyPatch, serve_here: ServeHere) -> Server:
     """A server whose recordings are all `tests.media.lacking`."""
     monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.lacking"))
-    return fake_server
+    return serve_here()
 
 
 @pytest.fixture
-def crashing(monkeypatch: pytest.MonkeyPatch, fake_server: Server) -> Server:
+def crashing(monkeypatch: pytest.MonkeyPatch, serve_here: ServeHere) -> Server:
     """A server whose decoders crash after a second."""
     monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "crash", "after"))
-    return fake_server
+    return serve_here()
 
 
 def ask(server: Server, **fields: str) -> httpx.Response:
@@ -135,21 +135,22 @@ def test_the_text_before_a_crash_of_the_decoder_is_kept(crashing: Server) -> Non
 
 
 def test_a_decoder_that_crashes_before_any_sound_is_the_files_fault(
-    monkeypatch: pytest.MonkeyPatch, fake_server: Server
+    monkeypatch: pytest.MonkeyPatch, serve_here: ServeHere
 ) -> None:
     monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "crash", "before"))
+    server = serve_here()
     for stream in ("false", "true"):
-        answer = ask(fake_server, stream=stream)
+        answer = ask(server, stream=stream)
         assert answer.status_code == 400
         assert answer.json()["error"]["code"] == "invalid_file"
         assert answer.json()["error"]["message"] == "the decoder crashed (SIGSEGV)"
 
 
 def test_a_defect_of_the_reader_is_the_servers_fault(
-    monkeypatch: pytest.MonkeyPatch, fake_server: Server
+    monkeypatch: pytest.MonkeyPatch, serve_here: ServeHere
 ) -> None:
     monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "defect", "before"))
-    answer = ask(fake_server)
+    answer = ask(serve_here())
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "internal"
 
@@ -202,13 +203,29 @@ def test_a_wave_file_that_was_cut_off(fake_server: Server, stream: str) -> None:
 
 
 def test_a_client_that_leaves_a_decoder_that_hangs_frees_its_slot(
-    monkeypatch: pytest.MonkeyPatch, fake_server: Server
+    monkeypatch: pytest.MonkeyPatch, serve_here: ServeHere
 ) -> None:
     monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "hang", "before"))
+    server = serve_here()
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(
-            f"{fake_server.http_url}/v1/audio/transcriptions", files={"file": WAV}, timeout=0.5
-        )
+        httpx.post(f"{server.http_url}/v1/audio/transcriptions", files={"file": WAV}, timeout=0.5)
     deadline_s = time.monotonic() + DEADLINE_S
-    while workers() or httpx.get(f"{fake_server.http_url}/health").json()["sessions"]:
+    while workers() or httpx.get(f"{server.http_url}/health").json()["sessions"]:
         assert time.monotonic() < deadline_s
+
+
+def test_a_server_that_stops_ends_a_decoder_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, serve_here: ServeHere
+) -> None:
+    monkeypatch.setattr(process, "COMMAND", ("-P", "-m", "tests.media.faults", "hang", "before"))
+    before = forkers()
+    server = serve_here(limits={"stop_timeout_s": 0.1})
+    with ThreadPoolExecutor() as pool:
+        answering = pool.submit(ask, server)
+        deadline_s = time.monotonic() + DEADLINE_S
+        while not workers():
+            assert time.monotonic() < deadline_s
+        server.stop()
+        assert not workers()
+        assert forkers() == before
+        assert answering.result().json()["error"]["code"] == "server_stopping"
