@@ -1450,8 +1450,10 @@ _HEADER_BYTES = 2**20
 """The chunks before the sound of a WAV take less."""
 _UNKNOWN_SIZE = 0x7F00_0000
 """Programs that write a WAV into a pipe declare about 2 or 4 GiB."""
-_UNCOMPRESSED = {1, 3, 6, 7, 0xFFFE}
-"""The codes of PCM, floats, A-law, mu-law, and of those with a longer header."""
+_UNCOMPRESSED = {1, 3, 6, 7}
+"""The codes of PCM, floats, A-law and mu-law."""
+_EXTENSIBLE = 0xFFFE
+"""The code of a longer header, which has the codec's own later."""
 TAG = re.compile(
     rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}"
     rb"|APETAGEX[\xd0-\xe8]\x07\0\0.{16}"
@@ -1530,6 +1532,8 @@ def wave_of(source: Source, start: int) -> Wave:
             size64 = int.from_bytes(chunk[16:24], "little")
         elif name == b"fmt " and len(chunk) >= 24:
             form = struct.unpack_from(f"{'>' if order == 'big' else '<'}HHIIHH", chunk, 8)
+            if form[0] == _EXTENSIBLE:
+                form = (int.from_bytes(chunk[32:34], order), *form[1:])  # type: ignore[arg-type]
         elif name == b"data":
             return _wave(place + 8, size64 or size, form, source)
         place += 8 + size + size % 2
@@ -1819,7 +1823,7 @@ _TAIL_BYTES = 70_000
 """More than the longest page of an Ogg."""
 _PADDING_BYTES = 8
 """A Wave64 counts the bytes that fill it up, and need not have them."""
-_SLACK_BYTES = 512
+_SLACK_BYTES = 100
 """The size of a WAV may count its header, too."""
 _MP4_BOXES = {b"ftyp", b"moov", b"styp"}
 _OGG_BODY = re.compile(rb"OggS\0[\x00\x01\x04\x05]")

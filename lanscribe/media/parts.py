@@ -31,7 +31,7 @@ _TAIL_BYTES = 70_000
 """More than the longest page of an Ogg."""
 _PADDING_BYTES = 8
 """A Wave64 counts the bytes that fill it up, and need not have them."""
-_SLACK_BYTES = 512
+_SLACK_BYTES = 100
 """The size of a WAV may count its header, too."""
 _MP4_BOXES = {b"ftyp", b"moov", b"styp"}
 _OGG_BODY = re.compile(rb"OggS\0[\x00\x01\x04\x05]")

@@ -41,7 +41,7 @@ def test_a_wav_says_where_its_sound_ends() -> None:
     assert wave_of(source(wrong_byte_rate), 0) == Wave(len(data), LENGTH_S)
 
 
-@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav", "g722"])
+@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav", "g722", "dfpwm"])
 def test_a_compressed_wav_says_only_where_its_sound_ends(codec: str) -> None:
     wave = wave_of(source(by_ffmpeg(SPOKEN, "wav", codec)), 0)
     assert wave.end is not None
