@@ -5,6 +5,7 @@ import itertools
 import os
 import random
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import av
@@ -17,7 +18,7 @@ from lanscribe.media.pieces import About, Missing, Piece, Unreadable
 from lanscribe.media.reader import read
 from lanscribe.media.source import Source
 from lanscribe.speech.audio import Samples
-from tests.sounds import KINDS, by_ffmpeg, by_libsndfile
+from tests.sounds import KINDS, by_ffmpeg, by_libsndfile, film
 
 ONE, TWO = spoken(range(1, 40)), spoken(range(40, 70))
 
@@ -103,6 +104,42 @@ def test_a_wav_that_is_cut_off_says_what_it_lacks(share: float) -> None:
     assert lacking.end_s == pytest.approx(len(ONE) / 16_000)
 
 
+@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav"])
+def test_a_compressed_wav_is_cut_off_by_its_bytes(codec: str) -> None:
+    """The byte rates that programs write for these codecs are wrong."""
+    data = by_ffmpeg(ONE, "wav", codec)
+    assert missing(both_ways(data)) == []
+    lacking = missing(both_ways(data[: len(data) // 2]))[-1]
+    assert (lacking.code, lacking.end_s) == ("cut_off", None)
+
+
+def filmed(samples: Samples, kind: str, **options: str) -> bytes:
+    """The sound beside a video track."""
+    file, packets = io.BytesIO(), list[tuple[float, Any]]()
+    with av.open(file, "w", format=kind, container_options=options) as joined:
+        for one in (film(seconds=4), by_ffmpeg(samples, "matroska", "aac")):
+            with av.open(io.BytesIO(one), "r") as container:
+                track = container.streams[0]
+                copy = joined.add_stream_from_template(track)
+                for packet in container.demux(track):
+                    if packet.dts is not None and packet.time_base is not None:
+                        packets.append((float(packet.dts * packet.time_base), packet))
+                        packet.stream = copy
+        for _, packet in sorted(packets, key=itemgetter(0)):
+            joined.mux(packet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["matroska", "mp4"])
+def test_a_film_that_breaks_off_says_so(kind: str) -> None:
+    """Its length may be that of the pictures, so its bytes decide."""
+    options = {"movflags": "frag_keyframe+empty_moov"} if kind == "mp4" else {}
+    data = filmed(ONE, kind, **options)
+    assert missing(both_ways(data)) == []
+    lacking = missing(both_ways(data[: len(data) * 7 // 10]))[-1]
+    assert lacking.code == "cut_off"
+
+
 def opus(samples: Samples) -> bytes:
     return by_ffmpeg(samples, "ogg", "libopus", 48_000)
 
@@ -177,6 +214,18 @@ def test_what_libsndfile_alone_reads_is_heard() -> None:
         assert len(sound(both_ways(data))) == pytest.approx(
             len(ONE) * (16 / 44.1 if kind == "XI" else 1), abs=2
         ), kind
+
+
+@pytest.mark.parametrize("valid_bits", [0, 20, 24, 32])
+def test_pcm_with_fewer_bits_than_its_place_is_heard(valid_bits: int) -> None:
+    """Windows records 24 bits in 32, which FFmpeg takes for floats."""
+    data = bytearray(by_libsndfile(ONE, "WAVEX", subtype="PCM_32"))
+    at = data.index(b"fmt ") + 8
+    assert data[at + 14 : at + 16] == b"\x20\0"
+    data[at + 18] = valid_bits
+    pieces = both_ways(bytes(data))
+    assert sound(pieces) == pytest.approx(ONE, abs=1e-4)
+    assert missing(pieces) == []
 
 
 class Endless(io.RawIOBase):
