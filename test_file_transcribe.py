@@ -2761,7 +2761,8 @@ class Recording:
 
 
 _MOST_PLANES = 2
-"""Of frames with more channels, PyAV reads beyond the planes that there are."""
+"""Frames with more channels are packed first: beyond the eighth plane PyAV reads memory that is not
+there."""
 
 
 class _Converter:

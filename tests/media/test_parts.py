@@ -21,6 +21,7 @@ from lanscribe.speech.audio import Samples
 from tests.sounds import KINDS, by_ffmpeg, by_libsndfile, film
 
 ONE, TWO = spoken(range(1, 40)), spoken(range(40, 70))
+TONE_S = 2.5
 
 
 class Pipe(io.RawIOBase):
@@ -250,3 +251,52 @@ def test_a_pipe_of_noise_without_an_end_is_refused() -> None:
     with pytest.raises(Unreadable, match="no sound in the first 64 MiB"):
         list(read(pipe))  # type: ignore[arg-type]
     assert pipe.count < 2**27
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "rates_hz"),
+    [
+        ("mp3", "libmp3lame", [44_100, 22_050, 16_000, 48_000]),
+        ("mp2", "mp2", [48_000, 32_000, 44_100]),
+        ("adts", "aac", [16_000, 48_000, 44_100, 24_000]),
+        ("mpegts", "aac", [48_000, 44_100]),
+        ("ac3", "ac3", [48_000, 32_000]),
+    ],
+)
+@pytest.mark.parametrize("layouts", [["mono"], ["mono", "stereo"]], ids=["alike", "changing"])
+def test_the_rate_and_the_channels_may_change_in_the_middle(
+    kind: str, codec: str, rates_hz: list[int], layouts: list[str]
+) -> None:
+    """Each part has a tone of its own, which comes out at its pitch, its level and its time."""
+    parts = [
+        tone(300 * (number + 1), kind, codec, rate_hz, layouts[number % len(layouts)])
+        for number, rate_hz in enumerate(rates_hz)
+    ]
+    pieces = both_ways(b"".join(parts))
+    heard, length = sound(pieces), TONE_S * 16_000
+    assert len(heard) == pytest.approx(len(parts) * length, abs=0.1 * len(parts) * 16_000)
+    assert missing(pieces) == []
+    for number in range(len(parts)):
+        middle = round((number + 0.5) * len(heard) / len(parts))
+        part = heard[middle - 8_000 : middle + 8_000]
+        power = np.abs(np.fft.rfft(part * np.hanning(16_000)))
+        assert int(power.argmax()) == pytest.approx(300 * (number + 1), abs=2)
+        assert part.std() == pytest.approx(0.3 / 2**0.5, rel=0.1)
+
+
+def tone(pitch_hz: float, kind: str, codec: str, rate_hz: int, layout: str) -> bytes:
+    """A file with a tone in all its channels, as loud as 0.3."""
+    file, count = io.BytesIO(), round(TONE_S * rate_hz)
+    wave = 0.3 * np.sin(2 * np.pi * pitch_hz * np.arange(count) / rate_hz)
+    channels = len(av.AudioLayout(layout).channels)
+    frame = av.AudioFrame.from_ndarray(
+        np.repeat(wave, channels).astype(np.float32)[np.newaxis], "flt", layout
+    )
+    frame.sample_rate = rate_hz
+    with av.open(file, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=rate_hz)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = layout
+        for one in (frame, None):
+            container.mux(stream.encode(one))
+    return file.getvalue()
