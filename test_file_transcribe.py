@@ -35,6 +35,7 @@ import math
 import os
 import random
 import re
+import struct
 import sys
 import tempfile
 import time
@@ -1449,6 +1450,10 @@ _HEADER_BYTES = 2**20
 """The chunks before the sound of a WAV take less."""
 _UNKNOWN_SIZE = 0x7F00_0000
 """Programs that write a WAV into a pipe declare about 2 or 4 GiB."""
+_UNCOMPRESSED = {1, 3, 6, 7}
+"""The codes of PCM, floats, A-law and mu-law."""
+_EXTENSIBLE = 0xFFFE
+"""The code of a longer header, which has the codec's own later."""
 TAG = re.compile(
     rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}"
     rb"|APETAGEX[\xd0-\xe8]\x07\0\0.{16}"
@@ -1462,6 +1467,9 @@ _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 """The objects of an ASF (WMA, WMV): its header, and the properties of the file in that."""
 _ASF_BYTES = 4096
+_EBML = b"\x1a\x45\xdf\xa3"
+_SEGMENT = b"\x18\x53\x80\x67"
+"""The elements of a Matroska: its header, and the one that holds everything (RFC 9559)."""
 _XING = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})", re.DOTALL)
 _MPEG_HEADER_BYTES = 200
 """The first frame has its Xing header within this."""
@@ -1506,7 +1514,8 @@ def is_cut_off_ogg(tail: bytes) -> bool:
 class Wave:
     """What the header of a WAV says: where its sound ends, and how long it is.
 
-    Both None if it does not know, as a program that writes into a pipe.
+    Both None if it does not know, as a program that writes into a pipe. declared_s is also None of
+    a codec that compresses, because programs write wrong byte rates for these.
     """
 
     end: int | None
@@ -1515,25 +1524,33 @@ class Wave:
 
 def wave_of(source: Source, start: int) -> Wave:
     """The header of the WAV at a place."""
-    place, bytes_per_s, size64 = start + 12, 0, 0
+    place, size64, form = start + 12, 0, (0,) * 6
     order = "big" if source.head_at(start, 4) == b"RIFX" else "little"
     while len(chunk := source.head_at(place, 36)) >= 8 and place < start + _HEADER_BYTES:
         name, size = chunk[:4], int.from_bytes(chunk[4:8], order)  # type: ignore[arg-type]
         if name == b"ds64":  # RF64 (EBU Tech 3306)
             size64 = int.from_bytes(chunk[16:24], "little")
-        elif name == b"fmt ":
-            bytes_per_s = int.from_bytes(chunk[16:20], order)  # type: ignore[arg-type]
+        elif name == b"fmt " and len(chunk) >= 24:
+            form = struct.unpack_from(f"{'>' if order == 'big' else '<'}HHIIHH", chunk, 8)
+            if form[0] == _EXTENSIBLE:
+                form = (int.from_bytes(chunk[32:34], order), *form[1:])  # type: ignore[arg-type]
         elif name == b"data":
-            return _wave(place + 8, size64 or size, bytes_per_s, source)
+            return _wave(place + 8, size64 or size, form, source)
         place += 8 + size + size % 2
     return Wave(None, None)
 
 
-def _wave(sound_at: int, size: int, bytes_per_s: int, source: Source) -> Wave:
+def _wave(sound_at: int, size: int, form: tuple[int, ...], source: Source) -> Wave:
+    """form: the codec, channels, rate in Hz, byte rate, bytes of a frame, and bits of a sample."""
     is_there = source.size_bytes >= sound_at + size
-    if not size or not bytes_per_s or (size >= _UNKNOWN_SIZE and not is_there):
+    codec, channels, rate_hz, byte_rate, frame_bytes, bits = form
+    if not size or (size >= _UNKNOWN_SIZE and not is_there):
         return Wave(None, None)
-    return Wave(sound_at + size, size / bytes_per_s)
+    if codec not in _UNCOMPRESSED:
+        return Wave(sound_at + size, None)
+    bytes_per_s = rate_hz * (frame_bytes or channels * bits // 8)  # the byte rate may be wrong
+    is_known = byte_rate and bytes_per_s
+    return Wave(sound_at + size, size / bytes_per_s) if is_known else Wave(None, None)
 
 
 def ends_wave(following: bytes, left: float) -> bool:
@@ -1556,7 +1573,10 @@ def mpeg_length_s(frame: bytes) -> float | None:
 
 
 def declared_bytes(source: Source, start: int) -> int:
-    """How long a RIFF, an IFF, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
+    """How long a recording is by its header; 0 if that is unknown.
+
+    Known of a RIFF, an IFF, a Wave64, an ASF, a CAF and a Matroska.
+    """
     head = source.head_at(start, _ASF_BYTES)
     if head.startswith(_ASF):
         return int.from_bytes(head.partition(_ASF_FILE)[2][24:32], "little")
@@ -1566,7 +1586,44 @@ def declared_bytes(source: Source, start: int) -> int:
         return int.from_bytes(head[4:8], "little")
     if head.startswith((b"FORM", b"RIFX")):
         return int.from_bytes(head[4:8], "big")
+    if head.startswith(_EBML):
+        return _bytes_of_matroska(head)
     return _bytes_of_caf(source, start) if head.startswith(b"caff") else 0
+
+
+def _bytes_of_matroska(head: bytes) -> int:
+    """The header and the segment, whose size is unknown while it is recorded."""
+    first, size = _ebml_size(head, 4)
+    segment = first + (size or 0)
+    if head[segment : segment + 4] != _SEGMENT:
+        return 0
+    first, size = _ebml_size(head, segment + 4)
+    return first + size if size is not None else 0
+
+
+def _ebml_size(data: bytes, place: int) -> tuple[int, int | None]:
+    """Where the contents of an element begin, and their size; None if unknown (RFC 8794, 4)."""
+    width = 9 - data[place : place + 1].ljust(1, b"\1")[0].bit_length()
+    most = (1 << 7 * width) - 1
+    size = int.from_bytes(data[place : place + width], "big") & most
+    return place + width, None if size == most else size
+
+
+def is_broken_mp4(source: Source, start: int, end: int) -> bool:
+    """Whether an MP4 in fragments, which have no index, ends or breaks off within a box."""
+    is_fragmented = False
+    while start < end:
+        box = source.head_at(start, 16)
+        size = int.from_bytes(box[:4], "big")
+        is_fragmented |= box[4:8] == b"moof"
+        if size == 1:
+            size = int.from_bytes(box[8:16], "big")
+        if not size and box[4:8] == b"mdat":  # it goes to the end
+            return False
+        if size < 8 or start + size > end:
+            return is_fragmented and not TAG.match(source.head_at(start, TAG_BYTES))
+        start += size
+    return False
 
 
 def _bytes_of_caf(source: Source, start: int) -> int:
@@ -1766,6 +1823,9 @@ _TAIL_BYTES = 70_000
 """More than the longest page of an Ogg."""
 _PADDING_BYTES = 8
 """A Wave64 counts the bytes that fill it up, and need not have them."""
+_SLACK_BYTES = 100
+"""The size of a WAV may count its header, too."""
+_MP4_BOXES = {b"ftyp", b"moov", b"styp"}
 _OGG_BODY = re.compile(rb"OggS\0[\x00\x01\x04\x05]")
 """A page that is not the first of its track."""
 
@@ -1868,10 +1928,12 @@ class Stream:
         self.is_live = not source.is_complete
         """Whether it may still run."""
         self._limit: int | None = None
+        self._wave_end: int | None = None
         self._ready = self._tail = b""
         if kind.name == "wav":
             wave = wave_of(source, start)
             self._limit, self.declared_s = wave.end, wave.declared_s
+            self._wave_end = wave.end or 0
 
     size_bytes = None
     """It is read to its end in any case."""
@@ -1884,9 +1946,12 @@ class Stream:
     @property
     def lacks(self) -> str:
         """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
-        is_ogg = self.end is not None and self.kind.name == "ogg"
-        is_cut_off = is_ogg and is_cut_off_ogg(self._tail)
-        return "the file ends without the mark of its end" if is_cut_off else ""
+        if self.end is None:
+            return ""
+        if self.kind.name == "ogg":
+            is_cut_off = is_cut_off_ogg(self._tail)
+            return "the file ends without the mark of its end" if is_cut_off else ""
+        return _lacks(self._source, self._start, self.end, self._wave_end)
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
@@ -1963,8 +2028,7 @@ class Window:
         self._start = start
         self.end = source.size_bytes if end is None else end
         self.place = start
-        is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
-        self.lacks = "the file is shorter than its header says" if is_cut_off else ""
+        self.lacks = _lacks(source, start, self.end)
         """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
         self.size_bytes = self.end - start
         tail = source.head_at(max(start, self.end - TAG_BYTES), min(TAG_BYTES, self.size_bytes))
@@ -1996,6 +2060,24 @@ class Window:
         return self.tell()
 
 
+def _lacks(source: Source, start: int, end: int, wave_end: int | None = None) -> str:
+    """Why a recording may be cut off, or damaged so that its rest is not found; "" if it is not.
+
+    wave_end: where the sound of a WAV ends by its header, 0 if that is unknown; sizes count less
+    than that, because some programs count the header, too.
+    """
+    if wave_end is not None:
+        is_short = wave_end > end + _SLACK_BYTES
+    else:
+        is_short = declared_bytes(source, start) > end - start + _PADDING_BYTES
+    if is_short:
+        return "the file is shorter than its header says"
+    is_mp4 = source.head_at(start + 4, 4) in _MP4_BOXES
+    if is_mp4 and is_broken_mp4(source, start, end):
+        return "the rest of the file is damaged or cut off"
+    return ""
+
+
 # <<< lanscribe/media/parts.py
 
 
@@ -2020,6 +2102,8 @@ _INDEXED = {"mov", "avi", "wtv", "mpeg"}
 """The formats that may end with an index, or padding, as long as a second of sound and more."""
 _REST_S, _REST_BYTES = 1.0, 8192
 _NO_SOUND = "these bytes are no sound"
+_DAMAGED = ("Invalid data found", "Not yet implemented in FFmpeg", "Error number ")
+"""How FFmpeg calls what it cannot decode."""
 _UNREAD = "the rest of the file cannot be read"
 _JUNK_BYTES, _JUNK_SHARE = 2000, 3
 """A packet of such a stream that is larger, and so many times the usual, has junk in it."""
@@ -2177,6 +2261,8 @@ class Frames:
 def reason(error: Exception) -> str:
     """The reason of an error of FFmpeg as a sentence without a period."""
     text = str(error.strerror) if isinstance(error, av.FFmpegError) else str(error)
+    if text.startswith(_DAMAGED):
+        return "the data are damaged, or of a kind that is not known"
     return text or type(error).__name__
 
 
@@ -2490,9 +2576,12 @@ _HEADS = (
 takes for one: libraries that it uses for these write messages to the terminal."""
 _HTK = re.compile(rb".{8}\0\x02\0\0", re.DOTALL)
 _ITS_OWN = re.compile(
-    rb"RIFX|RIFF.{4}WAVE.{0,200}?fmt .{4}(?:\x40\0|\x38\0.{10}[\x2a\x3e\x52]\0)", re.DOTALL
+    rb"RIFX|(?:RIFF|RF64).{4}WAVE.{0,200}?fmt .{4}"
+    rb"(?:\x40\0|\x38\0.{10}[\x2a\x3e\x52]\0|\xfe\xff.{12}\x20\0.{2}(?!\0\0|\x20\0).{6}\x01\0)",
+    re.DOTALL,
 )
-"""WAV in big-endian order, with G.721 or with NMS ADPCM: FFmpeg plays noise for these."""
+"""WAV in big-endian order, with G.721, with NMS ADPCM, or with PCM of 24 bits in 32, as Windows
+records it: FFmpeg plays noise for these."""
 
 
 def is_its_own(head: bytes) -> bool:
@@ -2633,8 +2722,15 @@ class Recording:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
         elif not declared_s and self._is_broken_off(faults):
             yield Missing(here_s, None, "cut_off", "the file ends in the middle of its sound")
-        elif self._file.lacks:
+        elif self._file.lacks and not self._is_at_end():
             yield Missing(here_s, None, "cut_off", self._file.lacks)
+
+    def _is_at_end(self) -> bool:
+        """Whether a file that is short of bytes has its last sound, so that others are missing."""
+        if not self._container.format.name.startswith("matroska") or not self._container.duration:
+            return False
+        end_s = self._tape.time_s - self._start_s + _SHORT_BY_S
+        return end_s > self._container.duration / av.time_base
 
     def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
         """Whether faults at the end of the file are more than padding and a tag."""
@@ -2644,11 +2740,15 @@ class Recording:
     @property
     def _declared_s(self) -> float | None:
         """How long the recording says to be; None if it does not, or only by an estimate."""
-        if isinstance(self._file, Stream) and self._file.declared_s:
-            return self._file.declared_s
         name = self._container.format.name.split(",")[0]
+        if isinstance(self._file, Stream) and (self._file.declared_s or name == "wav"):
+            return self._file.declared_s
+        if name == "mov" and not self._track.frames:  # its fragments declare only themselves
+            return None
         codec = self._track.codec_context.name
         is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
+        if name == "avi" and codec.startswith("pcm_"):
+            return self._track.frames / self._track.rate
         if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
         is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
@@ -2657,8 +2757,9 @@ class Recording:
         return None
 
 
-_MOST_PLANES = 8
-"""PyAV reads no planes beyond the eighth."""
+_MOST_PLANES = 2
+"""Frames with more channels are packed first: beyond the eighth plane PyAV reads memory that is not
+there."""
 
 
 class _Converter:
@@ -2674,14 +2775,11 @@ class _Converter:
             return np.asarray(frame.to_ndarray(), dtype=np.float32)
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
         if form != self._form:
-            is_planar = frame.layout.nb_channels <= _MOST_PLANES
-            self._resampler = av.AudioResampler(format="fltp" if is_planar else "flt")
+            self._resampler = av.AudioResampler(format="flt")
             self._form = form
         parts = [
-            one.to_ndarray()
-            if one.format.is_planar
-            else one.to_ndarray().reshape(-1, one.layout.nb_channels).T
-            for one in self._resampler.resample(frame)
+            packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
+            for packed in self._resampler.resample(frame)
         ]
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
 

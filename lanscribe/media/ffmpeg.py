@@ -35,6 +35,8 @@ _INDEXED = {"mov", "avi", "wtv", "mpeg"}
 """The formats that may end with an index, or padding, as long as a second of sound and more."""
 _REST_S, _REST_BYTES = 1.0, 8192
 _NO_SOUND = "these bytes are no sound"
+_DAMAGED = ("Invalid data found", "Not yet implemented in FFmpeg", "Error number ")
+"""How FFmpeg calls what it cannot decode."""
 _UNREAD = "the rest of the file cannot be read"
 _JUNK_BYTES, _JUNK_SHARE = 2000, 3
 """A packet of such a stream that is larger, and so many times the usual, has junk in it."""
@@ -192,4 +194,6 @@ class Frames:
 def reason(error: Exception) -> str:
     """The reason of an error of FFmpeg as a sentence without a period."""
     text = str(error.strerror) if isinstance(error, av.FFmpegError) else str(error)
+    if text.startswith(_DAMAGED):
+        return "the data are damaged, or of a kind that is not known"
     return text or type(error).__name__

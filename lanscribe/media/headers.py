@@ -1,6 +1,7 @@
 """What headers, tags and last pages say of the recording that they belong to."""
 
 import re
+import struct
 from dataclasses import dataclass
 
 from lanscribe.media.source import Source
@@ -9,6 +10,10 @@ _HEADER_BYTES = 2**20
 """The chunks before the sound of a WAV take less."""
 _UNKNOWN_SIZE = 0x7F00_0000
 """Programs that write a WAV into a pipe declare about 2 or 4 GiB."""
+_UNCOMPRESSED = {1, 3, 6, 7}
+"""The codes of PCM, floats, A-law and mu-law."""
+_EXTENSIBLE = 0xFFFE
+"""The code of a longer header, which has the codec's own later."""
 TAG = re.compile(
     rb"ID3[\x02-\x04][\x00-\x0f][\x00-\xf0][\x00-\x7f]{4}"
     rb"|APETAGEX[\xd0-\xe8]\x07\0\0.{16}"
@@ -22,6 +27,9 @@ _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 """The objects of an ASF (WMA, WMV): its header, and the properties of the file in that."""
 _ASF_BYTES = 4096
+_EBML = b"\x1a\x45\xdf\xa3"
+_SEGMENT = b"\x18\x53\x80\x67"
+"""The elements of a Matroska: its header, and the one that holds everything (RFC 9559)."""
 _XING = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})", re.DOTALL)
 _MPEG_HEADER_BYTES = 200
 """The first frame has its Xing header within this."""
@@ -66,7 +74,8 @@ def is_cut_off_ogg(tail: bytes) -> bool:
 class Wave:
     """What the header of a WAV says: where its sound ends, and how long it is.
 
-    Both None if it does not know, as a program that writes into a pipe.
+    Both None if it does not know, as a program that writes into a pipe. declared_s is also None of
+    a codec that compresses, because programs write wrong byte rates for these.
     """
 
     end: int | None
@@ -75,25 +84,33 @@ class Wave:
 
 def wave_of(source: Source, start: int) -> Wave:
     """The header of the WAV at a place."""
-    place, bytes_per_s, size64 = start + 12, 0, 0
+    place, size64, form = start + 12, 0, (0,) * 6
     order = "big" if source.head_at(start, 4) == b"RIFX" else "little"
     while len(chunk := source.head_at(place, 36)) >= 8 and place < start + _HEADER_BYTES:
         name, size = chunk[:4], int.from_bytes(chunk[4:8], order)  # type: ignore[arg-type]
         if name == b"ds64":  # RF64 (EBU Tech 3306)
             size64 = int.from_bytes(chunk[16:24], "little")
-        elif name == b"fmt ":
-            bytes_per_s = int.from_bytes(chunk[16:20], order)  # type: ignore[arg-type]
+        elif name == b"fmt " and len(chunk) >= 24:
+            form = struct.unpack_from(f"{'>' if order == 'big' else '<'}HHIIHH", chunk, 8)
+            if form[0] == _EXTENSIBLE:
+                form = (int.from_bytes(chunk[32:34], order), *form[1:])  # type: ignore[arg-type]
         elif name == b"data":
-            return _wave(place + 8, size64 or size, bytes_per_s, source)
+            return _wave(place + 8, size64 or size, form, source)
         place += 8 + size + size % 2
     return Wave(None, None)
 
 
-def _wave(sound_at: int, size: int, bytes_per_s: int, source: Source) -> Wave:
+def _wave(sound_at: int, size: int, form: tuple[int, ...], source: Source) -> Wave:
+    """form: the codec, channels, rate in Hz, byte rate, bytes of a frame, and bits of a sample."""
     is_there = source.size_bytes >= sound_at + size
-    if not size or not bytes_per_s or (size >= _UNKNOWN_SIZE and not is_there):
+    codec, channels, rate_hz, byte_rate, frame_bytes, bits = form
+    if not size or (size >= _UNKNOWN_SIZE and not is_there):
         return Wave(None, None)
-    return Wave(sound_at + size, size / bytes_per_s)
+    if codec not in _UNCOMPRESSED:
+        return Wave(sound_at + size, None)
+    bytes_per_s = rate_hz * (frame_bytes or channels * bits // 8)  # the byte rate may be wrong
+    is_known = byte_rate and bytes_per_s
+    return Wave(sound_at + size, size / bytes_per_s) if is_known else Wave(None, None)
 
 
 def ends_wave(following: bytes, left: float) -> bool:
@@ -116,7 +133,10 @@ def mpeg_length_s(frame: bytes) -> float | None:
 
 
 def declared_bytes(source: Source, start: int) -> int:
-    """How long a RIFF, an IFF, a Wave64, an ASF or a CAF is by its header; 0 if that is unknown."""
+    """How long a recording is by its header; 0 if that is unknown.
+
+    Known of a RIFF, an IFF, a Wave64, an ASF, a CAF and a Matroska.
+    """
     head = source.head_at(start, _ASF_BYTES)
     if head.startswith(_ASF):
         return int.from_bytes(head.partition(_ASF_FILE)[2][24:32], "little")
@@ -126,7 +146,44 @@ def declared_bytes(source: Source, start: int) -> int:
         return int.from_bytes(head[4:8], "little")
     if head.startswith((b"FORM", b"RIFX")):
         return int.from_bytes(head[4:8], "big")
+    if head.startswith(_EBML):
+        return _bytes_of_matroska(head)
     return _bytes_of_caf(source, start) if head.startswith(b"caff") else 0
+
+
+def _bytes_of_matroska(head: bytes) -> int:
+    """The header and the segment, whose size is unknown while it is recorded."""
+    first, size = _ebml_size(head, 4)
+    segment = first + (size or 0)
+    if head[segment : segment + 4] != _SEGMENT:
+        return 0
+    first, size = _ebml_size(head, segment + 4)
+    return first + size if size is not None else 0
+
+
+def _ebml_size(data: bytes, place: int) -> tuple[int, int | None]:
+    """Where the contents of an element begin, and their size; None if unknown (RFC 8794, 4)."""
+    width = 9 - data[place : place + 1].ljust(1, b"\1")[0].bit_length()
+    most = (1 << 7 * width) - 1
+    size = int.from_bytes(data[place : place + width], "big") & most
+    return place + width, None if size == most else size
+
+
+def is_broken_mp4(source: Source, start: int, end: int) -> bool:
+    """Whether an MP4 in fragments, which have no index, ends or breaks off within a box."""
+    is_fragmented = False
+    while start < end:
+        box = source.head_at(start, 16)
+        size = int.from_bytes(box[:4], "big")
+        is_fragmented |= box[4:8] == b"moof"
+        if size == 1:
+            size = int.from_bytes(box[8:16], "big")
+        if not size and box[4:8] == b"mdat":  # it goes to the end
+            return False
+        if size < 8 or start + size > end:
+            return is_fragmented and not TAG.match(source.head_at(start, TAG_BYTES))
+        start += size
+    return False
 
 
 def _bytes_of_caf(source: Source, start: int) -> int:

@@ -16,6 +16,7 @@ from lanscribe.media.headers import (
     declared_bytes,
     ends_wave,
     ends_with_tag,
+    is_broken_mp4,
     is_cut_off_ogg,
     mpeg_length_s,
     tag_bytes,
@@ -30,6 +31,9 @@ _TAIL_BYTES = 70_000
 """More than the longest page of an Ogg."""
 _PADDING_BYTES = 8
 """A Wave64 counts the bytes that fill it up, and need not have them."""
+_SLACK_BYTES = 100
+"""The size of a WAV may count its header, too."""
+_MP4_BOXES = {b"ftyp", b"moov", b"styp"}
 _OGG_BODY = re.compile(rb"OggS\0[\x00\x01\x04\x05]")
 """A page that is not the first of its track."""
 
@@ -132,10 +136,12 @@ class Stream:
         self.is_live = not source.is_complete
         """Whether it may still run."""
         self._limit: int | None = None
+        self._wave_end: int | None = None
         self._ready = self._tail = b""
         if kind.name == "wav":
             wave = wave_of(source, start)
             self._limit, self.declared_s = wave.end, wave.declared_s
+            self._wave_end = wave.end or 0
 
     size_bytes = None
     """It is read to its end in any case."""
@@ -148,9 +154,12 @@ class Stream:
     @property
     def lacks(self) -> str:
         """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
-        is_ogg = self.end is not None and self.kind.name == "ogg"
-        is_cut_off = is_ogg and is_cut_off_ogg(self._tail)
-        return "the file ends without the mark of its end" if is_cut_off else ""
+        if self.end is None:
+            return ""
+        if self.kind.name == "ogg":
+            is_cut_off = is_cut_off_ogg(self._tail)
+            return "the file ends without the mark of its end" if is_cut_off else ""
+        return _lacks(self._source, self._start, self.end, self._wave_end)
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
@@ -227,8 +236,7 @@ class Window:
         self._start = start
         self.end = source.size_bytes if end is None else end
         self.place = start
-        is_cut_off = declared_bytes(source, start) > self.end - start + _PADDING_BYTES
-        self.lacks = "the file is shorter than its header says" if is_cut_off else ""
+        self.lacks = _lacks(source, start, self.end)
         """Why the recording may be cut off; "" if it is not, or if its kind cannot tell."""
         self.size_bytes = self.end - start
         tail = source.head_at(max(start, self.end - TAG_BYTES), min(TAG_BYTES, self.size_bytes))
@@ -258,3 +266,21 @@ class Window:
         place = origin.get(whence, -offset) + offset
         self.place = place if self._start <= place <= self.end else self.place
         return self.tell()
+
+
+def _lacks(source: Source, start: int, end: int, wave_end: int | None = None) -> str:
+    """Why a recording may be cut off, or damaged so that its rest is not found; "" if it is not.
+
+    wave_end: where the sound of a WAV ends by its header, 0 if that is unknown; sizes count less
+    than that, because some programs count the header, too.
+    """
+    if wave_end is not None:
+        is_short = wave_end > end + _SLACK_BYTES
+    else:
+        is_short = declared_bytes(source, start) > end - start + _PADDING_BYTES
+    if is_short:
+        return "the file is shorter than its header says"
+    is_mp4 = source.head_at(start + 4, 4) in _MP4_BOXES
+    if is_mp4 and is_broken_mp4(source, start, end):
+        return "the rest of the file is damaged or cut off"
+    return ""

@@ -117,8 +117,15 @@ class Recording:
             yield Missing(here_s, here_s + lost_s, "damaged", faults[0].why)
         elif not declared_s and self._is_broken_off(faults):
             yield Missing(here_s, None, "cut_off", "the file ends in the middle of its sound")
-        elif self._file.lacks:
+        elif self._file.lacks and not self._is_at_end():
             yield Missing(here_s, None, "cut_off", self._file.lacks)
+
+    def _is_at_end(self) -> bool:
+        """Whether a file that is short of bytes has its last sound, so that others are missing."""
+        if not self._container.format.name.startswith("matroska") or not self._container.duration:
+            return False
+        end_s = self._tape.time_s - self._start_s + _SHORT_BY_S
+        return end_s > self._container.duration / av.time_base
 
     def _is_broken_off(self, faults: Sequence[Fault]) -> bool:
         """Whether faults at the end of the file are more than padding and a tag."""
@@ -128,11 +135,15 @@ class Recording:
     @property
     def _declared_s(self) -> float | None:
         """How long the recording says to be; None if it does not, or only by an estimate."""
-        if isinstance(self._file, Stream) and self._file.declared_s:
-            return self._file.declared_s
         name = self._container.format.name.split(",")[0]
+        if isinstance(self._file, Stream) and (self._file.declared_s or name == "wav"):
+            return self._file.declared_s
+        if name == "mov" and not self._track.frames:  # its fragments declare only themselves
+            return None
         codec = self._track.codec_context.name
         is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
+        if name == "avi" and codec.startswith("pcm_"):
+            return self._track.frames / self._track.rate
         if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
         is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
@@ -141,8 +152,9 @@ class Recording:
         return None
 
 
-_MOST_PLANES = 8
-"""PyAV reads no planes beyond the eighth."""
+_MOST_PLANES = 2
+"""Frames with more channels are packed first: beyond the eighth plane PyAV reads memory that is not
+there."""
 
 
 class _Converter:
@@ -158,13 +170,10 @@ class _Converter:
             return np.asarray(frame.to_ndarray(), dtype=np.float32)
         form = (frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate)
         if form != self._form:
-            is_planar = frame.layout.nb_channels <= _MOST_PLANES
-            self._resampler = av.AudioResampler(format="fltp" if is_planar else "flt")
+            self._resampler = av.AudioResampler(format="flt")
             self._form = form
         parts = [
-            one.to_ndarray()
-            if one.format.is_planar
-            else one.to_ndarray().reshape(-1, one.layout.nb_channels).T
-            for one in self._resampler.resample(frame)
+            packed.to_ndarray().reshape(-1, packed.layout.nb_channels).T
+            for packed in self._resampler.resample(frame)
         ]
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)

@@ -19,9 +19,12 @@ _HEADS = (
 takes for one: libraries that it uses for these write messages to the terminal."""
 _HTK = re.compile(rb".{8}\0\x02\0\0", re.DOTALL)
 _ITS_OWN = re.compile(
-    rb"RIFX|RIFF.{4}WAVE.{0,200}?fmt .{4}(?:\x40\0|\x38\0.{10}[\x2a\x3e\x52]\0)", re.DOTALL
+    rb"RIFX|(?:RIFF|RF64).{4}WAVE.{0,200}?fmt .{4}"
+    rb"(?:\x40\0|\x38\0.{10}[\x2a\x3e\x52]\0|\xfe\xff.{12}\x20\0.{2}(?!\0\0|\x20\0).{6}\x01\0)",
+    re.DOTALL,
 )
-"""WAV in big-endian order, with G.721 or with NMS ADPCM: FFmpeg plays noise for these."""
+"""WAV in big-endian order, with G.721, with NMS ADPCM, or with PCM of 24 bits in 32, as Windows
+records it: FFmpeg plays noise for these."""
 
 
 def is_its_own(head: bytes) -> bool:

@@ -14,6 +14,7 @@ from lanscribe.media.headers import (
     declared_bytes,
     ends_wave,
     ends_with_tag,
+    is_broken_mp4,
     is_cut_off_ogg,
     mpeg_length_s,
     tag_bytes,
@@ -36,6 +37,31 @@ def test_a_wav_says_where_its_sound_ends() -> None:
     assert wave_of(source(b"before" + data), 6) == Wave(6 + len(data), LENGTH_S)
     listed = data[:12] + b"LIST\x03\0\0\0abc\0" + data[12:]
     assert wave_of(source(listed), 0) == Wave(len(listed), LENGTH_S)
+    wrong_byte_rate = data[:28] + struct.pack("<I", 88_200) + data[32:]
+    assert wave_of(source(wrong_byte_rate), 0) == Wave(len(data), LENGTH_S)
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav", "g722", "dfpwm"])
+def test_a_compressed_wav_says_only_where_its_sound_ends(codec: str) -> None:
+    wave = wave_of(source(by_ffmpeg(SPOKEN, "wav", codec)), 0)
+    assert wave.end is not None
+    assert wave.declared_s is None
+
+
+def test_fragments_that_break_off_are_told() -> None:
+    options = {"movflags": "empty_moov", "frag_duration": "200000"}
+    data = by_ffmpeg(SPOKEN, "mp4", "aac", container_options=options)
+    assert not is_broken_mp4(source(data), 0, len(data))
+    assert is_broken_mp4(source(data), 0, len(data) - 9)
+    last = data.rindex(b"moof") - 4
+    damaged = data[:last] + bytes(20) + data[last + 20 :]
+    assert is_broken_mp4(source(damaged), 0, len(damaged))
+    whole = by_ffmpeg(SPOKEN, "mp4", "aac")
+    assert not is_broken_mp4(source(whole + bytes(99)), 0, len(whole) + 99)
+    tagged = data + b"TAG".ljust(128)
+    assert not is_broken_mp4(source(tagged), 0, len(tagged))
+    to_the_end = data[:last] + b"\0\0\0\0mdat"
+    assert not is_broken_mp4(source(to_the_end), 0, len(to_the_end))
 
 
 @pytest.mark.parametrize("kind", ["RF64", "WAV"])
@@ -139,6 +165,7 @@ def test_an_mp3_with_a_rate_that_does_not_exist_declares_nothing() -> None:
     [
         *(("w64", "pcm_s16le"), ("caf", "pcm_s16le"), ("avi", "pcm_s16le"), ("asf", "wmav2")),
         ("aiff", "pcm_s16be"),
+        ("matroska", "pcm_s16le"),
     ],
 )
 def test_containers_declare_their_bytes(kind: str, codec: str) -> None:
@@ -150,6 +177,9 @@ def test_containers_declare_their_bytes(kind: str, codec: str) -> None:
 
 def test_what_declares_no_bytes_declares_none() -> None:
     assert declared_bytes(source(KINDS["flac"](SPOKEN)), 0) == 0
+    live = by_ffmpeg(SPOKEN, "webm", "libopus", 48_000, {"live": "1"})
+    assert declared_bytes(source(live), 0) == 0
+    assert declared_bytes(source(live[:4]), 0) == 0
     open_end = b"caff\0\x01\0\0data" + b"\xff" * 8 + bytes(90)
     assert declared_bytes(source(open_end), 0) < len(open_end)
     damaged = b"caff\0\x01\0\0desc" + b"\xf0" * 8 + bytes(90)

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import av
@@ -19,9 +20,10 @@ from lanscribe.media.pieces import About, Missing, Piece, Unreadable
 from lanscribe.media.reader import read
 from lanscribe.media.source import Source
 from lanscribe.speech.audio import Samples
-from tests.sounds import KINDS, by_ffmpeg, by_libsndfile
+from tests.sounds import KINDS, by_ffmpeg, by_libsndfile, film
 
 ONE, TWO = spoken(range(1, 40)), spoken(range(40, 70))
+TONE_S = 2.5
 
 
 class Pipe(io.RawIOBase):
@@ -103,6 +105,42 @@ def test_a_wav_that_is_cut_off_says_what_it_lacks(share: float) -> None:
     assert lacking.code == "cut_off"
     assert lacking.start_s == pytest.approx(len(ONE) * share / 16_000, abs=0.001)
     assert lacking.end_s == pytest.approx(len(ONE) / 16_000)
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav"])
+def test_a_compressed_wav_is_cut_off_by_its_bytes(codec: str) -> None:
+    """The byte rates that programs write for these codecs are wrong."""
+    data = by_ffmpeg(ONE, "wav", codec)
+    assert missing(both_ways(data)) == []
+    lacking = missing(both_ways(data[: len(data) // 2]))[-1]
+    assert (lacking.code, lacking.end_s) == ("cut_off", None)
+
+
+def filmed(samples: Samples, kind: str, **options: str) -> bytes:
+    """The sound beside a video track."""
+    file, packets = io.BytesIO(), list[tuple[float, Any]]()
+    with av.open(file, "w", format=kind, container_options=options) as joined:
+        for one in (film(seconds=4), by_ffmpeg(samples, "matroska", "aac")):
+            with av.open(io.BytesIO(one), "r") as container:
+                track = container.streams[0]
+                copy = joined.add_stream_from_template(track)
+                for packet in container.demux(track):
+                    if packet.dts is not None and packet.time_base is not None:
+                        packets.append((float(packet.dts * packet.time_base), packet))
+                        packet.stream = copy
+        for _, packet in sorted(packets, key=itemgetter(0)):
+            joined.mux(packet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["matroska", "mp4"])
+def test_a_film_that_breaks_off_says_so(kind: str) -> None:
+    """Its length may be that of the pictures, so its bytes decide."""
+    options = {"movflags": "frag_keyframe+empty_moov"} if kind == "mp4" else {}
+    data = filmed(ONE, kind, **options)
+    assert missing(both_ways(data)) == []
+    lacking = missing(both_ways(data[: len(data) * 7 // 10]))[-1]
+    assert lacking.code == "cut_off"
 
 
 def opus(samples: Samples) -> bytes:
@@ -189,6 +227,18 @@ def test_what_libsndfile_alone_reads_is_heard() -> None:
         ), kind
 
 
+@pytest.mark.parametrize("valid_bits", [0, 20, 24, 32])
+def test_pcm_with_fewer_bits_than_its_place_is_heard(valid_bits: int) -> None:
+    """Windows records 24 bits in 32, which FFmpeg takes for floats."""
+    data = bytearray(by_libsndfile(ONE, "WAVEX", subtype="PCM_32"))
+    at = data.index(b"fmt ") + 8
+    assert data[at + 14 : at + 16] == b"\x20\0"
+    data[at + 18] = valid_bits
+    pieces = both_ways(bytes(data))
+    assert sound(pieces) == pytest.approx(ONE, abs=1e-4)
+    assert missing(pieces) == []
+
+
 class Endless(io.RawIOBase):
     """A pipe of noise that does not end."""
 
@@ -238,3 +288,52 @@ def test_a_lack_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(av, "open", fails)
     with pytest.raises(Unreadable, match="Cannot allocate memory"):
         list(read(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "rates_hz"),
+    [
+        ("mp3", "libmp3lame", [44_100, 22_050, 16_000, 48_000]),
+        ("mp2", "mp2", [48_000, 32_000, 44_100]),
+        ("adts", "aac", [16_000, 48_000, 44_100, 24_000]),
+        ("mpegts", "aac", [48_000, 44_100]),
+        ("ac3", "ac3", [48_000, 32_000]),
+    ],
+)
+@pytest.mark.parametrize("layouts", [["mono"], ["mono", "stereo"]], ids=["alike", "changing"])
+def test_the_rate_and_the_channels_may_change_in_the_middle(
+    kind: str, codec: str, rates_hz: list[int], layouts: list[str]
+) -> None:
+    """Each part has a tone of its own, which comes out at its pitch, its level and its time."""
+    parts = [
+        tone(300 * (number + 1), kind, codec, rate_hz, layouts[number % len(layouts)])
+        for number, rate_hz in enumerate(rates_hz)
+    ]
+    pieces = both_ways(b"".join(parts))
+    heard, length = sound(pieces), TONE_S * 16_000
+    assert len(heard) == pytest.approx(len(parts) * length, abs=0.1 * len(parts) * 16_000)
+    assert missing(pieces) == []
+    for number in range(len(parts)):
+        middle = round((number + 0.5) * len(heard) / len(parts))
+        part = heard[middle - 8_000 : middle + 8_000]
+        power = np.abs(np.fft.rfft(part * np.hanning(16_000)))
+        assert int(power.argmax()) == pytest.approx(300 * (number + 1), abs=2)
+        assert part.std() == pytest.approx(0.3 / 2**0.5, rel=0.1)
+
+
+def tone(pitch_hz: float, kind: str, codec: str, rate_hz: int, layout: str) -> bytes:
+    """A file with a tone in all its channels, as loud as 0.3."""
+    file, count = io.BytesIO(), round(TONE_S * rate_hz)
+    wave = 0.3 * np.sin(2 * np.pi * pitch_hz * np.arange(count) / rate_hz)
+    channels = len(av.AudioLayout(layout).channels)
+    frame = av.AudioFrame.from_ndarray(
+        np.repeat(wave, channels).astype(np.float32)[np.newaxis], "flt", layout
+    )
+    frame.sample_rate = rate_hz
+    with av.open(file, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=rate_hz)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = layout
+        for one in (frame, None):
+            container.mux(stream.encode(one))
+    return file.getvalue()
