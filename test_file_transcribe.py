@@ -1502,6 +1502,21 @@ def ends_with_tag(tail: bytes) -> bool:
     return tail.startswith(b"TAG") or tail[-32:].startswith(b"APETAGEX")
 
 
+def ogg_end_s(first: bytes, tail: bytes) -> float | None:
+    """When an Ogg with Opus or Vorbis ends, by the first bytes and the last page; None if unknown.
+
+    By RFC 3533, 6, RFC 7845, 4 and 5.1, and the Vorbis I specification, 4.2.2.
+    """
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or page[14:18] != first[14:18]:  # of another track
+        return None
+    samples = int.from_bytes(page[6:14], "little", signed=True)
+    if first[28:36] == b"OpusHead":
+        return (samples - int.from_bytes(first[38:40], "little")) / 48_000
+    rate_hz = int.from_bytes(first[40:44], "little") if first[28:35] == b"\x01vorbis" else 0
+    return samples / rate_hz if rate_hz else None
+
+
 def is_cut_off_ogg(tail: bytes) -> bool:
     """Whether an Ogg that ends with these bytes lacks its last page, or a part of that."""
     page = tail[tail.rfind(b"OggS") :]
@@ -1952,6 +1967,13 @@ class Stream:
             is_cut_off = is_cut_off_ogg(self._tail)
             return "the file ends without the mark of its end" if is_cut_off else ""
         return _lacks(self._source, self._start, self.end, self._wave_end)
+
+    @property
+    def end_s(self) -> float | None:
+        """When the sound ends by its own times; None if it does not say it."""
+        if self.end is None or self.kind.name != "ogg":
+            return None
+        return ogg_end_s(self._source.head_at(self._start, _SEEN_BYTES), self._tail)
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""
@@ -2743,18 +2765,27 @@ class Recording:
         name = self._container.format.name.split(",")[0]
         if isinstance(self._file, Stream) and (self._file.declared_s or name == "wav"):
             return self._file.declared_s
-        if name == "mov" and not self._track.frames:  # its fragments declare only themselves
-            return None
+        if name == "ogg":
+            return self._declared_of_ogg
         codec = self._track.codec_context.name
-        is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
         if name == "avi" and codec.startswith("pcm_"):
             return self._track.frames / self._track.rate
+        is_counted = codec != "gsm" and (name != "avi" or codec.startswith("mp"))
+        is_counted = is_counted and (name != "mov" or self._track.frames > 0)  # not of fragments
         if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
         is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
         if is_alone and self._container.duration:
             return self._container.duration / av.time_base
         return None
+
+    @property
+    def _declared_of_ogg(self) -> float | None:
+        """By the time of the last page; None if that is not there."""
+        end_s = self._file.end_s if isinstance(self._file, Stream) else None
+        if end_s is None or self._file.lacks:
+            return None
+        return end_s - (self._container.start_time or 0) / av.time_base
 
 
 _MOST_PLANES = 2

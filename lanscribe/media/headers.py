@@ -62,6 +62,21 @@ def ends_with_tag(tail: bytes) -> bool:
     return tail.startswith(b"TAG") or tail[-32:].startswith(b"APETAGEX")
 
 
+def ogg_end_s(first: bytes, tail: bytes) -> float | None:
+    """When an Ogg with Opus or Vorbis ends, by the first bytes and the last page; None if unknown.
+
+    By RFC 3533, 6, RFC 7845, 4 and 5.1, and the Vorbis I specification, 4.2.2.
+    """
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or page[14:18] != first[14:18]:  # of another track
+        return None
+    samples = int.from_bytes(page[6:14], "little", signed=True)
+    if first[28:36] == b"OpusHead":
+        return (samples - int.from_bytes(first[38:40], "little")) / 48_000
+    rate_hz = int.from_bytes(first[40:44], "little") if first[28:35] == b"\x01vorbis" else 0
+    return samples / rate_hz if rate_hz else None
+
+
 def is_cut_off_ogg(tail: bytes) -> bool:
     """Whether an Ogg that ends with these bytes lacks its last page, or a part of that."""
     page = tail[tail.rfind(b"OggS") :]

@@ -19,6 +19,7 @@ from lanscribe.media.headers import (
     is_broken_mp4,
     is_cut_off_ogg,
     mpeg_length_s,
+    ogg_end_s,
     tag_bytes,
     wave_of,
 )
@@ -160,6 +161,13 @@ class Stream:
             is_cut_off = is_cut_off_ogg(self._tail)
             return "the file ends without the mark of its end" if is_cut_off else ""
         return _lacks(self._source, self._start, self.end, self._wave_end)
+
+    @property
+    def end_s(self) -> float | None:
+        """When the sound ends by its own times; None if it does not say it."""
+        if self.end is None or self.kind.name != "ogg":
+            return None
+        return ogg_end_s(self._source.head_at(self._start, _SEEN_BYTES), self._tail)
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most `count`; b"" only at the end."""

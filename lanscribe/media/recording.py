@@ -138,18 +138,27 @@ class Recording:
         name = self._container.format.name.split(",")[0]
         if isinstance(self._file, Stream) and (self._file.declared_s or name == "wav"):
             return self._file.declared_s
-        if name == "mov" and not self._track.frames:  # its fragments declare only themselves
-            return None
+        if name == "ogg":
+            return self._declared_of_ogg
         codec = self._track.codec_context.name
-        is_counted = codec != "gsm" and (name != "avi" or codec.startswith(("pcm_", "mp")))
         if name == "avi" and codec.startswith("pcm_"):
             return self._track.frames / self._track.rate
+        is_counted = codec != "gsm" and (name != "avi" or codec.startswith("mp"))
+        is_counted = is_counted and (name != "mov" or self._track.frames > 0)  # not of fragments
         if name in _DECLARING and is_counted and self._track.duration and self._track.time_base:
             return float(self._track.duration * self._track.time_base)
         is_alone = name in {"matroska", "flv"} and len(self._container.streams) == 1
         if is_alone and self._container.duration:
             return self._container.duration / av.time_base
         return None
+
+    @property
+    def _declared_of_ogg(self) -> float | None:
+        """By the time of the last page; None if that is not there."""
+        end_s = self._file.end_s if isinstance(self._file, Stream) else None
+        if end_s is None or self._file.lacks:
+            return None
+        return end_s - (self._container.start_time or 0) / av.time_base
 
 
 _MOST_PLANES = 2

@@ -17,6 +17,7 @@ from lanscribe.media.headers import (
     is_broken_mp4,
     is_cut_off_ogg,
     mpeg_length_s,
+    ogg_end_s,
     tag_bytes,
     wave_of,
 )
@@ -154,6 +155,23 @@ def test_an_mp3_says_its_length_in_the_first_frame(rate_hz: int) -> None:
     assert mpeg_length_s(data[start:]) == pytest.approx(LENGTH_S, abs=0.2)
     assert mpeg_length_s(frames[:3]) is None
     assert mpeg_length_s(b"") is None
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_an_ogg_says_when_it_ends(rate_hz: int) -> None:
+    opus = by_ffmpeg(SPOKEN, "ogg", "libopus", 48_000)
+    vorbis = by_libsndfile(spoken([9] * 100), "OGG", rate_hz)
+    assert ogg_end_s(opus[:200], opus[-9_000:]) == pytest.approx(LENGTH_S, abs=0.05)
+    assert ogg_end_s(vorbis[:200], vorbis) == pytest.approx(128_000 / rate_hz, abs=0.01)
+
+
+def test_an_ogg_of_other_kinds_does_not_say_it() -> None:
+    opus = by_ffmpeg(SPOKEN, "ogg", "libopus", 48_000)
+    other = opus[:14] + b"1234" + opus[18:]
+    assert ogg_end_s(other[:200], opus) is None
+    unknown = opus[:28] + b"Unknown1" + opus[36:]
+    assert ogg_end_s(unknown[:200], unknown) is None
+    assert ogg_end_s(opus[:200], opus[:20]) is None
 
 
 def test_an_mp3_with_a_rate_that_does_not_exist_declares_nothing() -> None:

@@ -28,7 +28,7 @@ def kind(request: pytest.FixtureRequest) -> Format:
 
 LAST = {
     **dict.fromkeys(("3g2", "3gp", "f4v", "ipod", "mov", "mp4"), "without its index|no track"),
-    "caf": "without its table of packets",
+    **dict.fromkeys(("caf", "CAF"), "without its table of packets"),
     "wtv": "no known kind",
     "wv": "no sound follows",
     "HTK": "no known kind",
@@ -50,9 +50,9 @@ _PAGES = "a page has seconds, and its packets no times of their own"
 _NO_SYNC = "nothing marks where a frame begins, so that damage changes how many there are"
 _ONE_STREAM = "the second header is read as sound, and the bits after it belong to other samples"
 ASTRAY = {
-    **dict.fromkeys(("apm", "kvag", "mmf", "adx", "XI", "wav-adpcm_yamaha"), _DIFFERENCES),
+    **dict.fromkeys(("alp", "apm", "kvag", "mmf", "adx", "XI", "wav-adpcm_yamaha"), _DIFFERENCES),
     **dict.fromkeys(("wav-adpcm_swf", "argo_asf"), _DIFFERENCES),
-    **dict.fromkeys(("avi", "rm", "wtv", "wav-flac", "wav-g723_1"), _COUNTED),
+    **dict.fromkeys(("avi", "avm2", "rm", "swf", "wtv", "wav-flac", "wav-g723_1"), _COUNTED),
     **dict.fromkeys(("oga-flac", "ogg-flac", "OGG-VORBIS"), _PAGES),
     **dict.fromkeys(("amr", "wav-libopencore_amrnb", "mov-nellymoser"), _NO_SYNC),
     **dict.fromkeys(
