@@ -12,7 +12,7 @@ from av.container import InputContainer
 from lanscribe.media.ffmpeg import open_container, tracks_of
 from lanscribe.media.mixed import together
 from lanscribe.media.parts import ANY_STREAM, FileKind, Stream, Window, next_begin
-from lanscribe.media.pieces import About, Missing, Piece, Unreadable
+from lanscribe.media.pieces import About, Missing, NoSuchTrack, Piece, Unreadable
 from lanscribe.media.recording import Recording
 from lanscribe.media.source import Source
 from lanscribe.media.tape import Tape
@@ -21,6 +21,10 @@ from lanscribe.speech.audio import SAMPLE_RATE_HZ
 
 _SILENT = 0.001
 """A track that is never louder, -60 dBFS, is silent."""
+_SILENT_S = 3600.0
+"""A track that has been silent for so long is passed over; to hear it takes some seconds."""
+_MOST_MIXED = 16
+"""The most tracks that are mixed: each is read on its own, with tables of all of them."""
 
 
 UNKNOWN_BYTES = 2**26
@@ -61,6 +65,8 @@ class Part:
         preferred = next((at for at, track in enumerate(self._tracks) if track is best), 0)
         index, why = chosen(facts, preferred, wanted, self._has_sound)
         duration_s = self._duration_s()
+        if index is None and len(facts) > _MOST_MIXED:
+            raise NoSuchTrack(f"it has {len(facts)} tracks, of which {_MOST_MIXED} can be mixed")
         if index is None:
             return None, About(0, len(facts), why=why, duration_s=duration_s)
         one = facts[index]
@@ -101,9 +107,12 @@ class Part:
 
     def _has_sound(self, index: int) -> bool:
         with ExitStack() as stack:
-            for piece in self._again(index, Tape(), stack):
+            tape = Tape()
+            for piece in self._again(index, tape, stack):
                 if isinstance(piece, np.ndarray) and np.abs(piece).max() > _SILENT:
                     return True
+                if tape.at_s > _SILENT_S:
+                    return False
         return False
 
     def _mixed(self, tape: Tape) -> Iterator[Piece]:

@@ -101,6 +101,42 @@ def test_a_track_that_is_not_there_is_refused_with_those_that_are() -> None:
         heard(film([ONE]), "2")
 
 
+def test_more_tracks_than_can_be_mixed_are_refused() -> None:
+    short = [ONE[:1_600]] * 17
+    with pytest.raises(NoSuchTrack, match="17 tracks, of which 16 can be mixed"):
+        heard(film(short), "all")
+    assert heard(film(short[:16]), "all")[0].count == 16
+
+
+def test_a_track_that_is_silent_for_an_hour_is_passed_over() -> None:
+    """The rest of it is not searched."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        streams = [container.add_stream("pcm_u8", rate=1_000) for _ in range(2)]
+        for stream in streams:
+            assert isinstance(stream, av.AudioStream)
+            stream.layout = "mono"
+        block = np.full((1, 60_000), 128, np.uint8)
+        for minute in range(62):
+            for stream in streams:
+                has_sound = minute == 61 if stream is streams[0] else minute == 0
+                values = (
+                    np.tile(np.array([120, 136], np.uint8), 30_000)[np.newaxis]
+                    if has_sound
+                    else block
+                )
+                frame = av.AudioFrame.from_ndarray(values, "u8", "mono")
+                frame.sample_rate, frame.pts = 1_000, minute * 60_000
+                assert isinstance(stream, av.AudioStream)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            assert isinstance(stream, av.AudioStream)
+            container.mux(stream.encode(None))
+    about = next(read(io.BytesIO(file.getvalue())))
+    assert isinstance(about, About)
+    assert (about.number, about.why) == (2, "track 1 is silent")
+
+
 def test_a_later_part_without_the_track_is_heard_by_its_own() -> None:
     about, sound = heard(film([ONE, TWO]) + film([ONE]), "2")
     assert about.number == 2
