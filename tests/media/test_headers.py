@@ -202,3 +202,10 @@ def test_what_declares_no_bytes_declares_none() -> None:
     assert declared_bytes(source(open_end), 0) < len(open_end)
     damaged = b"caff\0\x01\0\0desc" + b"\xf0" * 8 + bytes(90)
     assert declared_bytes(source(damaged), 0) == 0
+
+
+def test_a_box_of_an_mp4_may_have_a_size_of_64_bits() -> None:
+    fragment = b"\0\0\0\x08moof"
+    large = b"\0\0\0\x01mdat" + (20).to_bytes(8, "big") + b"data"
+    assert not is_broken_mp4(source(fragment + large), 0, 28)
+    assert is_broken_mp4(source(fragment + large[:-1]), 0, 27)
