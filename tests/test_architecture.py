@@ -45,7 +45,6 @@ PURE = {
     "media/mixed.py",
     "media/times.py",
     "media/tracks.py",
-    "server/missing.py",
     "server/slots.py",
     "server/uploads.py",
     "session/lag.py",
