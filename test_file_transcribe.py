@@ -1408,17 +1408,14 @@ class Source:
 
     def read_at(self, place: int, count: int) -> bytes:
         """The bytes from a place on, at most `count`; b"" only at the end. Waits for a pipe."""
-        while not self.is_complete and self.size_bytes <= place:
-            self._pull()
+        self.drain(place + 1)
         self._file.seek(place)
         return self._file.read(count)
 
     def head_at(self, place: int, count: int) -> bytes:
         """The bytes from a place on: `count` of them, or all that there will ever be."""
-        while not self.is_complete and self.size_bytes < place + count:
-            self._pull()
-        self._file.seek(place)
-        return self._file.read(count)
+        self.drain(place + count)
+        return self.read_at(place, count)
 
     def drain(self, most_bytes: float = math.inf) -> bool:
         """Read a pipe to its end, or so far; returns whether the end is reached."""
@@ -2001,13 +1998,8 @@ class Stream:
 
     def _ahead(self) -> bytes:
         """The bytes from here on: more than _SEEN_BYTES, or all that are left."""
-        data = self._source.read_at(self.place, _STEP_BYTES)
-        while len(data) <= _SEEN_BYTES:
-            more = self._source.read_at(self.place + len(data), _STEP_BYTES)
-            if not more:
-                break
-            data += more
-        return data
+        self._source.drain(self.place + _SEEN_BYTES + 1)
+        return self._source.read_at(self.place, _STEP_BYTES)
 
     def _mark(self, data: bytes) -> tuple[int, int] | None:
         """Where the next recording begins in the data, and 0; or a tag, and its length."""
@@ -2622,20 +2614,21 @@ def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
     with sound:
         frames = max(1, _READ_VALUES // sound.channels)
         declared_s = sound.frames / sound.samplerate
+        end_s = tape.time_s + declared_s
         try:
             while len(block := sound.read(frames, dtype="float32", always_2d=True)):
                 yield from tape.add(block.T, sound.samplerate, ())
         except soundfile.LibsndfileError as error:
             why = str(error.error_string).removeprefix("Error : ").rstrip(".")
             yield from tape.flush()
-            yield Missing(tape.time_s, declared_s, "damaged", why)
+            yield Missing(tape.time_s, end_s, "damaged", why)
             return
     yield from tape.flush()
     if file.lacks:
         yield Missing(tape.time_s, None, "cut_off", file.lacks)
-    elif tape.time_s < declared_s - 0.1:
+    elif tape.time_s < end_s - 0.1:
         why = f"the file ends early: it declares {declared_s:.1f} s"
-        yield Missing(tape.time_s, declared_s, "cut_off", why)
+        yield Missing(tape.time_s, end_s, "cut_off", why)
 
 
 # <<< lanscribe/media/sndfile.py
@@ -2825,8 +2818,6 @@ _SILENT_S = 3600.0
 """A track that has been silent for so long is passed over; to hear it takes some seconds."""
 _MOST_MIXED = 16
 """The most tracks that are mixed: each is read on its own, with tables of all of them."""
-
-
 UNKNOWN_BYTES = 2**26
 """So much of a pipe of unknown content is kept, to find sound by seeking in it."""
 
@@ -2837,10 +2828,14 @@ class Part:
     A part has one track that is read, or all of them mixed.
     """
 
-    def __init__(self, source: Source, kind: FileKind | None, place: int) -> None:
+    def __init__(
+        self, source: Source, kind: FileKind | None, place: int, end: int | None = None
+    ) -> None:
+        """end: where the recording ends, if it was searched before."""
         self._source = source
         self._kind = kind
         self._place = place
+        self._end = end
         self._file, self._container = self._opened()
         self._tracks = tracks_of(self._container)
 
@@ -2896,13 +2891,15 @@ class Part:
             if not self._kind and not self._source.drain(UNKNOWN_BYTES):
                 size = UNKNOWN_BYTES // 2**20
                 raise Unreadable(f"there is no sound in the first {size} MiB of this pipe")
-        end = next_begin(self._source, self._kind, self._place + 1) if self._kind else None
-        window = Window(self._source, self._place, end)
+        if self._kind and self._end is None:
+            self._end = next_begin(self._source, self._kind, self._place + 1)
+        window = Window(self._source, self._place, self._end)
+        self._end = window.end
         return window, _with_tracks(open_container(window))
 
     def _again(self, index: int, tape: Tape, stack: ExitStack) -> Iterator[Piece]:
         """A track, read on its own from the beginning."""
-        other = stack.enter_context(Part(self._source, self._kind, self._place))
+        other = stack.enter_context(Part(self._source, self._kind, self._place, self._end))
         return other.pieces(index, tape)
 
     def _has_sound(self, index: int) -> bool:
@@ -3042,8 +3039,9 @@ class _Reader:
         end, why = place + 1, ""
         if not is_its_own(head):
             end, why = yield from self._by_ffmpeg(place)
-        is_endless = not self._kind and not self._source.drain(UNKNOWN_BYTES)
-        if self._tape.time_s == start_s and not is_endless:
+        if self._tape.time_s > start_s:
+            return end, why
+        if self._kind or self._source.drain(UNKNOWN_BYTES):
             next_place = self._next_place(place + 1)
             window = Window(self._source, place, next_place)
             yield from self._by_libsndfile(window, head)

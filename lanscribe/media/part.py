@@ -25,8 +25,6 @@ _SILENT_S = 3600.0
 """A track that has been silent for so long is passed over; to hear it takes some seconds."""
 _MOST_MIXED = 16
 """The most tracks that are mixed: each is read on its own, with tables of all of them."""
-
-
 UNKNOWN_BYTES = 2**26
 """So much of a pipe of unknown content is kept, to find sound by seeking in it."""
 
@@ -37,10 +35,14 @@ class Part:
     A part has one track that is read, or all of them mixed.
     """
 
-    def __init__(self, source: Source, kind: FileKind | None, place: int) -> None:
+    def __init__(
+        self, source: Source, kind: FileKind | None, place: int, end: int | None = None
+    ) -> None:
+        """end: where the recording ends, if it was searched before."""
         self._source = source
         self._kind = kind
         self._place = place
+        self._end = end
         self._file, self._container = self._opened()
         self._tracks = tracks_of(self._container)
 
@@ -96,13 +98,15 @@ class Part:
             if not self._kind and not self._source.drain(UNKNOWN_BYTES):
                 size = UNKNOWN_BYTES // 2**20
                 raise Unreadable(f"there is no sound in the first {size} MiB of this pipe")
-        end = next_begin(self._source, self._kind, self._place + 1) if self._kind else None
-        window = Window(self._source, self._place, end)
+        if self._kind and self._end is None:
+            self._end = next_begin(self._source, self._kind, self._place + 1)
+        window = Window(self._source, self._place, self._end)
+        self._end = window.end
         return window, _with_tracks(open_container(window))
 
     def _again(self, index: int, tape: Tape, stack: ExitStack) -> Iterator[Piece]:
         """A track, read on its own from the beginning."""
-        other = stack.enter_context(Part(self._source, self._kind, self._place))
+        other = stack.enter_context(Part(self._source, self._kind, self._place, self._end))
         return other.pieces(index, tape)
 
     def _has_sound(self, index: int) -> bool:

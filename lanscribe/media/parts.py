@@ -195,13 +195,8 @@ class Stream:
 
     def _ahead(self) -> bytes:
         """The bytes from here on: more than _SEEN_BYTES, or all that are left."""
-        data = self._source.read_at(self.place, _STEP_BYTES)
-        while len(data) <= _SEEN_BYTES:
-            more = self._source.read_at(self.place + len(data), _STEP_BYTES)
-            if not more:
-                break
-            data += more
-        return data
+        self._source.drain(self.place + _SEEN_BYTES + 1)
+        return self._source.read_at(self.place, _STEP_BYTES)
 
     def _mark(self, data: bytes) -> tuple[int, int] | None:
         """Where the next recording begins in the data, and 0; or a tag, and its length."""

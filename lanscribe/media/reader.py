@@ -111,8 +111,9 @@ class _Reader:
         end, why = place + 1, ""
         if not is_its_own(head):
             end, why = yield from self._by_ffmpeg(place)
-        is_endless = not self._kind and not self._source.drain(UNKNOWN_BYTES)
-        if self._tape.time_s == start_s and not is_endless:
+        if self._tape.time_s > start_s:
+            return end, why
+        if self._kind or self._source.drain(UNKNOWN_BYTES):
             next_place = self._next_place(place + 1)
             window = Window(self._source, place, next_place)
             yield from self._by_libsndfile(window, head)

@@ -43,17 +43,18 @@ def by_libsndfile(file: Window, head: bytes, tape: Tape) -> Iterator[Piece]:
     with sound:
         frames = max(1, _READ_VALUES // sound.channels)
         declared_s = sound.frames / sound.samplerate
+        end_s = tape.time_s + declared_s
         try:
             while len(block := sound.read(frames, dtype="float32", always_2d=True)):
                 yield from tape.add(block.T, sound.samplerate, ())
         except soundfile.LibsndfileError as error:
             why = str(error.error_string).removeprefix("Error : ").rstrip(".")
             yield from tape.flush()
-            yield Missing(tape.time_s, declared_s, "damaged", why)
+            yield Missing(tape.time_s, end_s, "damaged", why)
             return
     yield from tape.flush()
     if file.lacks:
         yield Missing(tape.time_s, None, "cut_off", file.lacks)
-    elif tape.time_s < declared_s - 0.1:
+    elif tape.time_s < end_s - 0.1:
         why = f"the file ends early: it declares {declared_s:.1f} s"
-        yield Missing(tape.time_s, declared_s, "cut_off", why)
+        yield Missing(tape.time_s, end_s, "cut_off", why)

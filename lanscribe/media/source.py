@@ -27,17 +27,14 @@ class Source:
 
     def read_at(self, place: int, count: int) -> bytes:
         """The bytes from a place on, at most `count`; b"" only at the end. Waits for a pipe."""
-        while not self.is_complete and self.size_bytes <= place:
-            self._pull()
+        self.drain(place + 1)
         self._file.seek(place)
         return self._file.read(count)
 
     def head_at(self, place: int, count: int) -> bytes:
         """The bytes from a place on: `count` of them, or all that there will ever be."""
-        while not self.is_complete and self.size_bytes < place + count:
-            self._pull()
-        self._file.seek(place)
-        return self._file.read(count)
+        self.drain(place + count)
+        return self.read_at(place, count)
 
     def drain(self, most_bytes: float = math.inf) -> bool:
         """Read a pipe to its end, or so far; returns whether the end is reached."""

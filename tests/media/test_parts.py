@@ -358,3 +358,14 @@ def tone(pitch_hz: float, kind: str, codec: str, rate_hz: int, layout: str) -> b
         for one in (frame, None):
             container.mux(stream.encode(one))
     return file.getvalue()
+
+
+def test_a_second_recording_that_only_libsndfile_reads_says_what_it_lacks() -> None:
+    """Where it is in the whole, and not in itself."""
+    data = by_libsndfile(ONE, "WAV", endian="BIG")
+    whole_s = len(ONE) / 16_000
+    pieces = both_ways(data + data[: 44 + len(ONE)])
+    (lacking,) = missing(pieces)
+    assert lacking.code == "cut_off"
+    assert lacking.start_s == pytest.approx(1.5 * whole_s, abs=0.01)
+    assert lacking.end_s is None or lacking.end_s == pytest.approx(2 * whole_s, abs=0.01)
