@@ -92,6 +92,7 @@ SAMPLE_RATE_HZ = 16_000
 PIECE_S = 0.25
 """The length of sound handled at a time: searching it for speech takes a millisecond or two."""
 _FULL_SCALE = 32_768.0
+_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
 def duration_s(sample_count: int) -> float:
@@ -108,6 +109,11 @@ def in_pieces(samples: Samples) -> Iterator[Samples]:
     """The samples, shape (n,), in pieces of PIECE_S at most."""
     step = sample_count(PIECE_S)
     return (samples[start : start + step] for start in range(0, len(samples), step))
+
+
+def clipped(samples: Samples) -> Samples:
+    """The samples, shape (n,), clipped to [-1, 1)."""
+    return np.clip(samples, np.float32(-1), _BELOW_ONE)
 
 
 def samples_to_pcm16(samples: Samples) -> bytes:
@@ -2288,7 +2294,6 @@ PAUSE_S = 1.0
 """Of a hole that is longer, this much is heard as silence, and the rest is left out: a pause
 separates two sentences and costs the engine nothing."""
 _BLOCK_S = 0.5
-_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 _BLOCK_VALUES = 2**18
 
 Form = tuple[int, tuple[str, ...]]
@@ -2371,7 +2376,7 @@ class Tape:
         self._waiting, self._count = [], 0
         start_s, length_s = self.at_s, channels.shape[1] / self._rate_hz
         channels, is_wrong = self._scale.applied(channels)
-        mono = np.clip(self._mixer.feed(channels), -1, _BELOW_ONE)
+        mono = clipped(self._mixer.feed(channels))
         yield from self._write(self._resampler.feed(mono), length_s)
         if is_wrong.any():
             first, last = np.flatnonzero(is_wrong)[[0, -1]] / self._rate_hz

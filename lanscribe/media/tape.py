@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from lanscribe.media.levels import FloatScale
 from lanscribe.media.pieces import Missing, Piece, Unreadable
-from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples
+from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, clipped
 from lanscribe.speech.mixing import Mixer, weights_of
 from lanscribe.speech.resampler import Resampler
 
@@ -16,7 +16,6 @@ PAUSE_S = 1.0
 """Of a hole that is longer, this much is heard as silence, and the rest is left out: a pause
 separates two sentences and costs the engine nothing."""
 _BLOCK_S = 0.5
-_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 _BLOCK_VALUES = 2**18
 
 Form = tuple[int, tuple[str, ...]]
@@ -99,7 +98,7 @@ class Tape:
         self._waiting, self._count = [], 0
         start_s, length_s = self.at_s, channels.shape[1] / self._rate_hz
         channels, is_wrong = self._scale.applied(channels)
-        mono = np.clip(self._mixer.feed(channels), -1, _BELOW_ONE)
+        mono = clipped(self._mixer.feed(channels))
         yield from self._write(self._resampler.feed(mono), length_s)
         if is_wrong.any():
             first, last = np.flatnonzero(is_wrong)[[0, -1]] / self._rate_hz

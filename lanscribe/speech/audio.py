@@ -16,6 +16,7 @@ SAMPLE_RATE_HZ = 16_000
 PIECE_S = 0.25
 """The length of sound handled at a time: searching it for speech takes a millisecond or two."""
 _FULL_SCALE = 32_768.0
+_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
 def duration_s(sample_count: int) -> float:
@@ -32,6 +33,11 @@ def in_pieces(samples: Samples) -> Iterator[Samples]:
     """The samples, shape (n,), in pieces of PIECE_S at most."""
     step = sample_count(PIECE_S)
     return (samples[start : start + step] for start in range(0, len(samples), step))
+
+
+def clipped(samples: Samples) -> Samples:
+    """The samples, shape (n,), clipped to [-1, 1)."""
+    return np.clip(samples, np.float32(-1), _BELOW_ONE)
 
 
 def samples_to_pcm16(samples: Samples) -> bytes:

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lanscribe.speech.audio import PIECE_S, Samples
+from lanscribe.speech.audio import PIECE_S, Samples, clipped
 from lanscribe.speech.resampler import Resampler
 
 MIN_RATE_HZ = 4_000
 MAX_RATE_HZ = 192_000
-_BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 _BIAS = 33
 """The bias that G.711's mu-law adds to a 14-bit magnitude before it takes the logarithm."""
 
@@ -46,7 +45,7 @@ def bounded(samples: Samples) -> Samples:
     """
     if not np.isfinite(samples).all():
         raise ValueError("got samples that are infinite or not numbers")
-    return _clipped(samples)
+    return clipped(samples)
 
 
 class PcmDecoder:
@@ -117,10 +116,6 @@ def _floats(data: bytes, kind: str) -> Samples:
     return bounded(np.frombuffer(data, dtype=kind).astype(np.float32))
 
 
-def _clipped(samples: Samples) -> Samples:
-    return np.clip(samples, np.float32(-1), _BELOW_ONE)
-
-
 def _mulaw(data: bytes) -> Samples:
     """ITU-T G.711, table 2."""
     code = ~np.frombuffer(data, dtype=np.uint8)
@@ -141,7 +136,7 @@ ENCODINGS: Mapping[str, _Encoding] = {
     "pcm_u8": _Encoding(1, _unsigned_bytes),
     "pcm_s16le": _Encoding(2, lambda data: _integers(data, "<i2")),
     "pcm_s24le": _Encoding(3, _three_bytes),
-    "pcm_s32le": _Encoding(4, lambda data: _clipped(_integers(data, "<i4"))),
+    "pcm_s32le": _Encoding(4, lambda data: clipped(_integers(data, "<i4"))),
     "pcm_f16le": _Encoding(2, lambda data: _floats(data, "<f2")),
     "pcm_f32le": _Encoding(4, lambda data: _floats(data, "<f4")),
     "pcm_mulaw": _Encoding(1, _mulaw),

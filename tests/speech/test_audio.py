@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from lanscribe.speech.audio import (
     PIECE_S,
+    clipped,
     duration_s,
     in_pieces,
     sample_count,
@@ -21,6 +22,13 @@ def test_pcm16_survives_the_way_there_and_back(data: bytes) -> None:
 def test_loud_samples_are_clipped_not_wrapped() -> None:
     loud = np.array([1.5, -1.5], dtype=np.float32)
     assert np.frombuffer(samples_to_pcm16(loud), dtype="<i2").tolist() == [32767, -32768]
+
+
+def test_clipped_samples_are_below_one() -> None:
+    out = clipped(np.array([1.5, 1.0, 0.25, -1.0, -7.0], dtype=np.float32))
+    assert out.dtype == np.float32
+    assert 0.9999 < out[0] == out[1] < 1
+    assert out[2:].tolist() == [0.25, -1.0, -1.0]
 
 
 def test_seconds_and_samples_are_each_others_inverse() -> None:
