@@ -41,6 +41,7 @@ class NegotiatingDialect:
     """
 
     name = "realtime"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, query: Mapping[str, str] | None = None
@@ -53,6 +54,8 @@ class NegotiatingDialect:
         self._is_decided = False
         self._waiting: list[Message] = []
         self._waiting_bytes = 0
+        self._is_full = False
+        """Whether the client has been told that its appends are refused."""
 
     def decode(self, message: Message) -> Iterable[ClientEvent]:
         """Decode one frame. Raises ClientError."""
@@ -110,14 +113,17 @@ class NegotiatingDialect:
 
     def _wait(self, message: Message, size_bytes: int) -> Sequence[ClientEvent]:
         if self._waiting_bytes >= MAX_UNDECIDED_BYTES:
+            if self._is_full:
+                return []
+            self._is_full = True
             raise LimitError(
                 "audio_buffer_full",
-                f"{self._waiting_bytes} bytes of appends wait for a session.update and this append"
-                " was refused; send session.update first, then append",
+                f"{self._waiting_bytes} bytes of appends wait for a session.update; this append and"
+                " all until then are refused: send session.update first, then append",
             )
         self._waiting.append(message)
         self._waiting_bytes += size_bytes + _MESSAGE_BYTES
         return []
 
     def _forget(self) -> None:
-        self._waiting, self._waiting_bytes = [], 0
+        self._waiting, self._waiting_bytes, self._is_full = [], 0, False

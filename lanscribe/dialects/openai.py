@@ -48,6 +48,7 @@ class OpenAiDialect:
     """The codec of one session."""
 
     name = "openai"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lanscribe.dialects.fields import Fields, inner, kind
+from lanscribe.dialects.model_names import bare
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.pcm import MAX_RATE_HZ, MIN_RATE_HZ, PcmDecoder
 from lanscribe.speech.turns import TurnSettings
@@ -76,7 +77,7 @@ def updated(settings: OpenAiSettings, session: Fields) -> OpenAiSettings:
             settings = replace(settings, turns=_turns(settings.turns, wanted), are_turns_said=True)
     model = _model(audio_input.get("transcription") or session.get("input_audio_transcription"))
     if model and not settings.are_turns_said:
-        turns = TurnSettings() if model.startswith(_TURN_MODELS) else None
+        turns = TurnSettings() if bare(model).startswith(_TURN_MODELS) else None
         settings = replace(settings, turns=turns)
     return settings
 

@@ -8,7 +8,7 @@ docs/protocol.md describes both.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lanscribe.dialects import fields
+from lanscribe.dialects import fields, model_names
 from lanscribe.dialects.events import (
     Acknowledge,
     AppendAudio,
@@ -19,7 +19,7 @@ from lanscribe.dialects.events import (
     Failure,
     KeepForResume,
     Message,
-    SelectModel,
+    Reply,
     ServerEvent,
     SessionCreated,
     SessionResumed,
@@ -34,17 +34,19 @@ from lanscribe.voxtral.steps import steps_of
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
 _TIMES = ("start_s", "end_s")
+_ADVICE = "Send session.update with that name or with an empty one; GET /v1/models lists it"
 
 
 class VllmDialect:
     """The codec of vLLM's realtime protocol."""
 
     name = "vllm"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
     ) -> None:
-        self._info = info
+        self._model = info.model if info else ""
         self._has_model = False
         """Whether the client has named the served model, as vLLM wants it before a commit."""
         self._number = 0
@@ -88,12 +90,11 @@ class VllmDialect:
                 )
 
     def _update(self, event: fields.Fields) -> list[ClientEvent]:
-        """Choose a model; the session refuses an unserved one, which does not count as chosen."""
-        model = fields.text(event, "model")
+        """Choose a model; vLLM answers that only if it is not served."""
         is_resumable = fields.flag(event, "resume")
-        is_served = self._info is None or model in ("", self._info.model)
-        self._has_model = self._has_model or is_served
-        return [SelectModel(model), *([KeepForResume()] if is_resumable else [])]
+        model_names.check(fields.text(event, "model"), self._model, _ADVICE)
+        self._has_model = True
+        return [Reply(()), *([KeepForResume()] if is_resumable else [])]
 
     def _commit(self, *, is_final: bool) -> Commit:
         if not self._has_model:

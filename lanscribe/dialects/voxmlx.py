@@ -41,6 +41,7 @@ class VoxmlxDialect:
     """The codec of voxmlx's protocol."""
 
     name = "voxmlx"
+    refusal = None
 
     def __init__(
         self, _info: EngineInfo | None = None, _query: Mapping[str, str] | None = None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lanscribe import __version__
+from lanscribe.dialects import model_names
 from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
@@ -18,7 +19,6 @@ from lanscribe.dialects.events import (
     Failure,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
 )
 from lanscribe.dialects.extras import extras
@@ -43,6 +43,7 @@ _ENCODINGS = {1: "pcm_u8", 2: "pcm_s16le", 3: "pcm_s24le", 4: "pcm_s32le"}
 """The encodings by the bytes of a sample."""
 _MAX_PARTS = 4000
 """Of an event, without its sound; `transcribe` may hold the names of a large house."""
+_ADVICE = "Leave the name out of transcribe, or choose that one"
 _DOMAINS = ("asr", "tts", "handle", "intent", "wake", "mic", "snd")
 
 
@@ -141,12 +142,13 @@ class WyomingDialect:
     """The codec of Wyoming's speech to text: an utterance is audio-start to audio-stop."""
 
     name = "wyoming"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
     ) -> None:
         self._info = info
-        self._model = ""
+        self._model = info.model if info else ""
         self._sound: _Sound | None = None
         self._has_begun_text = False
         self._readers: Mapping[str, Callable[[_Event], list[ClientEvent]]] = {
@@ -189,8 +191,8 @@ class WyomingDialect:
     def _choose(self, event: _Event) -> list[ClientEvent]:
         """Take the model; the engine decides on the language, which the text's events name."""
         _optional_text(event, "language")
-        model = _optional_text(event, "name")
-        return [SelectModel(model)] if model else []
+        model_names.check(_optional_text(event, "name"), self._model, _ADVICE)
+        return []
 
     def _start(self, event: _Event) -> list[ClientEvent]:
         if self._sound is not None:

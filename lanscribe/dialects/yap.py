@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from lanscribe.dialects import fields
+from lanscribe.dialects import fields, model_names
 from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
@@ -22,7 +22,6 @@ from lanscribe.dialects.events import (
     Finish,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     SessionEnded,
@@ -40,6 +39,7 @@ _EXAMPLE = '{"type":"ping","session_id":"...","request_id":"...","payload":{}}'
 _TYPES = (
     "session.update, input_audio_buffer.commit, input_audio_buffer.append, cancel, ping, pong, end"
 )
+_ADVICE = "Send session.update with that name, or none: a request needs none"
 YAPS_CODES = {
     "invalid_json": "invalid_message",
     "invalid_event": "invalid_message",
@@ -71,6 +71,7 @@ class YapDialect:
     """The codec of one connection."""
 
     name = "yap"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
@@ -133,9 +134,9 @@ class YapDialect:
         return events
 
     def _update(self, payload: Fields) -> list[ClientEvent]:
-        model = fields.text(payload, "model", "")
+        model_names.check(fields.text(payload, "model", ""), self._model, _ADVICE)
         updated = _envelope("session.updated", self._asked, {"model": self._model})
-        return [*([SelectModel(model)] if model else []), Reply((updated,))]
+        return [Reply((updated,))]
 
     def _append(self, payload: Fields) -> list[ClientEvent]:
         self._require_open("audio")

@@ -199,6 +199,7 @@ def test_turn_detection_in_force_is_told_in_openais_words() -> None:
         ("gpt-4o-mini-transcribe", True),
         ("gpt-transcribe", True),
         ("whisper-1", True),
+        ("openai/Whisper-1", True),
         ("gpt-realtime-whisper", False),
         ("gpt-live-transcribe", False),
         ("served", False),
