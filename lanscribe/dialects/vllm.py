@@ -50,11 +50,12 @@ class VllmDialect:
         self._has_model = False
         """Whether the client has named the served model, as vLLM wants it before a commit."""
         self._number = 0
+        self._decoder = fields.pcm16_decoder()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError with a code of vLLM's."""
         if isinstance(message, bytes):
-            return [AppendAudio(fields.pcm16_samples(message))]
+            return self._append(message)
         event = fields.decode_object(message, _EXAMPLE)
         acknowledged = [Acknowledge(fields.integer(event, "seen"))] if "seen" in event else []
         return [*acknowledged, *self._client_events(event)]
@@ -65,6 +66,8 @@ class VllmDialect:
         Frames are numbered with "seq", except those outside the session's sequence: the
         greeting of a resumed connection, and an error that ends a connection.
         """
+        if isinstance(event, SessionResumed):
+            self._decoder.flush()  # the client sends half a sample again, from its first byte
         told = payload(event)
         if told is None:
             return []
@@ -78,8 +81,7 @@ class VllmDialect:
             case "session.update":
                 return self._update(event)
             case "input_audio_buffer.append":
-                audio = fields.base64_bytes(fields.text(event, "audio"))
-                return [AppendAudio(fields.pcm16_samples(audio))]
+                return self._append(fields.base64_bytes(fields.text(event, "audio")))
             case "input_audio_buffer.commit":
                 return [self._commit(is_final=fields.flag(event, "final"))]
             case str(unknown):
@@ -96,12 +98,17 @@ class VllmDialect:
         self._has_model = True
         return [Reply(()), *([KeepForResume()] if is_resumable else [])]
 
+    def _append(self, audio: bytes) -> list[ClientEvent]:
+        return [AppendAudio(self._decoder.feed(fields.not_empty(audio)))]
+
     def _commit(self, *, is_final: bool) -> Commit:
         if not self._has_model:
             raise ProtocolError(
                 "model_not_validated",
                 "got a commit before a model was chosen; send session.update with a model first",
             )
+        if is_final:
+            self._decoder.flush()
         return Commit(is_final=is_final)
 
 
