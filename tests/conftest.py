@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """--long: the tests that take minutes, instead of the others; --quick: none that are slow;
     --record: see tests/protocols/record.py."""
     parser.addoption("--long", action="store_true", help="the tests that take minutes, only")
-    parser.addoption("--record", action="store_true", help="write the clients into docs/protocol.md")
+    parser.addoption("--record", action="store_true", help="write docs/protocol.md")
     parser.addoption("--quick", action="store_true", help="no test that is slow")
 
 

@@ -48,7 +48,7 @@ def node_of_clients(python: Path) -> Path:
 
 
 def or_skip(store: Path = STORE) -> Path:
-    """The Python of the environment. Skips the test where no index can be reached, but not in CI."""
+    """The Python of the environment. Skips the test where no index is reached, but not in CI."""
     try:
         return python_of_clients(store)
     except Unreachable as error:

@@ -36,7 +36,7 @@ def service(kind: str, address: str) -> STTService:
     )
 
 
-class Printer(FrameProcessor):
+class Printer(FrameProcessor):  # type: ignore[misc]
     """Prints final texts until so many words have come."""
 
     def __init__(self, wanted_words: int) -> None:
