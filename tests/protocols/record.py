@@ -1,7 +1,7 @@
 """The table of clients in docs/protocol.md: each row is a session that a test has seen end well.
 
-A test calls `ran` when it is done, and fails if the table has no such row. `pytest --record` writes the
-row instead. Versions come from the lock files, so a new lock asks for new rows.
+A test calls `ran` when it is done, and fails if the table has no such row. `pytest --record` writes
+the row instead. Versions come from the lock files, so a new lock asks for new rows.
 """
 
 import fcntl
