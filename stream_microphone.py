@@ -25,6 +25,7 @@ if __name__ == "__main__":  # Ctrl-C during the start ends the program without a
 import argparse
 import asyncio
 import errno
+import faulthandler
 import io
 import json
 import math
@@ -71,11 +72,12 @@ from websockets.exceptions import (
 SILENCE_S = 15.0  # the longest wait for a message, and then for the answer to a ping
 LAST_WORDS_S = 10.0  # after Ctrl-C, and again after each progress of the server
 PORTAUDIO_TIMED_OUT = -9987  # paTimedOut: a sound card did not start within a second
+PORTAUDIO_INVALID_RATE = -9997  # paInvalidSampleRate
+PORTAUDIO_UNAVAILABLE = -9985  # paDeviceUnavailable
+USUAL_RATES_HZ = (48_000.0, 44_100.0, 16_000.0)
 GONE_S = 5.0  # without a block from the sound card
 MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
 MUTED = "the microphone sends only silence: is it muted?"
-if sys.platform == "darwin":
-    MUTED += " Or allow it: System Settings, Privacy & Security, Microphone, this terminal"
 TICK_S = 0.05
 
 
@@ -273,6 +275,16 @@ class Mixer:
 
 
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
+TERMINALS = {
+    "Apple_Terminal": "Terminal",
+    "iTerm.app": "iTerm",
+    "vscode": "Visual Studio Code",
+    "WarpTerminal": "Warp",
+    "ghostty": "Ghostty",
+}
+"""What macOS calls a terminal, by TERM_PROGRAM."""
+
+
 class Trouble(Exception):
     """An error as a line for the person at the terminal; `passes` if a later retry may help."""
 
@@ -285,6 +297,16 @@ def plain(text: str) -> str:
     """`text` without terminal control characters; newlines and zero-width joiners stay."""
     kept = "\n\u200c\u200d"
     return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
+
+
+def permission() -> str:
+    """How to allow the microphone where a system sends zeros without a word; "" elsewhere."""
+    if sys.platform == "darwin":
+        app = TERMINALS.get(os.environ.get("TERM_PROGRAM", ""), "this terminal")
+        return f" Or allow it: System Settings, Privacy & Security, Microphone, {app}"
+    if hasattr(sys, "getandroidapilevel"):
+        return " Or allow it: Android's Settings, Apps, Termux and Termux:API, Permissions"
+    return ""
 
 
 @contextmanager
@@ -343,7 +365,8 @@ def open_streams() -> None:
     """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
 
     A letter that the encoding of stdout lacks is written as its number. What libraries in C print
-    to stderr, such as notes about a damaged MP3, is dropped.
+    to stderr, such as notes about a damaged MP3 or a sound card, is dropped; what Python prints is
+    not, and if a library crashes Python tells where.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for _ in range(streams.count(None)):
@@ -354,6 +377,7 @@ def open_streams() -> None:
     sys.stderr = io.TextIOWrapper(
         remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
     )
+    faulthandler.enable(sys.stderr)
     if not sys.stdout:
         raise OutputTrouble("cannot write the transcript: stdout is closed")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -699,7 +723,7 @@ def unknown_name(error: socket.gaierror, server: Server) -> tuple[str, str]:
             "is it on and in this network? such names need mDNS on both machines (on Linux: Avahi"
             " and libnss-mdns); the IP address in the banner of serve.sh works without"
         )
-    also = ", or its name with .local" if server.host.isalnum() else ""
+    also = ", or its name with .local" if not {".", ":"} & set(server.host) else ""
     return what, f"is the name in {named(server)} right? else take the server's IP address{also}"
 
 
@@ -1253,8 +1277,9 @@ def no_speech(event: Event) -> str:
     """A line with the probable reason why no speech was heard."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
+    allow = permission()
     causes = {
-        "zeros": ": each sample is zero: was the microphone muted, or without permission?",
+        "zeros": f": each sample is zero: was the microphone muted, or without permission?{allow}",
         "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
     return f"no speech was heard{causes.get(str(code), '')}"
@@ -1530,7 +1555,7 @@ class Meter:
         self._zero_s = 0.0 if peak else zero_s + duration_s
         self._quiet_s = 0.0 if peak > QUIET_PEAK else quiet_s + duration_s
         if zero_s < MUTED_S <= self._zero_s:
-            return MUTED
+            return MUTED + permission()
         if quiet_s < QUIET_S <= self._quiet_s and self._zero_s < MUTED_S:
             return f"hardly any sound for {QUIET_S:g} s: is this the right microphone?"
         return ""
@@ -1581,7 +1606,20 @@ def sounddevice() -> Any:
     except OSError as error:
         hint = "sudo apt install libportaudio2, or on macOS: brew install portaudio"
         raise Trouble(f"no sound without PortAudio ({error}); try: {hint}") from error
+    except Exception as error:
+        hint = "do other programs record? on Linux ~/.asoundrc may be wrong"
+        raise Trouble(f"no sound: {error}; {hint}") from error
     return module
+
+
+def no_recording(error: Exception) -> Trouble:
+    """Why a microphone cannot be recorded from, and what to do."""
+    advice = "see --list-devices"
+    if PORTAUDIO_INVALID_RATE in error.args:
+        advice = "no usual rate works either; choose another with --device, see --list-devices"
+    elif PORTAUDIO_UNAVAILABLE in error.args:
+        advice = "does another program have it? or choose another with --device"
+    return Trouble(f"no microphone to record from: {error}; {advice}")
 
 
 class Microphone:
@@ -1594,11 +1632,25 @@ class Microphone:
         self._blocks: queue.Queue[Samples] = queue.Queue(1_000)  # of 10 to 100 ms each
         try:
             device = sd.query_devices(index, "input")
-            self.name, self.rate_hz = plain(device["name"]), float(device["default_samplerate"])
-            self._mixer, self._resampler = Mixer(self.rate_hz), Resampler(self.rate_hz)
-            self._stream = self._start(sd, index, device["max_input_channels"])
+            self.name = plain(device["name"])
+            self._stream = self._record(sd, index, device)
         except (sd.PortAudioError, ValueError) as error:
-            raise Trouble(f"no microphone to record from: {error}; see --list-devices") from error
+            raise no_recording(error) from error
+        self._mixer, self._resampler = Mixer(self.rate_hz), Resampler(self.rate_hz)
+
+    def _record(self, sd: Any, index: int | None, device: Mapping[str, Any]) -> Any:
+        """A stream that runs, at the card's own rate; at a usual one if the card refuses that."""
+        channels, own_hz = int(device["max_input_channels"]), float(device["default_samplerate"])
+        rates_hz = list(dict.fromkeys((own_hz, *USUAL_RATES_HZ)))
+        for self.rate_hz in rates_hz:
+            try:
+                stream = self._start(sd, index, channels)
+            except sd.PortAudioError as error:
+                if PORTAUDIO_INVALID_RATE not in error.args or self.rate_hz == rates_hz[-1]:
+                    raise
+            else:
+                break
+        return stream
 
     def _start(self, sd: Any, index: int | None, channels: int) -> Any:
         """Start a stream in up to three attempts: a sound system may be busy or waking up."""
@@ -1917,7 +1969,7 @@ class Talk:
             self.extend_deadline()
         self._tell(self._session.remarks(event, self._story))
         if event.field("notice", "") == "zeros" and not self.meter.is_muted:
-            self._tell([MUTED])
+            self._tell([MUTED + permission()])
 
     def _tell(self, lines: list[str]) -> None:
         for line in lines:

@@ -30,6 +30,7 @@ if __name__ == "__main__":  # Ctrl-C during the start ends the program without a
 import argparse
 import asyncio
 import errno
+import faulthandler
 import io
 import json
 import math
@@ -289,6 +290,16 @@ class Mixer:
 
 
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
+TERMINALS = {
+    "Apple_Terminal": "Terminal",
+    "iTerm.app": "iTerm",
+    "vscode": "Visual Studio Code",
+    "WarpTerminal": "Warp",
+    "ghostty": "Ghostty",
+}
+"""What macOS calls a terminal, by TERM_PROGRAM."""
+
+
 class Trouble(Exception):
     """An error as a line for the person at the terminal; `passes` if a later retry may help."""
 
@@ -301,6 +312,16 @@ def plain(text: str) -> str:
     """`text` without terminal control characters; newlines and zero-width joiners stay."""
     kept = "\n\u200c\u200d"
     return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
+
+
+def permission() -> str:
+    """How to allow the microphone where a system sends zeros without a word; "" elsewhere."""
+    if sys.platform == "darwin":
+        app = TERMINALS.get(os.environ.get("TERM_PROGRAM", ""), "this terminal")
+        return f" Or allow it: System Settings, Privacy & Security, Microphone, {app}"
+    if hasattr(sys, "getandroidapilevel"):
+        return " Or allow it: Android's Settings, Apps, Termux and Termux:API, Permissions"
+    return ""
 
 
 @contextmanager
@@ -359,7 +380,8 @@ def open_streams() -> None:
     """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
 
     A letter that the encoding of stdout lacks is written as its number. What libraries in C print
-    to stderr, such as notes about a damaged MP3, is dropped.
+    to stderr, such as notes about a damaged MP3 or a sound card, is dropped; what Python prints is
+    not, and if a library crashes Python tells where.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for _ in range(streams.count(None)):
@@ -370,6 +392,7 @@ def open_streams() -> None:
     sys.stderr = io.TextIOWrapper(
         remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
     )
+    faulthandler.enable(sys.stderr)
     if not sys.stdout:
         raise OutputTrouble("cannot write the transcript: stdout is closed")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -715,7 +738,7 @@ def unknown_name(error: socket.gaierror, server: Server) -> tuple[str, str]:
             "is it on and in this network? such names need mDNS on both machines (on Linux: Avahi"
             " and libnss-mdns); the IP address in the banner of serve.sh works without"
         )
-    also = ", or its name with .local" if server.host.isalnum() else ""
+    also = ", or its name with .local" if not {".", ":"} & set(server.host) else ""
     return what, f"is the name in {named(server)} right? else take the server's IP address{also}"
 
 
@@ -1269,8 +1292,9 @@ def no_speech(event: Event) -> str:
     """A line with the probable reason why no speech was heard."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
+    allow = permission()
     causes = {
-        "zeros": ": each sample is zero: was the microphone muted, or without permission?",
+        "zeros": f": each sample is zero: was the microphone muted, or without permission?{allow}",
         "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
     return f"no speech was heard{causes.get(str(code), '')}"

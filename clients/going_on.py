@@ -11,7 +11,7 @@ from clients.address import Server
 from clients.protocol import Event
 from clients.reasons import TlsPort, advice_of, explain, is_garbled, speaks_tls, without_programming
 from clients.story import Story
-from clients.terminal import Trouble
+from clients.terminal import Trouble, permission
 from lanscribe.speech.audio import SAMPLE_RATE_HZ
 
 PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping")
@@ -127,8 +127,9 @@ def no_speech(event: Event) -> str:
     """A line with the probable reason why no speech was heard."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
+    allow = permission()
     causes = {
-        "zeros": ": each sample is zero: was the microphone muted, or without permission?",
+        "zeros": f": each sample is zero: was the microphone muted, or without permission?{allow}",
         "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
     return f"no speech was heard{causes.get(str(code), '')}"

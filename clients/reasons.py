@@ -143,7 +143,7 @@ def unknown_name(error: socket.gaierror, server: Server) -> tuple[str, str]:
             "is it on and in this network? such names need mDNS on both machines (on Linux: Avahi"
             " and libnss-mdns); the IP address in the banner of serve.sh works without"
         )
-    also = ", or its name with .local" if server.host.isalnum() else ""
+    also = ", or its name with .local" if not {".", ":"} & set(server.host) else ""
     return what, f"is the name in {named(server)} right? else take the server's IP address{also}"
 
 
