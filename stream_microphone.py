@@ -77,6 +77,7 @@ PORTAUDIO_UNAVAILABLE = -9985  # paDeviceUnavailable
 USUAL_RATES_HZ = (48_000.0, 44_100.0, 16_000.0)
 GONE_S = 5.0  # without a block from the sound card
 MUTED_S, QUIET_S, QUIET_PEAK = 5.0, 20.0, 0.001
+NO_MICROPHONE = "no microphone: plug one in, or allow this terminal to use it"
 MUTED = "the microphone sends only silence: is it muted?"
 TICK_S = 0.05
 
@@ -653,7 +654,9 @@ def refused(error: HTTPError | InvalidStatus, server: Server) -> tuple[str, str]
         return what if server.base else f"{what}: {NO_SERVER}", base_advice(server)
     if text:
         what = without_programming(name)
-        return what, advice_of(code, server) or "try again later"
+        is_passing = status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500
+        otherwise = "try again later" if is_passing else base_advice(server)
+        return what, advice_of(code, server) or otherwise
     if 300 <= status < 400:
         return elsewhere(urljoin(server.models_url, headers_of(error).get("Location", "")))
     if status >= 500:
@@ -774,6 +777,8 @@ def advice_of(code: str, server: Server) -> str:
         return key_advice(server, {})
     if code == "model_not_found" and server.model:
         return f"leave out {MODEL_FLAG} {server.model}, or name one that it has"
+    if code == "idle_timeout":
+        return "the sound that is sent has stopped for too long"
     if code == "not_allowed":
         return f"the key goes into {KEY_FLAG}, or into {KEY_VARIABLE}"
     return ""
@@ -889,7 +894,8 @@ class Event:
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
-            raise Trouble(f"the server broke the protocol: {message[:60]!r}") from None
+            line = f"the server broke the protocol: {message[:60]!r}"
+            raise Trouble(f"{line}; is it as new as this client?") from None
         self._fields = fields
 
     def seconds(self, name: str) -> float | None:
@@ -1069,10 +1075,9 @@ class Story:
 
     def is_wordless(self, event: Event) -> bool:
         """Whether the whole recording has no word, and its last event may tell the cause."""
-        is_bare = (
-            event.seconds("duration_s") is None and self.sent >= SAMPLE_RATE_HZ
-        )  # bare vLLM sends no cause
-        return bool(event.no_speech or is_bare) and not self._said.strip()
+        is_bare = event.seconds("duration_s") is None  # bare vLLM sends no cause
+        is_known = event.no_speech or is_bare or self.sent < SAMPLE_RATE_HZ
+        return bool(is_known) and not event.lost and not self._said.strip()
 
     def begin(self, place: int) -> None:
         """Begin a session that listens from `place` on."""
@@ -1233,7 +1238,8 @@ class Session:
     def remarks(self, event: Event, story: Story) -> list[str]:
         """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
-            return [no_speech(event)] if story.is_wordless(event) else []
+            sent_s = story.sent / SAMPLE_RATE_HZ
+            return [no_speech(event, sent_s)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in self._spans(event, story.base)]
         return lost + self._lag_remarks(event)
 
@@ -1273,8 +1279,8 @@ class Session:
         return Trouble(f"the server says: {said}{lost}", passes=event.code in PASSING)
 
 
-def no_speech(event: Event) -> str:
-    """A line with the probable reason why no speech was heard."""
+def no_speech(event: Event, sent_s: float) -> str:
+    """A line with the probable reason why no speech was heard in so much sound."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     allow = permission()
@@ -1282,7 +1288,8 @@ def no_speech(event: Event) -> str:
         "zeros": f": each sample is zero: was the microphone muted, or without permission?{allow}",
         "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
-    return f"no speech was heard{causes.get(str(code), '')}"
+    is_short = f": only {sent_s:.2f} s of sound came" if sent_s < 1 else ""
+    return f"no speech was heard{causes.get(str(code), is_short)}"
 
 
 # <<< clients/going_on.py
@@ -1557,7 +1564,8 @@ class Meter:
         if zero_s < MUTED_S <= self._zero_s:
             return MUTED + permission()
         if quiet_s < QUIET_S <= self._quiet_s and self._zero_s < MUTED_S:
-            return f"hardly any sound for {QUIET_S:g} s: is this the right microphone?"
+            right = "is this the right microphone? --list-devices shows all"
+            return f"hardly any sound for {QUIET_S:g} s: {right}"
         return ""
 
 
@@ -1594,7 +1602,9 @@ def choose_device(devices: Sequence[Mapping[str, Any]], wanted: str) -> int:
     found = found or [d for d in inputs if wanted.casefold() in d["name"].casefold()]
     if len(found) == 1:
         return int(found[0]["index"])
-    names = ", ".join(f"{d['index']} {d['name']}" for d in found or inputs) or "none"
+    if not inputs:
+        raise Trouble(NO_MICROPHONE)
+    names = ", ".join(f"{d['index']} {d['name']}" for d in found or inputs)
     problem = "several microphones match" if found else "no microphone matches"
     raise Trouble(f"{problem} --device {wanted!r}; choose from: {names}")
 
@@ -1627,10 +1637,10 @@ class Microphone:
 
     def __init__(self, wanted: str | None) -> None:
         sd = sounddevice()
-        index = choose_device(sd.query_devices(), wanted) if wanted else None
         self.lost_blocks = 0
         self._blocks: queue.Queue[Samples] = queue.Queue(1_000)  # of 10 to 100 ms each
         try:
+            index = choose_device(sd.query_devices(), wanted) if wanted else None
             device = sd.query_devices(index, "input")
             self.name = plain(device["name"])
             self._stream = self._record(sd, index, device)
@@ -1916,7 +1926,7 @@ class Talk:
             while (waiting := self.ring.end - story.sent) > 0 or not self.ring.is_closed:
                 if story.sent < self.ring.start:
                     session.token = ""
-                    raise Trouble("the server has fallen too far behind", passes=True)
+                    raise Trouble("the server is behind by more than --keep-minutes", passes=True)
                 if waiting < CHUNK_SAMPLES and not self.ring.is_closed:
                     await asyncio.sleep(TICK_S)
                     continue
@@ -2055,7 +2065,7 @@ def list_devices() -> int:
         rate_hz, name = device["default_samplerate"], plain(device["name"])
         put(sys.stdout, f"{mark} {device['index']:2} {name} ({rate_hz:g} Hz)\n")
     if not inputs:
-        raise Trouble("no microphone: plug one in, or allow this terminal to use it")
+        raise Trouble(NO_MICROPHONE)
     return 0
 
 
@@ -2075,7 +2085,9 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--keep-minutes", type=float, default=10.0, help="kept while the server is away: 10")
     options = parse_server_options(parser, arguments)
     if not 0 < options.keep_minutes <= 600:
-        parser.error(f"--keep-minutes: got {options.keep_minutes:g}, expected up to 600")
+        parser.error(
+            f"--keep-minutes: got {options.keep_minutes:g}, expected more than 0, up to 600"
+        )
     if options.captions and options.captions.suffix not in (".srt", ".vtt"):
         expected = "expected a name that ends in .srt or .vtt"
         parser.error(f"--captions: got {options.captions}, {expected}")

@@ -668,7 +668,9 @@ def refused(error: HTTPError | InvalidStatus, server: Server) -> tuple[str, str]
         return what if server.base else f"{what}: {NO_SERVER}", base_advice(server)
     if text:
         what = without_programming(name)
-        return what, advice_of(code, server) or "try again later"
+        is_passing = status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500
+        otherwise = "try again later" if is_passing else base_advice(server)
+        return what, advice_of(code, server) or otherwise
     if 300 <= status < 400:
         return elsewhere(urljoin(server.models_url, headers_of(error).get("Location", "")))
     if status >= 500:
@@ -789,6 +791,8 @@ def advice_of(code: str, server: Server) -> str:
         return key_advice(server, {})
     if code == "model_not_found" and server.model:
         return f"leave out {MODEL_FLAG} {server.model}, or name one that it has"
+    if code == "idle_timeout":
+        return "the sound that is sent has stopped for too long"
     if code == "not_allowed":
         return f"the key goes into {KEY_FLAG}, or into {KEY_VARIABLE}"
     return ""
@@ -904,7 +908,8 @@ class Event:
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
-            raise Trouble(f"the server broke the protocol: {message[:60]!r}") from None
+            line = f"the server broke the protocol: {message[:60]!r}"
+            raise Trouble(f"{line}; is it as new as this client?") from None
         self._fields = fields
 
     def seconds(self, name: str) -> float | None:
@@ -1084,10 +1089,9 @@ class Story:
 
     def is_wordless(self, event: Event) -> bool:
         """Whether the whole recording has no word, and its last event may tell the cause."""
-        is_bare = (
-            event.seconds("duration_s") is None and self.sent >= SAMPLE_RATE_HZ
-        )  # bare vLLM sends no cause
-        return bool(event.no_speech or is_bare) and not self._said.strip()
+        is_bare = event.seconds("duration_s") is None  # bare vLLM sends no cause
+        is_known = event.no_speech or is_bare or self.sent < SAMPLE_RATE_HZ
+        return bool(is_known) and not event.lost and not self._said.strip()
 
     def begin(self, place: int) -> None:
         """Begin a session that listens from `place` on."""
@@ -1248,7 +1252,8 @@ class Session:
     def remarks(self, event: Event, story: Story) -> list[str]:
         """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
-            return [no_speech(event)] if story.is_wordless(event) else []
+            sent_s = story.sent / SAMPLE_RATE_HZ
+            return [no_speech(event, sent_s)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in self._spans(event, story.base)]
         return lost + self._lag_remarks(event)
 
@@ -1288,8 +1293,8 @@ class Session:
         return Trouble(f"the server says: {said}{lost}", passes=event.code in PASSING)
 
 
-def no_speech(event: Event) -> str:
-    """A line with the probable reason why no speech was heard."""
+def no_speech(event: Event, sent_s: float) -> str:
+    """A line with the probable reason why no speech was heard in so much sound."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     allow = permission()
@@ -1297,7 +1302,8 @@ def no_speech(event: Event) -> str:
         "zeros": f": each sample is zero: was the microphone muted, or without permission?{allow}",
         "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
-    return f"no speech was heard{causes.get(str(code), '')}"
+    is_short = f": only {sent_s:.2f} s of sound came" if sent_s < 1 else ""
+    return f"no speech was heard{causes.get(str(code), is_short)}"
 
 
 # <<< clients/going_on.py
@@ -3552,7 +3558,7 @@ class AudioSource:
         while self._ring.end < end and not self._is_over:
             await self._read_on(end - self._ring.end)
         if start < self._ring.oldest:
-            raise Trouble("the server asks for audio that it has had")
+            raise Trouble("the server asks for audio that it has had; start once more")
         samples = self._ring.read(min(start, self._ring.end))
         return samples_to_pcm16(samples[: end - start])
 
@@ -3637,14 +3643,14 @@ def batch(pieces: Iterator[Piece], least: int) -> list[Piece | OSError]:
 def opened(path: str, name: str) -> BinaryIO:
     """The file, pipe or stdin, without a buffer. Raises Trouble."""
     if path == STDIN and not sys.stdin:
-        raise Trouble("cannot read stdin: it is closed")
+        raise Trouble("cannot read stdin: it is closed; name a file instead of -")
     try:
         file = io.FileIO(0 if path == STDIN else path, closefd=path != STDIN)
     except OSError as error:
         raise refusal_of(name, error) from error
     if file.isatty():
         file.close()
-        raise Trouble(f"{name} is a terminal: expected a recording")
+        raise Trouble(f"{name} is a terminal: expected a recording, such as a file or a pipe")
     with suppress(AttributeError, OSError):  # Windows lacks it
         os.set_blocking(file.fileno(), True)  # else a pipe that is silent would seem to end
     return file
@@ -3653,9 +3659,21 @@ def opened(path: str, name: str) -> BinaryIO:
 def refusal_of(name: str, error: Unreadable | OSError) -> Trouble:
     """Why a file is no recording, as a line for a person."""
     if isinstance(error, OSError):
-        return Trouble(f"cannot read {name}: {error.strerror}")
+        hint = hint_of(name) if isinstance(error, FileNotFoundError) else ""
+        return Trouble(f"cannot read {name}: {error.strerror}{hint}")
     kind = WrongTrack if isinstance(error, NoSuchTrack) else Trouble
     return kind(f"{name}: {error}")
+
+
+def hint_of(name: str) -> str:
+    """What is wrong with the name of a file that is not there, if it shows."""
+    if "://" in name:
+        return "; it reads files, and with - what a pipe brings: curl -sL URL | ... --audio_path -"
+    if name.startswith("~"):
+        return "; the shell left the ~ in it: write the folder in full"
+    if name[:1] in QUOTES or name != name.strip():
+        return "; the quotes and spaces around it are part of the name"
+    return ""
 
 
 def missing_line(part: Missing) -> str:

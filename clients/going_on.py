@@ -83,7 +83,8 @@ class Session:
     def remarks(self, event: Event, story: Story) -> list[str]:
         """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
-            return [no_speech(event)] if story.is_wordless(event) else []
+            sent_s = story.sent / SAMPLE_RATE_HZ
+            return [no_speech(event, sent_s)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in self._spans(event, story.base)]
         return lost + self._lag_remarks(event)
 
@@ -123,8 +124,8 @@ class Session:
         return Trouble(f"the server says: {said}{lost}", passes=event.code in PASSING)
 
 
-def no_speech(event: Event) -> str:
-    """A line with the probable reason why no speech was heard."""
+def no_speech(event: Event, sent_s: float) -> str:
+    """A line with the probable reason why no speech was heard in so much sound."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
     allow = permission()
@@ -132,4 +133,5 @@ def no_speech(event: Event) -> str:
         "zeros": f": each sample is zero: was the microphone muted, or without permission?{allow}",
         "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
-    return f"no speech was heard{causes.get(str(code), '')}"
+    is_short = f": only {sent_s:.2f} s of sound came" if sent_s < 1 else ""
+    return f"no speech was heard{causes.get(str(code), is_short)}"

@@ -60,7 +60,8 @@ class Event:
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
-            raise Trouble(f"the server broke the protocol: {message[:60]!r}") from None
+            line = f"the server broke the protocol: {message[:60]!r}"
+            raise Trouble(f"{line}; is it as new as this client?") from None
         self._fields = fields
 
     def seconds(self, name: str) -> float | None:

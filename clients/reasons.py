@@ -73,7 +73,9 @@ def refused(error: HTTPError | InvalidStatus, server: Server) -> tuple[str, str]
         return what if server.base else f"{what}: {NO_SERVER}", base_advice(server)
     if text:
         what = without_programming(name)
-        return what, advice_of(code, server) or "try again later"
+        is_passing = status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500
+        otherwise = "try again later" if is_passing else base_advice(server)
+        return what, advice_of(code, server) or otherwise
     if 300 <= status < 400:
         return elsewhere(urljoin(server.models_url, headers_of(error).get("Location", "")))
     if status >= 500:
@@ -194,6 +196,8 @@ def advice_of(code: str, server: Server) -> str:
         return key_advice(server, {})
     if code == "model_not_found" and server.model:
         return f"leave out {MODEL_FLAG} {server.model}, or name one that it has"
+    if code == "idle_timeout":
+        return "the sound that is sent has stopped for too long"
     if code == "not_allowed":
         return f"the key goes into {KEY_FLAG}, or into {KEY_VARIABLE}"
     return ""

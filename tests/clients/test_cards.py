@@ -194,5 +194,5 @@ def test_zeros_name_the_permission_where_a_system_asks_for_one(
     zeros = np.zeros(16_000 * 6, dtype=np.float32)
     assert client.Meter().feed(zeros) == f"the microphone sends only silence: is it muted?{end}"
     done = {"type": "transcription.done", "no_speech": {"code": "zeros"}}
-    line = client.no_speech(client.Event(json.dumps(done)))
+    line = client.no_speech(client.Event(json.dumps(done)), 6.0)
     assert line.endswith(f"was the microphone muted, or without permission?{end}")
