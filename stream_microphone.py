@@ -639,11 +639,11 @@ def explain(error: Exception, server: Server) -> Trouble:
     else:
         reason = error.reason if isinstance(error, URLError) else error
         what, advice = unreached(reason if isinstance(reason, Exception) else error, server)
-    return Trouble(f"{server.place}: {what}: {advice}", passes=passes)
+    return Trouble(": ".join(filter(None, (server.place, what, advice))), passes=passes)
 
 
 def refused(error: HTTPError | InvalidStatus, server: Server) -> tuple[str, str]:
-    """What a status of HTTP means, and what to do."""
+    """What a status of HTTP means, and what to do; "" if the server says that itself."""
     status, fields = status_of(error), reason_of(error)
     code, text = str(fields.get("code")), str(fields.get("message") or "")[:500]
     name = f"HTTP {status} {text or phrase(status)}"
@@ -655,8 +655,7 @@ def refused(error: HTTPError | InvalidStatus, server: Server) -> tuple[str, str]
     if text:
         what = without_programming(name)
         is_passing = status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500
-        otherwise = "try again later" if is_passing else base_advice(server)
-        return what, advice_of(code, server) or otherwise
+        return what, advice_of(code, server) or ("" if is_passing else base_advice(server))
     if 300 <= status < 400:
         return elsewhere(urljoin(server.models_url, headers_of(error).get("Location", "")))
     if status >= 500:

@@ -242,11 +242,13 @@ def test_a_model_that_the_server_does_not_have(
     assert not re.search(r"session\.update|GET /", line)
 
 
-def test_a_server_that_still_starts(serve_here: ServeHere, told: Callable[..., str]) -> None:
+@pytest.mark.parametrize("more", [[], ["--model", "fake-numbers"]])
+def test_a_server_that_still_starts(
+    more: list[str], serve_here: ServeHere, told: Callable[..., str]
+) -> None:
     running = serve_here(parts=Parts(engine=None))
-    line = told("--url", running.url)
-    assert "HTTP 503 " in line
-    assert line.endswith(": try again later")
+    line = told("--url", running.url, *more)
+    assert line.endswith(" the engine is loading; try again in a few seconds")
 
 
 # Somebody else.
@@ -262,6 +264,18 @@ def test_a_server_that_still_starts(serve_here: ServeHere, told: Callable[..., s
             "it names no model: {NO}: {PORT}",
         ),
         (HTTPStatus.OK, '{"data": []}', {}, "it names no model: {NO}: {PORT}"),
+        (
+            HTTPStatus.TOO_MANY_REQUESTS,
+            '{"error":{"message":"wrong keys; the next in 9 s","code":"too_many_guesses"}}',
+            {},
+            "HTTP 429 wrong keys; the next in 9 s",
+        ),
+        (
+            HTTPStatus.BAD_REQUEST,
+            '{"error":{"message":"what is this?"}}',
+            {},
+            "HTTP 400 what is this?: {PORT}",
+        ),
         (HTTPStatus.NOT_FOUND, "", {}, "it has no /v1: {NO}: {PORT}"),
         (HTTPStatus.FORBIDDEN, "", {}, "HTTP 403 Forbidden: {NO}: {PORT}"),
         (
