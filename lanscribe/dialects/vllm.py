@@ -8,7 +8,7 @@ docs/protocol.md describes both.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lanscribe.dialects import fields
+from lanscribe.dialects import fields, model_names
 from lanscribe.dialects.events import (
     Acknowledge,
     AppendAudio,
@@ -19,7 +19,7 @@ from lanscribe.dialects.events import (
     Failure,
     KeepForResume,
     Message,
-    SelectModel,
+    Reply,
     ServerEvent,
     SessionCreated,
     SessionResumed,
@@ -34,25 +34,28 @@ from lanscribe.voxtral.steps import steps_of
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
 _TIMES = ("start_s", "end_s")
+_ADVICE = "Send session.update with that name or with an empty one; GET /v1/models lists it"
 
 
 class VllmDialect:
     """The codec of vLLM's realtime protocol."""
 
     name = "vllm"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
     ) -> None:
-        self._info = info
+        self._model = info.model if info else ""
         self._has_model = False
         """Whether the client has named the served model, as vLLM wants it before a commit."""
         self._number = 0
+        self._decoder = fields.pcm16_decoder()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError with a code of vLLM's."""
         if isinstance(message, bytes):
-            return [AppendAudio(fields.pcm16_samples(message))]
+            return self._append(message)
         event = fields.decode_object(message, _EXAMPLE)
         acknowledged = [Acknowledge(fields.integer(event, "seen"))] if "seen" in event else []
         return [*acknowledged, *self._client_events(event)]
@@ -63,6 +66,8 @@ class VllmDialect:
         Frames are numbered with "seq", except those outside the session's sequence: the
         greeting of a resumed connection, and an error that ends a connection.
         """
+        if isinstance(event, SessionResumed):
+            self._decoder.flush()  # the client sends half a sample again, from its first byte
         told = payload(event)
         if told is None:
             return []
@@ -76,8 +81,7 @@ class VllmDialect:
             case "session.update":
                 return self._update(event)
             case "input_audio_buffer.append":
-                audio = fields.base64_bytes(fields.text(event, "audio"))
-                return [AppendAudio(fields.pcm16_samples(audio))]
+                return self._append(fields.base64_bytes(fields.text(event, "audio")))
             case "input_audio_buffer.commit":
                 return [self._commit(is_final=fields.flag(event, "final"))]
             case str(unknown):
@@ -88,12 +92,14 @@ class VllmDialect:
                 )
 
     def _update(self, event: fields.Fields) -> list[ClientEvent]:
-        """Choose a model; the session refuses an unserved one, which does not count as chosen."""
-        model = fields.text(event, "model")
+        """Choose a model; vLLM answers that only if it is not served."""
         is_resumable = fields.flag(event, "resume")
-        is_served = self._info is None or model in ("", self._info.model)
-        self._has_model = self._has_model or is_served
-        return [SelectModel(model), *([KeepForResume()] if is_resumable else [])]
+        model_names.check(fields.text(event, "model"), self._model, _ADVICE)
+        self._has_model = True
+        return [Reply(()), *([KeepForResume()] if is_resumable else [])]
+
+    def _append(self, audio: bytes) -> list[ClientEvent]:
+        return [AppendAudio(self._decoder.feed(fields.not_empty(audio)))]
 
     def _commit(self, *, is_final: bool) -> Commit:
         if not self._has_model:
@@ -101,6 +107,8 @@ class VllmDialect:
                 "model_not_validated",
                 "got a commit before a model was chosen; send session.update with a model first",
             )
+        if is_final:
+            self._decoder.flush()
         return Commit(is_final=is_final)
 
 
