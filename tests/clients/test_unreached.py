@@ -242,6 +242,16 @@ def test_a_model_that_the_server_does_not_have(
     assert not re.search(r"session\.update|GET /", line)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["whisper-1", "gpt-4o-transcribe", "mistralai/Voxtral-Mini-4B-Realtime-2602", ' "whisper-1" '],
+)
+def test_a_name_that_every_program_knows_means_the_model_that_is_there(
+    name: str, fake_server: Server, text_of: Callable[..., str]
+) -> None:
+    assert text_of("--url", fake_server.url, "--model", name) == "7\n"
+
+
 @pytest.mark.parametrize("more", [[], ["--model", "fake-numbers"]])
 def test_a_server_that_still_starts(
     more: list[str], serve_here: ServeHere, told: Callable[..., str]
