@@ -687,7 +687,7 @@ def unreached(error: Exception, server: Server) -> tuple[str, str]:
         on = f"is the machine on and in this network, and its port {server.port} open?"
         return "it does not answer", on
     if is_garbled(error):
-        return NO_HTTP, f"another program has this port; is the port in {named(server)} right?"
+        return NO_HTTP, f"does another program have the port in {named(server)}?"
     if isinstance(error, OSError):
         return unroutable(error, server)
     return unfit(error, server)
@@ -1272,7 +1272,7 @@ class Session:
 
     async def unreached(self, error: Exception) -> Trouble:
         """Why no connection was made, as Trouble that passes as in `broken`."""
-        may_be_tls = self._server.url.startswith("ws:") and is_garbled(error)
+        may_be_tls = not self.keep_s and self._server.url.startswith("ws:") and is_garbled(error)
         if may_be_tls and await asyncio.to_thread(speaks_tls, self._server):
             error = TlsPort()
         return self.broken(error)

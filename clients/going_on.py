@@ -104,7 +104,7 @@ class Session:
 
     async def unreached(self, error: Exception) -> Trouble:
         """Why no connection was made, as Trouble that passes as in `broken`."""
-        may_be_tls = self._server.url.startswith("ws:") and is_garbled(error)
+        may_be_tls = not self.keep_s and self._server.url.startswith("ws:") and is_garbled(error)
         if may_be_tls and await asyncio.to_thread(speaks_tls, self._server):
             error = TlsPort()
         return self.broken(error)

@@ -92,7 +92,7 @@ def unreached(error: Exception, server: Server) -> tuple[str, str]:
         on = f"is the machine on and in this network, and its port {server.port} open?"
         return "it does not answer", on
     if is_garbled(error):
-        return NO_HTTP, f"another program has this port; is the port in {named(server)} right?"
+        return NO_HTTP, f"does another program have the port in {named(server)}?"
     if isinstance(error, OSError):
         return unroutable(error, server)
     return unfit(error, server)

@@ -1,5 +1,6 @@
 """What is printed where the server is not reached, or refuses: each line typed as a person does."""
 
+import asyncio
 import errno
 import os
 import re
@@ -185,6 +186,20 @@ def test_tls_and_none_are_told_apart(
     assert line.endswith("'localhost': put a name into --url that the certificate has")
 
 
+def test_a_server_that_was_there_is_not_asked_for_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes back to one that restarts does not need a second connection."""
+    session = client.Session(client.Server("ws://box:9/v1/realtime"))
+    session.keep_s = 60.0
+    monkeypatch.setattr(client, "speaks_tls", lambda _: True)
+    trouble = asyncio.run(session.unreached(ConnectionResetError()))
+    assert str(trouble).startswith("box:9: did not receive a valid HTTP response: ")
+    assert trouble.passes
+    session.keep_s = 0.0
+    trouble = asyncio.run(session.unreached(ConnectionResetError()))
+    assert str(trouble) == "box:9: this port is TLS: use wss://box:9"
+    assert not trouble.passes
+
+
 # Who may come in.
 
 
@@ -344,8 +359,8 @@ def test_a_program_that_does_not_speak_http(
 ) -> None:
     with raw(answer) as place:
         assert told("--url", place, *more) == (
-            f"{place}: did not receive a valid HTTP response: another program has this port;"
-            " is the port in --url right?"
+            f"{place}: did not receive a valid HTTP response:"
+            " does another program have the port in --url?"
         )
 
 
