@@ -19,7 +19,7 @@ from websockets.typing import Data
 from lanscribe.engines.embedded.engine import read_wave
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.speech.audio import samples_to_pcm16
-from tests.clients.conftest import StartClient
+from tests.clients.conftest import StartClient, StartMicrophone
 from tests.clients.sound import SoundCard
 from tests.clients.test_microphone_client import errors_per_word
 from tests.contract import received
@@ -107,12 +107,15 @@ def test_the_kits_test_with_a_file(
 
 
 def test_the_kits_test_with_a_microphone(
-    embedded_server: Server, start_client: StartClient, sound_card: SoundCard, ran: Ran
+    embedded_server: Server,
+    start_microphone: StartMicrophone,
+    sound_card: SoundCard,
+    monkeypatch: pytest.MonkeyPatch,
+    ran: Ran,
 ) -> None:
     """python stream_microphone.py, and Ctrl+C."""
-    here = {"LANSCRIBE_URL": embedded_server.url, **sound_card.environment}
-    program = start_client("stream_microphone.py", **here)
-    program.err.wait_for("recording from default")
+    monkeypatch.setenv("LANSCRIBE_URL", embedded_server.url)
+    program = start_microphone()
     sound_card.play(sample_path())
     program.out.wait_for("No matter.")
     program.interrupt()
