@@ -5,7 +5,8 @@ binary frame is raw PCM of the same format, and deltas and done carry times in e
 docs/protocol.md describes both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from lanscribe.dialects import fields
@@ -19,6 +20,7 @@ from lanscribe.dialects.events import (
     Failure,
     KeepForResume,
     Message,
+    Reply,
     SelectModel,
     ServerEvent,
     SessionCreated,
@@ -27,6 +29,7 @@ from lanscribe.dialects.events import (
 )
 from lanscribe.dialects.extras import extras
 from lanscribe.dialects.json_text import to_json
+from lanscribe.dialects.segments import Segments, wished
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.voxtral.steps import steps_of
@@ -48,14 +51,18 @@ class VllmDialect:
         self._has_model = False
         """Whether the client has named the served model, as vLLM wants it before a commit."""
         self._number = 0
+        self._segments: Segments | None = None
+        """If the client has asked for segments with times."""
 
-    def decode(self, message: Message) -> Sequence[ClientEvent]:
+    def decode(self, message: Message) -> Iterable[ClientEvent]:
         """Decode one frame. Raises ProtocolError with a code of vLLM's."""
         if isinstance(message, bytes):
             return [AppendAudio(fields.pcm16_samples(message))]
         event = fields.decode_object(message, _EXAMPLE)
         acknowledged = [Acknowledge(fields.integer(event, "seen"))] if "seen" in event else []
-        return [*acknowledged, *self._client_events(event)]
+        events = [*acknowledged, *self._client_events(event)]
+        asks = event.get("type") == "session.update" and wished(event) is not None
+        return chain(events, self._updated(event)) if asks else events
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """Encode one event as one text frame; none if vLLM has no event for it.
@@ -66,10 +73,17 @@ class VllmDialect:
         told = payload(event)
         if told is None:
             return []
-        if not _is_apart(event):
-            self._number += 1
-            told["seq"] = self._number
-        return [to_json(told)]
+        if self._segments is not None and isinstance(event, Delta):
+            told["segments"] = self._segments.of_delta(event)
+        if self._segments is not None and isinstance(event, Done):
+            told["segments"] = self._segments.of_done(event)
+        if self._segments is not None and isinstance(event, Failure) and event.lost:
+            self._segments = Segments()
+        return [to_json(told)] if _is_apart(event) else [self._numbered(told)]
+
+    def _numbered(self, told: dict[str, Any]) -> Message:
+        self._number += 1
+        return to_json({**told, "seq": self._number})
 
     def _client_events(self, event: fields.Fields) -> list[ClientEvent]:
         match event.get("type"):
@@ -90,10 +104,29 @@ class VllmDialect:
     def _update(self, event: fields.Fields) -> list[ClientEvent]:
         """Choose a model; the session refuses an unserved one, which does not count as chosen."""
         model = fields.text(event, "model")
+        self._segments = self._wished_segments(event)
         is_resumable = fields.flag(event, "resume")
         is_served = self._info is None or model in ("", self._info.model)
         self._has_model = self._has_model or is_served
         return [SelectModel(model), *([KeepForResume()] if is_resumable else [])]
+
+    def _wished_segments(self, event: fields.Fields) -> Segments | None:
+        """As in vLLM, an update without the wish revokes it, and a wrong one revokes the model."""
+        try:
+            granularities = wished(event)
+        except ProtocolError:
+            self._has_model = False
+            raise
+        return (self._segments or Segments()) if "segment" in (granularities or ()) else None
+
+    def _updated(self, event: fields.Fields) -> Iterator[Reply]:
+        """The answer to a wish for times, once the session has accepted the model."""
+        told = {
+            "type": "session.updated",
+            "model": event["model"],
+            "timestamp_granularities": list(wished(event) or ()),
+        }
+        yield Reply((self._numbered(told),))
 
     def _commit(self, *, is_final: bool) -> Commit:
         if not self._has_model:

@@ -30,6 +30,9 @@ _DEFAULTS = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
 }
 """No downloads, no usage reports, and cards are numbered as in nvidia-smi."""
+RUST_FRONTEND = "VLLM_USE_RUST_FRONTEND"
+_FIXED = {RUST_FRONTEND: "0"}
+"""vLLM's frontend in Rust has no /v1/realtime, and a later vLLM may make it the default."""
 _ON_WSL = {"VLLM_WSL2_ENABLE_PIN_MEMORY": "1"}
 """Without it, vLLM 0.32 and 0.33 exit with "UVA is not available" on WSL2."""
 _NO_CARD = f"there is no NVIDIA card, or no driver for it, or {CARDS_VARIABLE} hides it"
@@ -109,7 +112,7 @@ def environment(
     """vLLM's environment: ours without lanscribe's variables, and with only one card visible."""
     passed = {name: value for name, value in environ.items() if not _is_ours(name)}
     added = {**_DEFAULTS, **(_ON_WSL if is_wsl else {})}
-    return {**added, **passed, **({CARDS_VARIABLE: device} if device else {})}
+    return {**added, **passed, **_FIXED, **({CARDS_VARIABLE: device} if device else {})}
 
 
 def card(vllm: VllmSettings) -> Verdict | None:

@@ -17,6 +17,7 @@ from lanscribe.dialects.events import (
     Failure,
     KeepForResume,
     Lost,
+    Reply,
     SelectModel,
     ServerEvent,
     SessionCreated,
@@ -72,11 +73,11 @@ def test_a_commit_needs_a_model_before_it(commit: str) -> None:
         with pytest.raises(ProtocolError, match="before a model was chosen") as caught:
             dialect.decode(message)
         assert caught.value.code == "model_not_validated"
-    assert len(dialect.decode(PCM)) == 1
+    assert len(list(dialect.decode(PCM))) == 1
     dialect.decode(json.dumps({"type": "session.update", "model": INFO.model}))
-    assert len(dialect.decode(message)) == 1
+    assert len(list(dialect.decode(message))) == 1
     dialect.decode('{"type":"session.update","model":"another"}')
-    assert len(dialect.decode(message)) == 1
+    assert len(list(dialect.decode(message))) == 1
 
 
 @pytest.mark.parametrize(
@@ -264,3 +265,63 @@ def test_a_session_that_is_not_kept_offers_no_resuming() -> None:
     assert "resume" not in encode(SessionCreated("sess-1", 5, "token", 0.0))
     offered = encode(SessionCreated("sess-1", 5, "token", 60.0))
     assert offered["resume"] == {"token": "token", "keep_s": 60.0}
+
+
+ASKS = {"type": "session.update", "model": INFO.model, "timestamp_granularities": ["segment"]}
+
+
+def updated(dialect: VllmDialect, **fields: object) -> dict[str, Any]:
+    """The answer to an update that asks for times."""
+    selected, reply = dialect.decode(json.dumps({**ASKS, **fields}))
+    assert selected == SelectModel(INFO.model)
+    assert isinstance(reply, Reply)
+    (message,) = reply.messages
+    told: dict[str, Any] = json.loads(message)
+    return told
+
+
+def test_a_wish_for_segments_is_answered_as_a_later_vllm_will() -> None:
+    dialect = VllmDialect(INFO)
+    assert updated(dialect) == {
+        "type": "session.updated",
+        "model": INFO.model,
+        "timestamp_granularities": ["segment"],
+        "seq": 1,
+    }
+    assert encode(Delta("a", 0.5, start_s=0.1), dialect)["segments"] == []
+    assert encode(Delta(" b", 0.9, start_s=0.6), dialect)["segments"] == [{"text": "a", "end": 0.5}]
+    done = Done("a b", 1.0, 2, (Word("a", 0.1, 0.5), Word("b", 0.6, 0.9)))
+    ends = [{"text": "a", "end": 0.5}, {"text": " b", "end": 0.9}]
+    assert encode(done, dialect)["segments"] == ends
+    dialect.decode(json.dumps({"type": "session.update", "model": INFO.model}))
+    assert "segments" not in encode(done, dialect)
+    assert updated(dialect, timestamp_granularities=["word"])["seq"] == 6
+    assert "segments" not in encode(done, dialect)
+
+
+def test_what_failed_is_no_part_of_the_next_segment() -> None:
+    dialect = VllmDialect(INFO)
+    updated(dialect)
+    encode(Delta("a", 0.5, start_s=0.1), dialect)
+    assert "segments" not in encode(Failure(EngineFailed("broken")), dialect)
+    assert "segments" not in encode(Failure(EngineFailed("broken"), Lost("a", 0.5, 0.9)), dialect)
+    assert encode(Delta("b", 0.5, start_s=0.1), dialect)["segments"] == []
+
+
+def test_an_answer_that_is_not_reached_takes_no_number() -> None:
+    """The session refuses a model, and the messages stay numbered without a gap."""
+    dialect = VllmDialect(INFO)
+    next(iter(dialect.decode(json.dumps({**ASKS, "model": "another"}))))
+    assert encode(Failure(EngineFailed("no such model")), dialect)["seq"] == 1
+
+
+def test_after_a_wrong_granularity_the_model_has_to_be_chosen_again() -> None:
+    dialect = VllmDialect(INFO)
+    updated(dialect)
+    with pytest.raises(ProtocolError, match="'line'") as caught:
+        dialect.decode(json.dumps({**ASKS, "timestamp_granularities": ["line"]}))
+    assert caught.value.code == "invalid_timestamp_granularity"
+    with pytest.raises(ProtocolError, match="before a model was chosen"):
+        dialect.decode('{"type":"input_audio_buffer.commit"}')
+    updated(dialect)
+    assert dialect.decode('{"type":"input_audio_buffer.commit"}') == [Commit(is_final=False)]
