@@ -4,7 +4,12 @@
 # the folder. It runs on bash 3.2, the version of macOS.
 set -euo pipefail
 
-PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# The folder of this script, also when it is called through links; macOS may lack readlink -f.
+PROJECT=$(
+  self=${BASH_SOURCE[0]}
+  while [[ -L $self ]]; do cd "$(dirname "$self")" && self=$(readlink "$(basename "$self")"); done
+  cd "$(dirname "$self")" && pwd -P
+)
 VENV="$PROJECT/.venv"
 NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary files the same again
 PYTHON="" PINS=embedded MODEL=""

@@ -218,7 +218,8 @@ def verify(lock: str, project: Path = PROJECT_DIR) -> Iterator[str]:
 
 def say(speaker: str, text: str) -> None:
     """Write to the person at the terminal, on stderr, in the name of one part of the program."""
-    sys.stderr.write(f"{speaker}: {text}\n")
+    if sys.stderr is not None:  # it was closed
+        sys.stderr.write(f"{speaker}: {text}\n")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """The NVIDIA card of this machine, and whether Voxtral runs on it.
 
     python -m lanscribe gpu [--json] [--model-here] [--to-start] [--profile NAME]
+                            [--max-model-len N] [--gpu-memory-utilization F]
 
 Exit status: 0 if Voxtral can run now, 1 if a card was found but it cannot, 3 if none was found.
 The facts come from NVIDIA's management library (nvidia-ml-py), or from nvidia-smi if that package
@@ -8,7 +9,7 @@ is not installed yet; lanscribe.voxtral.verdict judges them. For programs, --jso
 
     {"card": null | {...}, "host": {...},
      "verdict": null | {"profile", "will_run", "result", "remedy",
-                        "gpu_memory_utilization", "device"}}
+                        "gpu_memory_utilization", "device", "refusal"}}
 """
 
 import argparse
@@ -27,8 +28,18 @@ from types import ModuleType
 from lanscribe import PROJECT_DIR, installation
 from lanscribe.installation import VLLM_LOCK, run, run_in_venv
 from lanscribe.voxtral import files as voxtral_files
+from lanscribe.voxtral.asked import Asked
 from lanscribe.voxtral.plan import PROFILES
-from lanscribe.voxtral.verdict import Card, Host, Process, Verdict, best, judge, visible
+from lanscribe.voxtral.verdict import (
+    NOTHING,
+    Card,
+    Host,
+    Process,
+    Verdict,
+    best,
+    judge,
+    visible,
+)
 
 PACKAGES_BYTES = 18_000_000_000
 """Estimated: .venv-vllm 9 GB, plus the packages in pip's cache and once more during the install."""
@@ -125,24 +136,28 @@ def _folder_of(process: Path) -> Path | None:
         return None
 
 
-def verdict_on(cards: Sequence[Card], host: Host, profile: str = "") -> Verdict | None:
+def verdict_on(
+    cards: Sequence[Card], host: Host, profile: str = "", asked: Asked = NOTHING
+) -> Verdict | None:
     """The verdict on the best card; None without a card."""
-    card = best(cards, host, profile)
+    card = best(cards, host, profile, asked)
     if card is None:
         return None
-    verdict = judge(card, host, profile)
+    verdict = judge(card, host, profile, asked)
     return replace(verdict, device=card.uuid) if len(cards) > 1 else verdict
 
 
-def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto") -> Verdict | None:
+def card_verdict(
+    project: Path = PROJECT_DIR, *flags: str, profile: str = "auto", asked: Asked = NOTHING
+) -> Verdict | None:
     """Whether Voxtral runs on the NVIDIA card; None if no driver shows a card.
 
     flags: those of `lanscribe gpu`. profile: as in vllm.profile; a profile that is not one of
-    the project's is ignored.
+    the project's is ignored. asked: sizes in place of the planner's.
     """
     is_known = any(one.name == profile for one in PROFILES)
     wanted = ("--profile", profile) if is_known else ()
-    question = ["-m", "lanscribe", "gpu", "--json", *flags, *wanted]
+    question = ["-m", "lanscribe", "gpu", "--json", *flags, *wanted, *asked.flags]
     outcome = run_in_venv(question, project) or run([sys.executable, "-P", *question], project)
     try:
         return Verdict(**json.loads(outcome.output)["verdict"])
@@ -157,6 +172,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to-start", action="store_true", help="nothing more will be installed")
     names = [profile.name for profile in PROFILES]
     parser.add_argument("--profile", choices=names, default="", help="judge for this profile")
+    parser.add_argument("--max-model-len", type=int, default=0, help="in place of the profile's")
+    parser.add_argument("--gpu-memory-utilization", type=float, default=0.0, help="the same")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -165,9 +182,11 @@ def main(options: argparse.Namespace) -> int:
     if options.to_start:
         host = replace(host, needed_disk_bytes=0)
     cards = read_cards()
-    verdict = verdict_on(cards, host, options.profile)
+    asked = Asked(options.max_model_len, options.gpu_memory_utilization)
+    verdict = verdict_on(cards, host, options.profile, asked)
     if options.json:
-        sys.stdout.write(_as_json(best(cards, host, options.profile), host, verdict) + "\n")
+        card = best(cards, host, options.profile, asked)
+        sys.stdout.write(_as_json(card, host, verdict) + "\n")
     elif verdict is not None:
         sys.stdout.write(f"{verdict.result}\n")
         if verdict.remedy:
