@@ -5,11 +5,9 @@
 set -euo pipefail
 
 # The folder of this script, also when it is called through links; macOS may lack readlink -f.
-PROJECT=$(
-  self=${BASH_SOURCE[0]}
+PROJECT=$(self=${BASH_SOURCE[0]}
   while [[ -L $self ]]; do cd "$(dirname "$self")" && self=$(readlink "$(basename "$self")"); done
-  cd "$(dirname "$self")" && pwd -P
-)
+  cd "$(dirname "$self")" && pwd -P)
 PYTHON="$PROJECT/.venv/bin/python"
 
 # die WHAT WHY NEXT: what failed, why, and what to do next.

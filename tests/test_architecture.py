@@ -54,6 +54,7 @@ PURE = {
     "session/utterance.py",
     "vllm/log.py",
     "vllm/restarts.py",
+    "voxtral/asked.py",
     "voxtral/memory.py",
     "voxtral/plan.py",
     "voxtral/steps.py",

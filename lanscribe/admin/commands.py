@@ -56,6 +56,7 @@ SCRIPT_WORDS = {
         passes_flags_on=True,
     ),
     "doctor": Command("lanscribe.admin.doctor", "check this machine and the installation"),
+    "fitness": Command("lanscribe.admin.fitness", "say whether lanscribe can be set up here"),
     "gpu": Command("lanscribe.voxtral.gpu", "judge the NVIDIA card"),
     "installation": Command("lanscribe.installation", "write or check an environment's stamp"),
     "vllm-setup": Command("lanscribe.vllm.setup", "set up vLLM if there is a card for it"),

@@ -11,6 +11,7 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import LogSettings, Settings, VllmSettings
 from lanscribe.errors import ConfigError, EngineUnavailable
 from lanscribe.installation import VLLM_LOCK, stamp_fault
+from lanscribe.vllm import RUST_FRONTEND
 from lanscribe.vllm.process import Launch, Watch
 from lanscribe.voxtral import delay, gpu
 from lanscribe.voxtral import files as voxtral_files
@@ -31,9 +32,8 @@ _DEFAULTS = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
 }
 """No downloads, no usage reports, and cards are numbered as in nvidia-smi."""
-RUST_FRONTEND = "VLLM_USE_RUST_FRONTEND"
 _FIXED = {RUST_FRONTEND: "0"}
-"""vLLM's frontend in Rust has no /v1/realtime, and a later vLLM may make it the default."""
+"""A later vLLM may make that frontend the default."""
 _ON_WSL = {"VLLM_WSL2_ENABLE_PIN_MEMORY": "1"}
 """Without it, vLLM 0.32 and 0.33 exit with "UVA is not available" on WSL2."""
 _NO_CARD = f"there is no NVIDIA card, or no driver for it, or {CARDS_VARIABLE} hides it"
@@ -187,7 +187,7 @@ def model_dir(vllm: VllmSettings) -> Path:
 def flags(vllm: VllmSettings) -> list[str]:
     """The flags that the settings add to the profile. Raises ConfigError if parsing fails."""
     try:
-        return [*asked(vllm).flags, *shlex.split(vllm.arguments)]
+        return [*shlex.split(vllm.arguments), *asked(vllm).flags]
     except ValueError as error:
         raise ConfigError(f"vllm.arguments: got {vllm.arguments!r}: {error}") from error
 

@@ -32,17 +32,18 @@ def refusal(asked: Asked, profile: Profile, plan: Plan) -> str:
     Also empty if not even the profile itself can run there.
     """
     total_gib, free_gib = plan.wish.gpu_gib, plan.wish.free_gib
-    longest = _longest(profile, total_gib, free_gib)
-    if not longest:
+    if not profile.on(total_gib, free_gib).fits:
         return ""
     if asked.max_model_len and not plan.fits:
+        longest = _longest(profile, total_gib, free_gib)
         return (
             f"--max-model-len {asked.max_model_len} does not fit: with the {plan.wish.sessions}"
             f" sessions of the profile {profile.name} it takes"
             f" {plan.least_free_bytes / GIB:.1f} GiB{_there(plan)}; up to {longest} fits"
         )
     least, most = plan.percents
-    if asked.gpu_memory_utilization and not least <= asked.gpu_memory_utilization * PERCENT <= most:
+    share = round(asked.gpu_memory_utilization * PERCENT, 6)
+    if share and not least <= share <= most:
         got_gib = asked.gpu_memory_utilization * plan.visible_bytes / GIB
         return (
             f"--gpu-memory-utilization {asked.gpu_memory_utilization:g} does not fit: it is"
@@ -54,7 +55,7 @@ def refusal(asked: Asked, profile: Profile, plan: Plan) -> str:
 
 
 def _longest(profile: Profile, total_gib: float, free_gib: float | None) -> int:
-    """The largest max-model-len that fits; 0 if none does."""
+    """The largest max-model-len that fits."""
     low, high = 0, LONGEST_REQUEST_TOKENS // _LENGTH_STEP
     while low < high:
         middle = (low + high + 1) // 2

@@ -47,6 +47,8 @@ NOT_USABLE = 1
 NO_CARD = 3
 _WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
 _SMI_FIELDS = "name,uuid,memory.total,memory.free,compute_cap,driver_version"
+_NOT_TOLD = {"[N/A]", "N/A", "[Not Supported]"}
+"""In place of a value: of the memory on Jetson and GB10, whose card uses the machine's own."""
 _SMI_TIMEOUT_S = 20
 _VLLM_TITLE = "VLLM::"
 """Set by `set_process_title` in vLLM's system_utils.py; the core's title is VLLM::EngineCore."""
@@ -78,7 +80,8 @@ def parse_smi(output: str) -> list[Card]:
             name, uuid, total, free, capability, driver = (cell.strip() for cell in line.split(","))
             major, minor = capability.split(".")
             numbers = (int(major), int(minor))
-            cards.append(Card(name, uuid, int(total), int(free), numbers, driver))
+            total_mib, free_mib = (0 if cell in _NOT_TOLD else int(cell) for cell in (total, free))
+            cards.append(Card(name, uuid, total_mib, free_mib, numbers, driver))
     return cards
 
 
@@ -90,7 +93,7 @@ def read_host(*, model_is_here: bool = False, project: Path = PROJECT_DIR) -> Ho
     return Host(
         system=platform.system(),
         architecture=platform.machine(),
-        glibc=_glibc(),
+        glibc=glibc(),
         is_wsl=is_here_wsl(),
         available_ram_bytes=available_ram_bytes(_text(Path("/proc/meminfo"))),
         free_disk_bytes=shutil.disk_usage(project).free,
@@ -198,18 +201,35 @@ def main(options: argparse.Namespace) -> int:
 
 def _card(nvml: ModuleType, number: int) -> Card:
     handle = nvml.nvmlDeviceGetHandleByIndex(number)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    total_bytes, free_bytes = _memory(nvml, handle)
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
     return Card(
         name=nvml.nvmlDeviceGetName(handle),
         uuid=nvml.nvmlDeviceGetUUID(handle),
-        total_mib=memory.total // _MIB,
-        free_mib=memory.free // _MIB,
+        total_mib=total_bytes // _MIB,
+        free_mib=free_bytes // _MIB,
         capability=(major, minor),
         driver=nvml.nvmlSystemGetDriverVersion(),
         cuda=_cuda(nvml),
         processes=_processes(nvml, handle),
+        is_mig=_is_mig(nvml, handle),
     )
+
+
+def _memory(nvml: ModuleType, handle: object) -> tuple[int, int]:
+    """The card's memory and what is free of it, in bytes; (0, 0) if the driver does not tell."""
+    try:
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError:
+        return 0, 0
+    return memory.total, memory.free
+
+
+def _is_mig(nvml: ModuleType, handle: object) -> bool:
+    try:
+        return bool(nvml.nvmlDeviceGetMigMode(handle)[0])
+    except nvml.NVMLError:  # of most cards
+        return False
 
 
 def _cuda(nvml: ModuleType) -> tuple[int, int] | None:
@@ -258,7 +278,8 @@ def _nvidia_smi() -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def _glibc() -> tuple[int, int] | None:
+def glibc() -> tuple[int, int] | None:
+    """The version of glibc here; None with another C library."""
     name, version = platform.libc_ver()
     try:
         major, minor = version.split(".")[:2]

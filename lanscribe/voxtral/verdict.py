@@ -26,6 +26,10 @@ LEAST_RAM_BYTES = 8_000_000_000
 """Estimated: vLLM's processes with CUDA take about 5 GB, and the weights pass through."""
 _CPU_SERVES = "the CPU engine serves"
 _NEXT = "then: bash setup.sh"
+_ELSEWHERE = (
+    "run vLLM for Voxtral by yourself, such as from NVIDIA's container, and put its address into"
+    " vllm.url in config/local.toml"
+)
 
 Fault = tuple[str, str]
 """The fault; what to do about it, or empty."""
@@ -49,6 +53,7 @@ class Card:
     uuid: str
     """The form that CUDA_VISIBLE_DEVICES accepts."""
     total_mib: int
+    """0 if the driver does not tell, as of a card that uses the machine's own memory."""
     free_mib: int
     capability: tuple[int, int]
     """Compute capability; (8, 6) is an RTX 3060."""
@@ -56,6 +61,8 @@ class Card:
     cuda: tuple[int, int] | None = None
     """The newest CUDA that the driver supports."""
     processes: tuple[Process, ...] = ()
+    is_mig: bool = False
+    """Whether it is divided into parts (MIG mode)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,7 @@ def judge(card: Card, host: Host, wanted: str = "", asked: Asked = NOTHING) -> V
     fault = (
         _platform_fault(host)
         or _capability_fault(card)
+        or _division_fault(card)
         or (None if profile else ("it has too little memory for Voxtral", ""))
         or _driver_fault(card, host)
         or _disk_fault(host)
@@ -162,15 +170,21 @@ def visible(cards: Sequence[Card], devices: str | None) -> list[Card]:
 
 def describe(card: Card) -> str:
     """A card in one line."""
+    memory = f"{card.total_mib} MiB ({card.free_mib} free)"
+    if not card.total_mib:
+        memory = (
+            "whose memory the driver does not tell (on Jetson and GB10 it is the machine's own)"
+        )
     return (
-        f"{card.name}, {card.total_mib} MiB ({card.free_mib} free), "
+        f"{card.name}, {memory}, "
         f"compute capability {_dotted(card.capability)}, driver {card.driver}"
     )
 
 
 def _platform_fault(host: Host) -> Fault | None:
     if (host.system, host.architecture) != ("Linux", "x86_64"):
-        return f"vLLM is set up on Linux on x86-64 only, not {host.system} {host.architecture}", ""
+        why = f"vLLM is set up on Linux on x86-64 only, not {host.system} {host.architecture}"
+        return why, _ELSEWHERE if host.system == "Linux" else ""
     if host.glibc is None or host.glibc < LEAST_GLIBC:
         found = _dotted(host.glibc) if host.glibc else "another C library"
         why = f"vLLM's packages need glibc {_dotted(LEAST_GLIBC)} or newer, here is {found}"
@@ -183,6 +197,15 @@ def _capability_fault(card: Card) -> Fault | None:
         return None
     needed = _dotted(LEAST_CAPABILITY)
     return f"its generation is too old: {needed} or more is needed (RTX 30 cards or newer)", ""
+
+
+def _division_fault(card: Card) -> Fault | None:
+    if card.is_mig:
+        why = "it is divided into parts (MIG mode), which setup does not use"
+        return why, f"turn that off: sudo nvidia-smi -i {card.uuid} -mig 0; {_NEXT}"
+    if not card.total_mib:
+        return "without that Voxtral cannot be planned", _ELSEWHERE
+    return None
 
 
 def _driver_fault(card: Card, host: Host) -> Fault | None:

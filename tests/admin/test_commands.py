@@ -92,6 +92,7 @@ def test_a_word_reaches_the_program_through_the_script(project: Path, tmp_path: 
 
 def test_the_words_of_setup_run_without_any_package() -> None:
     words = ["installation", "doctor", "gpu", "key", "models", "vllm-setup", "stop", "report"]
+    words += ["fitness"]
     modules = [(WORDS | SCRIPT_WORDS)[word].module for word in words]
     script = (
         f"import sys; sys.path.append({str(PROJECT_DIR)!r})\n"
