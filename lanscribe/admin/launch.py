@@ -48,8 +48,7 @@ def _tell(options: argparse.Namespace) -> int:
     if options.word == "print-env":
         sys.stdout.write("\n".join(environment_lines(_settings(options))) + "\n")
         return 0
-    prepared = _prepared(options)
-    if note := vllm_command.note_on_asked(prepared.settings):
+    if note := _prepared(options).note:
         say("lanscribe", note)
     sys.stdout.write("the settings are valid\n")
     return 0
@@ -60,4 +59,5 @@ def _prepared(options: argparse.Namespace) -> serving.Prepared:
     settings = _settings(options)
     vllm_command.flags(settings.vllm)
     has_key = configured_key(settings.auth) is not None
-    return serving.Prepared(settings, server_context(settings.tls), has_key)
+    context = server_context(settings.tls)
+    return serving.Prepared(settings, context, has_key, vllm_command.note_on_asked(settings))

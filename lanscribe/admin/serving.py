@@ -38,6 +38,8 @@ class Prepared:
     context: ssl.SSLContext | None
     """For TLS; None without it."""
     has_key: bool
+    note: str
+    """Which settings have no effect here; empty if all have."""
 
 
 def serve(prepare: Callable[[], Prepared]) -> int:
@@ -51,8 +53,8 @@ def serve(prepare: Callable[[], Prepared]) -> int:
     if doors is None:
         return 1
     log_file = logs.set_up(settings.log)
-    if note := vllm_command.note_on_asked(settings):
-        log.warning("%s", note)
+    if prepared.note:
+        log.warning("%s", prepared.note)
     orders = Orders()
     with records.recorded("gateway", *doors.plain.getsockname()[:2]):
         try:

@@ -119,6 +119,30 @@ def test_the_key_is_made_and_shown(project: Path, tmp_path: Path) -> None:
     assert run_script(script, "key", "show", cwd=tmp_path).stdout == shown.stdout
 
 
+@pytest.mark.slow
+def test_the_key_is_that_of_the_settings(project: Path, tmp_path: Path) -> None:
+    script, other = project / "serve.sh", {"LANSCRIBE_AUTH_KEY_FILE": "config/other"}
+    none = run_script(script, "key", cwd=tmp_path, environment=other)
+    why = "there is no key in config/other; bash serve.sh key make makes one"
+    assert (none.returncode, none.stderr) == (1, f"lanscribe: {why}\n")
+    made = run_script(script, "key", "make", cwd=tmp_path, environment=other)
+    assert made.stderr.endswith("home network: config/other\n")
+    shown = run_script(script, "key", cwd=tmp_path, environment=other)
+    assert shown.stdout == (project / "config/other").read_text()
+    is_open = run_script(
+        script, "key", cwd=tmp_path, environment={**other, "LANSCRIBE_AUTH_MODE": "open"}
+    )
+    assert (is_open.returncode, is_open.stdout) == (0, shown.stdout)
+    assert is_open.stderr == (
+        'lanscribe: auth.mode is "open": everybody is admitted, with or without a key\n'
+    )
+    (project / "config/local.toml").write_text("[auth]\nmode = 'none'")
+    for arguments in (["key"], ["key", "make"]):
+        wrong = run_script(script, *arguments, cwd=tmp_path)
+        assert (wrong.returncode, "auth.mode: got 'none'" in wrong.stderr) == (2, True)
+    (project / "config/local.toml").unlink()
+
+
 def test_models_says_what_is_here_and_what_brings_it(project: Path, tmp_path: Path) -> None:
     listed = run_script(project / "serve.sh", "models", cwd=tmp_path)
     assert listed.returncode == 0
