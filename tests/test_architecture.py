@@ -45,6 +45,7 @@ PURE = {
     "media/mixed.py",
     "media/times.py",
     "media/tracks.py",
+    "server/paths.py",
     "server/slots.py",
     "server/uploads.py",
     "session/lag.py",
