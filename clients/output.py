@@ -1,5 +1,6 @@
 """Where the clients write: the transcript to stdout or a file, remarks to stderr."""
 
+import faulthandler
 import io
 import os
 import sys
@@ -27,7 +28,8 @@ def open_streams() -> None:
     """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
 
     A letter that the encoding of stdout lacks is written as its number. What libraries in C print
-    to stderr, such as notes about a damaged MP3, is dropped.
+    to stderr, such as notes about a damaged MP3 or a sound card, is dropped; what Python prints is
+    not, and if a library crashes Python tells where.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for _ in range(streams.count(None)):
@@ -38,6 +40,7 @@ def open_streams() -> None:
     sys.stderr = io.TextIOWrapper(
         remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
     )
+    faulthandler.enable(sys.stderr)
     if not sys.stdout:
         raise OutputTrouble("cannot write the transcript: stdout is closed")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -38,7 +38,7 @@ CODES: dict[str, ErrorCode] = {
     ),
     "out_of_order": ErrorCode("a message came before or after its turn", http_status=409),
     "invalid_audio": ErrorCode(
-        "audio is empty, not base64, or not whole PCM16 samples", is_of_message=True
+        "audio is empty, not base64, or has samples that are not numbers", is_of_message=True
     ),
     "model_not_found": ErrorCode("the model asked for is not the one served", http_status=404),
     "model_not_validated": ErrorCode("a commit came before a session.update with a model"),

@@ -19,13 +19,6 @@ MAX_LISTED_WORDS = 10_000
 """The words of an hour; with times they take about 600 KB. Many clients accept 1 MiB a message."""
 
 
-@dataclass(frozen=True, slots=True)
-class SelectModel:
-    """The client names the model it wants; "" for the one served."""
-
-    model: str
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class AppendAudio:
     """The client sends audio, shape (n,), 16 kHz."""
@@ -79,21 +72,14 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The client said something that the dialect answers by itself, such as a ping."""
+    """The client said something that the dialect answers by itself, such as a ping, or with no
+    message at all."""
 
     messages: tuple[Message, ...]
 
 
 ClientEvent = (
-    SelectModel
-    | AppendAudio
-    | Commit
-    | DetectTurns
-    | Cancel
-    | Finish
-    | KeepForResume
-    | Acknowledge
-    | Reply
+    AppendAudio | Commit | DetectTurns | Cancel | Finish | KeepForResume | Acknowledge | Reply
 )
 
 

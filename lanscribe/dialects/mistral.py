@@ -7,7 +7,7 @@ A flush ends an utterance and the session goes on. docs/protocol.md describes it
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lanscribe.dialects import fields
+from lanscribe.dialects import fields, model_names
 from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
@@ -34,8 +34,9 @@ MAX_APPEND_BYTES = 262_144
 """The most decoded audio in one message."""
 _EXAMPLE = '{"type":"input_audio.append","audio":"BASE64"}'
 _TYPES = "session.update, input_audio.append, input_audio.flush or input_audio.end"
-_HOSTED_MODELS = "voxtral-"
-"""The prefix of the models on Mistral's own servers, which its clients request by default."""
+_POLICY_VIOLATION = 1008
+"""The close code (RFC 6455, section 7.4.1)."""
+_ADVICE = "Connect again with that name, or without one; GET /v1/models lists it"
 _ENCODINGS = ("pcm_s16le", "pcm_s32le", "pcm_f16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw")
 OWN_STATUS = {"server_busy": 429, "session_too_long": 400, "too_many_guesses": 400}
 """Mistral's codes are numbers: the HTTP status with the same meaning, except for these."""
@@ -50,7 +51,10 @@ class MistralDialect:
         self, info: EngineInfo | None = None, query: Mapping[str, str] | None = None
     ) -> None:
         self._info = info
-        self._refusal = _model_error(info, (query or {}).get("model", "")) if info else None
+        self._model = info.model if info else ""
+        self.refusal = model_names.refusal(
+            (query or {}).get("model", ""), self._model, _ADVICE, close_code=_POLICY_VIOLATION
+        )
         self._session_id = ""
         self._encoding, self._rate_hz = "pcm_s16le", 16_000
         self._decoder: PcmDecoder | None = None
@@ -64,8 +68,6 @@ class MistralDialect:
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError."""
-        if self._refusal:
-            raise self._refusal
         event = fields.decode_object(message, _EXAMPLE)
         match kind := fields.text(event, "type"):
             case "session.update":
@@ -86,8 +88,6 @@ class MistralDialect:
 
     def _told(self, event: ServerEvent) -> Iterator[dict[str, Any]]:
         match event:
-            case SessionCreated() if self._refusal:
-                yield _error(self._refusal)
             case SessionCreated():
                 self._session_id = event.session_id
                 yield {"type": "session.created", "session": self._session}
@@ -164,10 +164,6 @@ class MistralDialect:
         }
 
     @property
-    def _model(self) -> str:
-        return self._info.model if self._info else ""
-
-    @property
     def _only_language(self) -> str | None:
         """The language of the speech, if the engine knows only one."""
         languages = self._info.languages if self._info else ()
@@ -200,21 +196,6 @@ def _segment(done: Done, word: Word) -> dict[str, Any]:
         "start": round(done.of.offset_s + word.start_s, 3),
         "end": round(done.of.offset_s + word.end_s, 3),
     }
-
-
-def _model_error(info: EngineInfo, model: str) -> ProtocolError | None:
-    """Why a model is not available; None for the served model, and for those only Mistral has.
-
-    A client's server is easier to change than its model: livekit's streams only if the model's
-    name has "realtime" in it. The answer to such a client names the model that is served.
-    """
-    if model in ("", info.model) or model.startswith(_HOSTED_MODELS):
-        return None
-    return ProtocolError(
-        "model_not_found",
-        f"got the model {model[:200]!r}; this server has: {info.model}. Connect again with that"
-        " name, or read it from GET /v1/models",
-    )
 
 
 def _new_decoder(encoding: str, rate_hz: int) -> PcmDecoder:

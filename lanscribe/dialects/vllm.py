@@ -5,11 +5,10 @@ binary frame is raw PCM of the same format, and deltas and done carry times in e
 docs/protocol.md describes both.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lanscribe.dialects import fields
+from lanscribe.dialects import fields, model_names
 from lanscribe.dialects.events import (
     Acknowledge,
     AppendAudio,
@@ -21,7 +20,6 @@ from lanscribe.dialects.events import (
     KeepForResume,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     SessionResumed,
@@ -37,32 +35,33 @@ from lanscribe.voxtral.steps import steps_of
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
 _TIMES = ("start_s", "end_s")
+_ADVICE = "Send session.update with that name or with an empty one; GET /v1/models lists it"
 
 
 class VllmDialect:
     """The codec of vLLM's realtime protocol."""
 
     name = "vllm"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
     ) -> None:
-        self._info = info
+        self._model = info.model if info else ""
         self._has_model = False
         """Whether the client has named the served model, as vLLM wants it before a commit."""
         self._number = 0
         self._segments: Segments | None = None
         """If the client has asked for segments with times."""
+        self._decoder = fields.pcm16_decoder()
 
-    def decode(self, message: Message) -> Iterable[ClientEvent]:
+    def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError with a code of vLLM's."""
         if isinstance(message, bytes):
-            return [AppendAudio(fields.pcm16_samples(message))]
+            return self._append(message)
         event = fields.decode_object(message, _EXAMPLE)
         acknowledged = [Acknowledge(fields.integer(event, "seen"))] if "seen" in event else []
-        events = [*acknowledged, *self._client_events(event)]
-        asks = event.get("type") == "session.update" and wished(event) is not None
-        return chain(events, self._updated(event)) if asks else events
+        return [*acknowledged, *self._client_events(event)]
 
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """Encode one event as one text frame; none if vLLM has no event for it.
@@ -70,6 +69,8 @@ class VllmDialect:
         Frames are numbered with "seq", except those outside the session's sequence: the
         greeting of a resumed connection, and an error that ends a connection.
         """
+        if isinstance(event, SessionResumed):
+            self._decoder.flush()  # the client sends half a sample again, from its first byte
         told = payload(event)
         if told is None:
             return []
@@ -90,8 +91,7 @@ class VllmDialect:
             case "session.update":
                 return self._update(event)
             case "input_audio_buffer.append":
-                audio = fields.base64_bytes(fields.text(event, "audio"))
-                return [AppendAudio(fields.pcm16_samples(audio))]
+                return self._append(fields.base64_bytes(fields.text(event, "audio")))
             case "input_audio_buffer.commit":
                 return [self._commit(is_final=fields.flag(event, "final"))]
             case str(unknown):
@@ -102,31 +102,36 @@ class VllmDialect:
                 )
 
     def _update(self, event: fields.Fields) -> list[ClientEvent]:
-        """Choose a model; the session refuses an unserved one, which does not count as chosen."""
-        model = fields.text(event, "model")
-        self._segments = self._wished_segments(event)
+        """Choose a model; vLLM answers that only if it is not served, or if times are asked for."""
         is_resumable = fields.flag(event, "resume")
-        is_served = self._info is None or model in ("", self._info.model)
-        self._has_model = self._has_model or is_served
-        return [SelectModel(model), *([KeepForResume()] if is_resumable else [])]
+        model = fields.text(event, "model")
+        model_names.check(model, self._model, _ADVICE)
+        granularities = self._granularities(event)
+        self._has_model = True
+        told = {
+            "type": "session.updated",
+            "model": self._model or model,
+            "timestamp_granularities": granularities,
+        }
+        answers = () if granularities is None else (self._numbered(told),)
+        return [Reply(answers), *([KeepForResume()] if is_resumable else [])]
 
-    def _wished_segments(self, event: fields.Fields) -> Segments | None:
-        """As in vLLM, an update without the wish revokes it, and a wrong one revokes the model."""
+    def _granularities(self, event: fields.Fields) -> list[str] | None:
+        """The times that are asked for; None without that field.
+
+        As in vLLM, an update without the wish revokes it, and a wrong one revokes the model.
+        """
         try:
             granularities = wished(event)
         except ProtocolError:
             self._has_model = False
             raise
-        return (self._segments or Segments()) if "segment" in (granularities or ()) else None
+        is_wanted = granularities is not None and "segment" in granularities
+        self._segments = (self._segments or Segments()) if is_wanted else None
+        return None if granularities is None else list(granularities)
 
-    def _updated(self, event: fields.Fields) -> Iterator[Reply]:
-        """The answer to a wish for times, once the session has accepted the model."""
-        told = {
-            "type": "session.updated",
-            "model": event["model"],
-            "timestamp_granularities": list(wished(event) or ()),
-        }
-        yield Reply((self._numbered(told),))
+    def _append(self, audio: bytes) -> list[ClientEvent]:
+        return [AppendAudio(self._decoder.feed(fields.not_empty(audio)))]
 
     def _commit(self, *, is_final: bool) -> Commit:
         if not self._has_model:
@@ -134,6 +139,8 @@ class VllmDialect:
                 "model_not_validated",
                 "got a commit before a model was chosen; send session.update with a model first",
             )
+        if is_final:
+            self._decoder.flush()
         return Commit(is_final=is_final)
 
 

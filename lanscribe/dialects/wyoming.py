@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lanscribe import __version__
+from lanscribe.dialects import model_names
 from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
@@ -18,17 +19,16 @@ from lanscribe.dialects.events import (
     Failure,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
 )
 from lanscribe.dialects.extras import extras
-from lanscribe.dialects.fields import parsed
+from lanscribe.dialects.fields import parsed, whole_number
 from lanscribe.dialects.json_text import to_json
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.mixing import Mixer
-from lanscribe.speech.pcm import bounded, checked_rate_hz, decoded
+from lanscribe.speech.pcm import WholeFrames, bounded, checked_rate_hz, decoded
 from lanscribe.speech.resampler import Resampler
 
 HANG_UP: Message = b""
@@ -43,6 +43,7 @@ _ENCODINGS = {1: "pcm_u8", 2: "pcm_s16le", 3: "pcm_s24le", 4: "pcm_s32le"}
 """The encodings by the bytes of a sample."""
 _MAX_PARTS = 4000
 """Of an event, without its sound; `transcribe` may hold the names of a large house."""
+_ADVICE = "Leave the name out of transcribe, or choose that one"
 _DOMAINS = ("asr", "tts", "handle", "intent", "wake", "mic", "snd")
 
 
@@ -116,20 +117,17 @@ class _Sound:
 
     def __init__(self, form: _Format) -> None:
         self.form = form
+        self._whole = WholeFrames(form.width * form.channels)
         self._mixer = Mixer(form.rate)
         self._resampler = Resampler(checked_rate_hz(form.rate))
 
     def feed(self, payload: bytes) -> Samples:
-        """Decode whole frames, to shape (n,). Raises ValueError for anything else."""
-        frame_bytes = self.form.width * self.form.channels
-        if len(payload) % frame_bytes:
-            raise ValueError(
-                f"got {len(payload)} bytes, which is not a whole number of frames of {frame_bytes}"
-            )
-        chunk_s = len(payload) // frame_bytes / self.form.rate
+        """Decode a chunk, to shape (n,). Raises ValueError if it is too long."""
+        chunk_s = len(payload) / (self.form.width * self.form.channels * self.form.rate)
         if chunk_s > MAX_CHUNK_S:
             raise ValueError(f"got a chunk of {chunk_s:.0f} s, above the limit of {MAX_CHUNK_S} s")
-        channels = decoded(payload, _ENCODINGS[self.form.width]).reshape(-1, self.form.channels)
+        frames = self._whole.take(payload)
+        channels = decoded(frames, _ENCODINGS[self.form.width]).reshape(-1, self.form.channels)
         return self._resampler.feed(bounded(self._mixer.feed(channels.T)))
 
     def flush(self) -> Samples:
@@ -141,12 +139,13 @@ class WyomingDialect:
     """The codec of Wyoming's speech to text: an utterance is audio-start to audio-stop."""
 
     name = "wyoming"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
     ) -> None:
         self._info = info
-        self._model = ""
+        self._model = info.model if info else ""
         self._sound: _Sound | None = None
         self._has_begun_text = False
         self._readers: Mapping[str, Callable[[_Event], list[ClientEvent]]] = {
@@ -189,8 +188,8 @@ class WyomingDialect:
     def _choose(self, event: _Event) -> list[ClientEvent]:
         """Take the model; the engine decides on the language, which the text's events name."""
         _optional_text(event, "language")
-        model = _optional_text(event, "name")
-        return [SelectModel(model)] if model else []
+        model_names.check(_optional_text(event, "name"), self._model, _ADVICE)
+        return []
 
     def _start(self, event: _Event) -> list[ClientEvent]:
         if self._sound is not None:
@@ -215,7 +214,7 @@ class WyomingDialect:
             samples = self._sound.feed(event.payload)
         except ValueError as error:
             raise ProtocolError(
-                "invalid_audio", f"{error}; expected whole frames in chunks of about 0.1 s"
+                "invalid_audio", f"{error}; expected chunks of about 0.1 s"
             ) from error
         return [*begin, AppendAudio(samples)] if len(samples) else begin
 
@@ -354,11 +353,12 @@ def _sound(form: _Format) -> _Sound:
 def _whole_number(
     data: Mapping[str, Any], key: str, *, default: int | None, least: int = 0, most: int
 ) -> int:
-    value = default if data.get(key) is None else data[key]
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    got = default if data.get(key) is None else data[key]
+    value = whole_number(got)
+    if value is None or not least <= value <= most:
         raise ProtocolError(
             "invalid_event",
-            f"got {value!r:.100} as {key!r}; expected a whole number from {least} to {most}",
+            f"got {got!r:.100} as {key!r}; expected a whole number from {least} to {most}",
         )
     return value
 

@@ -219,13 +219,14 @@ class Gateway:
     async def _begin(self, peer: str, channel: Channel, dialect: Dialect) -> LanscribeError | None:
         """Serve a new session; return why it ended, None when there is nothing left to send."""
         engine = self._ready_engine()
+        if dialect.refusal is not None:
+            raise dialect.refusal
         await self._let_the_last_one_out(peer)
         with ExitStack() as slot:
             slot.enter_context(self._slots.take(peer))
-            models = [engine.describe().model]
             waiting = sample_count(self._limits.waiting_audio_s)
             lag = LagMeter(self._limits.lag_s)
-            session = Session(models, waiting, engine.detector(), lag)
+            session = Session(waiting, engine.detector(), lag)
             resume = self._settings.resume
             conversation = Conversation(dialect, engine, session, self._limits, resume, self._line)
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lanscribe import errors
+from lanscribe.dialects import model_names
 from lanscribe.engines.base import Engine, EngineSession, running
 from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
 from lanscribe.media.pieces import NoSuchTrack, Unreadable
@@ -32,6 +33,7 @@ from lanscribe.tasks import Changes, Line, first_of
 log = logging.getLogger(__name__)
 
 FILES_PATH = "/v1/audio/transcriptions"
+_ADVICE = "GET /v1/models lists it; a transcript may be asked for with any name"
 
 Tell = Callable[[Token], Awaitable[None]]
 
@@ -95,11 +97,8 @@ class Rest:
             model = self._model()
         except EngineUnavailable as error:
             return error_response(error)
-        name = request.path_params["model"]
-        if name != model["id"]:
-            message = f"got {name[:200]!r}; this server serves {model['id']!r}"
-            return error_response(ProtocolError("model_not_found", message))
-        return JsonResponse(model)
+        refusal = model_names.refusal(request.path_params["model"], model["id"], _ADVICE)
+        return error_response(refusal) if refusal else JsonResponse(model)
 
     def _model(self) -> dict[str, Any]:
         info = self._ready_engine().describe()

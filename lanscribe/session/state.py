@@ -23,7 +23,6 @@ from lanscribe.dialects.events import (
     Failure,
     Finish,
     Lost,
-    SelectModel,
     ServerEvent,
     SpeechStarted,
     SpeechStopped,
@@ -49,7 +48,6 @@ once would delay other clients. More of a live voice may wait, while the engine 
 class Session:
     """What one client has requested, and what the server still owes it.
 
-    models: the names that clients may use for the served model.
     max_waiting_samples: how much audio may wait for the engine.
     detector: finds the speaker's turns.
     lag: judges whether the client sends live and must be told that its text is behind.
@@ -57,12 +55,10 @@ class Session:
 
     def __init__(
         self,
-        models: Sequence[str],
         max_waiting_samples: int,
         detector: SpeechDetector,
         lag: LagMeter | None = None,
     ) -> None:
-        self._models = models
         self._detector = detector
         self._max_waiting_samples = max_waiting_samples
         self._utterances = deque([UtteranceState(number=1, offset_samples=0)])
@@ -85,8 +81,6 @@ class Session:
         """
         self._lag.received(duration_s(self.received_samples), now_s)
         match event:
-            case SelectModel():
-                self._select_model(event.model)
             case AppendAudio():
                 return self._append(event.samples, now_s)
             case Commit():
@@ -259,15 +253,6 @@ class Session:
     @property
     def _waiting_samples(self) -> int:
         return sum(len(utterance.waiting) for utterance in self._utterances)
-
-    def _select_model(self, model: str) -> None:
-        if model and model not in self._models:
-            served = ", ".join(self._models)
-            raise ProtocolError(
-                "model_not_found",
-                f"got the model {model[:200]!r}; this server has: {served}. Send session.update"
-                " with that name, or read it from GET /v1/models",
-            )
 
     def _append(self, samples: Samples, now_s: float) -> list[ServerEvent]:
         if not self.is_busy and self._waiting_samples >= self._max_waiting_samples:

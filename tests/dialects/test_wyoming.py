@@ -23,7 +23,6 @@ from lanscribe.dialects.events import (
     Failure,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     Utterance,
@@ -98,9 +97,16 @@ def sound_of(events: list[ClientEvent]) -> Samples:
     return np.concatenate([*parts, np.empty(0, dtype=np.float32)])
 
 
+def test_a_model_that_is_not_served() -> None:
+    with pytest.raises(ProtocolError, match="Leave the name out of transcribe") as caught:
+        WyomingDialect(INFO).decode(wire(Transcribe(name="another").event()))
+    assert caught.value.code == "model_not_found"
+    assert WyomingDialect(INFO).encode(Failure(caught.value))[-1] == HANG_UP
+
+
 def test_an_utterance() -> None:
     dialect = WyomingDialect(INFO)
-    assert dialect.decode(wire(Transcribe(name="m", language="en").event())) == [SelectModel("m")]
+    assert dialect.decode(wire(Transcribe(name="whisper-1", language="en").event())) == []
     start = dialect.decode(wire(AudioStart(16_000, 2, 1).event()))
     assert start == [Commit(is_final=False)]
     (append,) = dialect.decode(chunk(PCM))
@@ -284,7 +290,7 @@ START = {"rate": 16_000, "width": 2, "channels": 1}
         (raw({"type": "audio-start", "data": START | {"channels": 0}}), "invalid_event"),
         (raw({"type": "audio-start", "data": START | {"rate": 1}}), "invalid_audio"),
         (raw({"type": "audio-stop"}), "invalid_event"),
-        (chunk(b"abc"), "invalid_audio"),
+        (raw({"type": "audio-start", "data": START | {"rate": 16_000.5}}), "invalid_event"),
         (chunk(bytes(4_000 * 61), 4_000, 1, 1), "invalid_audio"),
     ],
 )

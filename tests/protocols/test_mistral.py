@@ -231,7 +231,7 @@ def test_the_session_is_fixed_once_audio_has_come(fake_server: Server) -> None:
 
 def test_a_model_that_is_not_here_fails_the_connect(fake_server: Server) -> None:
     with pytest.raises(RealtimeTranscriptionWSError, match="this server has: fake-numbers"):
-        asyncio.run(connect(fake_server, model="whisper-1"))
+        asyncio.run(connect(fake_server, model="whisper-large"))
 
 
 def test_a_full_server_fails_the_connect(serve_here: ServeHere) -> None:

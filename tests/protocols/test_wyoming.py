@@ -364,7 +364,7 @@ def test_an_event_that_makes_no_sense_is_told_and_the_connection_goes_on(
         async with WyomingDriver().connected(fake_server) as talker:
             await talker.say(spoken([1]))
             assert await talker.send_nonsense() == "invalid_event"
-            await talker.write(event("audio-chunk", FORMAT, b"odd"))
+            await talker.write(event("audio-chunk", FORMAT | {"rate": 8_000}, b"other"))
             assert await talker.error_code() == "invalid_audio"
             await talker.say(spoken([2]))
             assert (await talker.end())[1] == "1 2"

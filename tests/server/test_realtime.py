@@ -149,8 +149,9 @@ def test_an_unknown_model_and_a_commit_without_update(fake_server: Server) -> No
             refusal = await one.receive()
             assert refusal["code"] == "model_not_found"
             assert MODEL in refusal["error"]
+            await one.append(spoken([1]))  # is kept, and gets no error
             await one.select(MODEL)
-            assert (await one.transcribe(spoken([1])))["text"] == "1"
+            assert (await one.transcribe(spoken([2])))["text"] == "1 2"
 
     asyncio.run(converse())
 

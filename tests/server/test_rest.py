@@ -425,11 +425,12 @@ def test_an_upload_keeps_to_the_rate(serve_here: ServeHere) -> None:
 def test_models(fake: OpenAI) -> None:
     (model,) = fake.models.list().data
     assert model.id == "fake-numbers"
-    assert fake.models.retrieve("fake-numbers") == model
+    for name in ("fake-numbers", "whisper-1", "mistralai/Voxtral-Mini-4B-Realtime-2602"):
+        assert fake.models.retrieve(name) == model
     with pytest.raises(openai.NotFoundError) as caught:
         fake.models.retrieve("mistralai/Voxtral")
     assert caught.value.code == "model_not_found"
-    assert "'fake-numbers'" in caught.value.message
+    assert "this server has: fake-numbers." in caught.value.message
 
 
 def test_the_page_needs_nothing_from_elsewhere(fake_server: Server) -> None:
