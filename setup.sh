@@ -154,8 +154,8 @@ venv_is_sound() {
 
 # Removes the stamp first and writes it last, so that an interrupted run leaves none.
 build_venv() {
-  require_fit_machine
   require_venv_module
+  require_fit_machine
   require_space
   rm -f "$VENV/lanscribe-setup.json"
   rm -rf "$VENV"
