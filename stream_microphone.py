@@ -37,6 +37,7 @@ import socket
 import ssl
 import sys
 import unicodedata
+from argparse import ArgumentTypeError
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -68,6 +69,7 @@ from websockets.exceptions import (
     InvalidURI,
     WebSocketException,
 )
+from websockets.frames import CloseCode
 
 SILENCE_S = 15.0  # the longest wait for a message, and then for the answer to a ping
 LAST_WORDS_S = 10.0  # after Ctrl-C, and again after each progress of the server
@@ -397,6 +399,13 @@ def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
         raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
 
 
+def file_name(text: str) -> Path:
+    """A file that an option names. Raises ArgumentTypeError if it names none."""
+    if not text.strip():
+        raise ArgumentTypeError(f"got {text!r}, expected the name of a file")
+    return Path(text)
+
+
 def shown(path: str | os.PathLike[str]) -> str:
     """The name of a file for a person; bytes that are not UTF-8 as their numbers."""
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
@@ -632,7 +641,7 @@ def explain(error: Exception, server: Server) -> Trouble:
     passes = False
     if isinstance(error, ConnectionClosed):
         what, advice = f"it hung up, {error.rcvd or 'without a word'}", "does serve.sh still run?"
-        passes = not (error.rcvd is None or error.rcvd.code == 1008)
+        passes = error.rcvd is None or error.rcvd.code != CloseCode.POLICY_VIOLATION
     elif isinstance(error, HTTPError | InvalidStatus):
         what, advice = refused(error, server)
         passes = status_of(error) in (502, 503, 504)
@@ -1615,7 +1624,7 @@ def sounddevice() -> Any:
     except OSError as error:
         hint = "sudo apt install libportaudio2, or on macOS: brew install portaudio"
         raise Trouble(f"no sound without PortAudio ({error}); try: {hint}") from error
-    except Exception as error:
+    except Exception as error:  # its own PortAudioError, which has no name before the import
         hint = "do other programs record? on Linux ~/.asoundrc may be wrong"
         raise Trouble(f"no sound: {error}; {hint}") from error
     return module
@@ -2078,9 +2087,9 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     formats = "txt as you speak (the default), or at the end json, srt or vtt, with times"
     add("--format", choices=FORMATS, default="txt", help=formats)
     saved = "also write it to FILE; txt is appended, the other formats replace it"
-    add("--save", type=Path, metavar="FILE", help=saved)
+    add("--save", type=file_name, metavar="FILE", help=saved)
     captions = ".srt or .vtt: captions that grow; replaces FILE"
-    add("--captions", type=Path, metavar="FILE", help=captions)
+    add("--captions", type=file_name, metavar="FILE", help=captions)
     add("--keep-minutes", type=float, default=10.0, help="kept while the server is away: 10")
     options = parse_server_options(parser, arguments)
     if not 0 < options.keep_minutes <= 600:

@@ -44,6 +44,7 @@ import sys
 import tempfile
 import time
 import unicodedata
+from argparse import ArgumentTypeError
 from base64 import b64encode
 from bisect import bisect_right
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -89,6 +90,7 @@ from websockets.exceptions import (
     InvalidURI,
     WebSocketException,
 )
+from websockets.frames import CloseCode
 
 LAST_WORDS_S = 10.0  # after Ctrl-C
 LOADING_S = 300.0  # the longest wait for a server that restarts
@@ -411,6 +413,13 @@ def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
         raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
 
 
+def file_name(text: str) -> Path:
+    """A file that an option names. Raises ArgumentTypeError if it names none."""
+    if not text.strip():
+        raise ArgumentTypeError(f"got {text!r}, expected the name of a file")
+    return Path(text)
+
+
 def shown(path: str | os.PathLike[str]) -> str:
     """The name of a file for a person; bytes that are not UTF-8 as their numbers."""
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
@@ -646,7 +655,7 @@ def explain(error: Exception, server: Server) -> Trouble:
     passes = False
     if isinstance(error, ConnectionClosed):
         what, advice = f"it hung up, {error.rcvd or 'without a word'}", "does serve.sh still run?"
-        passes = not (error.rcvd is None or error.rcvd.code == 1008)
+        passes = error.rcvd is None or error.rcvd.code != CloseCode.POLICY_VIOLATION
     elif isinstance(error, HTTPError | InvalidStatus):
         what, advice = refused(error, server)
         passes = status_of(error) in (502, 503, 504)
@@ -4075,7 +4084,12 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     tracks = "if it has several: a number from 1, a language, default, or all (mixed)"
     add("--track", default="", help=tracks)
     add("--realtime", action="store_true", help="send at the speed of speech")
-    add("--reference", type=Path, metavar="FILE", help="the words said; adds the word error rate")
+    add(
+        "--reference",
+        type=file_name,
+        metavar="FILE",
+        help="the words said; adds the word error rate",
+    )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     formats = "txt as it arrives (the default), or at the end json, srt or vtt, with times"

@@ -4,7 +4,9 @@ import faulthandler
 import io
 import os
 import sys
+from argparse import ArgumentTypeError
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from clients.terminal import Trouble
@@ -57,6 +59,13 @@ def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
         what = "the transcript" if file is sys.stdout else f"--save {shown(str(file.name))}"
         raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
+
+
+def file_name(text: str) -> Path:
+    """A file that an option names. Raises ArgumentTypeError if it names none."""
+    if not text.strip():
+        raise ArgumentTypeError(f"got {text!r}, expected the name of a file")
+    return Path(text)
 
 
 def shown(path: str | os.PathLike[str]) -> str:

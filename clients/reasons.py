@@ -21,6 +21,7 @@ from websockets.exceptions import (
     InvalidURI,
     WebSocketException,
 )
+from websockets.frames import CloseCode
 
 from clients.address import (
     DEFAULT_PORTS,
@@ -51,7 +52,7 @@ def explain(error: Exception, server: Server) -> Trouble:
     passes = False
     if isinstance(error, ConnectionClosed):
         what, advice = f"it hung up, {error.rcvd or 'without a word'}", "does serve.sh still run?"
-        passes = not (error.rcvd is None or error.rcvd.code == 1008)
+        passes = error.rcvd is None or error.rcvd.code != CloseCode.POLICY_VIOLATION
     elif isinstance(error, HTTPError | InvalidStatus):
         what, advice = refused(error, server)
         passes = status_of(error) in (502, 503, 504)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+import stream_microphone
 import test_file_transcribe as client
 from test_file_transcribe import KEY_VARIABLE, URL_VARIABLE, Server
 
@@ -144,6 +145,18 @@ def test_a_user_is_sent_and_not_shown() -> None:
     assert server.url == "wss://box/speech/v1/realtime"
     assert server.headers == {"Authorization": "Basic bWU6cEBzcw=="}
     assert (server.place, server.key_by) == ("box:443", "")
+
+
+@pytest.mark.parametrize("flag", ["--save", "--captions"])
+def test_a_file_without_a_name_is_wrong(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        stream_microphone.parse_options([flag, ""])
+    assert f"argument {flag}: got '', expected the name of a file" in capsys.readouterr().err
+
+
+def test_a_reference_without_a_name_is_wrong(refusal_of: Callable[..., str]) -> None:
+    told = refusal_of("--reference", " ")
+    assert told == "argument --reference: got ' ', expected the name of a file"
 
 
 # What an address means.

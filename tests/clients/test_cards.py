@@ -10,7 +10,7 @@ import pytest
 
 import stream_microphone as client
 from lanscribe import PROJECT_DIR
-from tests.clients.conftest import MakeNumbers, StartClient
+from tests.clients.conftest import MakeNumbers, StartClient, StartMicrophone
 from tests.clients.sound import SoundCard
 from tests.clients.test_microphone_client import heard, hill, loud
 from tests.servers import Server
@@ -58,7 +58,7 @@ def refuse(
 
 @pytest.mark.parametrize("rate_hz", [48_000, 16_000])
 def test_a_card_that_refuses_its_own_rate_is_asked_for_the_usual_ones(
-    start_client: StartClient,
+    start_microphone: StartMicrophone,
     sound_card: SoundCard,
     fake_server: Server,
     numbers_wav: MakeNumbers,
@@ -66,8 +66,7 @@ def test_a_card_that_refuses_its_own_rate_is_asked_for_the_usual_ones(
     rate_hz: int,
 ) -> None:
     refuse(sound_card, tmp_path, [rate_hz])
-    program = start_client(SCRIPT, "--url", fake_server.url, **sound_card.environment)
-    program.err.wait_for(f"recording from default at {rate_hz} Hz; Ctrl-C ends")
+    program = start_microphone("--url", fake_server.url, rate_hz=rate_hz)
     sound_card.play(numbers_wav(loud(hill(10))))
     program.interrupt()
     assert program.wait() == 0
@@ -117,7 +116,7 @@ def test_a_sound_system_that_does_not_start_is_one_line(
 
 
 def test_a_microphone_that_is_unplugged_is_one_line(
-    start_client: StartClient,
+    start_microphone: StartMicrophone,
     sound_card: SoundCard,
     fake_server: Server,
     numbers_wav: MakeNumbers,
@@ -125,9 +124,7 @@ def test_a_microphone_that_is_unplugged_is_one_line(
 ) -> None:
     refuse(sound_card, tmp_path, [44_100])
     saved = tmp_path / "saved.txt"
-    arguments = ("--url", fake_server.url, "--save", saved)
-    program = start_client(SCRIPT, *arguments, **sound_card.environment)
-    program.err.wait_for("Ctrl-C ends")
+    program = start_microphone("--url", fake_server.url, "--save", saved)
     sound_card.play(numbers_wav(loud(hill(10))))
     sound_card.unplug()
     assert program.wait() == 1

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import Close
 
 import test_file_transcribe as client
 from lanscribe import PROJECT_DIR
@@ -27,7 +29,6 @@ from tests.support import DEADLINE_S
 KEY = "a-key-of-these-tests"
 IN_KEY_MODE = {"mode": "key", "key": KEY}
 SHOWN = "on the server's machine, bash serve.sh key shows it"
-Handler = Callable[..., Any]
 
 
 @pytest.fixture
@@ -159,6 +160,21 @@ def test_a_proxy_of_the_environment_is_not_asked(
     assert text_of("--url", fake_server.url, **environment) == "7\n"
 
 
+@pytest.mark.parametrize(
+    ("close", "what", "passes"),
+    [
+        (None, "without a word", True),
+        (Close(1011, "keepalive"), "1011 (internal error) keepalive", True),
+        (Close(1008, "no"), "1008 (policy violation) no", False),
+    ],
+)
+def test_a_server_that_hangs_up(close: Close | None, what: str, passes: bool) -> None:
+    server = client.Server("ws://box:9/v1/realtime")
+    trouble = client.explain(ConnectionClosedError(close, None), server)
+    assert str(trouble) == f"box:9: it hung up, {what}: does serve.sh still run?"
+    assert trouble.passes is passes
+
+
 # TLS.
 
 
@@ -237,14 +253,12 @@ def test_a_key_that_is_missing_or_wrong(
     assert line == wrong.format("--url")
 
 
-def test_an_address_that_needs_the_key(serve_here: ServeHere, told: Callable[..., str]) -> None:
-    running = serve_here()
+def test_an_address_that_needs_the_key(told: Callable[..., str]) -> None:
     with web(HTTPStatus.FORBIDDEN, '{"error":{"message":"no home","code":"not_allowed"}}') as place:
         line = told("--url", place)
     assert line == (
         f"{place}: HTTP 403 no home: the key goes into --api-key, or into LANSCRIBE_API_KEY"
     )
-    assert running.port
 
 
 @pytest.mark.parametrize("typed", ["other", " other "])
