@@ -11,6 +11,7 @@ import pytest
 from lanscribe import PROJECT_DIR
 from lanscribe.admin import fitness
 from lanscribe.admin.fitness import Machine, fault_of, read_machine, temporary_fault
+from tests.admin.tmpfs import tiny_folder
 from tests.nvml import NO_PACKAGE
 from tests.projects import write_script
 
@@ -126,17 +127,8 @@ def ask(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Iterator[Path]:
     """A file system in memory of 8 MB."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    try:
-        is_there = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except OSError:
-        is_there = False
-    if not is_there:
-        pytest.skip("nothing may be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with tiny_folder(tmp_path / "tiny") as folder:
+        yield folder
 
 
 def test_a_real_tiny_folder_is_told(tmp_path: Path, tiny: Path) -> None:
