@@ -192,11 +192,13 @@ def envelope(kind: str, request_id: str, **payload: str | bool) -> str:
 
 @pytest.mark.parametrize("query", ["", "?api_key=another"])
 def test_yaps_key_is_required_for_every_connection(yap: Server, query: str) -> None:
-    async def converse() -> tuple[list[Event], int | None]:
+    async def converse() -> tuple[Event, int | None]:
         async with connect(f"ws://{yap.host}:{yap.port}/ws{query}") as socket:
-            return [event async for event in events(socket, "yap")], socket.close_code
+            error = await anext(events(socket, "yap"))
+            await asyncio.wait_for(socket.wait_closed(), DEADLINE_S)
+            return error, socket.close_code
 
-    (error,), close_code = asyncio.run(converse())
+    error, close_code = asyncio.run(converse())
     assert (error["type"], error["payload"]["reason_code"]) == ("error", "unauthorized")
     assert close_code == 1008
     assert httpx.get(f"{yap.http_url}/v1/models", timeout=DEADLINE_S).status_code == 401
