@@ -1,6 +1,6 @@
 """The environment of requirements/clients.txt: clients that want other packages than the tests do.
 
-It is made at its first use and kept in .cache/clients; uv brings an older one to the lock file.
+It is made at its first use, kept in .cache/clients, and made again for another lock file.
 """
 
 import fcntl
