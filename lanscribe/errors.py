@@ -42,6 +42,7 @@ CODES: dict[str, ErrorCode] = {
     ),
     "model_not_found": ErrorCode("the model asked for is not the one served", http_status=404),
     "model_not_validated": ErrorCode("a commit came before a session.update with a model"),
+    "invalid_timestamp_granularity": ErrorCode("times are asked for of what has none"),
     "invalid_request": ErrorCode("an HTTP request, or a field of it, is not what it should be"),
     "not_found": ErrorCode("nothing is at the path of a request", http_status=404),
     "method_not_allowed": ErrorCode("what is at the path takes another method", http_status=405),
