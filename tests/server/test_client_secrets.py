@@ -96,10 +96,10 @@ def test_openais_client_makes_one_and_a_browser_uses_it(locked: Server, ran: Ran
             return str((await said(socket, f"{KIND}.completed"))["transcript"])
 
     assert asyncio.run(talk()) == "1 2 3"
-    ran("OpenAI REST", "/v1/realtime/client_secrets", "openai", "an ephemeral key")
+    ran("OpenAI realtime", "/v1/realtime/client_secrets", "openai", "ephemeral keys")
 
 
-def test_openais_beta_client_makes_a_session(locked: Server) -> None:
+def test_openais_beta_client_makes_a_session(locked: Server, ran: Ran) -> None:
     with OpenAI(api_key=KEY, base_url=f"{locked.http_url}/v1") as openai:
         made = openai.beta.realtime.transcription_sessions.create(
             input_audio_format="g711_ulaw", turn_detection={"type": "server_vad"}
@@ -116,6 +116,8 @@ def test_openais_beta_client_makes_a_session(locked: Server) -> None:
             assert updated["session"]["turn_detection"]["type"] == "server_vad"
 
     asyncio.run(talk())
+    path = "/v1/realtime/transcription_sessions"
+    ran("OpenAI realtime", path, "openai", "ephemeral keys of the beta")
 
 
 def test_a_key_without_settings_leaves_the_protocol_open(locked: Server) -> None:
