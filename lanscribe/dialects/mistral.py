@@ -137,7 +137,9 @@ class MistralDialect:
             self._encoding, self._rate_hz = encoding, rate_hz
         before, self._turns, self._is_diarize_wished = self._turns, turns, is_diarize_wished
         reply = Reply((to_json({"type": "session.updated", "session": self._session}),))
-        return [reply] if turns == before else [reply, DetectTurns(turns and turns.settings)]
+        return (
+            [reply] if turns == before else [reply, DetectTurns(turns.settings if turns else None)]
+        )
 
     def _wished_turns(self, wished: Fields) -> tuple[MistralTurns | None, bool]:
         """The turn detection after an update, and whether speakers are wished; not both."""

@@ -124,8 +124,8 @@ def test_a_turn_that_the_engine_fails_on_ends_too() -> None:
     assert told(events, *turn(1), Failure(error, None, of(1))) == [*WHOLE[:4], "error"]
     open_turn = told(events, SpeechStarted(of(2), 3.0), Failure(error, None, of(2)))
     assert open_turn == ["turn.start", "error"]
-    rest = [SpeechStopped(of(3), 4.0), Committed(of(3), 1), done(3)]
-    assert told(events, *rest) == ["turn.end", "done"]
+    rest = told(events, SpeechStopped(of(3), 4.0), Committed(of(3), 1), done(3))
+    assert rest == ["turn.end", "done"]
 
 
 def test_a_session_that_ends_in_a_turn_ends_it() -> None:
