@@ -172,6 +172,9 @@ def _restart(record: Record, process: OtherProcess) -> bool:
     deadline = time.monotonic() + RESTART_DEADLINE_S
     while process.is_running() and time.monotonic() < deadline:
         now = records.read(path)
+        if now and now.run != record.run and now.refusal:
+            say("serve", f"{record} has not restarted, and runs on: {now.refusal}")
+            return False
         if now and now.run != record.run and _is_ready(state := _state(now)):
             say("serve", f"{now} has restarted: {state}")
             return True

@@ -37,7 +37,7 @@ from lanscribe.dialects.openai_settings import (
     updated,
 )
 from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import ClientError, LanscribeError, ProtocolError
+from lanscribe.errors import ClientError, LanscribeError
 from lanscribe.speech.audio import Samples
 
 _EXAMPLE = 'an object such as {"type":"session.update","session":{"type":"transcription"}}'
@@ -116,14 +116,7 @@ class OpenAiDialect:
         return events
 
     def _decoded(self, event: Fields) -> Iterator[Samples]:
-        data = base64_bytes(text(event, "audio"))
-        try:
-            return self._decoder.pieces(data)
-        except ValueError as error:
-            audio = self._settings.audio
-            raise ProtocolError(
-                "invalid_audio", f"{error}; expected {audio.encoding} at {audio.rate_hz} Hz, mono"
-            ) from error
+        return self._decoder.pieces(base64_bytes(text(event, "audio")))
 
     def _append(
         self, samples: Samples, settings: OpenAiSettings | None = None

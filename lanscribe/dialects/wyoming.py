@@ -23,14 +23,14 @@ from lanscribe.dialects.events import (
     SpeechStopped,
 )
 from lanscribe.dialects.extras import extras
-from lanscribe.dialects.fields import parsed
+from lanscribe.dialects.fields import parsed, whole_number
 from lanscribe.dialects.json_text import to_json
 from lanscribe.dialects.wyoming_options import WyomingOptions, asr_program
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.audio import Samples
 from lanscribe.speech.mixing import Mixer
-from lanscribe.speech.pcm import bounded, checked_rate_hz, decoded
+from lanscribe.speech.pcm import WholeFrames, bounded, checked_rate_hz, decoded
 from lanscribe.speech.plain import PlainText, plain
 from lanscribe.speech.resampler import Resampler
 
@@ -120,20 +120,17 @@ class _Sound:
 
     def __init__(self, form: _Format) -> None:
         self.form = form
+        self._whole = WholeFrames(form.width * form.channels)
         self._mixer = Mixer(form.rate)
         self._resampler = Resampler(checked_rate_hz(form.rate))
 
     def feed(self, payload: bytes) -> Samples:
-        """Decode whole frames, to shape (n,). Raises ValueError for anything else."""
-        frame_bytes = self.form.width * self.form.channels
-        if len(payload) % frame_bytes:
-            raise ValueError(
-                f"got {len(payload)} bytes, which is not a whole number of frames of {frame_bytes}"
-            )
-        chunk_s = len(payload) // frame_bytes / self.form.rate
+        """Decode a chunk, to shape (n,). Raises ValueError if it is too long."""
+        chunk_s = len(payload) / (self.form.width * self.form.channels * self.form.rate)
         if chunk_s > MAX_CHUNK_S:
             raise ValueError(f"got a chunk of {chunk_s:.0f} s, above the limit of {MAX_CHUNK_S} s")
-        channels = decoded(payload, _ENCODINGS[self.form.width]).reshape(-1, self.form.channels)
+        frames = self._whole.take(payload)
+        channels = decoded(frames, _ENCODINGS[self.form.width]).reshape(-1, self.form.channels)
         return self._resampler.feed(bounded(self._mixer.feed(channels.T)))
 
     def flush(self) -> Samples:
@@ -237,7 +234,7 @@ class WyomingDialect:
             samples = self._sound.feed(event.payload)
         except ValueError as error:
             raise ProtocolError(
-                "invalid_audio", f"{error}; expected whole frames in chunks of about 0.1 s"
+                "invalid_audio", f"{error}; expected chunks of about 0.1 s"
             ) from error
         return [*begin, AppendAudio(samples)] if len(samples) else begin
 
@@ -358,11 +355,12 @@ def _sound(form: _Format) -> _Sound:
 def _whole_number(
     data: Mapping[str, Any], key: str, *, default: int | None, least: int = 0, most: int
 ) -> int:
-    value = default if data.get(key) is None else data[key]
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    got = default if data.get(key) is None else data[key]
+    value = whole_number(got)
+    if value is None or not least <= value <= most:
         raise ProtocolError(
             "invalid_event",
-            f"got {value!r:.100} as {key!r}; expected a whole number from {least} to {most}",
+            f"got {got!r:.100} as {key!r}; expected a whole number from {least} to {most}",
         )
     return value
 

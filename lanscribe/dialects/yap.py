@@ -86,6 +86,7 @@ class YapDialect:
         self._is_open_broken = False
         """Whether the engine failed on the open request, so that it must be started again."""
         self._end_asked: _Ids | None = None
+        self._decoder = fields.pcm16_decoder()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one envelope. Raises ProtocolError."""
@@ -140,8 +141,8 @@ class YapDialect:
 
     def _append(self, payload: Fields) -> list[ClientEvent]:
         self._require_open("audio")
-        samples = fields.pcm16_samples(fields.base64_bytes(fields.text(payload, "audio")))
-        return [*self._mended(), AppendAudio(samples)]
+        audio = fields.not_empty(fields.base64_bytes(fields.text(payload, "audio")))
+        return [*self._mended(), AppendAudio(self._decoder.feed(audio))]
 
     def _start_request(self) -> list[ClientEvent]:
         """Start this request; a request that is still open ends here."""
@@ -157,7 +158,7 @@ class YapDialect:
     def _finish_open(self) -> list[ClientEvent]:
         mended = self._mended()
         tag = self._open.tag if self._open else ""
-        self._open = None
+        self._close()
         return [*mended, Commit(is_final=True, tag=tag)]
 
     def _cancel(self, payload: Fields) -> list[ClientEvent]:
@@ -166,9 +167,13 @@ class YapDialect:
         mended: list[ClientEvent] = []
         if self._open == self._asked:
             mended = self._mended()
-            self._open = None
+            self._close()
         answer = _envelope("cancelled", self._asked, {"reason": reason or "client_request"})
         return [*mended, Cancel(self._asked.tag), Reply((answer,))]
+
+    def _close(self) -> None:
+        self._open = None
+        self._decoder.flush()
 
     def _mended(self) -> list[ClientEvent]:
         """The commit that starts the open request again, if the engine failed on it."""

@@ -48,7 +48,7 @@ def configured_key(auth: AuthSettings) -> str | None:
     Raises ConfigError if it is absent in key mode, and if it is not usable.
     """
     if key := auth.key.get_secret_value():
-        keys.check(key, "auth.key")
+        keys.check(key, auth.key_name, "choose another")
         return key
     if auth.mode == "open":
         return None
@@ -56,8 +56,8 @@ def configured_key(auth: AuthSettings) -> str | None:
     key_in_file = keys.read(path)
     if key_in_file is None and auth.mode == "key":
         raise ConfigError(
-            f'auth.mode: got "key", but there is no key in {path}; bash setup.sh makes config/key,'
-            " or set LANSCRIBE_AUTH_KEY"
+            f'auth.mode: got "key", but there is no key in {path}; bash serve.sh key make makes'
+            " one there, as bash setup.sh does in config/key; or set LANSCRIBE_AUTH_KEY"
         )
     return key_in_file
 

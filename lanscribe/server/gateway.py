@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
@@ -24,9 +24,10 @@ from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
+from lanscribe.server import paths
 from lanscribe.server.doorkeeper import Doorkeeper, refusal_of
 from lanscribe.server.http_errors import error_response
-from lanscribe.server.rest import Rest
+from lanscribe.server.rest import FILES_PATH, Rest
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.session.bounds import Bounds
 from lanscribe.session.channel import Channel, refuse
@@ -304,8 +305,10 @@ class Gateway:
 
 async def _refuse_websocket(websocket: WebSocket) -> None:
     """Refuse a WebSocket at an unknown path."""
-    path, paths = websocket.scope["path"], ", ".join(WEBSOCKET_PATHS)
-    message = f"got a WebSocket at {path[:200]!r}; expected one of {paths}"
+    path, all_paths = websocket.scope["path"], ", ".join(WEBSOCKET_PATHS)
+    message = f"got a WebSocket at {path[:200]!r}; expected one of {all_paths}"
+    if known := paths.meant(path, WEBSOCKET_PATHS):
+        message += f"; {paths.advice(known, _origin(websocket))}"
     await websocket.receive()
     await websocket.send_denial_response(error_response(ProtocolError("not_found", message)))
 
@@ -314,15 +317,34 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
     """The answer to a request with an unknown path or method."""
     assert isinstance(error, HTTPException)
     path, headers = request.scope["path"], error.headers or {}
-    code, hint = "not_found", "GET / lists the paths"
-    if path in WEBSOCKET_PATHS:
-        hint = "this is a WebSocket; connect with ws:// or wss://"
+    code, hint = "not_found", _hint(request)
     if error.status_code == 405:
         code, hint = "method_not_allowed", f"expected {headers.get('Allow')}"
+        if path == FILES_PATH:
+            hint += f" with a file: curl {_origin(request)}{path} -F file=@sound.wav"
     message = f"got {request.method} {path[:200]!r}; {hint}"
     response = error_response(ProtocolError(code, message))
     response.headers.update(headers)
     return response
+
+
+def _hint(request: Request) -> str:
+    """What to do about a path that is not there for HTTP."""
+    path = request.scope["path"]
+    http = [route.path for route in request.app.routes if isinstance(route, Route)]
+    known = paths.meant(path, [*http, *WEBSOCKET_PATHS])
+    if known is None:
+        return "GET / lists the paths"
+    if known in http:
+        return paths.advice(known, _origin(request))
+    return f"this is a WebSocket; connect with ws:// or wss://: {_origin(request, 'ws')}{known}"
+
+
+def _origin(connection: HTTPConnection, scheme: str = "") -> str:
+    """The server as the client has named it, such as http://box:8000."""
+    url = connection.base_url
+    secure = "s" if url.scheme in {"https", "wss"} and scheme else ""
+    return f"{scheme + secure or url.scheme}://{url.netloc[:200]}"
 
 
 async def _fail(_request: Request, _error: Exception) -> Response:

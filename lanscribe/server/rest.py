@@ -32,6 +32,7 @@ from lanscribe.tasks import Changes, Line, first_of
 
 log = logging.getLogger(__name__)
 
+FILES_PATH = "/v1/audio/transcriptions"
 _ADVICE = "GET /v1/models lists it; a transcript may be asked for with any name"
 
 Tell = Callable[[Token], Awaitable[None]]
@@ -68,7 +69,7 @@ class Rest:
         return [
             Route("/v1/models", self._list_models),
             Route("/v1/models/{model:path}", self._show_model),
-            Route("/v1/audio/transcriptions", _application(self._answer), methods=["POST"]),
+            Route(FILES_PATH, _application(self._answer), methods=["POST"]),
             Route("/openapi.json", self._describe),
             Route("/docs", self._document),
         ]

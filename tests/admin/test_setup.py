@@ -12,12 +12,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from lanscribe.admin.doctor import CHECKS
+from tests.admin.tmpfs import tiny_folder
 from tests.nvml import RTX_3060, put_large_disk, put_nvml
 from tests.projects import DEADLINE_S, PROJECT_DIR, copy_project, run_script, write_script
 from tests.vllm_wheels import make_wheels, write_lock
@@ -65,6 +66,13 @@ def installed(project: Path, offline: dict[str, str]) -> Path:
         done = run_script(project / "setup.sh", cwd=project, environment=offline)
         assert done.returncode == 0, done.stderr
     return project
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system in memory of 8 MB."""
+    with tiny_folder(tmp_path / "tiny") as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -288,6 +296,30 @@ def test_a_half_deleted_environment_is_made_anew(
     done = run_script(installed / "setup.sh", cwd=tmp_path, environment=offline)
     assert done.returncode == 0, done.stderr
     assert "rebuilding .venv: numpy/version.py" in done.stderr
+
+
+def test_a_package_that_crashes_is_named_with_the_reason(
+    installed: Path, offline: dict[str, str], tmp_path: Path
+) -> None:
+    """As one that was built for a newer processor; here pip would bring it again."""
+    package = next((installed / ".venv").glob("lib/python3.*")) / "site-packages/soxr/__init__.py"
+    whole = package.read_text()
+    crash = "import os; os.kill(os.getpid(), 4)"
+    package.write_text(crash + "#" * (len(whole.encode()) - len(crash)))
+    check = run_script(installed / "setup.sh", "--check", cwd=tmp_path, environment=offline)
+    package.write_text(whole)
+    why = "soxr cannot be loaded: it was ended by SIGILL: this processor lacks an instruction"
+    assert why in check.stdout
+
+
+def test_a_machine_that_no_package_runs_on_is_told_before_the_download(
+    fresh: Path, tmp_path: Path, tiny: Path
+) -> None:
+    environment = {**QUIET_SURROUNDINGS, "TMPDIR": str(tiny), "PIP_NO_INDEX": "1"}
+    done = run_script(fresh / "setup.sh", cwd=tmp_path, environment=environment)
+    assert (done.returncode, "installing" in done.stderr) == (1, False)
+    assert f"MB are free in {tiny}, where pip unpacks; it needs 250 MB" in done.stderr
+    assert "next: TMPDIR='" in done.stderr
 
 
 def test_a_moved_folder_is_mended_and_keeps_its_model(

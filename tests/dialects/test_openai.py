@@ -312,7 +312,7 @@ def test_an_error_names_the_message_it_answers() -> None:
         ('{"type":"session.update","session":{"audio":{"input":{"format":{"rate":1}}}}}', ""),
         ('{"type":"input_audio_buffer.append"}', "invalid_event"),
         ('{"type":"input_audio_buffer.append","audio":"?"}', "invalid_audio"),
-        ('{"type":"input_audio_buffer.append","audio":"AAAA"}', "invalid_audio"),
+        ('{"type":"input_audio_buffer.append","audio":"AAAAA"}', "invalid_audio"),
     ],
 )
 def test_bad_messages_have_a_code(message: str | bytes, code: str) -> None:

@@ -347,7 +347,7 @@ START = {"rate": 16_000, "width": 2, "channels": 1}
         (raw({"type": "audio-start", "data": START | {"width": 5}}), "invalid_event"),
         (raw({"type": "audio-start", "data": START | {"channels": 0}}), "invalid_event"),
         (raw({"type": "audio-start", "data": START | {"rate": 1}}), "invalid_audio"),
-        (chunk(b"abc"), "invalid_audio"),
+        (raw({"type": "audio-start", "data": START | {"rate": 16_000.5}}), "invalid_event"),
         (chunk(bytes(4_000 * 61), 4_000, 1, 1), "invalid_audio"),
     ],
 )

@@ -267,8 +267,7 @@ def test_what_cannot_be_read_is_no_part_of_the_request_before(dialect: YapDialec
         (envelope("input_audio_buffer.commit", final="yes"), "invalid_event"),
         (envelope("input_audio_buffer.append", "open"), "invalid_event"),
         (envelope("input_audio_buffer.append", "open", audio=""), "invalid_audio"),
-        (envelope("input_audio_buffer.append", "open", audio="AA"), "invalid_audio"),
-        (envelope("input_audio_buffer.append", "open", audio="AA=="), "invalid_audio"),
+        (envelope("input_audio_buffer.append", "open", audio="A"), "invalid_audio"),
     ],
 )
 def test_bad_messages_have_a_code_and_say_what_is_expected(

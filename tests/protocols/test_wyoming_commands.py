@@ -1,27 +1,33 @@
 """Commands that the server ends, through Wyoming's own client, with real speech."""
 
 import asyncio
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
 from wyoming.asr import Transcribe
 from wyoming.audio import AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
 from wyoming.info import Describe, Info
 
 from lanscribe.speech.audio import Samples
+from tests.protocols.record import Ran
 from tests.protocols.test_mistral_turns import room
 from tests.protocols.test_wyoming import SAID, client_of, pcm16, text_of, transcript, until
-from tests.servers import Server, StartServer
+from tests.servers import Server, start_process
 from tests.support import words
 
 FIRST_WORDS = round(1.7 * 16_000)
 """Up to here the recording has two words."""
 
 
-def end_silence(start_server: StartServer) -> Server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that ends commands after 0.7 s, and gives plain text."""
     settings = {"LANSCRIBE_WYOMING_END_SILENCE_S": "0.7", "LANSCRIBE_WYOMING_STYLE": "plain"}
-    return start_server("embedded", **settings)
+    server = start_process(tmp_path_factory.mktemp("commands"), "embedded", [], settings)
+    yield server
+    server.end()
 
 
 async def speak(client: AsyncTcpClient, samples: Samples) -> None:
@@ -32,9 +38,8 @@ async def speak(client: AsyncTcpClient, samples: Samples) -> None:
 
 
 def test_the_server_ends_a_command_and_ignores_what_follows(
-    start_server: StartServer, beckett: Samples
+    server: Server, beckett: Samples, ran: Ran
 ) -> None:
-    server = end_silence(start_server)
     command = np.concatenate([room(0.5), beckett[:FIRST_WORDS], room(1.5)])
 
     async def converse() -> None:
@@ -49,11 +54,10 @@ def test_the_server_ends_a_command_and_ignores_what_follows(
                 await client.write_event(AudioStop().event())
 
     asyncio.run(converse())
+    ran("Wyoming", "port 10300", "wyoming", "commands that the server ends, in plain text")
 
 
-def test_a_client_may_still_end_a_command(start_server: StartServer, beckett: Samples) -> None:
-    server = end_silence(start_server)
-
+def test_a_client_may_still_end_a_command(server: Server, beckett: Samples) -> None:
     async def converse() -> None:
         async with client_of(server) as client:
             events = await transcript(client, pcm16(beckett[:FIRST_WORDS]))

@@ -346,7 +346,7 @@ def test_a_short_key_ends_the_start(place: str) -> None:
         command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 2
-    assert "auth.key: got a key of 5 letters; expected at least 12" in ended.stderr
+    assert f"{place}: got a key of 5 letters; expected at least 12" in ended.stderr
 
 
 @pytest.mark.parametrize(
