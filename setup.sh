@@ -58,10 +58,10 @@ wrong_usage() {
 parse_arguments() {
   while (($#)); do
     case $1 in
-      --model) [[ ${2-} == base-en || ${2-} == tiny-en ]] || wrong_usage "--model takes base-en or tiny-en"
+      --model) [[ ${2-} == base-en || ${2-} == tiny-en ]] || wrong_usage "--model takes base-en or tiny-en, not '${2-}'"
         MODEL=$2
         shift ;;
-      --model-dir) [[ -d ${2-} ]] || wrong_usage "--model-dir takes an existing folder"
+      --model-dir) [[ -d ${2-} ]] || wrong_usage "--model-dir takes an existing folder, not '${2-}'"
         VOXTRAL_DIR=$2 && shift ;;
       --cpu) VOXTRAL=none ;;
       --dev) PINS=dev ;;

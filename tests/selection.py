@@ -50,6 +50,7 @@ SLOW_FIXTURES = {
 REAL_VLLM = "vllm/real"
 LONGEST_FIRST = (
     *(REAL_VLLM, "admin/test_setup.py", "vllm/test_setup.py", "clients", "admin", "vllm"),
+    "protocols/test_frameworks.py",
     *("endless", "engines", "server"),
 )
 """What is begun early, so that no process is left alone with it at the end."""

@@ -39,6 +39,7 @@ PURE = {
     "media/levels.py",
     "server/access.py",
     "server/crowd.py",
+    "server/ephemeral.py",
     "server/framing.py",
     "server/guesses.py",
     "media/missing.py",

@@ -103,7 +103,9 @@ class OpenAiDialect:
         return self._frame({"type": "input_audio_buffer.cleared"})
 
     def _update(self, event: Fields, *, is_beta: bool) -> Sequence[ClientEvent]:
-        settings = updated(self._settings, inner(event, "session"))
+        # The beta's guide showed its update with the settings beside the type.
+        is_bare = is_beta and "session" not in event
+        settings = updated(self._settings, event if is_bare else inner(event, "session"))
         before, self._settings, self._is_beta = self._settings, settings, is_beta
         events: list[ClientEvent] = []
         if settings.audio != before.audio:

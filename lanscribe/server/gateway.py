@@ -25,7 +25,9 @@ from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
 from lanscribe.server import paths
-from lanscribe.server.doorkeeper import Doorkeeper, refusal_of
+from lanscribe.server.client_secrets import ClientSecrets
+from lanscribe.server.doorkeeper import Doorkeeper, first_message_of, refusal_of
+from lanscribe.server.ephemeral import EphemeralKeys
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.rest import FILES_PATH, Rest
 from lanscribe.server.slots import LEAVING_S, Slots
@@ -42,21 +44,33 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _MAX_DIGITS = 15
 """The most digits of an event's number, which is below 2^53."""
+_HINTS = {
+    "/v1/audio/translations": "this server does not translate: POST /v1/audio/transcriptions with"
+    " the same form writes what is said in its own language"
+}
+"""What to do instead, by the paths that clients expect and that are not here."""
 _NO_CLOSE = {1005, 1006}
 """uvicorn's codes for a connection that ends without a close frame, or without a code in it."""
 
 
 class WebSocketChannel:
-    """A Starlette WebSocket as a `Channel`."""
+    """A Starlette WebSocket as a `Channel`.
 
-    def __init__(self, websocket: WebSocket) -> None:
+    first_message: received before those of the client, unless empty.
+    """
+
+    def __init__(self, websocket: WebSocket, first_message: str = "") -> None:
         self._websocket = websocket
+        self._first_message = first_message
 
     async def receive(self) -> Message | None:
         """The next message; None when the peer has closed.
 
         Raises ConnectionError when the connection broke without a close frame with a code.
         """
+        if self._first_message:
+            message, self._first_message = self._first_message, ""
+            return message
         event = await self._websocket.receive()
         if event["type"] == "websocket.disconnect":
             if event.get("code") in _NO_CLOSE:
@@ -99,6 +113,7 @@ class Gateway:
         self._changes = Changes()
         self._line = Line()
         self._rest = Rest(self._limits, self._ready_engine, self._slot, self._line)
+        self._ephemeral_keys = EphemeralKeys()
 
     def engine_loaded(self, engine: Engine) -> None:
         """Begin to serve with `engine`; the gateway makes its sessions endless."""
@@ -141,11 +156,13 @@ class Gateway:
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
+        secrets = ClientSecrets(self._limits, self._ready_engine, self._ephemeral_keys)
         routes = [
             Route("/", self._greet),
             Route("/health", self._health),
             Route("/healthz", self._health),  # Yap's name for it
             *self._rest.routes(),
+            *secrets.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))
                 for path, make in WEBSOCKET_PATHS.items()
@@ -155,7 +172,7 @@ class Gateway:
         web = Starlette(
             routes=routes, exception_handlers={HTTPException: _refuse_request, Exception: _fail}
         )
-        return Doorkeeper(web, self._settings.auth)
+        return Doorkeeper(web, self._settings.auth, ephemeral_keys=self._ephemeral_keys)
 
     async def _greet(self, _request: Request) -> Response:
         return PlainTextResponse(
@@ -184,11 +201,12 @@ class Gateway:
         """Serve one WebSocket, whatever its protocol."""
         await websocket.accept()
         query = websocket.query_params
-        channel, dialect = WebSocketChannel(websocket), make(self.info, query)
+        resume = (query["resume"], query.get("seen", "")) if "resume" in query else None
+        first_message = "" if resume else first_message_of(websocket.scope)
+        channel, dialect = WebSocketChannel(websocket, first_message), make(self.info, query)
         peer = websocket.client.host if websocket.client else "unknown"
         if refusal := refusal_of(websocket.scope):
             return await self._part(channel, dialect, refusal)
-        resume = (query["resume"], query.get("seen", "")) if "resume" in query else None
         return await self.converse(channel, dialect, peer, resume=resume)
 
     async def converse(
@@ -317,7 +335,7 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
     """The answer to a request with an unknown path or method."""
     assert isinstance(error, HTTPException)
     path, headers = request.scope["path"], error.headers or {}
-    code, hint = "not_found", _hint(request)
+    code, hint = "not_found", _HINTS.get(path) or _hint(request)
     if error.status_code == 405:
         code, hint = "method_not_allowed", f"expected {headers.get('Allow')}"
         if path == FILES_PATH:

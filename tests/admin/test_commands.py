@@ -90,6 +90,16 @@ def test_a_word_reaches_the_program_through_the_script(project: Path, tmp_path: 
     assert run_script(project / "serve.sh", "sing", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize("given", ["x", "0", "nan"])
+def test_a_number_that_is_none_is_named(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        dispatch(["plan", "--gpu-memory", given])
+    assert capsys.readouterr().err == (
+        f"lanscribe: argument --gpu-memory: {given} is not from 1 to 1024;"
+        " bash serve.sh plan --help lists the flags\n"
+    )
+
+
 def test_the_words_of_setup_run_without_any_package() -> None:
     words = ["installation", "doctor", "gpu", "key", "models", "vllm-setup", "stop", "report"]
     words += ["fitness"]

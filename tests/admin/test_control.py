@@ -205,6 +205,20 @@ def test_a_start_mark_is_a_processs_own(stranger: subprocess.Popen[bytes]) -> No
     assert start_mark(stranger.pid) is None
 
 
+def test_a_port_without_a_server_is_named_with_those_that_have_one(
+    project: Path, serve: Callable[[], Terminal]
+) -> None:
+    none = "nothing runs on port 1"
+    assert run(project, "stop", "--port", "1").stderr == f"serve: {none}\n"
+    serve()
+    (here,) = run(project, "status").stdout.partition(":")[:1]
+    for word in ("stop", "restart"):
+        told = run(project, word, "--port", "1").stderr
+        assert told.startswith(f"serve: {none}; there is {here}")
+    assert run(project, "status", "--port", "1").stdout == f"{none}; there is {here}\n"
+    assert run(project, "stop").returncode == 0
+
+
 def test_a_restart_with_wrong_settings_leaves_the_server_running(
     project: Path, serve: Callable[[], Terminal]
 ) -> None:

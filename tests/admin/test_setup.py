@@ -432,3 +432,26 @@ def test_a_folder_that_cannot_be_written_to_is_told(fresh: Path, tmp_path: Path)
     done = run_script(fresh / "setup.sh", cwd=tmp_path, environment=QUIET_SURROUNDINGS)
     assert (done.returncode, "cannot write into" in done.stderr) == (1, True)
     assert not (fresh / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--model", "large"], "--model takes base-en or tiny-en, not 'large'"),
+        (["--model"], "--model takes base-en or tiny-en, not ''"),
+        (["--model-dir", "/no/such"], "--model-dir takes an existing folder, not '/no/such'"),
+        (["--cuda"], "unknown argument: --cuda"),
+    ],
+)
+def test_a_wrong_flag_is_named_with_what_was_given(
+    fresh: Path, tmp_path: Path, flags: list[str], words: str
+) -> None:
+    done = run_script(fresh / "setup.sh", *flags, cwd=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"setup: {words}")
+
+
+def test_a_link_to_setup_leads_to_its_folder(fresh: Path, tmp_path: Path) -> None:
+    (tmp_path / "setup").symlink_to(fresh / "setup.sh")
+    (fresh / ".cache").write_text("in the way: root may write into any folder\n")
+    done = run_script(tmp_path / "setup", cwd=tmp_path, environment=QUIET_SURROUNDINGS)
+    assert f"cannot write into {fresh}\n" in done.stderr

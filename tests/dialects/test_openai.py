@@ -162,6 +162,13 @@ def test_the_beta_has_flat_fields() -> None:
     assert samples_in([*append(dialect, bytes(800)), *decode(dialect, END_TYPE)]) == 1600
 
 
+def test_the_betas_fields_may_stand_beside_the_type() -> None:
+    """As the guide to the beta showed them."""
+    events = decode(make(), "transcription_session.update", input_audio_format="g711_ulaw")
+    _, answer = split(events, "transcription_session.updated")
+    assert answer["input_audio_format"] == "g711_ulaw"
+
+
 END_TYPE = "input_audio_buffer.commit"
 
 

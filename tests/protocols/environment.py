@@ -1,6 +1,6 @@
 """The environment of requirements/clients.txt: clients that want other packages than the tests do.
 
-It is made at its first use and kept in .cache/clients; uv brings an older one to the lock file.
+It is made at its first use, kept in .cache/clients, and made again for another lock file.
 """
 
 import fcntl
@@ -8,6 +8,8 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,15 @@ LOCK = PROJECT_DIR / "requirements/clients.txt"
 STORE = PROJECT_DIR / ".cache/clients"
 INSTALL_S = 600
 """For a slow line: 200 MB are downloaded once."""
-OFFLINE = ("error sending request", "network was disabled")
-"""What uv says where there is no network."""
+OFFLINE = (
+    *("error sending request", "network was disabled"),
+    *("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH"),
+)
+"""What uv and npm say where there is no network."""
 
 
 class Unreachable(Exception):
-    """The package index cannot be reached; the message is uv's."""
+    """A registry of packages cannot be reached; the message is that of uv or npm."""
 
 
 def python_of_clients(store: Path = STORE) -> Path:
@@ -47,20 +52,31 @@ def node_of_clients(python: Path) -> Path:
     return node
 
 
-def or_skip(store: Path = STORE) -> Path:
-    """The Python of the environment. Skips the test where no index is reached, but not in CI."""
+def install_for_node(node: Path, folder: Path) -> None:
+    """Install what folder/package-lock.json names, in that folder. Raises Unreachable."""
+    npm = node.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+    _run(str(node), str(npm), "ci", *options, cwd=folder)
+
+
+@contextmanager
+def or_skipped() -> Iterator[None]:
+    """Skips the test where a registry cannot be reached, but not in CI."""
     try:
-        return python_of_clients(store)
+        yield
     except Unreachable as error:
         if os.environ.get("CI"):
             raise
-        pytest.skip(f"requirements/clients.txt cannot be installed: {error}")
+        pytest.skip(f"clients cannot be installed: {error}")
 
 
 def _uv(*arguments: str) -> None:
-    command = [sys.executable, "-m", "uv", *arguments]
+    _run(sys.executable, "-m", "uv", *arguments, cwd=PROJECT_DIR)
+
+
+def _run(*command: str, cwd: Path) -> None:
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=INSTALL_S, cwd=PROJECT_DIR
+        command, check=False, capture_output=True, text=True, timeout=INSTALL_S, cwd=cwd
     )
     if done.returncode and any(one in done.stderr for one in OFFLINE):
         raise Unreachable(" ".join(done.stderr.split()))

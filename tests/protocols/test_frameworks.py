@@ -9,8 +9,6 @@ import pytest
 
 from lanscribe import PROJECT_DIR
 from lanscribe.engines.embedded.model_store import sample_path
-from tests.protocols import environment
-from tests.protocols.environment import Unreachable
 from tests.protocols.record import Ran
 from tests.protocols.recorder import Recorder, recording
 from tests.protocols.test_openai import SAID, check_words
@@ -25,12 +23,6 @@ CLIENTS = {
 }
 PROTOCOLS = {"openai": "OpenAI realtime", "mistral": "Mistral realtime"}
 DID = {"server": "turns of the server", "own": "turns of its own detector"}
-
-
-@pytest.fixture(scope="module")
-def client_python() -> Path:
-    """A Python that has the frameworks."""
-    return environment.or_skip()
 
 
 @pytest.mark.parametrize("kind", ["openai-server", "openai-own", "mistral-own"])
@@ -66,17 +58,3 @@ async def say(python: Path, server: Server, framework: str, kind: str) -> list[s
     out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
     assert process.returncode == 0, err.decode()
     return [json.loads(line) for line in out.splitlines()]
-
-
-def test_without_a_package_index_the_tests_are_skipped_but_not_in_ci(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(pytest.skip.Exception, match=r"clients\.txt cannot be installed.*:9/simple"):
-        environment.or_skip(tmp_path)
-    monkeypatch.setenv("CI", "true")
-    with pytest.raises(Unreachable):
-        environment.or_skip(tmp_path)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from asyncio.subprocess import PIPE
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,34 +52,25 @@ class Node:
 
 
 @pytest.fixture(scope="module")
-def node() -> Node:
+def node(client_python: Path) -> Node:
     """Kept for the next run."""
-    program = environment.node_of_clients(environment.or_skip())
+    program = environment.node_of_clients(client_python)
+    with environment.or_skipped():
+        return Node(program, installed(program))
+
+
+def installed(program: Path) -> Path:
     key = hashlib.sha256(b"".join((NODE_DIR / name).read_bytes() for name in FILES)).hexdigest()
     folder = STORE / key[:12]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "finished").exists():
-            install(program, folder)
-    return Node(program, folder)
-
-
-def install(program: Path, folder: Path) -> None:
-    for name in FILES:
-        shutil.copy(NODE_DIR / name, folder)
-    npm = program.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
-    options = ["--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(
-        [str(program), str(npm), "ci", *options],
-        check=False,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    (folder / "finished").touch()
+            for name in FILES:
+                shutil.copy(NODE_DIR / name, folder)
+            environment.install_for_node(program, folder)
+            (folder / "finished").touch()
+    return folder
 
 
 def test_openais_client(node: Node, serve_here: ServeHere, tmp_path: Path, ran: Ran) -> None:

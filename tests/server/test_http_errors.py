@@ -202,4 +202,4 @@ def test_the_clients_show_what_is_wrong(locked_server: Server, model: tuple[str,
     assert ended.returncode == 1
     assert "HTTP" in ended.stderr
     assert "401" in ended.stderr
-    assert ": got no key; the key goes into 'Authorization: Bearer KEY'" in ended.stderr
+    assert "got no key: pass the key with --api-key or in LANSCRIBE_API_KEY;" in ended.stderr

@@ -350,12 +350,12 @@ def test_a_client_that_leaves_takes_its_transcription_along(
         one.sendall(head.encode() + request.read())
         while not sessions(server):
             pass
-    wait_for_log(server, "a client left before its file was transcribed")
+    wait_for_log(server, "a client left before it was answered")
     assert sessions(server) == 0
     with dial(server) as other:
         events = create(other, hour, stream=True)
         events.close()
-    wait_for_log(server, "a client left before its file was transcribed", times=2)
+    wait_for_log(server, "a client left before it was answered", times=2)
     assert sessions(server) == 0
     assert "Traceback" not in server.log
 
@@ -370,7 +370,7 @@ def test_a_client_that_does_not_read_is_given_up(serve_here: ServeHere) -> None:
     }
     with httpx.stream("POST", server.http_url + PATH, files=form, timeout=DEADLINE_S) as response:
         assert response.status_code == 200
-        wait_for_log(server, "a client left before its file was transcribed")
+        wait_for_log(server, "a client left before it was answered")
         assert sessions(server) == 0
 
 

@@ -10,7 +10,7 @@ PIECE_SAMPLES = 320
 SPEED = 4
 AFTER_S = 2
 """Silence after the speech, in which every detector hears the end of the last turn."""
-DEADLINE_S = 30
+DEADLINE_S = 50
 
 
 async def pieces(path: str) -> AsyncIterator[bytes]:
