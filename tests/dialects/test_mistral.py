@@ -316,6 +316,14 @@ def test_another_model_is_refused_at_once() -> None:
     assert "'other'; this server has: fake-numbers" in error["error"]["message"]
 
 
+def test_samples_that_are_no_numbers_are_refused(dialect: MistralDialect) -> None:
+    dialect.decode(update(audio_format={"encoding": "pcm_f32le", "sample_rate": 16_000}))
+    with pytest.raises(ProtocolError, match="not numbers; expected pcm_f32le") as caught:
+        dialect.decode(append(np.array([np.nan], "<f4").tobytes()))
+    assert caught.value.code == "invalid_audio"
+    assert dialect.decode(append(bytes(4)))[:1] == START
+
+
 def test_an_engine_that_loads_is_an_error() -> None:
     (error,) = told(MistralDialect(None, {"model": "m"}), Failure(EngineUnavailable("loading")))
     assert error["error"] == {"message": "loading", "code": 503, "type": "engine_unavailable"}

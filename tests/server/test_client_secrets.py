@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 from lanscribe.engines.fake import spoken
 from lanscribe.server.client_secrets import MOST_BYTES
 from lanscribe.speech.audio import samples_to_pcm16
+from tests.protocols.record import Ran
 from tests.servers import ServeHere, Server
 from tests.support import DEADLINE_S, Event, get_json
 
@@ -69,7 +70,7 @@ async def said(socket: ClientConnection, kind: str) -> Event:
                 return event
 
 
-def test_openais_client_makes_one_and_a_browser_uses_it(locked: Server) -> None:
+def test_openais_client_makes_one_and_a_browser_uses_it(locked: Server, ran: Ran) -> None:
     """The settings that were given when it was made hold without an update."""
     with OpenAI(api_key=KEY, base_url=f"{locked.http_url}/v1") as openai:
         made = openai.realtime.client_secrets.create(session=SESSION)  # type: ignore[arg-type]
@@ -95,9 +96,10 @@ def test_openais_client_makes_one_and_a_browser_uses_it(locked: Server) -> None:
             return str((await said(socket, f"{KIND}.completed"))["transcript"])
 
     assert asyncio.run(talk()) == "1 2 3"
+    ran("OpenAI realtime", "/v1/realtime/client_secrets", "openai", "ephemeral keys")
 
 
-def test_openais_beta_client_makes_a_session(locked: Server) -> None:
+def test_openais_beta_client_makes_a_session(locked: Server, ran: Ran) -> None:
     with OpenAI(api_key=KEY, base_url=f"{locked.http_url}/v1") as openai:
         made = openai.beta.realtime.transcription_sessions.create(
             input_audio_format="g711_ulaw", turn_detection={"type": "server_vad"}
@@ -114,6 +116,8 @@ def test_openais_beta_client_makes_a_session(locked: Server) -> None:
             assert updated["session"]["turn_detection"]["type"] == "server_vad"
 
     asyncio.run(talk())
+    path = "/v1/realtime/transcription_sessions"
+    ran("OpenAI realtime", path, "openai", "ephemeral keys of the beta")
 
 
 def test_a_key_without_settings_leaves_the_protocol_open(locked: Server) -> None:
