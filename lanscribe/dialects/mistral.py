@@ -34,6 +34,7 @@ from lanscribe.dialects.mistral_turns import MistralTurns, TurnEvents
 from lanscribe.dialects.vllm import usage
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LanscribeError, ProtocolError
+from lanscribe.speech.audio import in_pieces
 from lanscribe.speech.captions import Word
 from lanscribe.speech.pcm import PcmDecoder, unknown_encoding
 
@@ -172,7 +173,8 @@ class MistralDialect:
             raise ProtocolError("invalid_audio", f"{error}; expected {self._encoding}") from error
         self._decoder = decoder
         self._is_open = True
-        return [*self._start(), AppendAudio(samples)]
+        parts = in_pieces(samples) if self._turns else [samples]
+        return [*self._start(), *map(AppendAudio, parts)]
 
     def _flush(self) -> list[ClientEvent]:
         """End the utterance; without audio it is empty, so each flush gets its done event."""

@@ -28,7 +28,7 @@ from lanscribe.dialects.json_text import to_json
 from lanscribe.dialects.wyoming_options import WyomingOptions, asr_program
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
-from lanscribe.speech.audio import Samples
+from lanscribe.speech.audio import Samples, in_pieces
 from lanscribe.speech.mixing import Mixer
 from lanscribe.speech.pcm import WholeFrames, bounded, checked_rate_hz, decoded
 from lanscribe.speech.plain import PlainText, plain
@@ -236,7 +236,8 @@ class WyomingDialect:
             raise ProtocolError(
                 "invalid_audio", f"{error}; expected chunks of about 0.1 s"
             ) from error
-        return [*begin, AppendAudio(samples)] if len(samples) else begin
+        parts = in_pieces(samples) if self._options.command else [samples]
+        return [*begin, *(AppendAudio(part) for part in parts if len(part))]
 
     def _stop(self, _event: _Event) -> list[ClientEvent]:
         """End the utterance; one that had no start has no audio and an empty transcript."""

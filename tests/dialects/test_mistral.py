@@ -204,6 +204,14 @@ def test_turn_detection_is_answered_with_its_values_and_leaves_the_commits_to_th
     assert kinds(list(dialect.decode(append(PCM)))) == ["AppendAudio"]
 
 
+def test_much_audio_is_searched_for_turns_a_piece_at_a_time(dialect: MistralDialect) -> None:
+    second = append(bytes(32_000))
+    assert kinds(list(dialect.decode(second))) == ["Commit", "AppendAudio"]
+    other = MistralDialect(ENGINE)
+    other.decode(update(turn_detection={}))
+    assert kinds(list(other.decode(second))) == ["AppendAudio"] * 4
+
+
 def test_turn_detection_can_be_turned_off_again(dialect: MistralDialect) -> None:
     dialect.decode(update(turn_detection={}))
     reply, detect = dialect.decode(update(turn_detection=None))

@@ -165,6 +165,11 @@ def test_a_command_that_the_server_ends_goes_to_audio_stop_without_more() -> Non
     assert dialect.decode(START_EVENT) == [DetectTurns(COMMANDS.command)]
 
 
+def test_much_audio_is_searched_for_the_end_a_piece_at_a_time() -> None:
+    assert len(WyomingDialect(INFO).decode(chunk(bytes(32_000)))) == 1 + 1
+    assert len(WyomingDialect(INFO, COMMANDS).decode(chunk(bytes(32_000)))) == 1 + 4
+
+
 def test_a_client_may_end_a_command_first() -> None:
     dialect = WyomingDialect(INFO, COMMANDS)
     for _ in "12":
