@@ -136,6 +136,10 @@ class WyomingSettings(_Table):
     """Whether Home Assistant is served."""
     port: int = Field(default=10300, ge=0, le=65535)
     """The port for the Wyoming protocol; 0 lets the system choose."""
+    end_silence_s: float = Field(default=0.0, ge=0, le=10)
+    """Silence after which the server ends a command, such as 0.7; 0 leaves it to Home Assistant."""
+    style: Literal["written", "plain"] = "written"
+    """plain: text without punctuation, for sentences with wildcards; written: with it."""
 
 
 class DiscoverySettings(_Table):

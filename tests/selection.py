@@ -24,6 +24,7 @@ SLOW_PLACES = (
     "media/test_recordings.py",
     "media/test_matrix.py",
     "media/test_matrix_flawed.py",
+    "protocols/test_wyoming_commands.py",
     "server/test_file_times.py",
     "server/test_floods.py",
     "server/test_lobby.py",

@@ -163,11 +163,31 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechStopped:
-    """The last sample of an utterance is at_s into the session's audio; Committed follows."""
+class SpeechPaused:
+    """The speaker may have finished at_s into the session's audio; resumed or stopped follows."""
 
     of: Utterance
     at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """The speaker has gone on after a pause, at_s into the session's audio."""
+
+    of: Utterance
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The last sample of an utterance is at_s into the session's audio; Committed follows.
+
+    is_forced: a timeout or the client ended it, not the silence after speech.
+    """
+
+    of: Utterance
+    at_s: float
+    is_forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +256,8 @@ ServerEvent = (
     | SessionEnded
     | Delta
     | SpeechStarted
+    | SpeechPaused
+    | SpeechResumed
     | SpeechStopped
     | Committed
     | Cancelled

@@ -7,12 +7,14 @@ A flush ends an utterance and the session goes on. docs/protocol.md describes it
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lanscribe.dialects import fields, model_names
+from lanscribe.dialects import fields, mistral_turns, model_names
 from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
     Commit,
+    Committed,
     Delta,
+    DetectTurns,
     Done,
     Failure,
     Finish,
@@ -20,13 +22,19 @@ from lanscribe.dialects.events import (
     Reply,
     ServerEvent,
     SessionCreated,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    SpeechStopped,
 )
 from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields
 from lanscribe.dialects.json_text import to_json
+from lanscribe.dialects.mistral_turns import MistralTurns, TurnEvents
 from lanscribe.dialects.vllm import usage
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LanscribeError, ProtocolError
+from lanscribe.speech.audio import in_pieces
 from lanscribe.speech.captions import Word
 from lanscribe.speech.pcm import PcmDecoder, unknown_encoding
 
@@ -65,13 +73,17 @@ class MistralDialect:
         """Whether the engine is transcribing."""
         self._has_flushed = False
         self._has_told_language = False
+        self._turns: MistralTurns | None = None
+        """None while the client ends its utterances itself."""
+        self._is_diarize_wished = False
+        self._turn_events = TurnEvents()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError."""
         event = fields.decode_object(message, _EXAMPLE)
         match kind := fields.text(event, "type"):
             case "session.update":
-                return [self._update(fields.inner(event, "session"))]
+                return self._update(fields.inner(event, "session"))
             case "input_audio.append":
                 return self._append(fields.base64_bytes(fields.text(event, "audio")))
             case "input_audio.flush":
@@ -95,13 +107,21 @@ class MistralDialect:
                 yield from self._language()
                 more = extras(event, offset_s=event.of.offset_s)
                 yield {"type": "transcription.text.delta", "text": event.text, **more}
+            case SpeechStarted() | SpeechPaused() | SpeechResumed() | SpeechStopped() | Committed():
+                yield from self._turn_events.take(event)
             case Done():
+                yield from self._turn_events.before(event)
                 yield from self._done(event)
-            case Failure():
-                self._is_started = self._is_started and event.of is None
+                yield from self._turn_events.after()
+            case Failure(of=None):
                 yield _error(event.error)
+            case Failure():
+                self._is_started = False
+                yield from self._turn_events.before(event)
+                yield _error(event.error)
+                yield from self._turn_events.after()
 
-    def _update(self, wished: Fields) -> Reply:
+    def _update(self, wished: Fields) -> list[ClientEvent]:
         """Apply what can be chosen; the answer has the values in force, whatever was requested."""
         if self._decoder is not None:
             raise ProtocolError(
@@ -110,12 +130,34 @@ class MistralDialect:
                 " before the first input_audio.append, or begin a new session",
             )
         _check_wishes(wished)
+        turns, is_diarize_wished = self._wished_turns(wished)
         if audio_format := fields.inner(wished, "audio_format"):
             encoding = fields.text(audio_format, "encoding")
             rate_hz = fields.integer(audio_format, "sample_rate")
             _new_decoder(encoding, rate_hz)
             self._encoding, self._rate_hz = encoding, rate_hz
-        return Reply((to_json({"type": "session.updated", "session": self._session}),))
+        before, self._turns, self._is_diarize_wished = self._turns, turns, is_diarize_wished
+        reply = Reply((to_json({"type": "session.updated", "session": self._session}),))
+        return (
+            [reply] if turns == before else [reply, DetectTurns(turns.settings if turns else None)]
+        )
+
+    def _wished_turns(self, wished: Fields) -> tuple[MistralTurns | None, bool]:
+        """The turn detection after an update, and whether speakers are wished; not both."""
+        turns = self._turns
+        if "turn_detection" in wished:
+            wants = wished["turn_detection"] is not None
+            turns = mistral_turns.wished(fields.inner(wished, "turn_detection")) if wants else None
+        diarize = self._is_diarize_wished
+        if "diarize" in wished:
+            diarize = fields.flag(wished, "diarize")
+        if turns and diarize:
+            raise ProtocolError(
+                "invalid_event",
+                "Diarization is not compatible with turn detection: got both; expected one, so"
+                " leave out diarize or turn_detection",
+            )
+        return turns, diarize
 
     def _append(self, audio: bytes) -> list[ClientEvent]:
         if len(audio) > MAX_APPEND_BYTES:
@@ -131,7 +173,8 @@ class MistralDialect:
             raise ProtocolError("invalid_audio", f"{error}; expected {self._encoding}") from error
         self._decoder = decoder
         self._is_open = True
-        return [*self._start(), AppendAudio(samples)]
+        parts = in_pieces(samples) if self._turns else [samples]
+        return [*self._start(), *map(AppendAudio, parts)]
 
     def _flush(self) -> list[ClientEvent]:
         """End the utterance; without audio it is empty, so each flush gets its done event."""
@@ -142,8 +185,11 @@ class MistralDialect:
         return events
 
     def _start(self) -> list[ClientEvent]:
-        """The commit that makes text come during speech, if it is not sent yet."""
-        if self._is_started:
+        """The commit that makes text come during speech, if it is not sent yet.
+
+        None where the server finds the turns.
+        """
+        if self._is_started or self._turns:
             return []
         self._is_started = True
         return [Commit(is_final=False)]
@@ -160,7 +206,7 @@ class MistralDialect:
             "context_bias": None,
             "language": self._only_language,
             "speaker_references": None,
-            "turn_detection": None,
+            "turn_detection": self._turns.fields if self._turns else None,
         }
 
     @property
@@ -211,10 +257,8 @@ def _check_wishes(wished: Fields) -> None:
     """Check the types of the fields that have no effect here."""
     if wished.get("target_streaming_delay_ms") is not None:
         fields.integer(wished, "target_streaming_delay_ms")
-    fields.flag(wished, "diarize")
     fields.text(wished, "language", "")
     fields.inner(wished, "speaker_references")
-    fields.inner(wished, "turn_detection")
 
 
 def _error(error: LanscribeError) -> dict[str, Any]:

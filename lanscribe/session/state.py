@@ -11,6 +11,8 @@ events, pulls audio for the engine with `take_audio`, and reports what the engin
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
@@ -24,12 +26,11 @@ from lanscribe.dialects.events import (
     Finish,
     Lost,
     ServerEvent,
-    SpeechStarted,
     SpeechStopped,
 )
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.session.lag import LagMeter
-from lanscribe.session.utterance import UtteranceState
+from lanscribe.session.utterance import UtteranceState, turn_event
 from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.ring import SampleRing
@@ -313,7 +314,7 @@ class Session:
             self._turns = None
         if settings is None:
             return []
-        utterance.is_turn = True
+        utterance.is_turn = not settings.is_command
         blocks = []
         while not is_speaking and len(utterance.waiting):
             blocks.append(utterance.waiting.take())
@@ -328,16 +329,15 @@ class Session:
         told: list[ServerEvent] = []
         for piece in pieces:
             utterance = self._utterances[-1]
-            match piece:
-                case TurnBegan():
-                    utterance.offset_samples, utterance.is_turn = piece.at, True
-                    told.append(SpeechStarted(utterance.name, duration_s(piece.at)))
-                case TurnEnded():
-                    told.append(SpeechStopped(utterance.name, duration_s(piece.at)))
-                    told.append(self._end(utterance))
-                case _:
-                    utterance.append(piece)
-                    utterance.is_committed = True
+            if isinstance(piece, np.ndarray):
+                utterance.append(piece)
+                utterance.is_committed = True
+                continue
+            if isinstance(piece, TurnBegan):
+                utterance.offset_samples, utterance.is_turn = piece.at, piece.has_speech
+            told.append(turn_event(piece, utterance.name))
+            if isinstance(piece, TurnEnded):
+                told.append(self._end(utterance))
         return told
 
     def _release(self, turns: Turns) -> list[ServerEvent]:
@@ -347,7 +347,8 @@ class Session:
         rest = turns.release()
         utterance.append(rest)
         if was_speaking:
-            return [SpeechStopped(utterance.name, duration_s(self.received_samples))]
+            end_s = duration_s(self.received_samples)
+            return [SpeechStopped(utterance.name, end_s, is_forced=True)]
         utterance.offset_samples = self.received_samples - len(rest)
         return []
 

@@ -76,7 +76,7 @@ def conversations() -> list[tuple[str, Any, list[dict[str, Any]]]]:
         (path, make, [example for name in channels(path) for example in examples(name)])
         for path, make in WEBSOCKET_PATHS.items()
     ]
-    return [*over_websocket, ("wyoming", WyomingDialect, WYOMING)]
+    return [*over_websocket, ("wyoming", lambda info, _query: WyomingDialect(info), WYOMING)]
 
 
 @pytest.mark.parametrize(("name", "make", "shown"), conversations(), ids=lambda one: str(one)[:12])

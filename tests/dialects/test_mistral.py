@@ -16,12 +16,15 @@ from lanscribe.dialects.events import (
     Commit,
     Committed,
     Delta,
+    DetectTurns,
     Done,
     Failure,
     Finish,
     Reply,
     ServerEvent,
     SessionCreated,
+    SpeechStarted,
+    SpeechStopped,
     Utterance,
 )
 from lanscribe.dialects.mistral import MAX_APPEND_BYTES, MistralDialect
@@ -171,12 +174,72 @@ def test_a_session_tells_what_holds_whatever_was_wished() -> None:
         "language": "fr",
         "context_bias": ["Beckett"],
         "speaker_references": {"me": "AAAA"},
-        "turn_detection": {"min_silence_ms": 300},
+        "turn_detection": None,
     }
     assert updated(dialect, **wished) == SESSION
     wave = {"encoding": "pcm_f32le", "sample_rate": 44_100}
     assert updated(dialect, audio_format=wave) == {**SESSION, "audio_format": wave}
     assert updated(dialect) == {**SESSION, "audio_format": wave}
+
+
+def test_turn_detection_is_answered_with_its_values_and_leaves_the_commits_to_the_server(
+    dialect: MistralDialect,
+) -> None:
+    reply, detect = dialect.decode(update(turn_detection={"min_silence_ms": 300}))
+    assert isinstance(reply, Reply)
+    turns = json.loads(reply.messages[0])["session"]["turn_detection"]
+    assert turns == {
+        "start_threshold": 0.5,
+        "eager_end_threshold": 0.5,
+        "end_threshold": 0.33,
+        "min_silence_ms": 300,
+        "end_timeout_ms": 3000,
+    }
+    assert isinstance(detect, DetectTurns)
+    assert detect.settings is not None
+    assert detect.settings.silence_s == 0.3
+    assert updated(dialect, language="en")["turn_detection"] == turns
+    assert kinds(list(dialect.decode(append(PCM)))) == ["AppendAudio"]
+    assert kinds(list(dialect.decode(FLUSH))) == ["AppendAudio", "Commit"]
+    assert kinds(list(dialect.decode(append(PCM)))) == ["AppendAudio"]
+
+
+def test_much_audio_is_searched_for_turns_a_piece_at_a_time(dialect: MistralDialect) -> None:
+    second = append(bytes(32_000))
+    assert kinds(list(dialect.decode(second))) == ["Commit", "AppendAudio"]
+    other = MistralDialect(ENGINE)
+    other.decode(update(turn_detection={}))
+    assert kinds(list(other.decode(second))) == ["AppendAudio"] * 4
+
+
+def test_turn_detection_can_be_turned_off_again(dialect: MistralDialect) -> None:
+    dialect.decode(update(turn_detection={}))
+    reply, detect = dialect.decode(update(turn_detection=None))
+    assert isinstance(reply, Reply)
+    assert json.loads(reply.messages[0])["session"] == SESSION
+    assert detect == DetectTurns(None)
+    assert dialect.decode(append(PCM))[:1] == START
+
+
+def test_speakers_and_turns_exclude_each_other_over_updates(dialect: MistralDialect) -> None:
+    updated(dialect, diarize=True)
+    with pytest.raises(ProtocolError, match="not compatible with turn detection"):
+        dialect.decode(update(turn_detection={}))
+    updated(dialect, diarize=False)
+    assert len(dialect.decode(update(turn_detection={}))) == 2
+
+
+def test_a_turn_ends_with_its_text_or_its_error(dialect: MistralDialect) -> None:
+    one, two = Utterance(1), Utterance(2)
+    assert told(dialect, SpeechStarted(one, 0.5)) == [{"type": "turn.start", "time_s": 0.5}]
+    assert told(dialect, SpeechStopped(one, 2.0)) == []
+    assert told(dialect, Committed(one, 0)) == []
+    kinds_told = [one["type"] for one in told(dialect, Done("a", 1.5, 1, of=one))]
+    assert kinds_told == ["turn.end", "transcription.done"]
+    told(dialect, SpeechStarted(two, 3.0))
+    told(dialect, SpeechStopped(two, 4.0))
+    ends = told(dialect, Failure(EngineFailed("broken"), None, two))
+    assert [end["type"] for end in ends] == ["turn.end", "error"]
 
 
 def test_a_session_cannot_be_changed_once_audio_has_come(dialect: MistralDialect) -> None:
@@ -293,6 +356,9 @@ def test_an_engine_that_loads_is_an_error() -> None:
         (update(audio_format={"encoding": "pcm_s16le", "sample_rate": 10**999}), "invalid_event"),
         (update(target_streaming_delay_ms="480"), "invalid_event"),
         (update(diarize=1), "invalid_event"),
+        (update(diarize=True, turn_detection={}), "invalid_event"),
+        (update(turn_detection=[]), "invalid_event"),
+        (update(turn_detection={"start_threshold": 1.5}), "invalid_event"),
         ('{"type":"input_audio.append"}', "invalid_event"),
         ('{"type":"input_audio.append","audio":"AAAAA"}', "invalid_audio"),
         (append(bytes(MAX_APPEND_BYTES + 2)), "invalid_audio"),
