@@ -49,28 +49,29 @@ class ClientSecrets:
         lifetime_s = _lifetime_s(inner(request, "expires_after"))
         update = {"type": "session.update", "session": inner(request, "session")}
         is_said = request.get("session") is not None
-        session = self._session_after(update)
-        secret = self._secret(to_json(update) if is_said else "", lifetime_s)
-        await exchange.respond(JsonResponse(secret | {"session": session}))
+        first_message, session = self._session_after(update)
+        made = self._made(first_message if is_said else "", lifetime_s, exchange.address)
+        await exchange.respond(JsonResponse(made | {"session": session}))
 
     async def _make_session(self, exchange: Exchange) -> None:
         """The beta's form: the settings are the request."""
         request = _object(await exchange.body(MOST_BYTES))
         update = {"type": "transcription_session.update", "session": request}
-        session = self._session_after(update)
-        secret = self._secret(to_json(update), LONGEST_S)
-        await exchange.respond(JsonResponse(session | {"client_secret": secret}))
+        first_message, session = self._session_after(update)
+        made = self._made(first_message, LONGEST_S, exchange.address)
+        await exchange.respond(JsonResponse(session | {"client_secret": made}))
 
-    def _session_after(self, update: Fields) -> dict[str, Any]:
-        """The whole session as it will be after this message. Raises ProtocolError."""
+    def _session_after(self, update: Fields) -> tuple[str, dict[str, Any]]:
+        """This message as text, and the session as it will be after it. Raises ProtocolError."""
+        message = _text(update)
         dialect = OpenAiDialect(self._ready_engine().describe())
         dialect.encode(SessionCreated("", 0))
-        (reply,) = (one for one in dialect.decode(to_json(update)) if isinstance(one, Reply))
+        (reply,) = (one for one in dialect.decode(message) if isinstance(one, Reply))
         session: dict[str, Any] = json.loads(reply.messages[0])["session"]
-        return session
+        return message, session
 
-    def _secret(self, first_message: str, lifetime_s: float) -> dict[str, Any]:
-        key = self._keys.make(first_message, time.monotonic(), lifetime_s)
+    def _made(self, first_message: str, lifetime_s: float, maker: str) -> dict[str, Any]:
+        key = self._keys.make(first_message, time.monotonic(), lifetime_s, maker)
         return {"value": key, "expires_at": int(time.time() + lifetime_s)}
 
 
@@ -85,6 +86,18 @@ def _object(body: bytes) -> Fields:
     if not isinstance(value, dict):
         raise ProtocolError("invalid_request", f"got {kind(value)}; expected {_EXAMPLE}")
     return value
+
+
+def _text(update: Fields) -> str:
+    """A message as JSON. Raises ProtocolError for numbers that JSON lacks, which Python reads."""
+    try:
+        return to_json(update)
+    except ValueError as error:
+        raise ProtocolError(
+            "invalid_request",
+            "got a number in the settings that is infinite, too large or not a number; expected"
+            " numbers that JSON has",
+        ) from error
 
 
 def _lifetime_s(expires_after: Fields) -> float:

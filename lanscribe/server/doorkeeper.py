@@ -39,6 +39,7 @@ _REALTIME_PATHS = frozenset({"/v1/realtime"})
 """Where ephemeral keys are keys."""
 _REFUSAL = "refusal"
 _FIRST_MESSAGE = "first_message"
+_EPHEMERAL_KEY = "ephemeral_key"
 _WARNINGS_PER_S = 0.1
 _WARNINGS_AT_ONCE = 10
 """Per address: a flood of warnings would push everything older out of the log."""
@@ -75,6 +76,11 @@ def refusal_of(scope: Scope) -> AuthError | None:
 def first_message_of(scope: Scope) -> str:
     """What a session is told before its client's messages: the settings of its ephemeral key."""
     return str(scope.get("state", {}).get(_FIRST_MESSAGE, ""))
+
+
+def ephemeral_key_of(scope: Scope) -> str:
+    """The ephemeral key that was used to admit a request; "" without one."""
+    return str(scope.get("state", {}).get(_EPHEMERAL_KEY, ""))
 
 
 class Doorkeeper:
@@ -166,7 +172,8 @@ class Doorkeeper:
 
     def _use(self, ephemeral_key: str, scope: Scope) -> None:
         first_message = self._ephemeral_keys.use(ephemeral_key, self._clock())
-        scope["state"] = {**scope.get("state", {}), _FIRST_MESSAGE: first_message}
+        noted = {_FIRST_MESSAGE: first_message, _EPHEMERAL_KEY: ephemeral_key}
+        scope["state"] = {**scope.get("state", {}), **noted}
 
     def _check_key(self, offered: list[str], address: str, foreign: AuthError | None) -> None:
         """Admit a sender with the right key, unless paused. foreign: why it needs a key."""

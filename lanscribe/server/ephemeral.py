@@ -4,7 +4,7 @@ An app gets one from its own server, so that it need not hold the key itself.
 """
 
 import secrets
-from collections import OrderedDict
+from collections import Counter
 from dataclasses import dataclass
 
 from lanscribe.errors import AuthError
@@ -12,7 +12,7 @@ from lanscribe.errors import AuthError
 LONGEST_S = 60.0
 """For how long a key is valid; its session may last longer."""
 MOST_KEYS = 256
-"""How many are remembered, used ones too; the oldest is forgotten first."""
+"""How many are remembered, used ones too."""
 _PREFIX = "ek_"
 _KEY_BYTES = 32
 
@@ -21,6 +21,7 @@ _KEY_BYTES = 32
 class _Record:
     until_s: float
     first_message: str
+    maker: str
     is_used: bool = False
 
 
@@ -28,15 +29,31 @@ class EphemeralKeys:
     """The keys that were made since the server has started, in memory alone."""
 
     def __init__(self) -> None:
-        self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._records: dict[str, _Record] = {}
 
-    def make(self, first_message: str, now_s: float, lifetime_s: float = LONGEST_S) -> str:
-        """A new key. first_message: what its session is told before its client's messages."""
+    def make(
+        self, first_message: str, now_s: float, lifetime_s: float = LONGEST_S, maker: str = ""
+    ) -> str:
+        """A new key.
+
+        first_message: what its session is told before its client's messages. maker: the address
+        that has asked for it.
+        """
         key = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
-        self._records[key] = _Record(now_s + min(lifetime_s, LONGEST_S), first_message)
+        until_s = now_s + min(lifetime_s, LONGEST_S)
+        self._records[key] = _Record(until_s, first_message, maker)
         if len(self._records) > MOST_KEYS:
-            self._records.popitem(last=False)
+            del self._records[self._least_needed(now_s)]
         return key
+
+    def _least_needed(self, now_s: float) -> str:
+        """The oldest key that admits no more; else the oldest of the maker that has the most."""
+        records = self._records.items()
+        spent = (key for key, record in records if record.is_used or now_s > record.until_s)
+        if (key := next(spent, None)) is not None:
+            return key
+        [(greediest, _)] = Counter(record.maker for _, record in records).most_common(1)
+        return next(key for key, record in records if record.maker == greediest)
 
     def is_known(self, key: str) -> bool:
         """Whether it was made here, so that it is no guess, valid or not."""
@@ -57,3 +74,8 @@ class EphemeralKeys:
             )
         record.is_used = True
         return record.first_message
+
+    def give_back(self, key: str) -> None:
+        """Make a used key usable again: its session was refused, so it has admitted nobody."""
+        if key in self._records:
+            self._records[key].is_used = False

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -26,7 +26,12 @@ from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
 from lanscribe.server import paths
 from lanscribe.server.client_secrets import ClientSecrets
-from lanscribe.server.doorkeeper import Doorkeeper, first_message_of, refusal_of
+from lanscribe.server.doorkeeper import (
+    Doorkeeper,
+    ephemeral_key_of,
+    first_message_of,
+    refusal_of,
+)
 from lanscribe.server.ephemeral import EphemeralKeys
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.rest import FILES_PATH, Rest
@@ -207,7 +212,8 @@ class Gateway:
         peer = websocket.client.host if websocket.client else "unknown"
         if refusal := refusal_of(websocket.scope):
             return await self._part(channel, dialect, refusal)
-        return await self.converse(channel, dialect, peer, resume=resume)
+        give_back = partial(self._ephemeral_keys.give_back, ephemeral_key_of(websocket.scope))
+        return await self.converse(channel, dialect, peer, resume=resume, on_refusal=give_back)
 
     async def converse(
         self,
@@ -216,10 +222,12 @@ class Gateway:
         peer: str,
         *,
         resume: tuple[str, str] | None = None,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Serve a client over any transport, then close it.
 
         resume: the token of the session to resume, and the number of the last event seen, as text.
+        on_refusal: called if no session begins or is resumed.
         """
         reason: LanscribeError | None
         try:
@@ -229,6 +237,7 @@ class Gateway:
                 reason = await self._begin(peer, channel, dialect)
         except LanscribeError as error:
             reason = error
+            on_refusal()
         except Exception:
             log.exception("a connection ended by a defect of the server")
             reason = errors.defect()

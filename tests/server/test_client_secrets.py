@@ -150,6 +150,22 @@ def test_it_admits_once_and_to_realtime_alone(locked: Server) -> None:
     assert status(locked, KEY) == 101
 
 
+def test_a_session_that_is_refused_leaves_the_key_valid(serve_here: ServeHere) -> None:
+    server = serve_here(auth={"mode": "key", "key": KEY}, engine={"sessions": 1})
+    made = secret(server)
+
+    async def talk() -> None:
+        headers = {"Authorization": f"Bearer {made}"}
+        async with connect(server.url, additional_headers={"Authorization": f"Bearer {KEY}"}) as it:
+            await it.recv()
+            async with connect(server.url, additional_headers=headers) as refused:
+                assert json.loads(await refused.recv())["code"] == "server_busy"
+
+    asyncio.run(asyncio.wait_for(talk(), DEADLINE_S))
+    assert status(server, made) == 101
+    assert status(server, made) == 401
+
+
 def test_a_key_that_nobody_has_made_is_a_guess(locked: Server) -> None:
     statuses = [status(locked, f"ek_{number}") for number in range(8)]
     assert statuses[0] == 401
@@ -202,6 +218,8 @@ def test_it_says_until_when_it_is_valid(locked: Server, seconds: float | None) -
         (b'{"expires_after":5}', "got a number as 'expires_after'"),
         (b'{"expires_after":{"seconds":0}}', "expires_after.seconds: got 0"),
         (b'{"expires_after":{"seconds":"60"}}', "expires_after.seconds: got '60'"),
+        (b'{"session":{"speed":1e999}}', "infinite"),
+        (b'{"session":{"speed":NaN}}', "not a number"),
         (b" " * (MOST_BYTES + 1), "more than 16384 bytes"),
     ],
 )

@@ -49,6 +49,37 @@ def test_the_oldest_is_forgotten() -> None:
     assert [keys.is_known(key) for key in made[:4]] == [False] * 3 + [True]
 
 
+def test_those_that_admit_no_more_are_forgotten_first() -> None:
+    keys = EphemeralKeys()
+    fresh, used, short = keys.make("", 0.0), keys.make("", 0.0), keys.make("", 0.0, 1.0)
+    keys.use(used, 0.0)
+    for _ in range(MOST_KEYS - 1):
+        keys.make("", 2.0)
+    assert [keys.is_known(key) for key in (fresh, used, short)] == [True, False, False]
+
+
+def test_a_flood_of_one_address_forgets_its_own_keys() -> None:
+    keys = EphemeralKeys()
+    others = [keys.make("", 0.0, maker=f"192.168.1.{number}") for number in range(9)]
+    first = keys.make("", 0.0, maker="192.168.1.99")
+    for _ in range(2 * MOST_KEYS):
+        keys.make("", 0.0, maker="192.168.1.99")
+    assert all(map(keys.is_known, others))
+    assert not keys.is_known(first)
+
+
+def test_a_key_that_was_given_back_admits_again_within_its_time() -> None:
+    keys = EphemeralKeys()
+    key = keys.make("said", 0.0)
+    keys.use(key, 1.0)
+    keys.give_back(key)
+    assert keys.use(key, 2.0) == "said"
+    keys.give_back(key)
+    assert "has expired" in refusal(keys, key, LONGEST_S + 1)
+    keys.give_back("unknown")
+    assert not keys.is_known("unknown")
+
+
 def test_no_key_admits_twice_whatever_happens() -> None:
     for seed in range(20):
         random_, keys, now_s = random.Random(seed), EphemeralKeys(), 0.0
