@@ -4,7 +4,10 @@
 # the exit status are its own.
 set -euo pipefail
 
-PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# The folder of this script, also when it is called through links; macOS may lack readlink -f.
+PROJECT=$(self=${BASH_SOURCE[0]}
+  while [[ -L $self ]]; do cd "$(dirname "$self")" && self=$(readlink "$(basename "$self")"); done
+  cd "$(dirname "$self")" && pwd -P)
 PYTHON="$PROJECT/.venv/bin/python"
 
 # die WHAT WHY NEXT: what failed, why, and what to do next.
@@ -16,7 +19,8 @@ die() {
 usage() {
   cat <<'TEXT'
 usage: bash serve.sh [--port N] [--model base-en|tiny-en] [--auth lan|key|open]
-                     [--tls-cert FILE --tls-key FILE] [more flags]
+                     [--tls-cert FILE --tls-key FILE] [--max-model-len N]
+                     [--gpu-memory-utilization F] [more flags]
        bash serve.sh --direct [--port N] [--host H] [--max-model-len N]
                               [--gpu-memory-utilization F] [more flags of vLLM's]
        bash serve.sh WORD [flags]
@@ -64,19 +68,25 @@ wants_help() {
   return 1
 }
 
+# Sets WORD and FLAGS from the arguments: without a word it serves, with --direct anywhere vLLM.
+read_arguments() {
+  local argument
+  WORD=() FLAGS=()
+  if [[ ${1--} != -* ]]; then FLAGS=("$@") && return; fi
+  WORD=(serve)
+  for argument in "$@"; do
+    if [[ $argument == --direct ]]; then WORD=(direct); else FLAGS+=("$argument"); fi
+  done
+}
+
 main() {
   local fault
-  local -a command=(-m lanscribe serve)
   trap 'exit 130' INT # until the server takes over
   if wants_help "$@"; then help && exit 0; fi
   fault=$(setup_fault)
   [[ -z $fault ]] || die "lanscribe is not set up in this folder" "${fault##*$'\n'}" "bash setup.sh"
-  case ${1--} in
-    --direct) shift && command=(-m lanscribe direct) ;;
-    -*) ;;
-    *) command=(-m lanscribe) ;;
-  esac
-  PYTHONPATH="$PROJECT" exec "$PYTHON" -P "${command[@]}" "$@"
+  read_arguments "$@"
+  PYTHONPATH="$PROJECT" exec "$PYTHON" -P -m lanscribe ${WORD[@]+"${WORD[@]}"} ${FLAGS[@]+"${FLAGS[@]}"}
 }
 
 main "$@"

@@ -4,7 +4,10 @@
 # the folder. It runs on bash 3.2, the version of macOS.
 set -euo pipefail
 
-PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# The folder of this script, also when it is called through links; macOS may lack readlink -f.
+PROJECT=$(self=${BASH_SOURCE[0]}
+  while [[ -L $self ]]; do cd "$(dirname "$self")" && self=$(readlink "$(basename "$self")"); done
+  cd "$(dirname "$self")" && pwd -P)
 VENV="$PROJECT/.venv"
 NEEDED_MB=1000 # .venv 250, a model 200 with its conversion, pip's temporary files the same again
 PYTHON="" PINS=embedded MODEL=""
@@ -55,10 +58,10 @@ wrong_usage() {
 parse_arguments() {
   while (($#)); do
     case $1 in
-      --model) [[ ${2-} == base-en || ${2-} == tiny-en ]] || wrong_usage "--model takes base-en or tiny-en"
+      --model) [[ ${2-} == base-en || ${2-} == tiny-en ]] || wrong_usage "--model takes base-en or tiny-en, not '${2-}'"
         MODEL=$2
         shift ;;
-      --model-dir) [[ -d ${2-} ]] || wrong_usage "--model-dir takes an existing folder"
+      --model-dir) [[ -d ${2-} ]] || wrong_usage "--model-dir takes an existing folder, not '${2-}'"
         VOXTRAL_DIR=$2 && shift ;;
       --cpu) VOXTRAL=none ;;
       --dev) PINS=dev ;;
@@ -113,13 +116,8 @@ require_venv_module() {
     "$(install_hint "python$version-venv" "python@$version"), then: bash setup.sh"
 }
 
-require_known_platform() {
-  case $(uname -s)-$(uname -m) in
-    Linux-x86_64 | Linux-aarch64 | Darwin-arm64) ;;
-    *) die "lanscribe cannot be set up here" "its packages are not built for $(uname -sm)" \
-      "use Linux on x86-64 or arm64, or macOS on Apple silicon" ;;
-  esac
-}
+# Ends, or warns of a card that will not be used, before anything is downloaded.
+require_fit_machine() { PYTHONPATH="$PROJECT" "$PYTHON" -P -m lanscribe fitness || exit 1; }
 
 require_space() {
   local free_mb
@@ -150,14 +148,14 @@ venv_is_sound() {
   local fault
   [[ -d $VENV ]] || return 1
   if fault=$(in_venv -m lanscribe installation verify "$PINS" 2>&1); then return 0; fi
-  say "rebuilding .venv: ${fault##*$'\n'}"
+  say "$1: ${fault##*$'\n'}"
   return 1
 }
 
 # Removes the stamp first and writes it last, so that an interrupted run leaves none.
 build_venv() {
-  require_known_platform
   require_venv_module
+  require_fit_machine
   require_space
   rm -f "$VENV/lanscribe-setup.json"
   rm -rf "$VENV"
@@ -167,8 +165,8 @@ build_venv() {
   install_packages
   in_venv -m lanscribe installation write "$PINS"
   CHANGED=yes
-  venv_is_sound || die "the packages do not work on this machine" "see the line above" \
-    "bash setup.sh --check"
+  venv_is_sound "wrong in .venv" || die "the packages do not work on this machine" \
+    "see the line above" "correct that, or report it; another bash setup.sh alone changes nothing"
 }
 
 install_packages() {
@@ -222,11 +220,14 @@ check() {
 }
 
 set_up() {
+  local told
   find_python
   take_turn
-  venv_is_sound || build_venv
-  [[ -e $PROJECT/config/key ]] || { in_venv -m lanscribe key make && CHANGED=yes; } ||
-    die "cannot make a key" "see the line above" "correct that, then: bash setup.sh"
+  venv_is_sound "rebuilding .venv" || build_venv
+  if [[ ! -e $PROJECT/config/key ]]; then # it prints only if the settings' key_file is there already
+    told=$(in_venv -m lanscribe key make) || die "cannot make a key" "see the line above" "correct that, then: bash setup.sh"
+    [[ -n $told ]] || CHANGED=yes
+  fi
   put_model_in_place
   set_up_voxtral
   doctor "$VENV/bin/python" --only gpu --only portaudio >&2 || warn "see the lines above"

@@ -29,17 +29,22 @@ if __name__ == "__main__":  # Ctrl-C during the start ends the program without a
 
 import argparse
 import asyncio
+import errno
+import faulthandler
 import io
 import json
 import math
 import os
 import random
 import re
+import socket
+import ssl
 import struct
 import sys
 import tempfile
 import time
 import unicodedata
+from argparse import ArgumentTypeError
 from base64 import b64encode
 from bisect import bisect_right
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -50,15 +55,17 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
 from html import escape
-from http.client import HTTPException
+from http import HTTPStatus
+from http.client import BadStatusLine, HTTPException
+from ipaddress import IPv6Address, ip_address
 from itertools import accumulate, takewhile
 from pathlib import Path
 from threading import Thread
 from typing import Any, BinaryIO, Generic, Literal, NamedTuple, TextIO, TypeVar
 from unicodedata import category
-from urllib.error import HTTPError
-from urllib.parse import urlencode, urlsplit, urlunsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.error import HTTPError, URLError
+from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import av
 import jiwer
@@ -76,7 +83,14 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
+from websockets.frames import CloseCode
 
 LAST_WORDS_S = 10.0  # after Ctrl-C
 LOADING_S = 300.0  # the longest wait for a server that restarts
@@ -278,6 +292,16 @@ class Mixer:
 
 
 # >>> clients/terminal.py: edit it there, then run: .venv/bin/python -m clients.generate
+TERMINALS = {
+    "Apple_Terminal": "Terminal",
+    "iTerm.app": "iTerm",
+    "vscode": "Visual Studio Code",
+    "WarpTerminal": "Warp",
+    "ghostty": "Ghostty",
+}
+"""What macOS calls a terminal, by TERM_PROGRAM."""
+
+
 class Trouble(Exception):
     """An error as a line for the person at the terminal; `passes` if a later retry may help."""
 
@@ -290,6 +314,16 @@ def plain(text: str) -> str:
     """`text` without terminal control characters; newlines and zero-width joiners stay."""
     kept = "\n\u200c\u200d"
     return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
+
+
+def permission() -> str:
+    """How to allow the microphone where a system sends zeros without a word; "" elsewhere."""
+    if sys.platform == "darwin":
+        app = TERMINALS.get(os.environ.get("TERM_PROGRAM", ""), "this terminal")
+        return f" Or allow it: System Settings, Privacy & Security, Microphone, {app}"
+    if hasattr(sys, "getandroidapilevel"):
+        return " Or allow it: Android's Settings, Apps, Termux and Termux:API, Permissions"
+    return ""
 
 
 @contextmanager
@@ -348,7 +382,8 @@ def open_streams() -> None:
     """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
 
     A letter that the encoding of stdout lacks is written as its number. What libraries in C print
-    to stderr, such as notes about a damaged MP3, is dropped.
+    to stderr, such as notes about a damaged MP3 or a sound card, is dropped; what Python prints is
+    not, and if a library crashes Python tells where.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for _ in range(streams.count(None)):
@@ -359,6 +394,7 @@ def open_streams() -> None:
     sys.stderr = io.TextIOWrapper(
         remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
     )
+    faulthandler.enable(sys.stderr)
     if not sys.stdout:
         raise OutputTrouble("cannot write the transcript: stdout is closed")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -377,6 +413,13 @@ def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
         raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
 
 
+def file_name(text: str) -> Path:
+    """A file that an option names. Raises ArgumentTypeError if it names none."""
+    if not text.strip():
+        raise ArgumentTypeError(f"got {text!r}, expected the name of a file")
+    return Path(text)
+
+
 def shown(path: str | os.PathLike[str]) -> str:
     """The name of a file for a person; bytes that are not UTF-8 as their numbers."""
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
@@ -385,32 +428,79 @@ def shown(path: str | os.PathLike[str]) -> str:
 # <<< clients/output.py
 
 
-# >>> clients/protocol.py: edit it there, then run: .venv/bin/python -m clients.generate
+# >>> clients/address.py: edit it there, then run: .venv/bin/python -m clients.generate
 DEFAULT_URL = "ws://127.0.0.1:8000"
-CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
-"""The errors of `first_model` and `open_socket` when the server cannot be reached."""
-CONNECT_S = 10.0  # timeout for the greeting
-MESSAGE_BYTES = 2**26  # the longest from the server: it fits the text of a day
-BEGIN = '{"type":"input_audio_buffer.commit","final":false}'
-END = '{"type":"input_audio_buffer.commit","final":true}'
-PASSING_FAILURE = re.compile(r" 50[234]\b|hung up, (?!1008)")
-"""HTTP statuses and close codes after which a retry may help."""
+URL_FLAG, KEY_FLAG, MODEL_FLAG = "--url", "--api-key", "--model"
+URL_VARIABLE, KEY_VARIABLE = "LANSCRIBE_URL", "LANSCRIBE_API_KEY"
+SCHEMES = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
+DEFAULT_PORTS = {"ws": 8000, "wss": 443}
+ENDPOINT = re.compile(
+    r"(/v1)*(/audio/(transcriptions|translations))?(/realtime|/models|/health|/docs)?/?$",
+    re.IGNORECASE,
+)
+"""The end of a path that a server adds to its base."""
+QUOTES = dict(zip("\"'`<\u201c\u2018\u00ab\u201e", "\"'`>\u201d\u2019\u00bb\u201c", strict=True))
 
-T = TypeVar("T", bool, int, str)
+
+@dataclass(frozen=True)
+class Server:
+    """Where the server is, and which flag or variable says so."""
+
+    url: str
+    """The WebSocket address, without user and password."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What every request carries: the key, or user and password."""
+    model: str = ""
+    """As the person named it; "" for the first that the server lists."""
+    named_by: str = URL_FLAG
+    """What has the address; "" if nothing has, so that it is the default."""
+    key_by: str = ""
+    """What has the key; "" if there is none."""
+    has_port: bool = True
+    """Whether the person named the port."""
+
+    @property
+    def place(self) -> str:
+        """The host and the port, as a person writes them."""
+        host = written(self.host)
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def host(self) -> str:
+        """The name or address of the machine, without brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port of TCP."""
+        parts = urlsplit(self.url)
+        return parts.port or DEFAULT_PORTS[parts.scheme]
+
+    @property
+    def base(self) -> str:
+        """What stands between the port and /v1 of every request, such as /speech; mostly ""."""
+        return urlsplit(self.url).path.removesuffix("/v1/realtime")
+
+    @property
+    def models_url(self) -> str:
+        """Where the server lists its models."""
+        parts = urlsplit(self.url)
+        host = parts.netloc.replace("%", "%25")  # urllib unquotes the host
+        return urlunsplit((f"http{parts.scheme[2:]}", host, f"{self.base}/v1/models", *parts[3:]))
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """The options that name the server, the model and the key."""
-    url, key = os.environ.get("LANSCRIBE_URL", DEFAULT_URL), os.environ.get("LANSCRIBE_API_KEY")
-    parser.add_argument("--url", default=url, help="default: %(default)s")
-    parser.add_argument("--model", help="default: the first that the server lists")
-    parser.add_argument("--api-key", default=key, help="the key, or LANSCRIBE_API_KEY")
+    address = f"default: {URL_VARIABLE}, or {DEFAULT_URL}; without a port 8000, or 443 with TLS"
+    parser.add_argument(URL_FLAG, help=address)
+    parser.add_argument(MODEL_FLAG, default="", help="default: the first that the server lists")
+    parser.add_argument(KEY_FLAG, help=f"the key; default: {KEY_VARIABLE}")
 
 
 def parse_server_options(
     parser: argparse.ArgumentParser, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """The command line, with `url` as a WebSocket address; exits with 2 if it is wrong.
+    """The command line, with a Server as `server`; exits with 2 if it is wrong.
 
     Raises OutputTrouble if the help cannot be written.
     """
@@ -419,37 +509,385 @@ def parse_server_options(
     except SystemExit:
         put(sys.stdout, "")  # tells if the help cannot be written
         raise
-    try:
-        options.url = realtime_url(options.url)
-    except (ValueError, KeyError):
-        parser.error(f"--url: got {options.url!r}, expected such as ws://HOST:8000")
+    options.server = server_of(parser, options)
     return options
 
 
+def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Server:
+    """The server that the options and the environment name; exits with 2 if they are wrong."""
+    url, named_by = given(options.url, URL_FLAG, URL_VARIABLE)
+    key, key_by = given(options.api_key, KEY_FLAG, KEY_VARIABLE)
+    url = url if named_by else DEFAULT_URL
+    try:
+        address, login, port = realtime_url(url), login_of(url), split_url(url).port
+    except ValueError as error:
+        parser.error(f"{named_by}: got {url!r}: {error}; expected such as ws://HOST:8000")
+    try:
+        key = checked_key(key)
+    except ValueError as error:
+        parser.error(f"{key_by}: {error}")
+    if key and login:
+        parser.error(f"{named_by} has a user name, and {key_by} a key: only one can be sent")
+    headers = {"Authorization": login or f"Bearer {key}"} if login or key else {}
+    key_by = key_by if key else named_by if "api_key=" in address else ""
+    return Server(address, headers, unquoted(options.model), named_by, key_by, port is not None)
+
+
+def given(value: str | None, flag: str, variable: str) -> tuple[str, str]:
+    """A flag's value, or that of the variable, and which of them has it.
+
+    A variable that is empty is as good as none.
+    """
+    if value is not None:
+        return unquoted(value), flag
+    value = unquoted(os.environ.get(variable, ""))
+    return value, variable if value else ""
+
+
+def unquoted(text: str) -> str:
+    """The text without what pasting adds: space or quotes around it, and unseen letters."""
+    text = "".join(letter for letter in text if category(letter) != "Cf").strip()
+    if len(text) > 1 and text[-1] == QUOTES.get(text[0]):
+        return unquoted(text[1:-1])
+    return text
+
+
 def realtime_url(text: str) -> str:
-    """The WebSocket address for a URL, host:port or host. Raises ValueError, KeyError."""
-    parts = urlsplit(text if "://" in text else f"//{text}")
-    if not parts.hostname:
-        raise ValueError("no host")
-    scheme = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}[parts.scheme]
-    host = parts.netloc if parts.scheme or parts.port else f"{parts.netloc}:8000"
-    path = parts.path.rstrip("/").removesuffix("/realtime").removesuffix("/v1")
-    return urlunsplit((scheme, host, f"{path}/v1/realtime", parts.query, ""))
+    """The WebSocket address for a URL, host:port or host. Raises ValueError with the reason."""
+    parts = split_url(text)
+    scheme = SCHEMES[parts.scheme]
+    host = host_of(parts)
+    port = parts.port or ("" if scheme == "wss" else DEFAULT_PORTS[scheme])
+    base = quote(ENDPOINT.sub("", re.sub("/+", "/", parts.path)), safe="/%:@!$&'()*+,;=~")
+    query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
+    return urlunsplit((scheme, f"{host}:{port}".rstrip(":"), f"{base}/v1/realtime", query, ""))
 
 
-def authorization(key: str | None) -> dict[str, str]:
-    """The headers with the key, if any."""
-    return {"Authorization": f"Bearer {key}"} if key else {}
+def split_url(text: str) -> SplitResult:
+    """The parts of a URL, host:port or host. Raises ValueError with the reason."""
+    text = unquoted(text)
+    if any(letter.isspace() or category(letter) == "Cc" for letter in text):
+        raise ValueError("a space or a line break is in it")
+    scheme, mark, rest = text.partition("://") if "://" in text else ("", "", text)
+    if scheme.lower() not in SCHEMES:
+        raise ValueError(f"{scheme}:// is not ws://, wss://, http:// or https://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    if is_bare_ipv6(authority):
+        rest = f"[{authority}]{rest.removeprefix(authority)}"
+    try:
+        parts = urlsplit(f"{scheme}{mark or '//'}{rest}".replace("%25", "%"))
+        is_port = parts.port != 0
+    except ValueError:
+        is_port = False
+    if not is_port:
+        raise ValueError("its host or its port is wrong")
+    return parts
 
 
-def first_model(url: str, headers: dict[str, str]) -> str:
+def is_bare_ipv6(authority: str) -> bool:
+    """Whether this is an IPv6 address without its brackets."""
+    try:
+        return bool(IPv6Address(authority.replace("%25", "%")))
+    except ValueError:
+        return False
+
+
+def host_of(parts: SplitResult) -> str:
+    """The host as it stands in a URL. Raises ValueError if it cannot be one."""
+    host = parts.hostname or ""
+    if not host:
+        raise ValueError("it names no host")
+    if ":" in host:
+        return f"[{host}]"
+    if re.fullmatch(r"[\d.]+", host):
+        return str(ip_address(host))
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"{host!r} cannot be the name of a machine") from error
+
+
+def written(host: str) -> str:
+    """The host as a person writes it, with the letters that DNS spells otherwise."""
+    with suppress(UnicodeError):
+        return host.encode().decode("idna")
+    return host
+
+
+def login_of(text: str) -> str:
+    """The Authorization of a URL with user:password@; "" without. Raises ValueError."""
+    parts = split_url(text)
+    if parts.username is None:
+        return ""
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {b64encode(login.encode()).decode('ascii')}"
+
+
+def checked_key(key: str) -> str:
+    """The key, without a word before it as in a header. Raises ValueError, without the key."""
+    key = re.sub(r"^(Authorization:\s*)?Bearer\s+", "", key, flags=re.IGNORECASE)
+    for place, letter in enumerate(key, 1):
+        if not "!" <= letter <= "~":
+            what = f"{letter!r} is letter {place} of the {len(key)} that were given"
+            raise ValueError(f"{what}; expected a key of ASCII letters and digits, without spaces")
+    return key
+
+
+# <<< clients/address.py
+
+
+# >>> clients/reasons.py: edit it there, then run: .venv/bin/python -m clients.generate
+CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
+"""The errors of a connection that cannot be made."""
+PROGRAMMING = re.compile(r"session\.update|input_audio_buffer|GET /|Authorization|\?api_key=")
+"""What stands in the sentences of a server that only help a programmer."""
+PROBE_S = 2.0
+NO_HTTP = "did not receive a valid HTTP response"
+NO_SERVER = "what answers there is no speech server"
+
+
+class TlsPort(OSError):
+    """The port speaks TLS, and the address says that it does not."""
+
+
+def explain(error: Exception, server: Server) -> Trouble:
+    """A connection error as a line for the person at the terminal."""
+    passes = False
+    if isinstance(error, ConnectionClosed):
+        what, advice = f"it hung up, {error.rcvd or 'without a word'}", "does serve.sh still run?"
+        passes = error.rcvd is None or error.rcvd.code != CloseCode.POLICY_VIOLATION
+    elif isinstance(error, HTTPError | InvalidStatus):
+        what, advice = refused(error, server)
+        passes = status_of(error) in (502, 503, 504)
+    else:
+        reason = error.reason if isinstance(error, URLError) else error
+        what, advice = unreached(reason if isinstance(reason, Exception) else error, server)
+    return Trouble(": ".join(filter(None, (server.place, what, advice))), passes=passes)
+
+
+def refused(error: HTTPError | InvalidStatus, server: Server) -> tuple[str, str]:
+    """What a status of HTTP means, and what to do; "" if the server says that itself."""
+    status, fields = status_of(error), reason_of(error)
+    code, text = str(fields.get("code")), str(fields.get("message") or "")[:500]
+    name = f"HTTP {status} {text or phrase(status)}"
+    if status == 401:
+        return without_programming(name), key_advice(server, headers_of(error))
+    if status == HTTPStatus.NOT_FOUND:
+        what = f"it has no {server.base}/v1"
+        return what if server.base else f"{what}: {NO_SERVER}", base_advice(server)
+    if text:
+        what = without_programming(name)
+        is_passing = status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500
+        return what, advice_of(code, server) or ("" if is_passing else base_advice(server))
+    if 300 <= status < 400:
+        return elsewhere(urljoin(server.models_url, headers_of(error).get("Location", "")))
+    if status >= 500:
+        return name, "is serve.sh running behind it? it may be loading"
+    return f"{name}: {NO_SERVER}", base_advice(server)
+
+
+def unreached(error: Exception, server: Server) -> tuple[str, str]:
+    """What kept a connection from being made, and what to do."""
+    if isinstance(error, TlsPort | ssl.SSLError):
+        return unsafe(error, server)
+    if isinstance(error, socket.gaierror):
+        return unknown_name(error, server)
+    if isinstance(error, TimeoutError):
+        on = f"is the machine on and in this network, and its port {server.port} open?"
+        return "it does not answer", on
+    if is_garbled(error):
+        return NO_HTTP, f"does another program have the port in {named(server)}?"
+    if isinstance(error, OSError):
+        return unroutable(error, server)
+    return unfit(error, server)
+
+
+def is_garbled(error: Exception) -> bool:
+    """Whether something else than HTTP came, or the socket was closed instead of an answer."""
+    if isinstance(error, HTTPError | InvalidStatus):
+        return status_of(error) == HTTPStatus.BAD_REQUEST
+    return isinstance(error, BadStatusLine | InvalidMessage | ConnectionResetError | EOFError)
+
+
+def unfit(error: Exception, server: Server) -> tuple[str, str]:
+    """What is wrong with an answer that is HTTP, and what to do."""
+    if isinstance(error, InvalidURI):
+        return elsewhere(error.uri)
+    if isinstance(error, HTTPException | WebSocketException):
+        return f"{NO_SERVER} ({str(error) or type(error).__name__})", base_advice(server)
+    return f"it names no model: {NO_SERVER}", base_advice(server)
+
+
+def elsewhere(url: str) -> tuple[str, str]:
+    """What to do about a redirection."""
+    return f"it sends its clients to {url}", f"if the speech server is there, use {URL_FLAG} {url}"
+
+
+def unsafe(error: OSError, server: Server) -> tuple[str, str]:
+    """Why TLS fails, or would be right, and what to do."""
+    if isinstance(error, TlsPort):
+        return "this port is TLS", f"use wss://{server.place}{server.base}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message.rstrip(".")
+        if "mismatch" in why:
+            return why, f"put a name into {named(server)} that the certificate has"
+        signer = "let SSL_CERT_FILE name the certificate of its signer"
+        or_plain = f"or use ws:// with the plain port, {DEFAULT_PORTS['ws']}"
+        return f"its certificate is not trusted ({why})", f"{signer}, {or_plain}"
+    reason = str(getattr(error, "reason", "") or error).replace("_", " ").lower()
+    if any(word in reason for word in ("wrong version", "record layer", "http request", "packet")):
+        return "this port is not TLS", f"use ws://{server.place}{server.base}"
+    return f"TLS fails ({reason})", f"is the port in {named(server)} right?"
+
+
+def unknown_name(error: socket.gaierror, server: Server) -> tuple[str, str]:
+    """Why a name has no address, and what to do."""
+    what = f"this machine finds no {written(server.host)} ({error.strerror})"
+    if server.host.endswith(".local"):
+        return what, (
+            "is it on and in this network? such names need mDNS on both machines (on Linux: Avahi"
+            " and libnss-mdns); the IP address in the banner of serve.sh works without"
+        )
+    also = ", or its name with .local" if not {".", ":"} & set(server.host) else ""
+    return what, f"is the name in {named(server)} right? else take the server's IP address{also}"
+
+
+def unroutable(error: OSError, server: Server) -> tuple[str, str]:
+    """Why the system made no connection, and what to do."""
+    number, host = number_of(error), server.host
+    what = os.strerror(number) if number else str(error)
+    if number == errno.ECONNREFUSED:
+        return what, refused_advice(server)
+    if number == errno.EINVAL and host.startswith("fe80") and "%" not in host:
+        return what, f"such an address needs the network card of this machine: [{host}%eth0]"
+    needs = ", and this terminal allowed: System Settings, Privacy & Security, Local Network"
+    more = needs if sys.platform == "darwin" and number == errno.EHOSTUNREACH else ""
+    return what, f"is this machine in the server's network, and {named(server)} right{more}?"
+
+
+def refused_advice(server: Server) -> str:
+    """What to do when nothing listens at the port."""
+    if not server.named_by:
+        return f"is serve.sh running? a server elsewhere is named with {URL_FLAG} ws://HOST:8000"
+    if not server.has_port:
+        tried = f"{server.named_by} names no port, so {server.port} was tried"
+        return f"is serve.sh running there? {tried}"
+    return f"is serve.sh running there, and is the port in {server.named_by} right?"
+
+
+def base_advice(server: Server) -> str:
+    """What to do when nothing useful is at the address."""
+    if server.base:
+        scheme = server.url.partition(":")[0]
+        return f"is {server.base} in {named(server)} right? without it: {scheme}://{server.place}"
+    return f"is the port in {named(server)} right? serve.sh has {DEFAULT_PORTS['ws']}"
+
+
+def key_advice(server: Server, headers: Any) -> str:
+    """What to do when the key is missing or wrong."""
+    if str(headers.get("WWW-Authenticate", "")).lower().startswith("basic"):
+        return f"it asks for a user: {URL_FLAG} with USER:PASSWORD@ before the host"
+    shown = "on the server's machine, bash serve.sh key shows it"
+    if server.key_by:
+        return f"is the key in {server.key_by} right? {shown}"
+    return f"pass the key with {KEY_FLAG} or in {KEY_VARIABLE}; {shown}"
+
+
+def advice_of(code: str, server: Server) -> str:
+    """What a person at the terminal can do about an error code; "" if nothing."""
+    if code == "unauthorized":
+        return key_advice(server, {})
+    if code == "model_not_found" and server.model:
+        return f"leave out {MODEL_FLAG} {server.model}, or name one that it has"
+    if code == "idle_timeout":
+        return "the sound that is sent has stopped for too long"
+    if code == "not_allowed":
+        return f"the key goes into {KEY_FLAG}, or into {KEY_VARIABLE}"
+    return ""
+
+
+def without_programming(text: str) -> str:
+    """A server's message without the sentences that only help a programmer."""
+    sentences = re.split(r"(?<=[.;])\s+", text)
+    kept = [sentence for sentence in sentences if not PROGRAMMING.search(sentence)]
+    return " ".join(kept or sentences).rstrip(".; ")
+
+
+def named(server: Server) -> str:
+    """What the person can change."""
+    return server.named_by or URL_FLAG
+
+
+def number_of(error: OSError) -> int:
+    """The number of a system's error, also if several addresses failed; 0 without."""
+    numbers = re.findall(r"\[Errno (\d+)\]", str(error))
+    return error.errno or next(map(int, numbers), 0)
+
+
+def phrase(status: int) -> str:
+    """What a status is called."""
+    with suppress(ValueError):
+        return HTTPStatus(status).phrase
+    return ""
+
+
+def status_of(error: HTTPError | InvalidStatus) -> int:
+    """The status of an answer."""
+    return error.code if isinstance(error, HTTPError) else error.response.status_code
+
+
+def headers_of(error: HTTPError | InvalidStatus) -> Any:
+    """The headers of an answer."""
+    return error.headers if isinstance(error, HTTPError) else error.response.headers
+
+
+def reason_of(error: HTTPError | InvalidStatus) -> dict[str, Any]:
+    """The server's own reason, with its code and message; empty if it gives none."""
+    with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
+        body = error.read(9999) if isinstance(error, HTTPError) else error.response.body
+        return dict(json.loads(body or b"")["error"])
+    return {}
+
+
+def speaks_tls(server: Server) -> bool:
+    """Whether the port answers a greeting of TLS."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        suppress(OSError),
+        socket.create_connection((server.host, server.port), PROBE_S) as plain_socket,
+        context.wrap_socket(plain_socket),
+    ):
+        return True
+    return False
+
+
+# <<< clients/reasons.py
+
+
+# >>> clients/protocol.py: edit it there, then run: .venv/bin/python -m clients.generate
+CONNECT_S = 10.0  # timeout for the greeting
+MESSAGE_BYTES = 2**26  # the longest from the server: it fits the text of a day
+BEGIN = '{"type":"input_audio_buffer.commit","final":false}'
+END = '{"type":"input_audio_buffer.commit","final":true}'
+T = TypeVar("T", bool, int, str)
+
+
+class Unfollowed(HTTPRedirectHandler):
+    """Makes an error of a redirection: the WebSocket would not follow it."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: it is not followed."""
+
+
+def first_model(server: Server) -> str:
     """The first model that the server lists. Raises one of CONNECT_ERRORS."""
-    request = Request(f"http{url[2:]}".replace("/v1/realtime", "/v1/models"), headers=headers)
-    with build_opener(ProxyHandler({})).open(request, timeout=10) as reply:
+    request = Request(server.models_url, headers=dict(server.headers))
+    with build_opener(ProxyHandler({}), Unfollowed).open(request, timeout=10) as reply:
         return str(json.load(reply)["data"][0]["id"])
 
 
-async def open_socket(url: str, headers: dict[str, str]) -> ClientConnection:
+async def open_socket(url: str, headers: Mapping[str, str]) -> ClientConnection:
     """A connection to the server. Raises one of CONNECT_ERRORS."""
     return await connect(
         url,
@@ -459,32 +897,6 @@ async def open_socket(url: str, headers: dict[str, str]) -> ClientConnection:
         close_timeout=1,
         max_size=MESSAGE_BYTES,
     )
-
-
-def explain(error: Exception, url: str) -> Trouble:
-    """A connection error as a line for the person at the terminal."""
-    if isinstance(error, ConnectionClosed):
-        what = f"it hung up, {error.rcvd or 'without a word'}"
-    elif isinstance(error, OSError | WebSocketException):
-        what = str(error).strip("<>").replace("503:", "503, it may be loading:")
-        what = (what or "it does not answer") + server_reason(error)
-    else:
-        what = "it names no model"
-    line = f"{urlsplit(url).netloc}: {what}: is serve.sh running, are --url and --api-key right?"
-    return Trouble(line, passes=bool(PASSING_FAILURE.search(what)))
-
-
-def server_reason(error: Exception) -> str:
-    """The server's own reason for refusing a request; "" if it gives none."""
-    with suppress(OSError, HTTPException, ValueError, TypeError, LookupError):
-        if isinstance(error, InvalidStatus):
-            body = error.response.body
-        elif isinstance(error, HTTPError):
-            body = error.read(9999)
-        else:
-            return ""
-        return f": {json.loads(body)['error']['message'][:500]}"
-    return ""
 
 
 class Event:
@@ -504,7 +916,8 @@ class Event:
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
-            raise Trouble(f"the server broke the protocol: {message[:60]!r}") from None
+            line = f"the server broke the protocol: {message[:60]!r}"
+            raise Trouble(f"{line}; is it as new as this client?") from None
         self._fields = fields
 
     def seconds(self, name: str) -> float | None:
@@ -684,10 +1097,9 @@ class Story:
 
     def is_wordless(self, event: Event) -> bool:
         """Whether the whole recording has no word, and its last event may tell the cause."""
-        is_bare = (
-            event.seconds("duration_s") is None and self.sent >= SAMPLE_RATE_HZ
-        )  # bare vLLM sends no cause
-        return bool(event.no_speech or is_bare) and not self._said.strip()
+        is_bare = event.seconds("duration_s") is None  # bare vLLM sends no cause
+        is_known = event.no_speech or is_bare or self.sent < SAMPLE_RATE_HZ
+        return bool(is_known) and not event.lost and not self._said.strip()
 
     def begin(self, place: int) -> None:
         """Begin a session that listens from `place` on."""
@@ -794,13 +1206,15 @@ class Session:
     whole_s: the time in the recording of a time in the audio that is sent.
     """
 
-    def __init__(self, whole_s: Callable[[float], float] = float) -> None:
-        self._whole_s = whole_s
+    def __init__(self, server: Server, whole_s: Callable[[float], float] = float) -> None:
+        self._server, self._whole_s = server, whole_s
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
-    def address(self, url: str) -> str:
+    @property
+    def address(self) -> str:
         """The address that resumes the session, or starts a new one."""
+        url = self._server.url
         if not self.token:
             return url
         query = urlencode({"resume": self.token, "seen": self._seen})
@@ -846,7 +1260,8 @@ class Session:
     def remarks(self, event: Event, story: Story) -> list[str]:
         """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
-            return [no_speech(event)] if story.is_wordless(event) else []
+            sent_s = story.sent / SAMPLE_RATE_HZ
+            return [no_speech(event, sent_s)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in self._spans(event, story.base)]
         return lost + self._lag_remarks(event)
 
@@ -864,9 +1279,16 @@ class Session:
         caught_up = "the server has caught up"
         return [f"the server is behind by {lag_s:.0f} s" if is_behind else caught_up]
 
-    def broken(self, error: Exception, url: str) -> Trouble:
+    async def unreached(self, error: Exception) -> Trouble:
+        """Why no connection was made, as Trouble that passes as in `broken`."""
+        may_be_tls = not self.keep_s and self._server.url.startswith("ws:") and is_garbled(error)
+        if may_be_tls and await asyncio.to_thread(speaks_tls, self._server):
+            error = TlsPort()
+        return self.broken(error)
+
+    def broken(self, error: Exception) -> Trouble:
         """A connection error as Trouble; it passes if the server keeps sessions."""
-        trouble = explain(error, url)
+        trouble = explain(error, self._server)
         trouble.passes |= self.keep_s > 0
         return trouble
 
@@ -874,18 +1296,22 @@ class Session:
         """An error event as Trouble; ends the session, whose audio begins at sample `base`."""
         self.token = ""
         lost = "".join(f" (not transcribed: {span})" for span in self._spans(event, base))
-        return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
+        advice = advice_of(event.code, self._server)
+        said = without_programming(event.text) + (f"; {advice}" if advice else "")
+        return Trouble(f"the server says: {said}{lost}", passes=event.code in PASSING)
 
 
-def no_speech(event: Event) -> str:
-    """A line with the probable reason why no speech was heard."""
+def no_speech(event: Event, sent_s: float) -> str:
+    """A line with the probable reason why no speech was heard in so much sound."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
+    allow = permission()
     causes = {
-        "zeros": ": each sample is zero: was the microphone muted, or without permission?",
+        "zeros": f": each sample is zero: was the microphone muted, or without permission?{allow}",
         "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
-    return f"no speech was heard{causes.get(str(code), '')}"
+    is_short = f": only {sent_s:.2f} s of sound came" if sent_s < 1 else ""
+    return f"no speech was heard{causes.get(str(code), is_short)}"
 
 
 # <<< clients/going_on.py
@@ -3140,7 +3566,7 @@ class AudioSource:
         while self._ring.end < end and not self._is_over:
             await self._read_on(end - self._ring.end)
         if start < self._ring.oldest:
-            raise Trouble("the server asks for audio that it has had")
+            raise Trouble("the server asks for audio that it has had; start once more")
         samples = self._ring.read(min(start, self._ring.end))
         return samples_to_pcm16(samples[: end - start])
 
@@ -3225,14 +3651,14 @@ def batch(pieces: Iterator[Piece], least: int) -> list[Piece | OSError]:
 def opened(path: str, name: str) -> BinaryIO:
     """The file, pipe or stdin, without a buffer. Raises Trouble."""
     if path == STDIN and not sys.stdin:
-        raise Trouble("cannot read stdin: it is closed")
+        raise Trouble("cannot read stdin: it is closed; name a file instead of -")
     try:
         file = io.FileIO(0 if path == STDIN else path, closefd=path != STDIN)
     except OSError as error:
         raise refusal_of(name, error) from error
     if file.isatty():
         file.close()
-        raise Trouble(f"{name} is a terminal: expected a recording")
+        raise Trouble(f"{name} is a terminal: expected a recording, such as a file or a pipe")
     with suppress(AttributeError, OSError):  # Windows lacks it
         os.set_blocking(file.fileno(), True)  # else a pipe that is silent would seem to end
     return file
@@ -3241,9 +3667,21 @@ def opened(path: str, name: str) -> BinaryIO:
 def refusal_of(name: str, error: Unreadable | OSError) -> Trouble:
     """Why a file is no recording, as a line for a person."""
     if isinstance(error, OSError):
-        return Trouble(f"cannot read {name}: {error.strerror}")
+        hint = hint_of(name) if isinstance(error, FileNotFoundError) else ""
+        return Trouble(f"cannot read {name}: {error.strerror}{hint}")
     kind = WrongTrack if isinstance(error, NoSuchTrack) else Trouble
     return kind(f"{name}: {error}")
+
+
+def hint_of(name: str) -> str:
+    """What is wrong with the name of a file that is not there, if it shows."""
+    if "://" in name:
+        return "; it reads files, and with - what a pipe brings: curl -sL URL | ... --audio_path -"
+    if name.startswith("~"):
+        return "; the shell left the ~ in it: write the folder in full"
+    if name[:1] in QUOTES or name != name.strip():
+        return "; the quotes and spaces around it are part of the name"
+    return ""
 
 
 def missing_line(part: Missing) -> str:
@@ -3434,10 +3872,10 @@ class Transcription:
         self._screen = screen
         self._stop = asyncio.Event()
         self._deadline = asyncio.Timeout(None)
-        self._session = Session(recording.timeline.whole_s)
+        self._session = Session(options.server, recording.timeline.whole_s)
         self._failures, self._away_since_s = 0, 0.0
         self._is_there = self._is_done = False
-        self.model = str(options.model or "")
+        self.model = options.server.model
         self.tally = Tally(recording.timeline)
 
     async def run(self) -> None:
@@ -3472,7 +3910,7 @@ class Transcription:
     def figures(self, reference: str) -> dict[str, Any]:
         """The figures for --json; reference: the words said, "" if unknown."""
         figures = self.tally.figures() | {"missing": []} | self._recording.told
-        figures |= {"model": self.model, "url": self._options.url.partition("?")[0]}
+        figures |= {"model": self.model, "url": self._options.server.url.partition("?")[0]}
         if reference:
             figures["wer"] = float(jiwer.wer(reference, normalised(self.tally.text)))
         return figures
@@ -3506,12 +3944,12 @@ class Transcription:
             await asyncio.sleep(pause_s(self._failures))
 
     async def _converse(self) -> None:
-        url, headers = self._options.url, authorization(self._options.api_key)
+        server = self._options.server
         try:
-            self.model = self.model or await asyncio.to_thread(first_model, url, headers)
-            ws = await open_socket(self._session.address(url), headers)
+            self.model = self.model or await asyncio.to_thread(first_model, server)
+            ws = await open_socket(self._session.address, server.headers)
         except CONNECT_ERRORS as error:
-            raise self._session.broken(error, url) from error
+            raise await self._session.unreached(error) from error
         try:
             async with ws, asyncio.TaskGroup() as tasks:
                 await self._receive(ws, tasks)
@@ -3555,7 +3993,7 @@ class Transcription:
                 self._screen.show(self.tally)
         except (ConnectionClosed, TimeoutError) as error:
             ws.transport.abort()  # no close: after one, the server would not keep the session
-            why = self._session.broken(error, self._options.url)
+            why = self._session.broken(error)
             raise Trouble(f"stopped at {self.progress}: {why}", passes=why.passes) from error
         self._session.token = ""
         if sender:
@@ -3646,7 +4084,12 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     tracks = "if it has several: a number from 1, a language, default, or all (mixed)"
     add("--track", default="", help=tracks)
     add("--realtime", action="store_true", help="send at the speed of speech")
-    add("--reference", type=Path, metavar="FILE", help="the words said; adds the word error rate")
+    add(
+        "--reference",
+        type=file_name,
+        metavar="FILE",
+        help="the words said; adds the word error rate",
+    )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     formats = "txt as it arrives (the default), or at the end json, srt or vtt, with times"

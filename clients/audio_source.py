@@ -10,6 +10,7 @@ from functools import partial
 from threading import Thread
 from typing import Any, BinaryIO
 
+from clients.address import QUOTES
 from clients.output import shown
 from clients.terminal import Trouble, plain
 from lanscribe.media.missing import MissingParts, missing_field, track_field
@@ -57,7 +58,7 @@ class AudioSource:
         while self._ring.end < end and not self._is_over:
             await self._read_on(end - self._ring.end)
         if start < self._ring.oldest:
-            raise Trouble("the server asks for audio that it has had")
+            raise Trouble("the server asks for audio that it has had; start once more")
         samples = self._ring.read(min(start, self._ring.end))
         return samples_to_pcm16(samples[: end - start])
 
@@ -142,14 +143,14 @@ def batch(pieces: Iterator[Piece], least: int) -> list[Piece | OSError]:
 def opened(path: str, name: str) -> BinaryIO:
     """The file, pipe or stdin, without a buffer. Raises Trouble."""
     if path == STDIN and not sys.stdin:
-        raise Trouble("cannot read stdin: it is closed")
+        raise Trouble("cannot read stdin: it is closed; name a file instead of -")
     try:
         file = io.FileIO(0 if path == STDIN else path, closefd=path != STDIN)
     except OSError as error:
         raise refusal_of(name, error) from error
     if file.isatty():
         file.close()
-        raise Trouble(f"{name} is a terminal: expected a recording")
+        raise Trouble(f"{name} is a terminal: expected a recording, such as a file or a pipe")
     with suppress(AttributeError, OSError):  # Windows lacks it
         os.set_blocking(file.fileno(), True)  # else a pipe that is silent would seem to end
     return file
@@ -158,9 +159,21 @@ def opened(path: str, name: str) -> BinaryIO:
 def refusal_of(name: str, error: Unreadable | OSError) -> Trouble:
     """Why a file is no recording, as a line for a person."""
     if isinstance(error, OSError):
-        return Trouble(f"cannot read {name}: {error.strerror}")
+        hint = hint_of(name) if isinstance(error, FileNotFoundError) else ""
+        return Trouble(f"cannot read {name}: {error.strerror}{hint}")
     kind = WrongTrack if isinstance(error, NoSuchTrack) else Trouble
     return kind(f"{name}: {error}")
+
+
+def hint_of(name: str) -> str:
+    """What is wrong with the name of a file that is not there, if it shows."""
+    if "://" in name:
+        return "; it reads files, and with - what a pipe brings: curl -sL URL | ... --audio_path -"
+    if name.startswith("~"):
+        return "; the shell left the ~ in it: write the folder in full"
+    if name[:1] in QUOTES or name != name.strip():
+        return "; the quotes and spaces around it are part of the name"
+    return ""
 
 
 def missing_line(part: Missing) -> str:

@@ -24,6 +24,8 @@ _SHARED = (
     "lanscribe/speech/mixing.py",
     "clients/terminal.py",
     "clients/output.py",
+    "clients/address.py",
+    "clients/reasons.py",
     "clients/protocol.py",
     "clients/stitch.py",
     "clients/story.py",

@@ -1,14 +1,17 @@
 """A session that continues after a socket or a server breaks, and remarks for the person."""
 
+import asyncio
 import json
 import random
 from base64 import b64encode
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-from clients.protocol import Event, explain
+from clients.address import Server
+from clients.protocol import Event
+from clients.reasons import TlsPort, advice_of, explain, is_garbled, speaks_tls, without_programming
 from clients.story import Story
-from clients.terminal import Trouble
+from clients.terminal import Trouble, permission
 from lanscribe.speech.audio import SAMPLE_RATE_HZ
 
 PASSING = ("engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping")
@@ -26,13 +29,15 @@ class Session:
     whole_s: the time in the recording of a time in the audio that is sent.
     """
 
-    def __init__(self, whole_s: Callable[[float], float] = float) -> None:
-        self._whole_s = whole_s
+    def __init__(self, server: Server, whole_s: Callable[[float], float] = float) -> None:
+        self._server, self._whole_s = server, whole_s
         self.token, self.keep_s = "", 0.0
         self._seen, self._is_behind = 0, False
 
-    def address(self, url: str) -> str:
+    @property
+    def address(self) -> str:
         """The address that resumes the session, or starts a new one."""
+        url = self._server.url
         if not self.token:
             return url
         query = urlencode({"resume": self.token, "seen": self._seen})
@@ -78,7 +83,8 @@ class Session:
     def remarks(self, event: Event, story: Story) -> list[str]:
         """Lines about lost audio, audio without any speech, and lag that begins or ends."""
         if event.kind == "transcription.done":
-            return [no_speech(event)] if story.is_wordless(event) else []
+            sent_s = story.sent / SAMPLE_RATE_HZ
+            return [no_speech(event, sent_s)] if story.is_wordless(event) else []
         lost = [f"{span} could not be transcribed" for span in self._spans(event, story.base)]
         return lost + self._lag_remarks(event)
 
@@ -96,9 +102,16 @@ class Session:
         caught_up = "the server has caught up"
         return [f"the server is behind by {lag_s:.0f} s" if is_behind else caught_up]
 
-    def broken(self, error: Exception, url: str) -> Trouble:
+    async def unreached(self, error: Exception) -> Trouble:
+        """Why no connection was made, as Trouble that passes as in `broken`."""
+        may_be_tls = not self.keep_s and self._server.url.startswith("ws:") and is_garbled(error)
+        if may_be_tls and await asyncio.to_thread(speaks_tls, self._server):
+            error = TlsPort()
+        return self.broken(error)
+
+    def broken(self, error: Exception) -> Trouble:
         """A connection error as Trouble; it passes if the server keeps sessions."""
-        trouble = explain(error, url)
+        trouble = explain(error, self._server)
         trouble.passes |= self.keep_s > 0
         return trouble
 
@@ -106,15 +119,19 @@ class Session:
         """An error event as Trouble; ends the session, whose audio begins at sample `base`."""
         self.token = ""
         lost = "".join(f" (not transcribed: {span})" for span in self._spans(event, base))
-        return Trouble(f"the server says: {event.text}{lost}", passes=event.code in PASSING)
+        advice = advice_of(event.code, self._server)
+        said = without_programming(event.text) + (f"; {advice}" if advice else "")
+        return Trouble(f"the server says: {said}{lost}", passes=event.code in PASSING)
 
 
-def no_speech(event: Event) -> str:
-    """A line with the probable reason why no speech was heard."""
+def no_speech(event: Event, sent_s: float) -> str:
+    """A line with the probable reason why no speech was heard in so much sound."""
     code, level = event.no_speech.get("code"), event.no_speech.get("level_dbfs")
     level_dbfs = level if isinstance(level, float | int) else -99.0
+    allow = permission()
     causes = {
-        "zeros": ": each sample is zero: was the microphone muted, or without permission?",
+        "zeros": f": each sample is zero: was the microphone muted, or without permission?{allow}",
         "quiet": f": it is never louder than {level_dbfs:.0f} dBFS, and speech is -40 to -15",
     }
-    return f"no speech was heard{causes.get(str(code), '')}"
+    is_short = f": only {sent_s:.2f} s of sound came" if sent_s < 1 else ""
+    return f"no speech was heard{causes.get(str(code), is_short)}"

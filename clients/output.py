@@ -1,9 +1,12 @@
 """Where the clients write: the transcript to stdout or a file, remarks to stderr."""
 
+import faulthandler
 import io
 import os
 import sys
+from argparse import ArgumentTypeError
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from clients.terminal import Trouble
@@ -27,7 +30,8 @@ def open_streams() -> None:
     """Prepare stdout and stderr. Raises OutputTrouble if stdout is closed.
 
     A letter that the encoding of stdout lacks is written as its number. What libraries in C print
-    to stderr, such as notes about a damaged MP3, is dropped.
+    to stderr, such as notes about a damaged MP3 or a sound card, is dropped; what Python prints is
+    not, and if a library crashes Python tells where.
     """
     streams = (sys.stdin, sys.stdout, sys.stderr)
     for _ in range(streams.count(None)):
@@ -38,6 +42,7 @@ def open_streams() -> None:
     sys.stderr = io.TextIOWrapper(
         remarks, encoding=encoding, errors="backslashreplace", line_buffering=True
     )
+    faulthandler.enable(sys.stderr)
     if not sys.stdout:
         raise OutputTrouble("cannot write the transcript: stdout is closed")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -54,6 +59,13 @@ def put(file: TextIO, text: str, *, replaces: bool = False) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
         what = "the transcript" if file is sys.stdout else f"--save {shown(str(file.name))}"
         raise OutputTrouble(f"cannot write {what}: {error.strerror}") from error
+
+
+def file_name(text: str) -> Path:
+    """A file that an option names. Raises ArgumentTypeError if it names none."""
+    if not text.strip():
+        raise ArgumentTypeError(f"got {text!r}, expected the name of a file")
+    return Path(text)
 
 
 def shown(path: str | os.PathLike[str]) -> str:

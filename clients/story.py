@@ -36,10 +36,9 @@ class Story:
 
     def is_wordless(self, event: Event) -> bool:
         """Whether the whole recording has no word, and its last event may tell the cause."""
-        is_bare = (
-            event.seconds("duration_s") is None and self.sent >= SAMPLE_RATE_HZ
-        )  # bare vLLM sends no cause
-        return bool(event.no_speech or is_bare) and not self._said.strip()
+        is_bare = event.seconds("duration_s") is None  # bare vLLM sends no cause
+        is_known = event.no_speech or is_bare or self.sent < SAMPLE_RATE_HZ
+        return bool(is_known) and not event.lost and not self._said.strip()
 
     def begin(self, place: int) -> None:
         """Begin a session that listens from `place` on."""

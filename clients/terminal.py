@@ -3,9 +3,19 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unicodedata import category
+
+TERMINALS = {
+    "Apple_Terminal": "Terminal",
+    "iTerm.app": "iTerm",
+    "vscode": "Visual Studio Code",
+    "WarpTerminal": "Warp",
+    "ghostty": "Ghostty",
+}
+"""What macOS calls a terminal, by TERM_PROGRAM."""
 
 
 class Trouble(Exception):
@@ -20,6 +30,16 @@ def plain(text: str) -> str:
     """`text` without terminal control characters; newlines and zero-width joiners stay."""
     kept = "\n\u200c\u200d"
     return "".join(c for c in text if c in kept or category(c) not in ("Cc", "Cf", "Cs"))
+
+
+def permission() -> str:
+    """How to allow the microphone where a system sends zeros without a word; "" elsewhere."""
+    if sys.platform == "darwin":
+        app = TERMINALS.get(os.environ.get("TERM_PROGRAM", ""), "this terminal")
+        return f" Or allow it: System Settings, Privacy & Security, Microphone, {app}"
+    if hasattr(sys, "getandroidapilevel"):
+        return " Or allow it: Android's Settings, Apps, Termux and Termux:API, Permissions"
+    return ""
 
 
 @contextmanager

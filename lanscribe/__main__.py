@@ -1,7 +1,10 @@
 """The program: `python -m lanscribe WORD ...`, which setup.sh and serve.sh call."""
 
+import os
 import signal
 import sys
+
+_STDERR = 2
 
 
 def _begin_to_serve() -> bool:
@@ -15,8 +18,16 @@ def _begin_to_serve() -> bool:
     return True
 
 
+def _occupy_closed_streams() -> None:
+    """Let no file or socket take the number of a standard stream that was closed, as by `>&-`."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 def main() -> int:
     """Run the word on the command line; return its exit status."""
+    _occupy_closed_streams()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
     if sys.argv[1:2] == ["serve"] and not _begin_to_serve():
         return 0

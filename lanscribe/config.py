@@ -19,6 +19,10 @@ from pydantic import (
 )
 
 ENV_PREFIX = "LANSCRIBE_"
+LONGEST_USUAL_DELAY_MS = 1200
+LONGEST_DELAY_MS = 2400
+LEAST_REQUEST_TOKENS = 825
+"""A minute of audio for Voxtral, and the padding around it."""
 
 
 class _Table(BaseModel):
@@ -56,6 +60,21 @@ class RolloverSettings(_Table):
     """How long to wait for an engine that is away; audio waits meanwhile."""
 
 
+def _delay(value_ms: int) -> int:
+    if LONGEST_USUAL_DELAY_MS < value_ms != LONGEST_DELAY_MS:
+        raise ValueError(
+            f"it should be at most {LONGEST_USUAL_DELAY_MS}, or {LONGEST_DELAY_MS}: the model was"
+            " not trained for delays between them"
+        )
+    return value_ms
+
+
+def _request_tokens(value: int) -> int:
+    if 0 < value < LEAST_REQUEST_TOKENS:
+        raise ValueError(f"it should be 0, or {LEAST_REQUEST_TOKENS} (a minute of audio) or more")
+    return value
+
+
 class VllmSettings(_Table):
     """vLLM, which runs the Voxtral model on an NVIDIA card."""
 
@@ -63,8 +82,16 @@ class VllmSettings(_Table):
     """A file of config/vllm without its .yaml, or a path with a slash; auto chooses by the card."""
     model_dir: str = "models/voxtral-mini-4b-realtime"
     """The folder of the model, relative to the project."""
-    delay_ms: int = Field(default=480, ge=80, le=2400, multiple_of=80)
+    delay_ms: Annotated[int, AfterValidator(_delay)] = Field(
+        default=480, ge=80, le=LONGEST_DELAY_MS, multiple_of=80
+    )
     """How far the text is behind the voice; more makes fewer errors. Above 1200 only 2400 works."""
+    max_model_len: Annotated[int, AfterValidator(_request_tokens)] = Field(
+        default=0, ge=0, le=131_072
+    )
+    """The longest engine request in tokens, 750 a minute and 75 more; 0 is the profile's."""
+    gpu_memory_utilization: float = Field(default=0.0, ge=0, le=1)
+    """vLLM's share of the card's memory; 0 is what the profile's sessions need."""
     arguments: str = ""
     """Further flags for vLLM, as in a shell; they override the profile."""
     port: int = Field(default=8001, ge=1, le=65535)
@@ -109,6 +136,10 @@ class WyomingSettings(_Table):
     """Whether Home Assistant is served."""
     port: int = Field(default=10300, ge=0, le=65535)
     """The port for the Wyoming protocol; 0 lets the system choose."""
+    end_silence_s: float = Field(default=0.0, ge=0, le=10)
+    """Silence after which the server ends a command, such as 0.7; 0 leaves it to Home Assistant."""
+    style: Literal["written", "plain"] = "written"
+    """plain: text without punctuation, for sentences with wildcards; written: with it."""
 
 
 class DiscoverySettings(_Table):
@@ -131,6 +162,12 @@ class AuthSettings(_Table):
     """Names, besides localhost and *.local, by which the server may be addressed in lan mode."""
     proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
     """Addresses and networks of proxies whose X-Forwarded-For is trusted."""
+    _key_name: str = PrivateAttr(default="auth.key")
+
+    @property
+    def key_name(self) -> str:
+        """The name under which `key` was given: a file's key, or a variable."""
+        return self._key_name
 
 
 class LimitSettings(_Table):

@@ -38,10 +38,11 @@ CODES: dict[str, ErrorCode] = {
     ),
     "out_of_order": ErrorCode("a message came before or after its turn", http_status=409),
     "invalid_audio": ErrorCode(
-        "audio is empty, not base64, or not whole PCM16 samples", is_of_message=True
+        "audio is empty, not base64, or has samples that are not numbers", is_of_message=True
     ),
     "model_not_found": ErrorCode("the model asked for is not the one served", http_status=404),
     "model_not_validated": ErrorCode("a commit came before a session.update with a model"),
+    "invalid_timestamp_granularity": ErrorCode("times are asked for of what has none"),
     "invalid_request": ErrorCode("an HTTP request, or a field of it, is not what it should be"),
     "not_found": ErrorCode("nothing is at the path of a request", http_status=404),
     "method_not_allowed": ErrorCode("what is at the path takes another method", http_status=405),

@@ -13,10 +13,10 @@ environment of its own, because it pins other versions than lanscribe.
 import argparse
 import csv
 import hashlib
-import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -31,6 +31,23 @@ LOCKS = ("embedded", "dev")
 """Lock files in requirements/ by name; each contains the pins of those before it."""
 VLLM_LOCK = "vllm"
 COMMAND_TIMEOUT_S = 20
+_IMPORT_TIMEOUT_S = 300
+_SIGNALS = {
+    "SIGILL": "this processor lacks an instruction that it was built for",
+    "SIGKILL": "somebody killed it, or the machine ran out of memory",
+    "SIGBUS": "a file that it uses was cut short, or the disk is full or broken",
+    "SIGSEGV": "a fault of the program, of its installation or of the machine's memory",
+}
+"""The usual reasons why a signal ends a program."""
+_IMPORT = """
+import importlib, sys
+for name in sys.argv[1:]:
+    print(name, flush=True)
+    try:
+        importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        print(f"{name} cannot be loaded: {error}", file=sys.stderr, flush=True)
+"""
 COMPILED = ("numpy", "onnxruntime", "onnx", "av", "soundfile", "soxr", "pydantic_core")
 """Modules with machine code: they fail first on a machine that they were not built for."""
 
@@ -45,9 +62,19 @@ class Outcome:
 
     @property
     def last_words(self) -> str:
-        """The last line it wrote, errors first: programs say there why they failed."""
+        """Why it failed: the last line it wrote, errors first, or the signal that ended it."""
         lines = (self.errors.strip() or self.output.strip()).splitlines()
-        return lines[-1].strip() if lines else ""
+        if lines:
+            return lines[-1].strip()
+        return signal_words(-self.status) if self.status is not None and self.status < 0 else ""
+
+
+def signal_words(number: int) -> str:
+    """What it means that a program was ended by a signal."""
+    known = {one.value: one.name for one in signal.Signals}
+    name = known.get(number, f"signal {number}")
+    meaning = _SIGNALS.get(name, "")
+    return f"it was ended by {name}{meaning and f': {meaning}'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +104,12 @@ def venv_dir(project: Path = PROJECT_DIR, lock: str = "embedded") -> Path:
     return project / (".venv-vllm" if lock == VLLM_LOCK else ".venv")
 
 
-def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
-    """Run a command until it ends, for COMMAND_TIMEOUT_S at most."""
+def run(
+    command: Sequence[str | Path],
+    project: Path = PROJECT_DIR,
+    timeout_s: float = COMMAND_TIMEOUT_S,
+) -> Outcome:
+    """Run a command until it ends, for timeout_s at most."""
     environment = {**os.environ, "PYTHONPATH": str(project)}
     try:
         done = subprocess.run(
@@ -88,11 +119,11 @@ def run(command: Sequence[str | Path], project: Path = PROJECT_DIR) -> Outcome:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=COMMAND_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Outcome(None, "", f"no answer within {COMMAND_TIMEOUT_S} s")
+        return Outcome(None, "", f"no answer within {timeout_s:g} s")
     except OSError as error:
         return Outcome(None, "", str(error))
     return Outcome(done.returncode, done.stdout, done.stderr)
@@ -194,12 +225,15 @@ def file_faults(site_packages: Path) -> Iterator[str]:
 
 
 def import_faults() -> Iterator[str]:
-    """Compiled modules that this machine cannot load."""
-    for name in COMPILED:
-        try:
-            importlib.import_module(name)
-        except (ImportError, OSError) as error:
-            yield f"{name} cannot be loaded: {error}"
+    """Compiled modules that this machine cannot load; one that crashes takes only a child along."""
+    command = [sys.executable, "-P", "-c", _IMPORT, *COMPILED]
+    outcome = run(command, timeout_s=_IMPORT_TIMEOUT_S)
+    yield from (line for line in outcome.errors.splitlines() if " cannot be loaded: " in line)
+    if outcome.status != 0:
+        name = (outcome.output.split() or ["Python"])[-1]
+        status = outcome.status or 0
+        why = signal_words(-status) if status < 0 else outcome.last_words
+        yield f"{name} cannot be loaded: {why}"
 
 
 def verify(lock: str, project: Path = PROJECT_DIR) -> Iterator[str]:
@@ -218,7 +252,8 @@ def verify(lock: str, project: Path = PROJECT_DIR) -> Iterator[str]:
 
 def say(speaker: str, text: str) -> None:
     """Write to the person at the terminal, on stderr, in the name of one part of the program."""
-    sys.stderr.write(f"{speaker}: {text}\n")
+    if sys.stderr is not None:  # it was closed
+        sys.stderr.write(f"{speaker}: {text}\n")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

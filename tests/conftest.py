@@ -11,6 +11,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from lanscribe import PROJECT_DIR
 from tests import selection
+from tests.protocols import record
+from tests.protocols.record import Ran, Row, version_of
 from tests.servers import (
     Parts,
     ServeHere,
@@ -55,8 +57,10 @@ def _meet_signals_as_on_a_terminal() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--long: the tests that take minutes, instead of the others; --quick: none that are slow."""
+    """--long: the tests that take minutes, instead of the others; --quick: none that are slow;
+    --record: see tests/protocols/record.py."""
     parser.addoption("--long", action="store_true", help="the tests that take minutes, only")
+    parser.addoption("--record", action="store_true", help="write docs/protocol.md")
     parser.addoption("--quick", action="store_true", help="no test that is slow")
 
 
@@ -151,3 +155,18 @@ def serve_here(tmp_path: Path) -> Iterator[ServeHere]:
     for server in servers:
         server.stop()
     assert set(forkers()) <= set(before)
+
+
+@pytest.fixture
+def ran(request: pytest.FixtureRequest) -> Ran:
+    """Tell, at the end of a test, which client did what: ran("OpenAI", path, "openai", "talks").
+
+    Fails if docs/protocol.md does not say so.
+    """
+    test = request.path.relative_to(PROJECT_DIR / "tests").as_posix()
+
+    def tell(protocol: str, path: str, client: str, did: str) -> None:
+        row = Row(protocol, f"`{path}`", client, version_of(client), did, test)
+        record.tell(row, record.DOCUMENT, is_recording=bool(request.config.getoption("--record")))
+
+    return tell

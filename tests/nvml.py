@@ -28,7 +28,12 @@ def nvmlDeviceGetName(card): return card["name"]
 def nvmlDeviceGetUUID(card): return card["uuid"]
 def nvmlDeviceGetCudaComputeCapability(card): return card["capability"]
 def nvmlSystemGetDriverVersion(): return CARDS[0]["driver"]
+def nvmlDeviceGetMigMode(card):
+    return [card["mig"], card["mig"]] if "mig" in card else _refuse()
+
 def nvmlDeviceGetMemoryInfo(card):
+    if card["total_mib"] is None:
+        _refuse()
     return SimpleNamespace(total=card["total_mib"] << 20, free=card["free_mib"] << 20)
 
 def _processes(kind):

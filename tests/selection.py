@@ -24,6 +24,7 @@ SLOW_PLACES = (
     "media/test_recordings.py",
     "media/test_matrix.py",
     "media/test_matrix_flawed.py",
+    "protocols/test_wyoming_commands.py",
     "server/test_file_times.py",
     "server/test_floods.py",
     "server/test_lobby.py",
@@ -43,12 +44,13 @@ SLOW_PLACES = (
 SLOW_FIXTURES = {
     *("embedded_server", "embedded_engine", "moonshine", "detector", "model_folder"),
     *("start_server", "start_client", "start_microphone", "sound_card"),
-    *("asyncapi_schema", "node_program", "locked_server"),
+    *("asyncapi_schema", "node", "client_python", "locked_server"),
 }
 """A real model, a process, the network."""
 REAL_VLLM = "vllm/real"
 LONGEST_FIRST = (
     *(REAL_VLLM, "admin/test_setup.py", "vllm/test_setup.py", "clients", "admin", "vllm"),
+    "protocols/test_frameworks.py",
     *("endless", "engines", "server"),
 )
 """What is begun early, so that no process is left alone with it at the end."""

@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ from lanscribe.admin.environment import HIDDEN_KEY, environment_lines
 from lanscribe.admin.sources import REMOVED, load
 from lanscribe.config import EngineSettings, Settings
 from lanscribe.errors import ConfigError
+from lanscribe.voxtral.delay import DELAYS_MS
+
+SETTINGS = list(config.documented_keys())
 
 
 @pytest.fixture
@@ -97,6 +102,97 @@ def test_a_whole_number_will_do_for_seconds(file: Path) -> None:
     assert load(file=file).limits.idle_timeout_s == 5.0
 
 
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig"])
+def test_the_mark_that_windows_puts_before_a_text_is_no_part_of_it(file: Path, coding: str) -> None:
+    file.write_text("[server]\nport = 9000\n", encoding=coding)
+    assert load(file=file).server.port == 9000
+
+
+def test_a_file_in_another_coding_is_to_be_saved_again(file: Path) -> None:
+    file.write_text("[server]\nhost = 'küche'\n", encoding="latin-1")
+    with pytest.raises(ConfigError) as caught:
+        load(file=file)
+    assert caught.value.public_message == (
+        f"{file}: is not TOML: it is not UTF-8 from byte 18 on; save it as UTF-8"
+    )
+
+
+WRONG_VALUES = ("[]", "{}", "''", "'x'", "true", "-1", "1.5", "1e99", "nan", "inf", "['a', 1]")
+
+
+@pytest.mark.parametrize(("table", "key"), [(table, key) for table, key, _ in SETTINGS])
+def test_no_setting_is_refused_in_the_words_of_the_library(
+    file: Path, table: str, key: str
+) -> None:
+    told = []
+    for value in WRONG_VALUES:
+        file.write_text(f"[{table}]\n{key} = {value}\n")
+        with suppress(ConfigError):
+            load(file=file)
+            continue
+        told.append(complaint(file, f"[{table}]\n{key} = {value}\n"))
+    for value in ("x", "-1", "1.5", "nan", "1e99", "\u00e4,,"):
+        try:
+            load(environ={f"LANSCRIBE_{table}_{key}".upper(): value})
+        except ConfigError as error:
+            told.append(error.public_message)
+    assert told
+    for message in told:
+        assert not re.search(r"Input|[Vv]alue error|parse|pattern|valid |tuple|instance", message)
+        assert "; it should be " in message or "does not appear to be an IPv4" in message
+        assert message.count("\n") == 0 or key in {"hostnames", "proxies"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[vllm]\ndelay_ms = 1280",
+            "vllm.delay_ms: got 1280; it should be at most 1200, or 2400: the model was not trained"
+            " for delays between them (How far",
+        ),
+        ("[vllm]\nurl = 'box:8001'", "got 'box:8001'; it should be http://HOST:PORT, or empty ("),
+        ("[vllm]\nmax_model_len = 100", "got 100; it should be 0, or 825 (a minute of audio) or m"),
+        (
+            "[rollover]\ntarget_s = 400",
+            "rollover.target_s: got 400; it should be at most rollover.limit_s, which is 300"
+            " (by default)",
+        ),
+        (
+            "[rollover]\nlimit_s = 100",
+            "rollover.limit_s: got 100; it should be at least rollover.target_s, which is 240 by"
+            " default",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_before_the_start(
+    file: Path, text: str, message: str
+) -> None:
+    assert message in complaint(file, text)
+
+
+def test_the_delays_of_the_settings_are_those_of_the_model() -> None:
+    def is_taken(delay_ms: int) -> bool:
+        with suppress(ConfigError):
+            return load(flags={"vllm.delay_ms": str(delay_ms)}).vllm.delay_ms == delay_ms
+        return False
+
+    assert tuple(filter(is_taken, range(0, 3000, 80))) == DELAYS_MS
+
+
+def test_the_file_the_variable_or_the_flag_that_was_given_is_named(file: Path) -> None:
+    file.write_text("[rollover]\ntarget_s = 290")
+    environ = {"LANSCRIBE_ROLLOVER_LIMIT_S": "250"}
+    with pytest.raises(ConfigError) as caught:
+        load(file=file, environ=environ)
+    assert caught.value.public_message == (
+        f"{file}: rollover.target_s: got 290; it should be at most rollover.limit_s, which is 250"
+        " (environment: LANSCRIBE_ROLLOVER_LIMIT_S)"
+    )
+    with pytest.raises(ConfigError, match=r"^command line: --tls-port: got 'x'; it should"):
+        load(flags={"tls.port": "x"})
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
         load(file=tmp_path / "none.toml")
@@ -135,6 +231,29 @@ def test_aliases_are_understood_and_ours_overrule_them() -> None:
     both = load(environ={**aliases, "LANSCRIBE_AUTH_KEY": "ours", "LANSCRIBE_ENGINE_SESSIONS": "2"})
     assert (both.auth.key.get_secret_value(), both.engine.sessions) == ("ours", 2)
     assert load(environ=dict.fromkeys(aliases, "")) == load()
+
+
+def test_the_key_of_yap_is_required_as_there(file: Path) -> None:
+    file.write_text("[auth]\nmode = 'lan'\nkey = 'that of the file'")
+    assert load(file=file).auth.key_name == f"{file}: auth.key"
+    environ = {"VOXTRAL_API_KEY": "that of yap"}
+    auth = load(file=file, environ=environ).auth
+    assert (auth.mode, auth.key_name) == ("key", "VOXTRAL_API_KEY")
+    ours = load(file=file, environ={**environ, "LANSCRIBE_AUTH_KEY": "ours"}).auth
+    assert (ours.mode, ours.key_name) == ("key", "LANSCRIBE_AUTH_KEY")
+    for given in ({"environ": {**environ, "LANSCRIBE_AUTH_MODE": "open"}}, {"environ": environ}):
+        flags = {} if len(given["environ"]) > 1 else {"auth.mode": "open"}
+        assert load(file=file, flags=flags, **given).auth.mode == "open"
+
+
+@pytest.mark.parametrize("value", ["1001", "2000", "1e9", "inf", "0", "-1"])
+def test_no_number_of_yaps_connections_stops_the_server(value: str) -> None:
+    """It bounds the sessions; where it bounds nothing, the machine's measure remains."""
+    names = ("MAX_CONCURRENT_CONNECTIONS", "WS_MAX_CONNECTION_DURATION_S")
+    settings = load(environ={names[0]: value, names[1]: "inf"})
+    assert settings == Settings()
+    embedded = settings.engine.model_copy(update={"name": "embedded"})
+    assert embedded.capacity(lambda: 4) == 4
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from lanscribe import installation
 from lanscribe.installation import (
     STAMP_NAME,
+    Outcome,
     Pin,
     file_faults,
     lock_path,
@@ -138,6 +139,33 @@ def test_a_module_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch
     assert [fault.split(":")[0] for fault in installation.import_faults()] == [
         "no_such_module cannot be loaded"
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("SIGILL", ": this processor lacks an instruction that it was built for"),
+        ("SIGSEGV", ": a fault of the program, of its installation or of the machine's memory"),
+        ("SIGTERM", ""),
+    ],
+)
+def test_a_module_that_ends_the_process_is_named_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, meaning: str
+) -> None:
+    (tmp_path / "crashing.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{name})")
+    run = installation.run
+    monkeypatch.setattr(installation, "run", lambda command, **more: run(command, tmp_path, **more))
+    monkeypatch.setattr(installation, "COMPILED", ("math", "crashing", "json"))
+    assert list(installation.import_faults()) == [
+        f"crashing cannot be loaded: it was ended by {name}{meaning}"
+    ]
+
+
+def test_the_last_words_of_a_program_that_a_signal_ends_are_its_own_if_it_has_any() -> None:
+    command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 4)"]
+    assert installation.run(command).last_words.startswith("it was ended by SIGILL: this processor")
+    assert Outcome(-4, "", "cannot go on\n").last_words == "cannot go on"
+    assert Outcome(3, "").last_words == ""
 
 
 @pytest.mark.parametrize("lock", installation.LOCKS)

@@ -56,7 +56,7 @@ def banner(
 
 def _access(auth: config.AuthSettings, has_key: bool) -> str:
     """Who has access; never the key itself, because the banner may end up in somebody's log."""
-    place = "the settings" if auth.key.get_secret_value() else auth.key_file
+    place = auth.key_name if auth.key.get_secret_value() else auth.key_file
     if auth.mode == "open":
         return "anybody who can reach it"
     if auth.mode == "key":

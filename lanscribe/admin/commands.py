@@ -6,15 +6,22 @@ returns the exit status; `options.word` is the word. 2 stands for a wrong word, 
 """
 
 import argparse
+import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from typing import NoReturn
 
 from lanscribe.installation import say
 
+CANNOT_PRINT = 1
 WRONG_USAGE = 2
+_SERVERS = ("serve", "direct")
+"""Words that go on whether anybody reads what they print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ SCRIPT_WORDS = {
         passes_flags_on=True,
     ),
     "doctor": Command("lanscribe.admin.doctor", "check this machine and the installation"),
+    "fitness": Command("lanscribe.admin.fitness", "say whether lanscribe can be set up here"),
     "gpu": Command("lanscribe.voxtral.gpu", "judge the NVIDIA card"),
     "installation": Command("lanscribe.installation", "write or check an environment's stamp"),
     "vllm-setup": Command("lanscribe.vllm.setup", "set up vLLM if there is a card for it"),
@@ -61,7 +69,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with 2."""
-        say("lanscribe", f"{message}; --help lists the flags")
+        say("lanscribe", f"{message}; {self.prog} --help lists the flags")
         self.exit(WRONG_USAGE)
 
 
@@ -79,13 +87,36 @@ def dispatch(arguments: Sequence[str]) -> int:
     if rest and not command.passes_flags_on:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.word, options.rest = word, rest
-    return int(module.main(options))
+    if word in _SERVERS:
+        return int(module.main(options))
+    with redirect_stdout(io.StringIO()) as told:
+        status = int(module.main(options))
+    return status if _print(told.getvalue()) else CANNOT_PRINT
+
+
+def _print(text: str) -> bool:
+    """Write the answer of a word to stdout; False, after one line on stderr, if that fails."""
+    if not text:
+        return True
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if sys.stdout is not None:  # or else Python tries once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # its reader has seen enough, as with head
+            say("lanscribe", f"the answer cannot be written to stdout: {error.strerror}")
+        return isinstance(error, BrokenPipeError)
+    return True
 
 
 def _parser(word: str, command: Command) -> _Parser:
+    typed = {"serve": "bash serve.sh", "direct": "bash serve.sh --direct"}
     program = "bash serve.sh" if word in WORDS else "lanscribe"
     return _Parser(
-        prog=f"{program} {word}",
+        prog=typed.get(word, f"{program} {word}"),
         description=f"{command.meaning[0].upper()}{command.meaning[1:]}.",
         allow_abbrev=not command.passes_flags_on,
     )

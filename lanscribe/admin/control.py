@@ -135,11 +135,20 @@ def stop(port: int | None) -> int:
     """Stop the servers, and wait for their end."""
     with running(port, signal.SIGTERM) as servers:
         if not servers:
-            say("serve", "nothing runs")
+            say("serve", _nothing(port))
         has_ended = [_wait_for_end(record, process) for record, process in servers]
     with running():  # removes the record of a server that was stopped while it loaded
         pass
     return 0 if all(has_ended) else 1
+
+
+def _nothing(port: int | None) -> str:
+    """That no server was found, and those on other ports than the one that was asked for."""
+    if port is None:
+        return "nothing runs"
+    with running() as others:
+        found = ", ".join(str(record) for record, _ in others)
+    return f"nothing runs on port {port}" + (f"; there is {found}" if found else "")
 
 
 def _wait_for_end(record: Record, process: OtherProcess) -> bool:
@@ -157,7 +166,7 @@ def restart(port: int | None) -> int:
     """Restart the servers with the current settings, each in its own process."""
     with running(port) as servers:
         if not servers:
-            say("serve", "nothing runs; start it: bash serve.sh")
+            say("serve", f"{_nothing(port)}; start it: bash serve.sh")
             return 1
         has_restarted = [_restart(record, process) for record, process in servers]
     return 0 if all(has_restarted) else 1
@@ -172,6 +181,9 @@ def _restart(record: Record, process: OtherProcess) -> bool:
     deadline = time.monotonic() + RESTART_DEADLINE_S
     while process.is_running() and time.monotonic() < deadline:
         now = records.read(path)
+        if now and now.run != record.run and now.refusal:
+            say("serve", f"{record} has not restarted, and runs on: {now.refusal}")
+            return False
         if now and now.run != record.run and _is_ready(state := _state(now)):
             say("serve", f"{now} has restarted: {state}")
             return True
@@ -191,7 +203,7 @@ def status(port: int | None) -> int:
         for record, _ in servers:
             sys.stdout.write(f"{record}: {_state(record)}\n")
     if not servers:
-        sys.stdout.write("nothing runs\n")
+        sys.stdout.write(f"{_nothing(port)}\n")
     return 0 if servers else NOT_RUNNING
 
 

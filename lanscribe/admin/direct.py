@@ -6,24 +6,28 @@ from typing import NoReturn
 
 from lanscribe import config
 from lanscribe.admin import records
-from lanscribe.admin.sources import load
+from lanscribe.admin.sources import FLAGS, load
 from lanscribe.errors import ConfigError, LanscribeError
 from lanscribe.installation import say
 from lanscribe.vllm import command as vllm_command
 
+_OWN_FLAGS = ("host", "port", "max_model_len", "gpu_memory_utilization")
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that lanscribe reads; all others are vLLM's."""
-    for flag in ("host", "port"):
-        parser.add_argument(f"--{flag}", help=f"overrules server.{flag}")
+    for flag in _OWN_FLAGS:
+        parser.add_argument(f"--{flag.replace('_', '-')}", help=f"overrules {FLAGS[flag]}")
 
 
 def main(options: argparse.Namespace) -> int:
     """Replace this process by vLLM's own server; returns only when that is not possible."""
-    flags = {f"server.{name}": getattr(options, name) for name in ("host", "port")}
+    flags = {FLAGS[name]: getattr(options, name) for name in _OWN_FLAGS}
     given = {setting: value for setting, value in flags.items() if value is not None}
     try:
         settings = load(environ=os.environ, flags=given)
+        vllm = settings.model_copy(update={"engine": config.EngineSettings(name="vllm")})
+        vllm_command.note_on_asked(vllm)
         command, environment = vllm_command.direct(settings, options.rest, os.environ)
     except LanscribeError as error:
         say("lanscribe", error.public_message)

@@ -16,40 +16,30 @@ lanscribe.admin.machine finds the facts; the judge_* functions here are pure.
 
 import argparse
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from lanscribe import PROJECT_DIR
 from lanscribe.admin import machine
-from lanscribe.admin.machine import GraphicsFacts, KeyFacts, PortFacts
+from lanscribe.admin.card_checks import judge_gpu, judge_voxtral
+from lanscribe.admin.check import SETUP, Check
+from lanscribe.admin.machine import KeyFacts, PortFacts
 from lanscribe.installation import Outcome
 from lanscribe.server import network
 from lanscribe.voxtral import files as voxtral_files
 from lanscribe.voxtral import gpu
 from lanscribe.voxtral.files import model_dir
-from lanscribe.voxtral.verdict import LEAST_DRIVER, Verdict
+from lanscribe.voxtral.verdict import Verdict
 
 OLDEST_PYTHON = (3, 11)
 LEAST_MEMORY_BYTES = 1_000_000_000
 LEAST_FREE_BYTES = 1_000_000_000
-SETUP = "bash setup.sh"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding."""
-
-    name: str
-    status: Literal["ok", "warn", "fail"]
-    result: str
-    """What was found."""
-    remedy: str = ""
-    """What to do about it; empty when there is nothing to do."""
 
 
 def judge_python(version: tuple[int, int, int], path: str) -> Check:
@@ -141,42 +131,6 @@ def judge_disk(free_bytes: int) -> Check:
     if free_bytes < LEAST_FREE_BYTES:
         return Check("disk", "warn", result, "free 1 GB before the next setup")
     return Check("disk", "ok", result)
-
-
-def judge_gpu(facts: GraphicsFacts, verdict: Verdict | None) -> Check:
-    """The NVIDIA card: without one that can serve Voxtral, the CPU engine serves."""
-    if verdict is not None:
-        return Check("gpu", "warn" if verdict.remedy else "ok", verdict.result, verdict.remedy)
-    if facts.nvidia_smi is not None and facts.has_nvidia_card:
-        why = f"nvidia-smi fails: {facts.nvidia_smi.last_words}; the CPU engine serves"
-        remedy = "reinstall the NVIDIA driver (on WSL2 in Windows), then restart the machine"
-        return Check("gpu", "warn", why, remedy)
-    if facts.has_nvidia_card:
-        remedy = (
-            f"to use it install NVIDIA's driver {LEAST_DRIVER} or newer"
-            f" (in a container: start that with --gpus all), then: {SETUP}"
-        )
-        why = "NVIDIA card without NVIDIA's driver; the CPU engine serves"
-        return Check("gpu", "ok", why, remedy)
-    if (facts.system, facts.architecture) == ("Darwin", "arm64"):
-        return Check("gpu", "ok", "Apple silicon; its MLX engine is not part of this version")
-    return Check("gpu", "ok", "none; the CPU engine serves")
-
-
-def judge_voxtral(
-    verdict: Verdict | None, packages: Outcome | None, files_fault: str | None
-) -> Check:
-    """vLLM's environment and the model, if there is a card for them."""
-    if packages is None and (verdict is None or not verdict.profile):
-        return Check("voxtral", "ok", "not set up: no card for it")
-    if packages is None:
-        return Check("voxtral", "warn", "not set up yet; the CPU engine serves", SETUP)
-    if packages.status != 0:
-        faults = packages.output.strip().splitlines() or [packages.last_words]
-        return Check("voxtral", "warn", faults[0], f"{SETUP}, which rebuilds .venv-vllm")
-    if files_fault is not None:
-        return Check("voxtral", "warn", files_fault, SETUP)
-    return Check("voxtral", "ok", "vLLM and the model are in place")
 
 
 def judge_port(facts: PortFacts) -> Check:
@@ -335,7 +289,10 @@ CHECKS: dict[str, Callable[[Examination], Check]] = {
     "disk": lambda it: judge_disk(machine.free_disk_bytes(it.project)),
     "gpu": lambda it: judge_gpu(machine.graphics(), it.verdict),
     "voxtral": lambda it: judge_voxtral(
-        it.verdict, machine.vllm_packages(it.project), voxtral_files.fault(model_dir(it.project))
+        it.verdict,
+        machine.vllm_packages(it.project),
+        voxtral_files.fault(model_dir(it.project)),
+        os.environ,
     ),
     "port": lambda it: judge_port(it.port),
     "tls": lambda it: judge_tls(it.tls),

@@ -55,6 +55,10 @@ class Orders:
         """Note that serving has ended: a further order to end exits the process at once."""
         self._is_served = True
 
+    def withdraw_restart(self) -> None:
+        """Forget the order to restart, because it cannot be obeyed."""
+        self.wants_restart = False
+
     def hold_back(self) -> bool:
         """Hold all orders from now on for the next program; return whether to start one."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {*_ENDING, RESTART_SIGNAL})

@@ -15,7 +15,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +29,10 @@ _START_TIME_FIELD = 22
 _MAX_PID = 2**31 - 1
 """The largest pid_t."""
 _MAX_BYTES = 10_000
-"""A record has about 200 bytes."""
+"""A record has about 200 bytes, and the refusal."""
+_MAX_REFUSAL = 1000
+_OPTIONAL = {"is_listening", "refusal"}
+"""Fields that the records of older servers do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Record:
     """0 while it is not known."""
     is_listening: bool = True
     """Whether it holds the port now; during a restart it does not, and another may take it."""
+    refusal: str = ""
+    """Why it has not obeyed the last order to restart; such an order begins a run too."""
 
     def __str__(self) -> str:
         name = "lanscribe" if self.kind == "gateway" else "vLLM without the gateway"
@@ -103,6 +108,15 @@ def write(kind: Kind, host: str, port: int) -> None:
             sys.stderr.write(f"lanscribe: {why}; serve.sh stop will not find it\n")
 
 
+def refuse_restart(why: str) -> None:
+    """Note in the record of this process that an order to restart was not obeyed."""
+    lines = "; ".join(why.splitlines())[:_MAX_REFUSAL]
+    told = "".join(letter if letter.isprintable() else "?" for letter in lines)
+    with locked(), suppress(OSError):
+        if (before := read(_own_path())) is not None:
+            _write(replace(before, run=uuid.uuid4().hex, refusal=told))
+
+
 @contextmanager
 def recorded(kind: Kind, host: str, port: int) -> Iterator[None]:
     """Keep this process in the records until the context ends."""
@@ -157,7 +171,7 @@ def _at_once(path: str, flags: int) -> int:
 
 def _is_record(found: Any) -> bool:
     """Whether `found` has the fields of `Record`, each of its type and within its range."""
-    if not isinstance(found, dict) or set(found) | {"is_listening"} != _FIELDS:
+    if not isinstance(found, dict) or set(found) | _OPTIONAL != _FIELDS:
         return False
     numbers, texts = ("pid", "port"), ("start_mark", "run", "kind", "host")
     return (
@@ -167,7 +181,9 @@ def _is_record(found: Any) -> bool:
         and 0 <= found["port"] <= 65_535
         and found["kind"] in {"gateway", "direct"}
         and found["start_mark"] != ""
-        and type(found.get("is_listening", True)) is bool  # absent in records of older servers
+        and type(found.get("is_listening", True)) is bool
+        and isinstance(found.get("refusal", ""), str)
+        and str(found.get("refusal", "")).isprintable()
     )
 
 

@@ -8,6 +8,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ConfigError, LanscribeError
 from lanscribe.installation import say
-from lanscribe.server import discovery, logs
+from lanscribe.server import discovery, logs, network
 from lanscribe.server import wyoming as wyoming_server
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
@@ -29,23 +30,35 @@ from lanscribe.vllm.service import VllmService
 log = logging.getLogger("lanscribe")
 
 
-def serve(settings: config.Settings, context: ssl.SSLContext | None, has_key: bool) -> int:
-    """Listen, serve until a signal; 0 after an order to end, 1 when it could not serve."""
-    host = settings.server.host
-    listener = _listen(host, settings.server.port, "--port or --host")
-    if listener is None:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a server needs, read and found to be right."""
+
+    settings: config.Settings
+    context: ssl.SSLContext | None
+    """For TLS; None without it."""
+    has_key: bool
+    note: str
+    """Which settings have no effect here; empty if all have."""
+
+
+def serve(prepare: Callable[[], Prepared]) -> int:
+    """Listen, serve until a signal; 0 after an order to end, 1 when it could not serve.
+
+    prepare: called again before a restart. Raises ConfigError if that does at the start.
+    """
+    prepared = prepare()
+    settings = prepared.settings
+    doors = _doors(prepared)
+    if doors is None:
         return 1
-    secure = None
-    if context:
-        secure_socket = _listen(host, settings.tls.port, "--tls-port or --host")
-        if secure_socket is None:
-            return 1
-        secure = SecureListener(secure_socket, context)
     log_file = logs.set_up(settings.log)
+    if prepared.note:
+        log.warning("%s", prepared.note)
     orders = Orders()
-    with records.recorded("gateway", *listener.getsockname()[:2]):
+    with records.recorded("gateway", *doors.plain.getsockname()[:2]):
         try:
-            asyncio.run(_run(settings, Doors(listener, secure, has_key), log_file, orders))
+            asyncio.run(_run(settings, doors, log_file, Obedience(orders, prepare)))
         except ConfigError:
             raise
         except LanscribeError as error:
@@ -57,22 +70,59 @@ def serve(settings: config.Settings, context: ssl.SSLContext | None, has_key: bo
     return 0
 
 
-def _listen(host: str, port: int, flags: str) -> socket.socket | None:
+class Obedience:
+    """How a running server obeys its orders: it restarts only with settings that are right."""
+
+    def __init__(self, orders: Orders, prepare: Callable[[], object]) -> None:
+        self.orders = orders
+        self._prepare = prepare
+
+    def obey(self, stop: Callable[[], None]) -> None:
+        """Stop, unless the order is a restart that would not come back."""
+        if self.orders.wants_restart and (why := self._why_not()):
+            self.orders.withdraw_restart()
+            log.error("not restarted, because the settings are wrong; it runs on: %s", why)
+            records.refuse_restart(why)
+            return
+        stop()
+
+    def _why_not(self) -> str:
+        try:
+            self._prepare()
+        except ConfigError as error:
+            return error.public_message
+        return ""
+
+
+def _doors(prepared: Prepared) -> Doors | None:
+    """Listen; None, and the reason is told, if that is not possible."""
+    settings, secure = prepared.settings, None
+    host = settings.server.host
+    listener = _listen(host, settings.server.port, "port")
+    if listener is None:
+        return None
+    if prepared.context:
+        secure_socket = _listen(host, settings.tls.port, "tls-port")
+        if secure_socket is None:
+            listener.close()
+            return None
+        secure = SecureListener(secure_socket, prepared.context)
+    return Doors(listener, secure, prepared.has_key)
+
+
+def _listen(host: str, port: int, flag: str) -> socket.socket | None:
     try:
         return bind(host, port)
-    except OSError as error:
-        say(
-            "lanscribe",
-            f"cannot listen on {host}:{port}: {error.strerror}; end what runs there, or choose"
-            f" another with {flags}",
-        )
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name can be written like that
+        say("lanscribe", network.why_not_listening(host, port, error, flag))
         return None
 
 
 async def _run(
-    settings: config.Settings, doors: Doors, log_file: Path | None, orders: Orders
+    settings: config.Settings, doors: Doors, log_file: Path | None, obedience: Obedience
 ) -> None:
     """Listen at once, load the engine meanwhile, serve until a signal."""
+    orders = obedience.orders
     settings = _with_own_name(settings)
     gateway = Gateway(settings)
 
@@ -83,7 +133,11 @@ async def _run(
         gateway.app(), settings.limits, drain, doors.secure, proxies=settings.auth.proxies
     )
     call_soon = asyncio.get_running_loop().call_soon_threadsafe
-    orders.take(lambda: call_soon(lambda: server.stop(at_once=orders.is_in_a_hurry)))
+
+    def stop() -> None:
+        server.stop(at_once=orders.is_in_a_hurry)
+
+    orders.take(lambda: call_soon(obedience.obey, stop))
     is_ready = asyncio.Event()
     async with (
         wyoming_server.serving(gateway, settings) as wyoming_port,

@@ -5,7 +5,6 @@ environment (LANSCRIBE_TABLE_KEY) and the command line.
 """
 
 import dataclasses
-import difflib
 import json
 import math
 import tomllib
@@ -14,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from lanscribe import PROJECT_DIR
-from lanscribe.config import ENV_PREFIX, Settings, documented_keys, is_secret
+from lanscribe.admin.faults import conflicts, fault
+from lanscribe.config import ENV_PREFIX, Settings
 from lanscribe.errors import ConfigError
 from lanscribe.installation import say
 
@@ -33,7 +33,26 @@ ALIASES = {
 }
 """Aliases for users who migrate from another server; LANSCRIBE_* overrules them. Other programs may
 use these names for something else, so they lower a bound and never raise it."""
-
+_MOST_OF_ALIAS = {"MAX_CONCURRENT_CONNECTIONS": 1000, "WS_MAX_CONNECTION_DURATION_S": 31_536_000}
+"""From here on the bound of an alias is none: no value of its setting is higher."""
+FLAGS = {
+    "host": "server.host",
+    "port": "server.port",
+    "auth": "auth.mode",
+    "tls_cert": "tls.cert",
+    "tls_key": "tls.key",
+    "tls_port": "tls.port",
+    "engine": "engine.name",
+    "model": "engine.model",
+    "sessions": "engine.sessions",
+    "profile": "vllm.profile",
+    "delay_ms": "vllm.delay_ms",
+    "max_model_len": "vllm.max_model_len",
+    "gpu_memory_utilization": "vllm.gpu_memory_utilization",
+    "log_level": "log.level",
+    "log_file": "log.file",
+}
+"""Flag of the command line -> the setting it overrules."""
 
 REMOVED = {
     "rollover": {"pause_s", "overlap_s", "idle_s", "pre_roll_s", "rut_s", "stall_s"},
@@ -85,30 +104,35 @@ def load(
         _flag_layer(flags or {}),
     ]
     merged: dict[str, dict[str, Any]] = {}
-    is_ceiling = False
+    origins: dict[str, _Layer] = {}
     for layer in map(_without_removed, layers):
         given = _validated(layer)
         if layer.only_lowers:
             given = _without_raised(given, merged)
-        if "sessions" in given.get("engine", {}):
-            is_ceiling = layer.only_lowers
         for table, values in given.items():
             merged.setdefault(table, {}).update(values)
+            origins |= {f"{table}.{key}": layer for key in values}
     settings = Settings.model_validate(merged)
-    if is_ceiling:
-        settings.engine._is_ceiling = True
+    places = {name: f"{one.source}: {_name(one, name.split('.'))}" for name, one in origins.items()}
+    if wrong := conflicts(settings, places):
+        raise ConfigError("\n".join(wrong))
+    settings.engine._is_ceiling = "engine.sessions" in origins and (
+        origins["engine.sessions"].only_lowers
+    )
+    if settings.auth.key.get_secret_value():
+        settings.auth._key_name = places["auth.key"].removeprefix("environment: ")
     return settings
 
 
 def _without_raised(
     given: dict[str, dict[str, Any]], merged: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """The secrets, and the bounds that are below the bound so far; 0 means no bound."""
+    """The bounds that are below the bound so far, and what is no bound; 0 means no bound."""
     return {
         table: {
             key: value
             for key, value in values.items()
-            if isinstance(value, SecretStr)
+            if not isinstance(value, int | float)
             or 0 < value < (merged.get(table, {}).get(key) or math.inf)
         }
         for table, values in given.items()
@@ -121,10 +145,14 @@ def _files(file: Path | None) -> Sequence[Path]:
 
 def _file_layer(path: Path) -> _Layer:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors add a mark
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: is not TOML: it is not UTF-8 from byte {error.start} on; save it as UTF-8"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     return _Layer(str(path), values, is_text=False)
 
@@ -139,18 +167,39 @@ def _environment_layer(environ: Mapping[str, str]) -> _Layer:
 
 
 def _alias_layer(environ: Mapping[str, str]) -> _Layer:
-    given = {name: setting for name, setting in ALIASES.items() if environ.get(name)}
-    values = _flag_layer({setting: environ[name] for name, setting in given.items()}).values
+    """The aliases that are set; whoever sets the one of the key wants it to be required."""
+    given = {
+        name: setting
+        for name, setting in ALIASES.items()
+        if environ.get(name) and not _is_no_bound(name, environ[name])
+    }
+    flags = {setting: environ[name] for name, setting in given.items()}
     names = {setting: name for name, setting in given.items()}
-    return _Layer("environment", values, is_text=True, names=names, only_lowers=True)
+    if "auth.key" in flags:
+        flags["auth.mode"] = "key"
+    return _Layer("environment", _tables(flags), is_text=True, names=names, only_lowers=True)
+
+
+def _is_no_bound(name: str, text: str) -> bool:
+    """Whether the value of an alias bounds nothing: it is too large, or not above 0."""
+    try:
+        return name in _MOST_OF_ALIAS and not 0 < float(text) <= _MOST_OF_ALIAS[name]
+    except ValueError:
+        return False
 
 
 def _flag_layer(flags: Mapping[str, str]) -> _Layer:
+    names = {setting: f"--{flag.replace('_', '-')}" for flag, setting in FLAGS.items()}
+    return _Layer("command line", _tables(flags), is_text=True, names=names)
+
+
+def _tables(flags: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """ "table.key" -> value, as table -> key -> value."""
     values: dict[str, dict[str, str]] = {}
     for name, value in flags.items():
         table, _, key = name.partition(".")
         values.setdefault(table, {})[key] = value
-    return _Layer("command line", values, is_text=True)
+    return values
 
 
 def _without_removed(layer: _Layer) -> _Layer:
@@ -191,33 +240,13 @@ def _parsed_lists(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _explain(layer: _Layer, error: Any) -> str:
     """One line: source, key, value, what is allowed."""
-    path = [str(part) for part in error["loc"]]
-    name = _name(layer, path)
-    if error["type"] == "extra_forbidden":
-        return f"{layer.source}: {name}: no such setting; {_suggestion(path)}"
-    expected = str(error["msg"]).replace("Input should be", "it should be")
-    expected = expected.replace("an object", "a table")
-    got = "a value that is not shown" if is_secret(*path[:2]) else repr(error["input"])
-    return f"{layer.source}: {name}: got {got}; {expected}{_documentation(path)}"
+    name = _name(layer, [str(part) for part in error["loc"]])
+    return f"{layer.source}: {fault(name, error)}"
 
 
 def _name(layer: _Layer, path: Sequence[str]) -> str:
     """The name of a setting in a layer."""
     name = ".".join(path)
     if layer.source != "environment":
-        return name
+        return layer.names.get(name, name)
     return layer.names.get(name, f"{ENV_PREFIX}{'_'.join(path[:2])}".upper())
-
-
-def _suggestion(path: Sequence[str]) -> str:
-    if places := [f"[{table}]" for table, key, _ in documented_keys() if [key] == list(path)]:
-        return f"it belongs below {' or '.join(places)}; docs/configuration.md lists them all"
-    known = [f"{table}.{key}" for table, key, _ in documented_keys()]
-    close = difflib.get_close_matches(".".join(path), known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}docs/configuration.md lists them all"
-
-
-def _documentation(path: Sequence[str]) -> str:
-    texts = [text for table, key, text in documented_keys() if [table, key] == list(path[:2])]
-    return f" ({texts[0].rstrip('.')})" if texts else ""

@@ -5,12 +5,17 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from lanscribe.dialects.events import ClientEvent, Message, ServerEvent
+from lanscribe.errors import ClientError
 
 
 class Dialect(Protocol):
     """A wire protocol."""
 
     name: str
+
+    @property
+    def refusal(self) -> ClientError | None:
+        """Why the client is refused before its session begins, such as for its URL's query."""
 
     def decode(self, message: Message) -> Iterable[ClientEvent]:
         """Decode a message of the client. Raises ProtocolError for an invalid one.

@@ -19,13 +19,6 @@ MAX_LISTED_WORDS = 10_000
 """The words of an hour; with times they take about 600 KB. Many clients accept 1 MiB a message."""
 
 
-@dataclass(frozen=True, slots=True)
-class SelectModel:
-    """The client names the model it wants; "" for the one served."""
-
-    model: str
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class AppendAudio:
     """The client sends audio, shape (n,), 16 kHz."""
@@ -79,21 +72,14 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The client said something that the dialect answers by itself, such as a ping."""
+    """The client said something that the dialect answers by itself, such as a ping, or with no
+    message at all."""
 
     messages: tuple[Message, ...]
 
 
 ClientEvent = (
-    SelectModel
-    | AppendAudio
-    | Commit
-    | DetectTurns
-    | Cancel
-    | Finish
-    | KeepForResume
-    | Acknowledge
-    | Reply
+    AppendAudio | Commit | DetectTurns | Cancel | Finish | KeepForResume | Acknowledge | Reply
 )
 
 
@@ -177,11 +163,31 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechStopped:
-    """The last sample of an utterance is at_s into the session's audio; Committed follows."""
+class SpeechPaused:
+    """The speaker may have finished at_s into the session's audio; resumed or stopped follows."""
 
     of: Utterance
     at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """The speaker has gone on after a pause, at_s into the session's audio."""
+
+    of: Utterance
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The last sample of an utterance is at_s into the session's audio; Committed follows.
+
+    is_forced: a timeout or the client ended it, not the silence after speech.
+    """
+
+    of: Utterance
+    at_s: float
+    is_forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +256,8 @@ ServerEvent = (
     | SessionEnded
     | Delta
     | SpeechStarted
+    | SpeechPaused
+    | SpeechResumed
     | SpeechStopped
     | Committed
     | Cancelled

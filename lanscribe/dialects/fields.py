@@ -7,8 +7,8 @@ from typing import Any
 
 from lanscribe.dialects.events import Message
 from lanscribe.errors import ProtocolError
-from lanscribe.speech.audio import Samples
-from lanscribe.speech.pcm import decoded
+from lanscribe.speech.audio import SAMPLE_RATE_HZ
+from lanscribe.speech.pcm import PcmDecoder
 
 Fields = Mapping[str, Any]
 """A JSON object."""
@@ -18,6 +18,9 @@ _MAX_PARTS = 1000
 parsing as many bytes of empty objects takes two seconds, in which nobody else is served."""
 _PART_MARKS = ",[{"
 _SPACE = b" \t\n\r\v\f"
+_COMMON_ALPHABET = bytes.maketrans(b"-_", b"+/")
+"""From the alphabet for URLs to the common one (RFC 4648, sections 5 and 4)."""
+_MOST_PADDING = 2
 
 
 def decode_object(message: Message, example: str) -> Fields:
@@ -89,12 +92,19 @@ def integer(fields: Fields, name: str) -> int:
 
     Raises ProtocolError.
     """
-    value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int):
+    value = whole_number(fields.get(name))
+    if value is None:
         raise _unexpected(fields, name, "a whole number")
     if abs(value) >= _MAX_INTEGER:
         raise _unexpected(fields, name, "one below 2^53")
     return value
+
+
+def whole_number(value: object) -> int | None:
+    """A value as a whole number, 16000.0 too, as some languages write it; None if it is none."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def inner(fields: Fields, name: str) -> Fields:
@@ -108,36 +118,48 @@ def inner(fields: Fields, name: str) -> Fields:
 
 
 def base64_bytes(text: str) -> bytes:
-    """Decode base64, ignoring line breaks in it. Raises ProtocolError."""
+    """Decode base64: of either alphabet, padded or not, in lines, as a data URL (RFC 2397).
+
+    Raises ProtocolError.
+    """
     try:
-        return _packed_base64(text)
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        pass  # perhaps it is one of the other forms; to find out takes as long again
+    try:
+        return binascii.a2b_base64(_common_base64(text), strict_mode=True)
     except ValueError as error:
         raise ProtocolError(
             "invalid_audio", f"the audio is not base64: {error}; expected base64 of raw PCM"
         ) from error
 
 
-def _packed_base64(text: str) -> bytes:
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:  # perhaps because of its line breaks; removing them takes as long again
-        packed = text.encode("ascii").translate(None, _SPACE)
-        return binascii.a2b_base64(packed, strict_mode=True)
+def _common_base64(text: str) -> bytes:
+    """Base64 of any form in the common one. Raises ValueError."""
+    if text[:5].lower() == "data:":
+        head, comma, text = text.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise ValueError("got a data URL without ';base64,'")
+    packed = text.encode("ascii").translate(_COMMON_ALPHABET, _SPACE)
+    bare = packed.rstrip(b"=")
+    if len(packed) - len(bare) > _MOST_PADDING:
+        raise ValueError("got too much padding")
+    return bare + b"=" * (-len(bare) % 4)
 
 
-def pcm16_samples(data: bytes) -> Samples:
-    """16-bit little-endian PCM, 16 kHz, mono, not empty, as samples, shape (n,).
+def pcm16_decoder() -> PcmDecoder:
+    """A decoder for 16-bit little-endian PCM, 16 kHz, mono."""
+    return PcmDecoder("pcm_s16le", SAMPLE_RATE_HZ)
 
-    Raises ProtocolError.
-    """
-    try:
-        if not data:
-            raise ValueError("got no audio bytes")
-        return decoded(data, "pcm_s16le")
-    except ValueError as error:
+
+def not_empty(audio: bytes) -> bytes:
+    """The bytes of a message that has to have audio. Raises ProtocolError."""
+    if not audio:
         raise ProtocolError(
-            "invalid_audio", f"{error}; expected 16-bit little-endian PCM, 16 kHz, mono"
-        ) from error
+            "invalid_audio",
+            "got no audio bytes; expected 16-bit little-endian PCM, 16 kHz, mono",
+        )
+    return audio
 
 
 def unknown(event_type: str, expected: str) -> ProtocolError:

@@ -7,12 +7,14 @@ A flush ends an utterance and the session goes on. docs/protocol.md describes it
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lanscribe.dialects import fields
+from lanscribe.dialects import fields, mistral_turns, model_names
 from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
     Commit,
+    Committed,
     Delta,
+    DetectTurns,
     Done,
     Failure,
     Finish,
@@ -20,22 +22,29 @@ from lanscribe.dialects.events import (
     Reply,
     ServerEvent,
     SessionCreated,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    SpeechStopped,
 )
 from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields
 from lanscribe.dialects.json_text import to_json
-from lanscribe.dialects.vllm import usage
+from lanscribe.dialects.mistral_turns import MistralTurns, Spoken, TurnEvents
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LanscribeError, ProtocolError
-from lanscribe.speech.captions import Word
+from lanscribe.speech.audio import in_pieces
 from lanscribe.speech.pcm import PcmDecoder, unknown_encoding
 
 MAX_APPEND_BYTES = 262_144
 """The most decoded audio in one message."""
 _EXAMPLE = '{"type":"input_audio.append","audio":"BASE64"}'
 _TYPES = "session.update, input_audio.append, input_audio.flush or input_audio.end"
-_HOSTED_MODELS = "voxtral-"
-"""The prefix of the models on Mistral's own servers, which its clients request by default."""
+_FLUSH = "flush"
+"""The tag of utterances that the client has ended."""
+_POLICY_VIOLATION = 1008
+"""The close code (RFC 6455, section 7.4.1)."""
+_ADVICE = "Connect again with that name, or without one; GET /v1/models lists it"
 _ENCODINGS = ("pcm_s16le", "pcm_s32le", "pcm_f16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw")
 OWN_STATUS = {"server_busy": 429, "session_too_long": 400, "too_many_guesses": 400}
 """Mistral's codes are numbers: the HTTP status with the same meaning, except for these."""
@@ -50,7 +59,10 @@ class MistralDialect:
         self, info: EngineInfo | None = None, query: Mapping[str, str] | None = None
     ) -> None:
         self._info = info
-        self._refusal = _model_error(info, (query or {}).get("model", "")) if info else None
+        self._model = info.model if info else ""
+        self.refusal = model_names.refusal(
+            (query or {}).get("model", ""), self._model, _ADVICE, close_code=_POLICY_VIOLATION
+        )
         self._session_id = ""
         self._encoding, self._rate_hz = "pcm_s16le", 16_000
         self._decoder: PcmDecoder | None = None
@@ -61,15 +73,18 @@ class MistralDialect:
         """Whether the engine is transcribing."""
         self._has_flushed = False
         self._has_told_language = False
+        self._turns: MistralTurns | None = None
+        """None while the client ends its utterances itself."""
+        self._is_diarize_wished = False
+        self._turn_events = TurnEvents()
+        self._spoken = Spoken()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError."""
-        if self._refusal:
-            raise self._refusal
         event = fields.decode_object(message, _EXAMPLE)
         match kind := fields.text(event, "type"):
             case "session.update":
-                return [self._update(fields.inner(event, "session"))]
+                return self._update(fields.inner(event, "session"))
             case "input_audio.append":
                 return self._append(fields.base64_bytes(fields.text(event, "audio")))
             case "input_audio.flush":
@@ -86,22 +101,30 @@ class MistralDialect:
 
     def _told(self, event: ServerEvent) -> Iterator[dict[str, Any]]:
         match event:
-            case SessionCreated() if self._refusal:
-                yield _error(self._refusal)
             case SessionCreated():
                 self._session_id = event.session_id
                 yield {"type": "session.created", "session": self._session}
             case Delta() if event.text or extras(event):
                 yield from self._language()
                 more = extras(event, offset_s=event.of.offset_s)
-                yield {"type": "transcription.text.delta", "text": event.text, **more}
+                text = self._spoken.delta(event)
+                yield {"type": "transcription.text.delta", "text": text, **more}
+            case SpeechStarted() | SpeechPaused() | SpeechResumed() | SpeechStopped() | Committed():
+                yield from self._turn_events.take(event)
             case Done():
-                yield from self._done(event)
-            case Failure():
-                self._is_started = self._is_started and event.of is None
+                is_asked = event.of.tag == _FLUSH or self._turn_events.is_unannounced(event)
+                yield from self._turn_events.before(event)
+                yield from self._done(event, is_asked=is_asked)
+                yield from self._turn_events.after()
+            case Failure(of=None):
                 yield _error(event.error)
+            case Failure():
+                self._is_started = False
+                yield from self._turn_events.before(event)
+                yield _error(event.error)
+                yield from self._turn_events.after()
 
-    def _update(self, wished: Fields) -> Reply:
+    def _update(self, wished: Fields) -> list[ClientEvent]:
         """Apply what can be chosen; the answer has the values in force, whatever was requested."""
         if self._decoder is not None:
             raise ProtocolError(
@@ -110,12 +133,34 @@ class MistralDialect:
                 " before the first input_audio.append, or begin a new session",
             )
         _check_wishes(wished)
+        turns, is_diarize_wished = self._wished_turns(wished)
         if audio_format := fields.inner(wished, "audio_format"):
             encoding = fields.text(audio_format, "encoding")
             rate_hz = fields.integer(audio_format, "sample_rate")
             _new_decoder(encoding, rate_hz)
             self._encoding, self._rate_hz = encoding, rate_hz
-        return Reply((to_json({"type": "session.updated", "session": self._session}),))
+        before, self._turns, self._is_diarize_wished = self._turns, turns, is_diarize_wished
+        reply = Reply((to_json({"type": "session.updated", "session": self._session}),))
+        return (
+            [reply] if turns == before else [reply, DetectTurns(turns.settings if turns else None)]
+        )
+
+    def _wished_turns(self, wished: Fields) -> tuple[MistralTurns | None, bool]:
+        """The turn detection after an update, and whether speakers are wished; not both."""
+        turns = self._turns
+        if "turn_detection" in wished:
+            wants = wished["turn_detection"] is not None
+            turns = mistral_turns.wished(fields.inner(wished, "turn_detection")) if wants else None
+        diarize = self._is_diarize_wished
+        if "diarize" in wished:
+            diarize = fields.flag(wished, "diarize")
+        if turns and diarize:
+            raise ProtocolError(
+                "invalid_event",
+                "Diarization is not compatible with turn detection: got both; expected one, so"
+                " leave out diarize or turn_detection",
+            )
+        return turns, diarize
 
     def _append(self, audio: bytes) -> list[ClientEvent]:
         if len(audio) > MAX_APPEND_BYTES:
@@ -131,19 +176,23 @@ class MistralDialect:
             raise ProtocolError("invalid_audio", f"{error}; expected {self._encoding}") from error
         self._decoder = decoder
         self._is_open = True
-        return [*self._start(), AppendAudio(samples)]
+        parts = in_pieces(samples) if self._turns else [samples]
+        return [*self._start(), *map(AppendAudio, parts)]
 
     def _flush(self) -> list[ClientEvent]:
         """End the utterance; without audio it is empty, so each flush gets its done event."""
         rest = [AppendAudio(self._decoder.flush())] if self._decoder else []
-        events = [*self._start(), *rest, Commit(is_final=True)]
+        events = [*self._start(), *rest, Commit(is_final=True, tag=_FLUSH)]
         self._is_open = self._is_started = False
         self._has_flushed = True
         return events
 
     def _start(self) -> list[ClientEvent]:
-        """The commit that makes text come during speech, if it is not sent yet."""
-        if self._is_started:
+        """The commit that makes text come during speech, if it is not sent yet.
+
+        None where the server finds the turns.
+        """
+        if self._is_started or self._turns:
             return []
         self._is_started = True
         return [Commit(is_final=False)]
@@ -160,12 +209,8 @@ class MistralDialect:
             "context_bias": None,
             "language": self._only_language,
             "speaker_references": None,
-            "turn_detection": None,
+            "turn_detection": self._turns.fields if self._turns else None,
         }
-
-    @property
-    def _model(self) -> str:
-        return self._info.model if self._info else ""
 
     @property
     def _only_language(self) -> str | None:
@@ -179,42 +224,12 @@ class MistralDialect:
             self._has_told_language = True
             yield {"type": "transcription.language", "audio_language": self._only_language}
 
-    def _done(self, done: Done) -> Iterator[dict[str, Any]]:
-        for word in done.words:
-            yield {"type": "transcription.segment", **_segment(done, word)}
-        listed = [_segment(done, word) for word in done.listed_words]
-        yield {
-            "type": "transcription.done",
-            "model": self._model,
-            "text": done.text,
-            "language": self._only_language,
-            "segments": [{"type": "transcription_segment", **segment} for segment in listed],
-            "usage": {**usage(done), "prompt_audio_seconds": round(done.audio_s)},
-            **extras(done, offset_s=done.of.offset_s),
-        }
-
-
-def _segment(done: Done, word: Word) -> dict[str, Any]:
-    return {
-        "text": word.text,
-        "start": round(done.of.offset_s + word.start_s, 3),
-        "end": round(done.of.offset_s + word.end_s, 3),
-    }
-
-
-def _model_error(info: EngineInfo, model: str) -> ProtocolError | None:
-    """Why a model is not available; None for the served model, and for those only Mistral has.
-
-    A client's server is easier to change than its model: livekit's streams only if the model's
-    name has "realtime" in it. The answer to such a client names the model that is served.
-    """
-    if model in ("", info.model) or model.startswith(_HOSTED_MODELS):
-        return None
-    return ProtocolError(
-        "model_not_found",
-        f"got the model {model[:200]!r}; this server has: {info.model}. Connect again with that"
-        " name, or read it from GET /v1/models",
-    )
+    def _done(self, done: Done, *, is_asked: bool) -> Iterator[dict[str, Any]]:
+        for segment in self._spoken.end(done):
+            yield {"type": "transcription.segment", **segment}
+        if is_asked:
+            named = {"model": self._model, "language": self._only_language}
+            yield {"type": "transcription.done", **named, **self._spoken.take()}
 
 
 def _new_decoder(encoding: str, rate_hz: int) -> PcmDecoder:
@@ -230,10 +245,8 @@ def _check_wishes(wished: Fields) -> None:
     """Check the types of the fields that have no effect here."""
     if wished.get("target_streaming_delay_ms") is not None:
         fields.integer(wished, "target_streaming_delay_ms")
-    fields.flag(wished, "diarize")
     fields.text(wished, "language", "")
     fields.inner(wished, "speaker_references")
-    fields.inner(wished, "turn_detection")
 
 
 def _error(error: LanscribeError) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lanscribe.dialects.events import (
     ServerEvent,
     SessionCreated,
 )
-from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, text
+from lanscribe.dialects.fields import Fields, base64_bytes, decode_object, not_empty, text
 from lanscribe.dialects.json_text import to_json
 from lanscribe.dialects.openai import OpenAiDialect
 from lanscribe.dialects.vllm import VllmDialect
@@ -41,6 +41,7 @@ class NegotiatingDialect:
     """
 
     name = "realtime"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, query: Mapping[str, str] | None = None
@@ -53,14 +54,15 @@ class NegotiatingDialect:
         self._is_decided = False
         self._waiting: list[Message] = []
         self._waiting_bytes = 0
+        self._is_full = False
+        """Whether the client has been told that its appends are refused."""
 
     def decode(self, message: Message) -> Iterable[ClientEvent]:
         """Decode one frame. Raises ClientError."""
         if self._is_decided:
             return self._speaker.decode(message)
         if isinstance(message, bytes):
-            self._vllm.decode(message)
-            return self._wait(message, len(message) * 4 // 3)
+            return self._wait(not_empty(message), len(message) * 4 // 3)
         event = decode_object(message, _EXAMPLE)
         self._openai.answer(event)
         kind = event.get("type")
@@ -70,7 +72,7 @@ class NegotiatingDialect:
             self._is_decided = True
             return chain(events, self._kept())
         if kind == "input_audio_buffer.append":
-            self._check(event, message)
+            self._check(event)
             return self._wait(message, len(message))
         if kind == "input_audio_buffer.clear":
             self._forget()
@@ -101,23 +103,25 @@ class NegotiatingDialect:
             return self._vllm
         return self._openai if isinstance(event.get("session"), dict) else self._voxmlx
 
-    def _check(self, event: Fields, message: str) -> None:
+    def _check(self, event: Fields) -> None:
         """Refuse an append at once if it cannot be audio."""
-        if self._has_intent:
-            base64_bytes(text(event, "audio"))
-        else:
-            self._vllm.decode(message)
+        audio = base64_bytes(text(event, "audio"))
+        if not self._has_intent:
+            not_empty(audio)
 
     def _wait(self, message: Message, size_bytes: int) -> Sequence[ClientEvent]:
         if self._waiting_bytes >= MAX_UNDECIDED_BYTES:
+            if self._is_full:
+                return []
+            self._is_full = True
             raise LimitError(
                 "audio_buffer_full",
-                f"{self._waiting_bytes} bytes of appends wait for a session.update and this append"
-                " was refused; send session.update first, then append",
+                f"{self._waiting_bytes} bytes of appends wait for a session.update; this append and"
+                " all until then are refused: send session.update first, then append",
             )
         self._waiting.append(message)
         self._waiting_bytes += size_bytes + _MESSAGE_BYTES
         return []
 
     def _forget(self) -> None:
-        self._waiting, self._waiting_bytes = [], 0
+        self._waiting, self._waiting_bytes, self._is_full = [], 0, False

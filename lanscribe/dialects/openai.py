@@ -37,7 +37,7 @@ from lanscribe.dialects.openai_settings import (
     updated,
 )
 from lanscribe.engines.base import EngineInfo
-from lanscribe.errors import ClientError, LanscribeError, ProtocolError
+from lanscribe.errors import ClientError, LanscribeError
 from lanscribe.speech.audio import Samples
 
 _EXAMPLE = 'an object such as {"type":"session.update","session":{"type":"transcription"}}'
@@ -48,6 +48,7 @@ class OpenAiDialect:
     """The codec of one session."""
 
     name = "openai"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
@@ -102,7 +103,9 @@ class OpenAiDialect:
         return self._frame({"type": "input_audio_buffer.cleared"})
 
     def _update(self, event: Fields, *, is_beta: bool) -> Sequence[ClientEvent]:
-        settings = updated(self._settings, inner(event, "session"))
+        # The beta's guide showed its update with the settings beside the type.
+        is_bare = is_beta and "session" not in event
+        settings = updated(self._settings, event if is_bare else inner(event, "session"))
         before, self._settings, self._is_beta = self._settings, settings, is_beta
         events: list[ClientEvent] = []
         if settings.audio != before.audio:
@@ -115,14 +118,7 @@ class OpenAiDialect:
         return events
 
     def _decoded(self, event: Fields) -> Iterator[Samples]:
-        data = base64_bytes(text(event, "audio"))
-        try:
-            return self._decoder.pieces(data)
-        except ValueError as error:
-            audio = self._settings.audio
-            raise ProtocolError(
-                "invalid_audio", f"{error}; expected {audio.encoding} at {audio.rate_hz} Hz, mono"
-            ) from error
+        return self._decoder.pieces(base64_bytes(text(event, "audio")))
 
     def _append(
         self, samples: Samples, settings: OpenAiSettings | None = None

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from lanscribe.dialects.fields import Fields, inner, kind
+from lanscribe.dialects.fields import Fields, inner, kind, whole_number
+from lanscribe.dialects.model_names import bare
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.pcm import MAX_RATE_HZ, MIN_RATE_HZ, PcmDecoder
 from lanscribe.speech.turns import TurnSettings
@@ -76,7 +77,7 @@ def updated(settings: OpenAiSettings, session: Fields) -> OpenAiSettings:
             settings = replace(settings, turns=_turns(settings.turns, wanted), are_turns_said=True)
     model = _model(audio_input.get("transcription") or session.get("input_audio_transcription"))
     if model and not settings.are_turns_said:
-        turns = TurnSettings() if model.startswith(_TURN_MODELS) else None
+        turns = TurnSettings() if bare(model).startswith(_TURN_MODELS) else None
         settings = replace(settings, turns=turns)
     return settings
 
@@ -122,19 +123,16 @@ def _audio_format(value: object) -> AudioFormat:
     encoding = _one_of(_TYPES, value.get("type", "audio/pcm"), "format.type")
     if encoding != "pcm_s16le":
         return AudioFormat(encoding, _G711_RATE_HZ)
-    rate_hz = value.get("rate")
-    if rate_hz is None:
+    if value.get("rate") is None:
         return AudioFormat()
-    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int) or not _is_rate(rate_hz):
+    rate_hz = whole_number(value["rate"])
+    if rate_hz is None or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise ProtocolError(
             "invalid_event",
-            f"got {rate_hz!r:.50} as format.rate; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} (Hz)",
+            f"got {value['rate']!r:.50} as format.rate; expected {MIN_RATE_HZ} to {MAX_RATE_HZ}"
+            " (Hz), a whole number",
         )
     return AudioFormat(encoding, rate_hz)
-
-
-def _is_rate(rate_hz: int) -> bool:
-    return MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ
 
 
 def _one_of(table: Mapping[str, _T], value: object, name: str) -> _T:

@@ -8,7 +8,7 @@ docs/protocol.md describes both.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lanscribe.dialects import fields
+from lanscribe.dialects import fields, model_names
 from lanscribe.dialects.events import (
     Acknowledge,
     AppendAudio,
@@ -19,7 +19,7 @@ from lanscribe.dialects.events import (
     Failure,
     KeepForResume,
     Message,
-    SelectModel,
+    Reply,
     ServerEvent,
     SessionCreated,
     SessionResumed,
@@ -27,6 +27,7 @@ from lanscribe.dialects.events import (
 )
 from lanscribe.dialects.extras import extras
 from lanscribe.dialects.json_text import to_json
+from lanscribe.dialects.segments import Segments, wished
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
 from lanscribe.voxtral.steps import steps_of
@@ -34,25 +35,30 @@ from lanscribe.voxtral.steps import steps_of
 _EXAMPLE = '{"type":"session.update","model":"..."}'
 _EXPECTED = "session.update, input_audio_buffer.append or input_audio_buffer.commit"
 _TIMES = ("start_s", "end_s")
+_ADVICE = "Send session.update with that name or with an empty one; GET /v1/models lists it"
 
 
 class VllmDialect:
     """The codec of vLLM's realtime protocol."""
 
     name = "vllm"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
     ) -> None:
-        self._info = info
+        self._model = info.model if info else ""
         self._has_model = False
         """Whether the client has named the served model, as vLLM wants it before a commit."""
         self._number = 0
+        self._segments: Segments | None = None
+        """If the client has asked for segments with times."""
+        self._decoder = fields.pcm16_decoder()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError with a code of vLLM's."""
         if isinstance(message, bytes):
-            return [AppendAudio(fields.pcm16_samples(message))]
+            return self._append(message)
         event = fields.decode_object(message, _EXAMPLE)
         acknowledged = [Acknowledge(fields.integer(event, "seen"))] if "seen" in event else []
         return [*acknowledged, *self._client_events(event)]
@@ -63,21 +69,29 @@ class VllmDialect:
         Frames are numbered with "seq", except those outside the session's sequence: the
         greeting of a resumed connection, and an error that ends a connection.
         """
+        if isinstance(event, SessionResumed):
+            self._decoder.flush()  # the client sends half a sample again, from its first byte
         told = payload(event)
         if told is None:
             return []
-        if not _is_apart(event):
-            self._number += 1
-            told["seq"] = self._number
-        return [to_json(told)]
+        if self._segments is not None and isinstance(event, Delta):
+            told["segments"] = self._segments.of_delta(event)
+        if self._segments is not None and isinstance(event, Done):
+            told["segments"] = self._segments.of_done(event)
+        if self._segments is not None and isinstance(event, Failure) and event.lost:
+            self._segments = Segments()
+        return [to_json(told)] if _is_apart(event) else [self._numbered(told)]
+
+    def _numbered(self, told: dict[str, Any]) -> Message:
+        self._number += 1
+        return to_json({**told, "seq": self._number})
 
     def _client_events(self, event: fields.Fields) -> list[ClientEvent]:
         match event.get("type"):
             case "session.update":
                 return self._update(event)
             case "input_audio_buffer.append":
-                audio = fields.base64_bytes(fields.text(event, "audio"))
-                return [AppendAudio(fields.pcm16_samples(audio))]
+                return self._append(fields.base64_bytes(fields.text(event, "audio")))
             case "input_audio_buffer.commit":
                 return [self._commit(is_final=fields.flag(event, "final"))]
             case str(unknown):
@@ -88,12 +102,36 @@ class VllmDialect:
                 )
 
     def _update(self, event: fields.Fields) -> list[ClientEvent]:
-        """Choose a model; the session refuses an unserved one, which does not count as chosen."""
-        model = fields.text(event, "model")
+        """Choose a model; vLLM answers that only if it is not served, or if times are asked for."""
         is_resumable = fields.flag(event, "resume")
-        is_served = self._info is None or model in ("", self._info.model)
-        self._has_model = self._has_model or is_served
-        return [SelectModel(model), *([KeepForResume()] if is_resumable else [])]
+        model = fields.text(event, "model")
+        model_names.check(model, self._model, _ADVICE)
+        granularities = self._granularities(event)
+        self._has_model = True
+        told = {
+            "type": "session.updated",
+            "model": self._model or model,
+            "timestamp_granularities": granularities,
+        }
+        answers = () if granularities is None else (self._numbered(told),)
+        return [Reply(answers), *([KeepForResume()] if is_resumable else [])]
+
+    def _granularities(self, event: fields.Fields) -> list[str] | None:
+        """The times that are asked for; None without that field.
+
+        As in vLLM, an update without the wish revokes it, and a wrong one revokes the model.
+        """
+        try:
+            granularities = wished(event)
+        except ProtocolError:
+            self._has_model = False
+            raise
+        is_wanted = granularities is not None and "segment" in granularities
+        self._segments = (self._segments or Segments()) if is_wanted else None
+        return None if granularities is None else list(granularities)
+
+    def _append(self, audio: bytes) -> list[ClientEvent]:
+        return [AppendAudio(self._decoder.feed(fields.not_empty(audio)))]
 
     def _commit(self, *, is_final: bool) -> Commit:
         if not self._has_model:
@@ -101,6 +139,8 @@ class VllmDialect:
                 "model_not_validated",
                 "got a commit before a model was chosen; send session.update with a model first",
             )
+        if is_final:
+            self._decoder.flush()
         return Commit(is_final=is_final)
 
 

@@ -27,7 +27,7 @@ from lanscribe.dialects.fields import (
     base64_bytes,
     decode_object,
     flag,
-    pcm16_samples,
+    pcm16_decoder,
     text,
     unknown,
 )
@@ -41,11 +41,12 @@ class VoxmlxDialect:
     """The codec of voxmlx's protocol."""
 
     name = "voxmlx"
+    refusal = None
 
     def __init__(
         self, _info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
     ) -> None:
-        pass
+        self._decoder = pcm16_decoder()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError."""
@@ -54,11 +55,11 @@ class VoxmlxDialect:
             case "session.update":
                 return [Reply((_frame({"type": "session.updated"}),))]
             case "input_audio_buffer.append":
-                return _append(event)
+                return self._append(event)
             case "input_audio_buffer.commit":
-                return [Commit(is_final=True)] if flag(event, "final") else []
+                return self._ended(Commit(is_final=True)) if flag(event, "final") else []
             case "input_audio_buffer.clear":
-                return [Cancel()]
+                return self._ended(Cancel())
             case other:
                 raise unknown(
                     other,
@@ -71,10 +72,13 @@ class VoxmlxDialect:
         payload = _payload(event)
         return [] if payload is None else [_frame(payload)]
 
+    def _append(self, event: Fields) -> Sequence[ClientEvent]:
+        samples = self._decoder.feed(base64_bytes(text(event, "audio")))
+        return [Commit(is_final=False), AppendAudio(samples)] if len(samples) else []
 
-def _append(event: Fields) -> Sequence[ClientEvent]:
-    data = base64_bytes(text(event, "audio"))
-    return [Commit(is_final=False), AppendAudio(pcm16_samples(data))] if data else []
+    def _ended(self, how: ClientEvent) -> Sequence[ClientEvent]:
+        self._decoder.flush()
+        return [how]
 
 
 def _payload(event: ServerEvent) -> dict[str, Any] | None:

@@ -8,27 +8,30 @@ bytes of sound. `EventSplitter` cuts a stream into whole events; each one is a m
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lanscribe import __version__
+from lanscribe.dialects import model_names
 from lanscribe.dialects.events import (
     AppendAudio,
     ClientEvent,
     Commit,
     Delta,
+    DetectTurns,
     Done,
     Failure,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
+    SpeechStopped,
 )
 from lanscribe.dialects.extras import extras
-from lanscribe.dialects.fields import parsed
+from lanscribe.dialects.fields import parsed, whole_number
 from lanscribe.dialects.json_text import to_json
+from lanscribe.dialects.wyoming_options import WyomingOptions, asr_program
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ProtocolError
-from lanscribe.speech.audio import Samples
+from lanscribe.speech.audio import Samples, in_pieces
 from lanscribe.speech.mixing import Mixer
-from lanscribe.speech.pcm import bounded, checked_rate_hz, decoded
+from lanscribe.speech.pcm import WholeFrames, bounded, checked_rate_hz, decoded
+from lanscribe.speech.plain import PlainText, plain
 from lanscribe.speech.resampler import Resampler
 
 HANG_UP: Message = b""
@@ -43,6 +46,7 @@ _ENCODINGS = {1: "pcm_u8", 2: "pcm_s16le", 3: "pcm_s24le", 4: "pcm_s32le"}
 """The encodings by the bytes of a sample."""
 _MAX_PARTS = 4000
 """Of an event, without its sound; `transcribe` may hold the names of a large house."""
+_ADVICE = "Leave the name out of transcribe, or choose that one"
 _DOMAINS = ("asr", "tts", "handle", "intent", "wake", "mic", "snd")
 
 
@@ -116,20 +120,17 @@ class _Sound:
 
     def __init__(self, form: _Format) -> None:
         self.form = form
+        self._whole = WholeFrames(form.width * form.channels)
         self._mixer = Mixer(form.rate)
         self._resampler = Resampler(checked_rate_hz(form.rate))
 
     def feed(self, payload: bytes) -> Samples:
-        """Decode whole frames, to shape (n,). Raises ValueError for anything else."""
-        frame_bytes = self.form.width * self.form.channels
-        if len(payload) % frame_bytes:
-            raise ValueError(
-                f"got {len(payload)} bytes, which is not a whole number of frames of {frame_bytes}"
-            )
-        chunk_s = len(payload) // frame_bytes / self.form.rate
+        """Decode a chunk, to shape (n,). Raises ValueError if it is too long."""
+        chunk_s = len(payload) / (self.form.width * self.form.channels * self.form.rate)
         if chunk_s > MAX_CHUNK_S:
             raise ValueError(f"got a chunk of {chunk_s:.0f} s, above the limit of {MAX_CHUNK_S} s")
-        channels = decoded(payload, _ENCODINGS[self.form.width]).reshape(-1, self.form.channels)
+        frames = self._whole.take(payload)
+        channels = decoded(frames, _ENCODINGS[self.form.width]).reshape(-1, self.form.channels)
         return self._resampler.feed(bounded(self._mixer.feed(channels.T)))
 
     def flush(self) -> Samples:
@@ -138,17 +139,25 @@ class _Sound:
 
 
 class WyomingDialect:
-    """The codec of Wyoming's speech to text: an utterance is audio-start to audio-stop."""
+    """The codec of Wyoming's speech to text: an utterance is audio-start to audio-stop.
+
+    Where the server ends commands, what comes between the end and audio-stop is ignored.
+    """
 
     name = "wyoming"
+    refusal = None
 
     def __init__(
-        self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
+        self, info: EngineInfo | None = None, options: WyomingOptions | None = None
     ) -> None:
         self._info = info
-        self._model = ""
+        self._options = options or WyomingOptions()
+        self._model = info.model if info else ""
         self._sound: _Sound | None = None
+        self._is_past = False
+        """Whether the server has ended the utterance whose audio-stop is still to come."""
         self._has_begun_text = False
+        self._plain = PlainText()
         self._readers: Mapping[str, Callable[[_Event], list[ClientEvent]]] = {
             "describe": self._describe,
             "ping": self._pong,
@@ -167,13 +176,20 @@ class WyomingDialect:
     def encode(self, event: ServerEvent) -> Sequence[Message]:
         """The events that report it, and HANG_UP after an error that replaces an answer."""
         match event:
-            case Delta() if event.text or extras(event):
-                chunk = {"text": event.text, **extras(event)}
+            case SpeechStopped():
+                self._is_past = self._sound is not None
+                return []
+            case Delta():
+                text = self._plain.feed(event.text) if self._options.is_plain else event.text
+                chunk = {"text": text, **extras(event)}
+                if chunk == {"text": ""}:
+                    return []
                 return [*self._begin_text(), _message("transcript-chunk", chunk)]
             case Done():
                 begin = self._begin_text()
-                self._has_begun_text = False
-                data = {"text": event.text, **self._language, **extras(event)}
+                self._has_begun_text, self._plain = False, PlainText()
+                text = plain(event.text) if self._options.is_plain else event.text
+                data = {"text": text, **self._language, **extras(event)}
                 whole = _message("transcript", data)
                 return [*begin, whole, _message("transcript-stop")]
             case Failure():
@@ -189,19 +205,22 @@ class WyomingDialect:
     def _choose(self, event: _Event) -> list[ClientEvent]:
         """Take the model; the engine decides on the language, which the text's events name."""
         _optional_text(event, "language")
-        model = _optional_text(event, "name")
-        return [SelectModel(model)] if model else []
+        model_names.check(_optional_text(event, "name"), self._model, _ADVICE)
+        return []
 
     def _start(self, event: _Event) -> list[ClientEvent]:
-        if self._sound is not None:
+        if self._sound is not None and not self._is_past:
             raise ProtocolError(
                 "invalid_event",
                 "got audio-start in an utterance; expected audio-stop before the next one",
             )
-        self._sound = _sound(_format(event))
-        return [Commit(is_final=False)]
+        self._sound, self._is_past = _sound(_format(event)), False
+        command = self._options.command
+        return [DetectTurns(command)] if command else [Commit(is_final=False)]
 
     def _append(self, event: _Event) -> list[ClientEvent]:
+        if self._is_past:
+            return []
         begin = self._start(event) if self._sound is None else []
         assert self._sound is not None
         form = _format(event, self._sound.form)
@@ -215,16 +234,19 @@ class WyomingDialect:
             samples = self._sound.feed(event.payload)
         except ValueError as error:
             raise ProtocolError(
-                "invalid_audio", f"{error}; expected whole frames in chunks of about 0.1 s"
+                "invalid_audio", f"{error}; expected chunks of about 0.1 s"
             ) from error
-        return [*begin, AppendAudio(samples)] if len(samples) else begin
+        parts = in_pieces(samples) if self._options.command else [samples]
+        return [*begin, *(AppendAudio(part) for part in parts if len(part))]
 
     def _stop(self, _event: _Event) -> list[ClientEvent]:
-        if self._sound is None:
-            raise ProtocolError("invalid_event", "got audio-stop; expected audio-start before it")
-        rest = self._sound.flush()
-        self._sound = None
-        return [*([AppendAudio(rest)] if len(rest) else []), Commit(is_final=True)]
+        """End the utterance; one that had no start has no audio and an empty transcript."""
+        sound, was_past = self._sound, self._is_past
+        self._sound, self._is_past = None, False
+        if was_past:
+            return []
+        rest = [sound.flush()] if sound else []
+        return [*(AppendAudio(samples) for samples in rest if len(samples)), Commit(is_final=True)]
 
     @property
     def _language(self) -> dict[str, str]:
@@ -252,7 +274,9 @@ class WyomingDialect:
             raise ProtocolError(
                 "engine_unavailable", "the engine is loading; ask again in a few seconds"
             )
-        programs: dict[str, Any] = {domain: [] for domain in _DOMAINS} | {"asr": [_asr(self._info)]}
+        programs: dict[str, Any] = {domain: [] for domain in _DOMAINS} | {
+            "asr": [asr_program(self._info, ends_commands=self._options.command is not None)]
+        }
         return [Reply((_message("info", programs),))]
 
 
@@ -262,28 +286,6 @@ def type_of(message: Message) -> str:
         return _parsed(message).type
     except ProtocolError:
         return ""
-
-
-def _asr(info: EngineInfo) -> dict[str, Any]:
-    here = {"name": "lanscribe", "url": ""}
-    model = {
-        "name": info.model,
-        "attribution": {"name": info.name, "url": ""},
-        "installed": True,
-        "description": info.model,
-        "version": None,
-        "languages": list(info.languages),
-    }
-    return {
-        "name": "lanscribe",
-        "attribution": here,
-        "installed": True,
-        "description": "Live speech to text",
-        "version": __version__,
-        "models": [model],
-        "supports_transcript_streaming": True,
-        "requires_external_vad": True,
-    }
 
 
 def _message(kind: str, data: Mapping[str, Any] | None = None) -> bytes:
@@ -354,11 +356,12 @@ def _sound(form: _Format) -> _Sound:
 def _whole_number(
     data: Mapping[str, Any], key: str, *, default: int | None, least: int = 0, most: int
 ) -> int:
-    value = default if data.get(key) is None else data[key]
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    got = default if data.get(key) is None else data[key]
+    value = whole_number(got)
+    if value is None or not least <= value <= most:
         raise ProtocolError(
             "invalid_event",
-            f"got {value!r:.100} as {key!r}; expected a whole number from {least} to {most}",
+            f"got {got!r:.100} as {key!r}; expected a whole number from {least} to {most}",
         )
     return value
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from lanscribe.dialects import fields
+from lanscribe.dialects import fields, model_names
 from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
@@ -22,7 +22,6 @@ from lanscribe.dialects.events import (
     Finish,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     SessionEnded,
@@ -40,6 +39,7 @@ _EXAMPLE = '{"type":"ping","session_id":"...","request_id":"...","payload":{}}'
 _TYPES = (
     "session.update, input_audio_buffer.commit, input_audio_buffer.append, cancel, ping, pong, end"
 )
+_ADVICE = "Send session.update with that name, or none: a request needs none"
 YAPS_CODES = {
     "invalid_json": "invalid_message",
     "invalid_event": "invalid_message",
@@ -71,6 +71,7 @@ class YapDialect:
     """The codec of one connection."""
 
     name = "yap"
+    refusal = None
 
     def __init__(
         self, info: EngineInfo | None = None, _query: Mapping[str, str] | None = None
@@ -85,6 +86,7 @@ class YapDialect:
         self._is_open_broken = False
         """Whether the engine failed on the open request, so that it must be started again."""
         self._end_asked: _Ids | None = None
+        self._decoder = fields.pcm16_decoder()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one envelope. Raises ProtocolError."""
@@ -133,14 +135,14 @@ class YapDialect:
         return events
 
     def _update(self, payload: Fields) -> list[ClientEvent]:
-        model = fields.text(payload, "model", "")
+        model_names.check(fields.text(payload, "model", ""), self._model, _ADVICE)
         updated = _envelope("session.updated", self._asked, {"model": self._model})
-        return [*([SelectModel(model)] if model else []), Reply((updated,))]
+        return [Reply((updated,))]
 
     def _append(self, payload: Fields) -> list[ClientEvent]:
         self._require_open("audio")
-        samples = fields.pcm16_samples(fields.base64_bytes(fields.text(payload, "audio")))
-        return [*self._mended(), AppendAudio(samples)]
+        audio = fields.not_empty(fields.base64_bytes(fields.text(payload, "audio")))
+        return [*self._mended(), AppendAudio(self._decoder.feed(audio))]
 
     def _start_request(self) -> list[ClientEvent]:
         """Start this request; a request that is still open ends here."""
@@ -156,7 +158,7 @@ class YapDialect:
     def _finish_open(self) -> list[ClientEvent]:
         mended = self._mended()
         tag = self._open.tag if self._open else ""
-        self._open = None
+        self._close()
         return [*mended, Commit(is_final=True, tag=tag)]
 
     def _cancel(self, payload: Fields) -> list[ClientEvent]:
@@ -165,9 +167,13 @@ class YapDialect:
         mended: list[ClientEvent] = []
         if self._open == self._asked:
             mended = self._mended()
-            self._open = None
+            self._close()
         answer = _envelope("cancelled", self._asked, {"reason": reason or "client_request"})
         return [*mended, Cancel(self._asked.tag), Reply((answer,))]
+
+    def _close(self) -> None:
+        self._open = None
+        self._decoder.flush()
 
     def _mended(self) -> list[ClientEvent]:
         """The commit that starts the open request again, if the engine failed on it."""

@@ -56,6 +56,8 @@ _MAX_WAITING_MESSAGES = 256
 """More than the deltas of _MAX_UNHEARD_S, so a consumer's pause never stops the socket."""
 _UNKNOWN_CAPACITY = 4
 """The full-length sessions in INT4 that fit on 12 GB."""
+_MAX_UNKNOWN_TYPES = 20
+"""How many types of unknown events are logged."""
 _ENGINE_IS_DEAD = "EngineCore encountered an issue"
 """How the message of vllm/v1/engine/exceptions.py begins when the engine process is gone. Until
 vLLM notices and ends too, it takes connections and answers every commit with this."""
@@ -90,6 +92,7 @@ class VllmEngine(Engine):
         self._detector = detector
         self._capacity = capacity or server.max_num_seqs or _UNKNOWN_CAPACITY
         self._sessions: set[VllmSession] = set()
+        self._unknown: set[str] = set()
 
     @classmethod
     def load(cls, settings: EngineSettings, *, server: VllmServer) -> Self:
@@ -120,9 +123,19 @@ class VllmEngine(Engine):
 
     def session(self) -> "VllmSession":
         """A session with a WebSocket of its own."""
-        session = VllmSession(self._server, self._sessions.discard)
+        session = VllmSession(self._server, self._sessions.discard, self._log_unknown)
         self._sessions.add(session)
         return session
+
+    def _log_unknown(self, kind: str) -> None:
+        """Log an event that is skipped, once for each type; up to _MAX_UNKNOWN_TYPES."""
+        if kind not in self._unknown and len(self._unknown) < _MAX_UNKNOWN_TYPES:
+            self._unknown.add(kind)
+            log.warning(
+                "vLLM sends events of the type %.200r, which lanscribe does not know; they are"
+                " skipped",
+                kind,
+            )
 
     async def close(self) -> None:
         """Abort the open sessions; the supervisor of vLLM ends vLLM itself."""
@@ -134,12 +147,17 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
     """One utterance at vLLM."""
 
     def __init__(
-        self, server: VllmServer, on_end: Callable[["VllmSession"], None] = lambda _: None
+        self,
+        server: VllmServer,
+        on_end: Callable[["VllmSession"], None] = lambda _: None,
+        log_unknown: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """log_unknown: called with the type of each event of vLLM's that is not known here."""
         self.usage: Mapping[str, Any] = {}
         """What vLLM counted, once the iteration has ended."""
         self._server = server
         self._on_end = on_end
+        self._log_unknown = log_unknown
         self._socket: ClientConnection | None = None
         self._fed_samples = 0
         self._steps = 0
@@ -231,7 +249,10 @@ class VllmSession(EngineSession, AsyncIterator[Token]):
         """The next delta or done; None when aborted. Raises EngineError."""
         assert self._socket is not None, "iterated before start()"
         try:
-            return _known_event(await self._socket.recv())
+            while True:
+                message = await self._socket.recv()
+                if event := _known_event(message, self._log_unknown):
+                    return event
         except ConnectionClosed as error:
             if self._is_over:
                 return None
@@ -276,8 +297,13 @@ async def _connect(server: VllmServer) -> ClientConnection:
     )
 
 
-def _known_event(message: str | bytes) -> Mapping[str, Any] | None:
-    """The delta or done in vLLM's message. Raises EngineError for anything else."""
+def _known_event(
+    message: str | bytes, on_unknown: Callable[[str], None]
+) -> Mapping[str, Any] | None:
+    """The delta or done in vLLM's message; None for an event of a type that is not known here.
+
+    Raises EngineError for an error, and for what is no event.
+    """
     try:
         event = json.loads(message)
         kind = event["type"]
@@ -289,7 +315,10 @@ def _known_event(message: str | bytes) -> Mapping[str, Any] | None:
             raise _error_of(str(event["error"]), str(event.get("code")))
     except (ValueError, KeyError, TypeError) as error:
         raise EngineFailed(f"got a message outside vLLM's protocol: {message[:200]!r}") from error
-    raise EngineFailed(f"vLLM sent an event of an unknown kind: {str(kind)[:200]!r}")
+    if not isinstance(kind, str) or kind == "transcription.delta":
+        raise EngineFailed(f"got a message outside vLLM's protocol: {message[:200]!r}")
+    on_unknown(kind)
+    return None
 
 
 def _error_of(text: str, code: str) -> EngineError:

@@ -23,6 +23,7 @@ from lanscribe.server.access import (
     offered_keys,
 )
 from lanscribe.server.crowd import AddressPaces
+from lanscribe.server.ephemeral import EphemeralKeys
 from lanscribe.server.guesses import Guesses
 from lanscribe.server.http_errors import error_response
 
@@ -34,7 +35,10 @@ _KEYLESS_PATHS = frozenset({"/health", "/healthz"})
 """Monitoring tools have no key: in key mode these paths follow the rules of lan mode."""
 _MARKS_OF_A_PROXY = frozenset({"forwarded", "x-real-ip"})
 """Headers that proxies send instead of X-Forwarded-For; their values are never trusted."""
+_REALTIME_PATHS = frozenset({"/v1/realtime"})
+"""Where ephemeral keys are keys."""
 _REFUSAL = "refusal"
+_FIRST_MESSAGE = "first_message"
 _WARNINGS_PER_S = 0.1
 _WARNINGS_AT_ONCE = 10
 """Per address: a flood of warnings would push everything older out of the log."""
@@ -48,7 +52,7 @@ def configured_key(auth: AuthSettings) -> str | None:
     Raises ConfigError if it is absent in key mode, and if it is not usable.
     """
     if key := auth.key.get_secret_value():
-        keys.check(key, "auth.key")
+        keys.check(key, auth.key_name, "choose another")
         return key
     if auth.mode == "open":
         return None
@@ -56,8 +60,8 @@ def configured_key(auth: AuthSettings) -> str | None:
     key_in_file = keys.read(path)
     if key_in_file is None and auth.mode == "key":
         raise ConfigError(
-            f'auth.mode: got "key", but there is no key in {path}; bash setup.sh makes config/key,'
-            " or set LANSCRIBE_AUTH_KEY"
+            f'auth.mode: got "key", but there is no key in {path}; bash serve.sh key make makes'
+            " one there, as bash setup.sh does in config/key; or set LANSCRIBE_AUTH_KEY"
         )
     return key_in_file
 
@@ -66,6 +70,11 @@ def refusal_of(scope: Scope) -> AuthError | None:
     """Why the endpoint has to refuse a request that was passed on; None if it was admitted."""
     refusal = scope.get("state", {}).get(_REFUSAL)
     return refusal if isinstance(refusal, AuthError) else None
+
+
+def first_message_of(scope: Scope) -> str:
+    """What a session is told before its client's messages: the settings of its ephemeral key."""
+    return str(scope.get("state", {}).get(_FIRST_MESSAGE, ""))
 
 
 class Doorkeeper:
@@ -82,13 +91,18 @@ class Doorkeeper:
         auth: AuthSettings,
         told_on_the_socket: AbstractSet[str] = TOLD_ON_THE_SOCKET,
         clock: Callable[[], float] = time.monotonic,
+        ephemeral_keys: EphemeralKeys | None = None,
     ) -> None:
-        """clock: seconds since any moment. Raises ConfigError as `configured_key` does."""
+        """clock: seconds since any moment, as for the ephemeral keys.
+
+        Raises ConfigError as `configured_key` does.
+        """
         self._app = app
         self._auth = auth
         self._key = configured_key(auth)
         self._told_on_the_socket = told_on_the_socket
         self._clock = clock
+        self._ephemeral_keys = ephemeral_keys or EphemeralKeys()
         self._guesses = Guesses()
         self._warnings = AddressPaces(_WARNINGS_PER_S, _WARNINGS_AT_ONCE)
 
@@ -130,6 +144,12 @@ class Doorkeeper:
         return None
 
     def _check(self, request: HTTPConnection, address: str | None, peer: str) -> None:
+        subprotocols = request.scope.get("subprotocols", [])
+        offered = offered_keys(request.headers, request.query_params, subprotocols)
+        ephemeral = list(filter(self._ephemeral_keys.is_known, offered))
+        if ephemeral and _is_realtime(request.scope):
+            self._use(ephemeral[0], request.scope)
+            return
         if self._auth.mode == "open":
             return
         refusal: AuthError | None = None
@@ -137,12 +157,16 @@ class Doorkeeper:
             refusal = self._foreign(request, address)
             if refusal is None:
                 return
-        subprotocols = request.scope.get("subprotocols", [])
-        offered = offered_keys(request.headers, request.query_params, subprotocols)
-        if offered:
-            self._check_key(offered, address or peer, refusal)
-        else:
+        if not offered:
             raise refusal or _unauthorized("got no key")
+        others = [key for key in offered if key not in ephemeral]
+        if not others:
+            raise _unauthorized("got an ephemeral key, which admits to WebSockets at /v1/realtime")
+        self._check_key(others, address or peer, refusal)
+
+    def _use(self, ephemeral_key: str, scope: Scope) -> None:
+        first_message = self._ephemeral_keys.use(ephemeral_key, self._clock())
+        scope["state"] = {**scope.get("state", {}), _FIRST_MESSAGE: first_message}
 
     def _check_key(self, offered: list[str], address: str, foreign: AuthError | None) -> None:
         """Admit a sender with the right key, unless paused. foreign: why it needs a key."""
@@ -182,6 +206,11 @@ class Doorkeeper:
         check_host(host, self._auth.hostnames)
         for origin in request.headers.getlist("origin"):
             check_origin(origin, host)
+
+
+def _is_realtime(scope: Scope) -> bool:
+    """Whether it asks for a session that an ephemeral key may admit to."""
+    return scope["type"] == "websocket" and scope["path"] in _REALTIME_PATHS
 
 
 def _unauthorized(why: str) -> AuthError:

@@ -6,8 +6,9 @@ long. The answer is a response, server-sent events, or an error, which is sent a
 
 import asyncio
 import errno
+import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -16,14 +17,17 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lanscribe import errors
 from lanscribe.dialects.json_text import to_json
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.server.http_errors import error_content, error_response
 from lanscribe.server.uploads import Upload
 from lanscribe.session.bounds import Bounds
 from lanscribe.session.pace import Pace
+
+log = logging.getLogger(__name__)
 
 _MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 2**16
@@ -68,6 +72,36 @@ class Exchange:
             yield form
         finally:
             await form.close()
+
+    async def body(self, most_bytes: int) -> bytes:
+        """Read a small body whole.
+
+        Raises ProtocolError or LimitError when it is too large or slow, and ClientDisconnect when
+        the client leaves before its end.
+        """
+        longest_s = self._limits.handshake_timeout_s
+        try:
+            async with asyncio.timeout(longest_s):
+                return await self._whole(most_bytes)
+        except TimeoutError as error:
+            raise LimitError(
+                "idle_timeout", f"the request was not whole after {longest_s:g} s; send it again"
+            ) from error
+
+    async def _whole(self, most_bytes: int) -> bytes:
+        body = bytearray()
+        while not self._is_read:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            self._is_read = not message.get("more_body", False)
+            if len(body) > most_bytes:
+                raise ProtocolError(
+                    "invalid_request",
+                    f"got a body of more than {most_bytes} bytes; this request takes no more",
+                )
+        return bytes(body)
 
     async def until_gone(self) -> None:
         """Wait until the client leaves, then raise ClientDisconnect. The form must be read."""
@@ -197,6 +231,28 @@ class Exchange:
             f"got {got}; this server takes uploads of up to {self._limits.upload_bytes}"
             " (limits.upload_bytes); send FLAC or Opus instead of WAV, or a part at a time",
         )
+
+
+def answering(serve: Callable[[Exchange], Awaitable[None]], limits: Bounds) -> ASGIApp:
+    """An application that serves one request at a time by `serve`, and answers every failure."""
+
+    class Application:
+        """An object, because Starlette takes a bare function for an endpoint."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            exchange = Exchange(scope, receive, send, limits)
+            try:
+                await serve(exchange)
+            except ClientDisconnect:
+                log.info("a client left before it was answered: %s", scope["path"])
+            except LanscribeError as error:
+                log.info("%s: refused: %s", scope["path"], error)
+                await exchange.refuse(error)
+            except Exception:
+                log.exception("a request ended by a defect of the server")
+                await exchange.refuse(errors.defect())
+
+    return Application()
 
 
 class _End:

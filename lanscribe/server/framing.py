@@ -13,7 +13,14 @@ _CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _VERSION = re.compile(rb"HTTP/1\.[0-9]")
 _HTTP_1_0 = b"HTTP/1.0"
+_TLS_HANDSHAKE = b"\x16\x03"
+_CLIENT_HELLO = b"\x01"
 _Headers = Sequence[tuple[bytes, bytes]]
+
+
+def is_tls(received: bytes) -> bool:
+    """Whether it begins with a ClientHello (RFC 8446, sections 4.1.2 and 5.1)."""
+    return received[:2] == _TLS_HANDSHAKE and received[5:6] == _CLIENT_HELLO
 
 
 def head_fault(received: bytes) -> str | None:

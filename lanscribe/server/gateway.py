@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
@@ -24,9 +24,12 @@ from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
-from lanscribe.server.doorkeeper import Doorkeeper, refusal_of
+from lanscribe.server import paths
+from lanscribe.server.client_secrets import ClientSecrets
+from lanscribe.server.doorkeeper import Doorkeeper, first_message_of, refusal_of
+from lanscribe.server.ephemeral import EphemeralKeys
 from lanscribe.server.http_errors import error_response
-from lanscribe.server.rest import Rest
+from lanscribe.server.rest import FILES_PATH, Rest
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.session.bounds import Bounds
 from lanscribe.session.channel import Channel, refuse
@@ -41,21 +44,33 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _MAX_DIGITS = 15
 """The most digits of an event's number, which is below 2^53."""
+_HINTS = {
+    "/v1/audio/translations": "this server does not translate: POST /v1/audio/transcriptions with"
+    " the same form writes what is said in its own language"
+}
+"""What to do instead, by the paths that clients expect and that are not here."""
 _NO_CLOSE = {1005, 1006}
 """uvicorn's codes for a connection that ends without a close frame, or without a code in it."""
 
 
 class WebSocketChannel:
-    """A Starlette WebSocket as a `Channel`."""
+    """A Starlette WebSocket as a `Channel`.
 
-    def __init__(self, websocket: WebSocket) -> None:
+    first_message: received before those of the client, unless empty.
+    """
+
+    def __init__(self, websocket: WebSocket, first_message: str = "") -> None:
         self._websocket = websocket
+        self._first_message = first_message
 
     async def receive(self) -> Message | None:
         """The next message; None when the peer has closed.
 
         Raises ConnectionError when the connection broke without a close frame with a code.
         """
+        if self._first_message:
+            message, self._first_message = self._first_message, ""
+            return message
         event = await self._websocket.receive()
         if event["type"] == "websocket.disconnect":
             if event.get("code") in _NO_CLOSE:
@@ -98,6 +113,7 @@ class Gateway:
         self._changes = Changes()
         self._line = Line()
         self._rest = Rest(self._limits, self._ready_engine, self._slot, self._line)
+        self._ephemeral_keys = EphemeralKeys()
 
     def engine_loaded(self, engine: Engine) -> None:
         """Begin to serve with `engine`; the gateway makes its sessions endless."""
@@ -140,11 +156,13 @@ class Gateway:
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
+        secrets = ClientSecrets(self._limits, self._ready_engine, self._ephemeral_keys)
         routes = [
             Route("/", self._greet),
             Route("/health", self._health),
             Route("/healthz", self._health),  # Yap's name for it
             *self._rest.routes(),
+            *secrets.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))
                 for path, make in WEBSOCKET_PATHS.items()
@@ -154,7 +172,7 @@ class Gateway:
         web = Starlette(
             routes=routes, exception_handlers={HTTPException: _refuse_request, Exception: _fail}
         )
-        return Doorkeeper(web, self._settings.auth)
+        return Doorkeeper(web, self._settings.auth, ephemeral_keys=self._ephemeral_keys)
 
     async def _greet(self, _request: Request) -> Response:
         return PlainTextResponse(
@@ -183,11 +201,12 @@ class Gateway:
         """Serve one WebSocket, whatever its protocol."""
         await websocket.accept()
         query = websocket.query_params
-        channel, dialect = WebSocketChannel(websocket), make(self.info, query)
+        resume = (query["resume"], query.get("seen", "")) if "resume" in query else None
+        first_message = "" if resume else first_message_of(websocket.scope)
+        channel, dialect = WebSocketChannel(websocket, first_message), make(self.info, query)
         peer = websocket.client.host if websocket.client else "unknown"
         if refusal := refusal_of(websocket.scope):
             return await self._part(channel, dialect, refusal)
-        resume = (query["resume"], query.get("seen", "")) if "resume" in query else None
         return await self.converse(channel, dialect, peer, resume=resume)
 
     async def converse(
@@ -218,13 +237,14 @@ class Gateway:
     async def _begin(self, peer: str, channel: Channel, dialect: Dialect) -> LanscribeError | None:
         """Serve a new session; return why it ended, None when there is nothing left to send."""
         engine = self._ready_engine()
+        if dialect.refusal is not None:
+            raise dialect.refusal
         await self._let_the_last_one_out(peer)
         with ExitStack() as slot:
             slot.enter_context(self._slots.take(peer))
-            models = [engine.describe().model]
             waiting = sample_count(self._limits.waiting_audio_s)
             lag = LagMeter(self._limits.lag_s)
-            session = Session(models, waiting, engine.detector(), lag)
+            session = Session(waiting, engine.detector(), lag)
             resume = self._settings.resume
             conversation = Conversation(dialect, engine, session, self._limits, resume, self._line)
             log.info("%s: open (%d of %d) from %s", conversation.session_id, *self._load(), peer)
@@ -303,8 +323,10 @@ class Gateway:
 
 async def _refuse_websocket(websocket: WebSocket) -> None:
     """Refuse a WebSocket at an unknown path."""
-    path, paths = websocket.scope["path"], ", ".join(WEBSOCKET_PATHS)
-    message = f"got a WebSocket at {path[:200]!r}; expected one of {paths}"
+    path, all_paths = websocket.scope["path"], ", ".join(WEBSOCKET_PATHS)
+    message = f"got a WebSocket at {path[:200]!r}; expected one of {all_paths}"
+    if known := paths.meant(path, WEBSOCKET_PATHS):
+        message += f"; {paths.advice(known, _origin(websocket))}"
     await websocket.receive()
     await websocket.send_denial_response(error_response(ProtocolError("not_found", message)))
 
@@ -313,15 +335,34 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
     """The answer to a request with an unknown path or method."""
     assert isinstance(error, HTTPException)
     path, headers = request.scope["path"], error.headers or {}
-    code, hint = "not_found", "GET / lists the paths"
-    if path in WEBSOCKET_PATHS:
-        hint = "this is a WebSocket; connect with ws:// or wss://"
+    code, hint = "not_found", _HINTS.get(path) or _hint(request)
     if error.status_code == 405:
         code, hint = "method_not_allowed", f"expected {headers.get('Allow')}"
+        if path == FILES_PATH:
+            hint += f" with a file: curl {_origin(request)}{path} -F file=@sound.wav"
     message = f"got {request.method} {path[:200]!r}; {hint}"
     response = error_response(ProtocolError(code, message))
     response.headers.update(headers)
     return response
+
+
+def _hint(request: Request) -> str:
+    """What to do about a path that is not there for HTTP."""
+    path = request.scope["path"]
+    http = [route.path for route in request.app.routes if isinstance(route, Route)]
+    known = paths.meant(path, [*http, *WEBSOCKET_PATHS])
+    if known is None:
+        return "GET / lists the paths"
+    if known in http:
+        return paths.advice(known, _origin(request))
+    return f"this is a WebSocket; connect with ws:// or wss://: {_origin(request, 'ws')}{known}"
+
+
+def _origin(connection: HTTPConnection, scheme: str = "") -> str:
+    """The server as the client has named it, such as http://box:8000."""
+    url = connection.base_url
+    secure = "s" if url.scheme in {"https", "wss"} and scheme else ""
+    return f"{scheme + secure or url.scheme}://{url.netloc[:200]}"
 
 
 async def _fail(_request: Request, _error: Exception) -> Response:

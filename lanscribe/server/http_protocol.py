@@ -13,7 +13,12 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lanscribe.errors import ProtocolError
-from lanscribe.server.framing import MAX_HEAD_BYTES, asks_for_websocket, head_fault
+from lanscribe.server.framing import (
+    MAX_HEAD_BYTES,
+    asks_for_websocket,
+    head_fault,
+    is_tls,
+)
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.intake import REFUSALS, Intake, Lingering
 from lanscribe.session.pace import MESSAGES_AT_ONCE_S, TokenBucket
@@ -23,6 +28,9 @@ _NO_REQUEST = (
     "got no HTTP request, or one with a head larger than 16 KiB, or one without a clear end;"
     " expected HTTP/1.1"
 )
+
+
+_TLS_WORDS = "this is a TLS handshake; this port takes http:// and ws:// only"
 
 
 class _Metered(h11.Connection):
@@ -152,6 +160,11 @@ class HttpProtocol(H11Protocol):
         self._watch()
 
     def _parse(self, now_s: float) -> None:
+        if self.conn.their_state is h11.IDLE and is_tls(self.conn.trailing_data[0]):
+            self._metered.fault = _TLS_WORDS
+            self._intake.note_tls(self._address, now_s)
+            self.send_400_response(_TLS_WORDS)
+            return
         self._metered.left, self._metered.requests = _EVENTS_IN_A_TURN, 0
         super().handle_events()
         if self._metered.requests:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from lanscribe.server.crowd import LONGEST_WAIT_S, AddressPaces, Crowd
 from lanscribe.session.bounds import Bounds
+from lanscribe.session.pace import TokenBucket
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ PRICE_OF_A_REFUSAL = 10
 """In requests: a refused address may try five times a second, and twenty times at once."""
 REFUSALS = frozenset({401, 403, 429})
 """The HTTP statuses of a request without access."""
+TLS_NOTE_S = 60.0
+"""How long after a line on TLS at the plain port no other follows."""
 _BREATH_S = 0.02
 """The pause between two reads from a peer whose data is dropped."""
 
@@ -88,6 +91,7 @@ class Intake:
     requests: AddressPaces
     turns: Turns = field(default_factory=Turns)
     handshakes: Turns = field(default_factory=lambda: Turns(HANDSHAKES_REST))
+    tls_notes: TokenBucket = field(default_factory=lambda: TokenBucket(1 / TLS_NOTE_S, burst=0))
 
     def admit(self, transport: asyncio.Transport, address: str) -> bool:
         """Count a new connection; False if it was dropped for lack of room. May drop another."""
@@ -95,6 +99,16 @@ class Intake:
         if leaver is not None:
             leaver.abort()
         return leaver is not transport
+
+    def note_tls(self, address: str, now_s: float) -> None:
+        """Log that a client speaks TLS to the plain port, at most once a minute."""
+        if not self.tls_notes.take(0, now_s):
+            self.tls_notes.take(1, now_s)
+            log.warning(
+                "%.200s speaks TLS (https:// or wss://) to the port for http:// and ws://; use"
+                " those there, or the port of tls.port if there is a certificate",
+                address,
+            )
 
     def refused(self, address: str) -> None:
         """Charge an address for a refused request."""

@@ -35,21 +35,23 @@ def read(path: Path) -> str | None:
         raise ConfigError(f"{path}: the key cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
         key = ""
-    check(key, str(path))
+    check(key, str(path), "remove the file, then: bash serve.sh key make")
     return key
 
 
-def check(key: str, place: str) -> None:
-    """Raise ConfigError if a key is short, or cannot be sent in a header or a subprotocol."""
+def check(key: str, place: str, remedy: str) -> None:
+    """Raise ConfigError if a key is short, or cannot be sent in a header or a subprotocol.
+
+    place: where it was given. remedy: what to do about a wrong one.
+    """
     if not key or not all("!" <= letter <= "~" and letter not in ',"' for letter in key):
         raise ConfigError(
-            f"{place}: not a key: it should be one line of ASCII letters and digits; remove it,"
-            " then: bash setup.sh"
+            f"{place}: not a key: it should be one line of ASCII letters and digits; {remedy}"
         )
     if len(key) < LEAST_LETTERS:
         raise ConfigError(
             f"{place}: got a key of {len(key)} letters; expected at least {LEAST_LETTERS}, so that"
-            " it cannot be guessed"
+            f" it cannot be guessed; {remedy}"
         )
 
 

@@ -3,6 +3,7 @@
 adapters.py finds all addresses, for programs.
 """
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -44,6 +45,26 @@ def local_name(hostname: str) -> list[str]:
 def url_host(host: str) -> str:
     """A host as it is written in a URL: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
+
+
+def why_not_listening(host: str, port: int, error: Exception, flag: str) -> str:
+    """Why this machine cannot listen there, and what to do. flag: the one that names the port."""
+    found = [address for address in lan_addresses() if address[0].isdecimal()]
+    hosts = f"{', '.join([*found, '127.0.0.1'])}, or 0.0.0.0 for all of them"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return f"--host {host}: no such address or name; expected one of this machine: {hosts}"
+    match error.errno if isinstance(error, OSError) else None:
+        case errno.EADDRNOTAVAIL:
+            return f"--host {host}: not an address of this machine; it has {hosts}"
+        case errno.EADDRINUSE:
+            why = "another program listens there"
+            remedy = f"end that, or choose another port with --{flag}"
+        case errno.EACCES:
+            why = "this user may not listen on that port"
+            remedy = f"choose one from 1024 on with --{flag}"
+        case _:
+            why, remedy = str(error), f"choose another with --{flag} or --host"
+    return f"cannot listen on {url_host(host)}:{port}: {why}; {remedy}"
 
 
 def _source_address(target: str) -> str | None:

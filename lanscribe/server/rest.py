@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lanscribe import errors
+from lanscribe.dialects import model_names
 from lanscribe.engines.base import Engine, EngineSession, running
-from lanscribe.errors import EngineUnavailable, LanscribeError, LimitError, ProtocolError
+from lanscribe.errors import EngineUnavailable, LimitError, ProtocolError
 from lanscribe.media.pieces import NoSuchTrack, Unreadable
 from lanscribe.media.process import Decoders
 from lanscribe.server import openapi
-from lanscribe.server.exchange import Exchange
+from lanscribe.server.exchange import Exchange, answering
 from lanscribe.server.http_errors import FieldError, JsonResponse, error_response
 from lanscribe.server.missing import missing_event, track_event
 from lanscribe.server.rest_form import FileTranscript, Wanted, delta_event
@@ -30,6 +30,9 @@ from lanscribe.speech.transcript import Token
 from lanscribe.tasks import Changes, Line, first_of
 
 log = logging.getLogger(__name__)
+
+FILES_PATH = "/v1/audio/transcriptions"
+_ADVICE = "GET /v1/models lists it; a transcript may be asked for with any name"
 
 Tell = Callable[[Token], Awaitable[None]]
 
@@ -62,10 +65,11 @@ class Rest:
 
     def routes(self) -> list[Route]:
         """The routes and their handlers."""
+        transcribe = answering(self._serve, self._limits)
         return [
             Route("/v1/models", self._list_models),
             Route("/v1/models/{model:path}", self._show_model),
-            Route("/v1/audio/transcriptions", _application(self._answer), methods=["POST"]),
+            Route(FILES_PATH, transcribe, methods=["POST"]),
             Route("/openapi.json", self._describe),
             Route("/docs", self._document),
         ]
@@ -93,11 +97,8 @@ class Rest:
             model = self._model()
         except EngineUnavailable as error:
             return error_response(error)
-        name = request.path_params["model"]
-        if name != model["id"]:
-            message = f"got {name[:200]!r}; this server serves {model['id']!r}"
-            return error_response(ProtocolError("model_not_found", message))
-        return JsonResponse(model)
+        refusal = model_names.refusal(request.path_params["model"], model["id"], _ADVICE)
+        return error_response(refusal) if refusal else JsonResponse(model)
 
     def _model(self) -> dict[str, Any]:
         info = self._ready_engine().describe()
@@ -115,21 +116,8 @@ class Rest:
     async def _document(self, _request: Request) -> Response:
         return HTMLResponse(openapi.page(self._description))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request for a transcript; every failure is answered with an error."""
-        exchange = Exchange(scope, receive, send, self._limits)
-        try:
-            await self._serve(exchange)
-        except ClientDisconnect:
-            log.info("a client left before its file was transcribed")
-        except LanscribeError as error:
-            log.info("a file was not transcribed: %s", error)
-            await exchange.refuse(error)
-        except Exception:
-            log.exception("a request ended by a defect of the server")
-            await exchange.refuse(errors.defect())
-
     async def _serve(self, exchange: Exchange) -> None:
+        """Answer one request for a transcript."""
         engine = self._ready_engine()
         if self._places is None:
             capacity = engine.describe().capacity
@@ -228,16 +216,6 @@ class Rest:
             f"the file, with its upload, took longer than {longest_s:g} s (limits.session_s);"
             " send a part at a time",
         )
-
-
-def _application(function: Callable[[Scope, Receive, Send], Awaitable[None]]) -> ASGIApp:
-    """The function as an object, because Starlette takes a bare function for an endpoint."""
-
-    class Application:
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            await function(scope, receive, send)
-
-    return Application()
 
 
 async def _begun(blocks: AsyncIterator[Samples]) -> AsyncIterator[Samples]:

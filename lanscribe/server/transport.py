@@ -39,7 +39,7 @@ _WAITING_CONNECTIONS = 128
 """How many connections the system queues until they are accepted."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Detects after a minute that a peer has vanished while nothing was being sent to it; the second
-option is macOS's name for the first. WebSocket pings would not do: a pong would wait behind the
+option is macOS's name for the first. A missing pong would not show it: a pong waits behind the
 audio that flow control holds back, and a slowed sender would look dead."""
 _TCP_INFO = struct.Struct("=24x I 28x I")
 """Two fields of Linux's struct tcp_info: tcpi_unacked in packets, tcpi_last_ack_recv in ms ago."""
@@ -283,7 +283,7 @@ def make_server(
         ws=partial(WebSocketProtocol, intake=intake),  # type: ignore[arg-type]
         backlog=ACCEPTED_IN_A_TURN,
         ws_max_size=limits.message_bytes,
-        ws_ping_interval=None,
+        ws_ping_interval=None,  # it would close without a pong; WebSocketProtocol pings by itself
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,

@@ -4,6 +4,9 @@ Both parse everything they have received at once: a quarter of a megabyte may ho
 empty frames. Here a turn of the loop parses at most _FRAMES_IN_A_TURN frames, and no further
 message until the application has received the last one. The application paces whole messages;
 the rest is paced here.
+
+A connection on which the server is silent gets a ping, for the proxies on its way. Nothing follows
+from a pong, or from none: it may wait behind audio that flow control holds back.
 """
 
 import asyncio
@@ -122,6 +125,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._message = bytearray()
         self._has_asked = False
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._sent_s = 0.0
+        """When the application sent last, or a ping was sent; of the loop's clock."""
 
     @property
     def is_spare(self) -> bool:
@@ -220,6 +225,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         """Send an ASGI message; after a close only small messages are still received."""
         await super().send(message)
+        self._sent_s = self.loop.time()
         kind = message["type"]
         if kind == "websocket.close":
             self.conn.max_message_size = _CLOSING_BYTES
@@ -230,6 +236,29 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.handshake_complete = True  # refused; uvicorn would take this for a defect
         if kind != "websocket.send":
             self._ask()
+
+    def start_keepalive(self) -> None:
+        """Begin to watch for silence, now that the handshake is done."""
+        self._watch(self._limits.ping_after_s)
+
+    def stop_keepalive(self) -> None:
+        """Watch no more: the connection is lost."""
+        if self.ping_timer is not None:
+            self.ping_timer.cancel()
+
+    def _watch(self, wait_s: float) -> None:
+        self.ping_timer = self.loop.call_later(wait_s, self._ping_if_silent)
+
+    def _ping_if_silent(self) -> None:
+        if self.conn.state is not State.OPEN or self.transport.is_closing():
+            return
+        rest_s = self._sent_s + self._limits.ping_after_s - self.loop.time()
+        if rest_s <= 0:
+            self.conn.send_ping(b"")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self._sent_s = self.loop.time()
+            rest_s = self._limits.ping_after_s
+        self._watch(rest_s)
 
     def handle_text(self, event: Frame) -> None:
         """Begin a text message."""

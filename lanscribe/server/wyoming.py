@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from lanscribe.config import Settings
 from lanscribe.dialects.events import Failure, Message, Reply
 from lanscribe.dialects.wyoming import HANG_UP, EventSplitter, WyomingDialect, type_of
+from lanscribe.dialects.wyoming_options import WyomingOptions
 from lanscribe.errors import AuthError, LanscribeError, LimitError, ProtocolError
 from lanscribe.server.access import check_peer_is_home, is_loopback
 from lanscribe.server.crowd import LONGEST_WAIT_S, AddressPaces, Crowd
@@ -118,6 +119,8 @@ class WyomingServer:
         self._gateway = gateway
         self._limits = Bounds.of(settings.limits)
         self._auth_mode = settings.auth.mode
+        wyoming = settings.wyoming
+        self._options = WyomingOptions(wyoming.end_silence_s, is_plain=wyoming.style == "plain")
         self._connections: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
         self._lobby: set[asyncio.Task[None]] = set()
         self._crowd = Crowd[asyncio.Task[None]](self._limits.connections, self._lobby.__contains__)
@@ -136,6 +139,9 @@ class WyomingServer:
         if leaver is not None:
             self._connections[leaver].abort()
             leaver.cancel()
+
+    def _dialect(self) -> WyomingDialect:
+        return WyomingDialect(self._gateway.info, self._options)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._crowd.leave(task)
@@ -160,7 +166,7 @@ class WyomingServer:
             if await self._answer_questions(channel, peer):
                 self._lobby.discard(_this_task())
                 channel.allow_large_events()
-                dialect = WyomingDialect(self._gateway.info)
+                dialect = self._dialect()
                 await self._gateway.converse(channel, dialect, peer)
         except LanscribeError as error:
             log.log(_level(error), "%s closed: %s", peer, error)
@@ -197,7 +203,7 @@ class WyomingServer:
         return await _in_time(channel.peek(), self._limits.handshake_timeout_s)
 
     async def _answer(self, channel: WyomingChannel, message: Message) -> None:
-        dialect = WyomingDialect(self._gateway.info)
+        dialect = self._dialect()
         try:
             events = dialect.decode(message)
         except ProtocolError as error:

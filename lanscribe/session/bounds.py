@@ -12,6 +12,9 @@ class Bounds(LimitSettings):
     """How long a new connection may take to send its request."""
     close_timeout_s: float = 2.0
     """How long to wait for a connection to close."""
+    ping_after_s: float = 20.0
+    """After how long without a message to a WebSocket it gets a ping; proxies cut one that is
+    silent, nginx after 60 s, some routers and VPNs after 30."""
     vanished_s: float = 60.0
     """How long a client may leave TCP unanswered before its connection is dropped, on Linux."""
     messages_per_s: int = 1000

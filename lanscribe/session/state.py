@@ -11,6 +11,8 @@ events, pulls audio for the engine with `take_audio`, and reports what the engin
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from lanscribe.dialects.events import (
     AppendAudio,
     Cancel,
@@ -23,14 +25,12 @@ from lanscribe.dialects.events import (
     Failure,
     Finish,
     Lost,
-    SelectModel,
     ServerEvent,
-    SpeechStarted,
     SpeechStopped,
 )
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.session.lag import LagMeter
-from lanscribe.session.utterance import UtteranceState
+from lanscribe.session.utterance import UtteranceState, turn_event
 from lanscribe.speech.audio import Samples, duration_s, sample_count
 from lanscribe.speech.detection import SpeechDetector
 from lanscribe.speech.ring import SampleRing
@@ -49,7 +49,6 @@ once would delay other clients. More of a live voice may wait, while the engine 
 class Session:
     """What one client has requested, and what the server still owes it.
 
-    models: the names that clients may use for the served model.
     max_waiting_samples: how much audio may wait for the engine.
     detector: finds the speaker's turns.
     lag: judges whether the client sends live and must be told that its text is behind.
@@ -57,12 +56,10 @@ class Session:
 
     def __init__(
         self,
-        models: Sequence[str],
         max_waiting_samples: int,
         detector: SpeechDetector,
         lag: LagMeter | None = None,
     ) -> None:
-        self._models = models
         self._detector = detector
         self._max_waiting_samples = max_waiting_samples
         self._utterances = deque([UtteranceState(number=1, offset_samples=0)])
@@ -85,8 +82,6 @@ class Session:
         """
         self._lag.received(duration_s(self.received_samples), now_s)
         match event:
-            case SelectModel():
-                self._select_model(event.model)
             case AppendAudio():
                 return self._append(event.samples, now_s)
             case Commit():
@@ -260,15 +255,6 @@ class Session:
     def _waiting_samples(self) -> int:
         return sum(len(utterance.waiting) for utterance in self._utterances)
 
-    def _select_model(self, model: str) -> None:
-        if model and model not in self._models:
-            served = ", ".join(self._models)
-            raise ProtocolError(
-                "model_not_found",
-                f"got the model {model[:200]!r}; this server has: {served}. Send session.update"
-                " with that name, or read it from GET /v1/models",
-            )
-
     def _append(self, samples: Samples, now_s: float) -> list[ServerEvent]:
         if not self.is_busy and self._waiting_samples >= self._max_waiting_samples:
             raise LimitError(
@@ -328,7 +314,7 @@ class Session:
             self._turns = None
         if settings is None:
             return []
-        utterance.is_turn = True
+        utterance.is_turn = not settings.is_command
         blocks = []
         while not is_speaking and len(utterance.waiting):
             blocks.append(utterance.waiting.take())
@@ -343,16 +329,15 @@ class Session:
         told: list[ServerEvent] = []
         for piece in pieces:
             utterance = self._utterances[-1]
-            match piece:
-                case TurnBegan():
-                    utterance.offset_samples, utterance.is_turn = piece.at, True
-                    told.append(SpeechStarted(utterance.name, duration_s(piece.at)))
-                case TurnEnded():
-                    told.append(SpeechStopped(utterance.name, duration_s(piece.at)))
-                    told.append(self._end(utterance))
-                case _:
-                    utterance.append(piece)
-                    utterance.is_committed = True
+            if isinstance(piece, np.ndarray):
+                utterance.append(piece)
+                utterance.is_committed = True
+                continue
+            if isinstance(piece, TurnBegan):
+                utterance.offset_samples, utterance.is_turn = piece.at, piece.has_speech
+            told.append(turn_event(piece, utterance.name))
+            if isinstance(piece, TurnEnded):
+                told.append(self._end(utterance))
         return told
 
     def _release(self, turns: Turns) -> list[ServerEvent]:
@@ -362,7 +347,8 @@ class Session:
         rest = turns.release()
         utterance.append(rest)
         if was_speaking:
-            return [SpeechStopped(utterance.name, duration_s(self.received_samples))]
+            end_s = duration_s(self.received_samples)
+            return [SpeechStopped(utterance.name, end_s, is_forced=True)]
         utterance.offset_samples = self.received_samples - len(rest)
         return []
 

@@ -2,12 +2,21 @@
 
 from dataclasses import dataclass, field
 
-from lanscribe.dialects.events import Done, Utterance
+from lanscribe.dialects.events import (
+    Done,
+    ServerEvent,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    SpeechStopped,
+    Utterance,
+)
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.ring import SampleRing
 from lanscribe.speech.silence import Listener, NoSpeech
 from lanscribe.speech.spans import Span, Spans
 from lanscribe.speech.transcript import Token, Transcript
+from lanscribe.speech.turns import TurnBegan, TurnMark, TurnPaused, TurnResumed
 
 
 @dataclass(slots=True, eq=False)
@@ -70,3 +79,17 @@ class UtteranceState:
             no_speech=self.no_speech,
             of=self.name,
         )
+
+
+def turn_event(mark: TurnMark, of: Utterance) -> ServerEvent:
+    """The event that reports a mark of the turn that is this utterance."""
+    at_s = duration_s(mark.at)
+    match mark:
+        case TurnBegan():
+            return SpeechStarted(of, at_s)
+        case TurnPaused():
+            return SpeechPaused(of, at_s)
+        case TurnResumed():
+            return SpeechResumed(of, at_s)
+        case _:
+            return SpeechStopped(of, at_s, is_forced=mark.is_timeout)

@@ -27,15 +27,31 @@ def decoded(data: bytes, encoding: str) -> Samples:
 
     Raises ValueError if `data` is not whole samples, or some are not numbers.
     """
-    _check_whole(data, ENCODINGS[encoding].sample_bytes)
     return ENCODINGS[encoding].decode(data)
 
 
-def _check_whole(data: bytes, sample_bytes: int) -> None:
-    if len(data) % sample_bytes:
-        raise ValueError(
-            f"got {len(data)} bytes, which is not a whole number of {8 * sample_bytes}-bit samples"
-        )
+class WholeFrames:
+    """Makes whole frames of a stream of bytes that may be cut anywhere.
+
+    frame_bytes: the size of a frame, one sample of each channel.
+    """
+
+    def __init__(self, frame_bytes: int) -> None:
+        self._frame_bytes = frame_bytes
+        self._rest = b""
+
+    def take(self, data: bytes) -> bytes:
+        """The whole frames up to the end of `data`; what is left comes before the next bytes."""
+        if self._rest:
+            data = self._rest + data
+        rest_bytes = len(data) % self._frame_bytes
+        whole_bytes = len(data) - rest_bytes
+        self._rest = data[whole_bytes:]
+        return data[:whole_bytes] if rest_bytes else data
+
+    def drop(self) -> None:
+        """Forget what is left: the stream has ended, and what is taken next is a new one."""
+        self._rest = b""
 
 
 def bounded(samples: Samples) -> Samples:
@@ -51,6 +67,7 @@ def bounded(samples: Samples) -> Samples:
 class PcmDecoder:
     """One stream of sound, mono, little-endian: bytes in, samples at 16 kHz out.
 
+    The bytes may be cut anywhere, in the middle of a sample too.
     Raises ValueError when the encoding is not one of ENCODINGS or the rate is out of range.
     """
 
@@ -59,28 +76,35 @@ class PcmDecoder:
             raise unknown_encoding(encoding, ENCODINGS)
         self._encoding = encoding
         self._rate_hz = rate_hz
+        self._whole = WholeFrames(ENCODINGS[encoding].sample_bytes)
         self._resampler = Resampler(checked_rate_hz(rate_hz))
 
     def feed(self, data: bytes) -> Samples:
         """Decode the next bytes, to shape (n,); `Resampler.feed` may hold some of them back.
 
-        Raises ValueError, and takes nothing in, when they are not whole samples or not numbers.
+        Raises ValueError when samples among them are not numbers; all of them are dropped then.
         """
-        return self._resampler.feed(decoded(data, self._encoding))
+        return self._decoded(self._whole.take(data))
 
     def pieces(self, data: bytes) -> Iterator[Samples]:
         """Decode like `feed`, in pieces of PIECE_S at most, each one on demand.
 
-        For encodings of whole numbers. Raises ValueError before the first piece.
+        For encodings of whole numbers, none of which are refused.
         """
-        size = ENCODINGS[self._encoding].sample_bytes
-        _check_whole(data, size)
-        step = round(PIECE_S * self._rate_hz) * size
-        return (self.feed(data[at : at + step]) for at in range(0, len(data), step))
+        data = self._whole.take(data)
+        step = round(PIECE_S * self._rate_hz) * ENCODINGS[self._encoding].sample_bytes
+        return (self._decoded(data[at : at + step]) for at in range(0, len(data), step))
 
     def flush(self) -> Samples:
-        """The samples that are still to come, shape (n,); what is fed next is a new stream."""
+        """The samples that are still to come, shape (n,); what is fed next is a new stream.
+
+        A part of a sample at the end is dropped.
+        """
+        self._whole.drop()
         return self._resampler.flush()
+
+    def _decoded(self, data: bytes) -> Samples:
+        return self._resampler.feed(decoded(data, self._encoding))
 
 
 def checked_rate_hz(rate_hz: int) -> int:
@@ -142,5 +166,5 @@ ENCODINGS: Mapping[str, _Encoding] = {
     "pcm_mulaw": _Encoding(1, _mulaw),
     "pcm_alaw": _Encoding(1, _alaw),
 }
-"""The encodings that can be decoded; those of whole numbers fail only for a wrong length.
+"""The encodings that can be decoded; those of whole numbers take any whole frames.
 The largest 32-bit number would be rounded to 1."""

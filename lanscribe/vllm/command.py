@@ -11,9 +11,11 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import LogSettings, Settings, VllmSettings
 from lanscribe.errors import ConfigError, EngineUnavailable
 from lanscribe.installation import VLLM_LOCK, stamp_fault
+from lanscribe.vllm import RUST_FRONTEND
 from lanscribe.vllm.process import Launch, Watch
 from lanscribe.voxtral import delay, gpu
 from lanscribe.voxtral import files as voxtral_files
+from lanscribe.voxtral.asked import Asked
 from lanscribe.voxtral.plan import PROFILES
 from lanscribe.voxtral.verdict import Verdict
 
@@ -30,6 +32,8 @@ _DEFAULTS = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
 }
 """No downloads, no usage reports, and cards are numbered as in nvidia-smi."""
+_FIXED = {RUST_FRONTEND: "0"}
+"""A later vLLM may make that frontend the default."""
 _ON_WSL = {"VLLM_WSL2_ENABLE_PIN_MEMORY": "1"}
 """Without it, vLLM 0.32 and 0.33 exit with "UVA is not available" on WSL2."""
 _NO_CARD = f"there is no NVIDIA card, or no driver for it, or {CARDS_VARIABLE} hides it"
@@ -88,7 +92,8 @@ def start(
     verdict = card(vllm)
     profile = profile_path(vllm, verdict)
     model = ["--config", str(profile), "--model", str(model_dir(vllm))]
-    command = [str(python), *SERVER, *model, *_share(profile, verdict, further)]
+    share = _share(profile, verdict, further, vllm.max_model_len)
+    command = [str(python), *SERVER, *model, *share]
     device = _device(verdict, further)
     return command, environment(environ, device, is_wsl=gpu.is_here_wsl())
 
@@ -109,12 +114,48 @@ def environment(
     """vLLM's environment: ours without lanscribe's variables, and with only one card visible."""
     passed = {name: value for name, value in environ.items() if not _is_ours(name)}
     added = {**_DEFAULTS, **(_ON_WSL if is_wsl else {})}
-    return {**added, **passed, **({CARDS_VARIABLE: device} if device else {})}
+    return {**added, **passed, **_FIXED, **({CARDS_VARIABLE: device} if device else {})}
 
 
 def card(vllm: VllmSettings) -> Verdict | None:
     """Whether the NVIDIA card can run the configured profile now."""
-    return gpu.card_verdict(PROJECT_DIR, "--to-start", profile=vllm.profile)
+    return gpu.card_verdict(PROJECT_DIR, "--to-start", profile=vllm.profile, asked=asked(vllm))
+
+
+def asked(vllm: VllmSettings) -> Asked:
+    """The sizes that the settings give in place of the planner's."""
+    return Asked(vllm.max_model_len, vllm.gpu_memory_utilization)
+
+
+def note_on_asked(settings: Settings) -> str:
+    """One line if the settings ask for sizes of vLLM's and vLLM is not started here, or empty.
+
+    Raises ConfigError if they cannot fit into the card.
+    """
+    vllm, engine = settings.vllm, settings.engine.name
+    flags_asked = asked(vllm).flags
+    if not flags_asked:
+        return ""
+    told = f"{' '.join(flags_asked)}: no effect"
+    if vllm.url:
+        return f"{told} on the vLLM at {vllm.url}, which runs already"
+    if engine not in {"auto", "vllm"}:
+        return f"{told} with the engine {engine}"
+    verdict = card(vllm)
+    if verdict is not None and verdict.refusal:
+        raise ConfigError(verdict.refusal)
+    if engine == "auto" and (why := _why_not_here(vllm, verdict)):
+        return f"{told} with the embedded engine, which serves here: {why}"
+    return ""
+
+
+def _why_not_here(vllm: VllmSettings, verdict: Verdict | None) -> str:
+    """Why auto does not choose vLLM on this machine now; empty if it does."""
+    if verdict is None:
+        return _NO_CARD
+    if verdict.profile and stamp_fault(VLLM_LOCK):
+        return "vLLM is not set up; bash setup.sh does that"
+    return _model_fault(vllm) or _hindrance(verdict) or ""
 
 
 def profile_path(vllm: VllmSettings, verdict: Verdict | None) -> Path:
@@ -146,7 +187,7 @@ def model_dir(vllm: VllmSettings) -> Path:
 def flags(vllm: VllmSettings) -> list[str]:
     """The flags that the settings add to the profile. Raises ConfigError if parsing fails."""
     try:
-        return shlex.split(vllm.arguments)
+        return [*shlex.split(vllm.arguments), *asked(vllm).flags]
     except ValueError as error:
         raise ConfigError(f"vllm.arguments: got {vllm.arguments!r}: {error}") from error
 
@@ -171,11 +212,18 @@ def last_word(option: str, profile: str, arguments: str) -> str:
     return str(found[-1]) if found else ""
 
 
-def _share(profile: Path, verdict: Verdict | None, further: Sequence[str]) -> list[str]:
-    """The flag for this card's memory share; none if the profile's sizes differ from the plan."""
+def _share(
+    profile: Path, verdict: Verdict | None, further: Sequence[str], max_model_len: int
+) -> list[str]:
+    """The flag for this card's memory share; none if the profile's sizes differ from the plan.
+
+    max_model_len: what the plan has in place of the profile's, unless 0.
+    """
     if verdict is None or not verdict.gpu_memory_utilization:
         return []
     sizes = {path_of(one.name): one.sizes for one in PROFILES}.get(profile, {})
+    if sizes and max_model_len:
+        sizes["max-model-len"] = max_model_len
     text, arguments = profile.read_text(encoding="utf-8"), shlex.join(further)
     if not sizes or any(
         last_word(name, text, arguments) != str(value) for name, value in sizes.items()
@@ -207,8 +255,10 @@ def _model_fault(vllm: VllmSettings) -> str | None:
 
 def _card_fault(vllm: VllmSettings) -> str | None:
     verdict = card(vllm)
-    if verdict is None:
-        return _NO_CARD
+    return _NO_CARD if verdict is None else _hindrance(verdict)
+
+
+def _hindrance(verdict: Verdict) -> str | None:
     return None if verdict.will_run else f"{verdict.result}; {verdict.remedy}".rstrip("; ")
 
 

@@ -25,7 +25,7 @@ from configparser import Error as ConfigParserError
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR
-from lanscribe.installation import VLLM_LOCK, say, venv_dir
+from lanscribe.installation import VLLM_LOCK, Outcome, say, signal_words, venv_dir
 from lanscribe.voxtral import files as voxtral_files
 from lanscribe.voxtral import gpu
 
@@ -67,6 +67,8 @@ def packages_fault() -> str:
     done = _run(["-P", "-m", "lanscribe", "installation", "verify", VLLM_LOCK], capture=True)
     if done is None:
         return "its Python does not run"
+    if done.returncode < 0:
+        return f"its Python fails: {signal_words(-done.returncode)}"
     lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
     return (lines or ["its Python fails"])[-1] if done.returncode else ""
 
@@ -122,8 +124,11 @@ def _prove() -> None:
     say("setup", "loading vLLM once, to check that it works here (half a minute)")
     done = _run(["-P", "-c", PROOF], capture=True)
     if done is None or done.returncode != 0:
-        words = (done.stderr.strip().splitlines() if done else []) or ["no message"]
-        raise SetupFailed(f"vLLM does not work on this machine: {words[-1]}")
+        why = "its Python cannot be started"
+        if done is not None:
+            outcome = Outcome(done.returncode, done.stdout, done.stderr)
+            why = outcome.last_words or f"it ends with status {done.returncode}"
+        raise SetupFailed(f"vLLM does not work on this machine: {why}")
 
 
 def _own_plugins() -> dict[str, str]:

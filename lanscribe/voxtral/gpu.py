@@ -1,6 +1,7 @@
 """The NVIDIA card of this machine, and whether Voxtral runs on it.
 
     python -m lanscribe gpu [--json] [--model-here] [--to-start] [--profile NAME]
+                            [--max-model-len N] [--gpu-memory-utilization F]
 
 Exit status: 0 if Voxtral can run now, 1 if a card was found but it cannot, 3 if none was found.
 The facts come from NVIDIA's management library (nvidia-ml-py), or from nvidia-smi if that package
@@ -8,7 +9,7 @@ is not installed yet; lanscribe.voxtral.verdict judges them. For programs, --jso
 
     {"card": null | {...}, "host": {...},
      "verdict": null | {"profile", "will_run", "result", "remedy",
-                        "gpu_memory_utilization", "device"}}
+                        "gpu_memory_utilization", "device", "refusal"}}
 """
 
 import argparse
@@ -27,8 +28,18 @@ from types import ModuleType
 from lanscribe import PROJECT_DIR, installation
 from lanscribe.installation import VLLM_LOCK, run, run_in_venv
 from lanscribe.voxtral import files as voxtral_files
+from lanscribe.voxtral.asked import Asked
 from lanscribe.voxtral.plan import PROFILES
-from lanscribe.voxtral.verdict import Card, Host, Process, Verdict, best, judge, visible
+from lanscribe.voxtral.verdict import (
+    NOTHING,
+    Card,
+    Host,
+    Process,
+    Verdict,
+    best,
+    judge,
+    visible,
+)
 
 PACKAGES_BYTES = 18_000_000_000
 """Estimated: .venv-vllm 9 GB, plus the packages in pip's cache and once more during the install."""
@@ -36,6 +47,8 @@ NOT_USABLE = 1
 NO_CARD = 3
 _WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
 _SMI_FIELDS = "name,uuid,memory.total,memory.free,compute_cap,driver_version"
+_NOT_TOLD = {"[N/A]", "N/A", "[Not Supported]"}
+"""In place of a value: of the memory on Jetson and GB10, whose card uses the machine's own."""
 _SMI_TIMEOUT_S = 20
 _VLLM_TITLE = "VLLM::"
 """Set by `set_process_title` in vLLM's system_utils.py; the core's title is VLLM::EngineCore."""
@@ -67,7 +80,8 @@ def parse_smi(output: str) -> list[Card]:
             name, uuid, total, free, capability, driver = (cell.strip() for cell in line.split(","))
             major, minor = capability.split(".")
             numbers = (int(major), int(minor))
-            cards.append(Card(name, uuid, int(total), int(free), numbers, driver))
+            total_mib, free_mib = (0 if cell in _NOT_TOLD else int(cell) for cell in (total, free))
+            cards.append(Card(name, uuid, total_mib, free_mib, numbers, driver))
     return cards
 
 
@@ -79,7 +93,7 @@ def read_host(*, model_is_here: bool = False, project: Path = PROJECT_DIR) -> Ho
     return Host(
         system=platform.system(),
         architecture=platform.machine(),
-        glibc=_glibc(),
+        glibc=glibc(),
         is_wsl=is_here_wsl(),
         available_ram_bytes=available_ram_bytes(_text(Path("/proc/meminfo"))),
         free_disk_bytes=shutil.disk_usage(project).free,
@@ -125,24 +139,28 @@ def _folder_of(process: Path) -> Path | None:
         return None
 
 
-def verdict_on(cards: Sequence[Card], host: Host, profile: str = "") -> Verdict | None:
+def verdict_on(
+    cards: Sequence[Card], host: Host, profile: str = "", asked: Asked = NOTHING
+) -> Verdict | None:
     """The verdict on the best card; None without a card."""
-    card = best(cards, host, profile)
+    card = best(cards, host, profile, asked)
     if card is None:
         return None
-    verdict = judge(card, host, profile)
+    verdict = judge(card, host, profile, asked)
     return replace(verdict, device=card.uuid) if len(cards) > 1 else verdict
 
 
-def card_verdict(project: Path = PROJECT_DIR, *flags: str, profile: str = "auto") -> Verdict | None:
+def card_verdict(
+    project: Path = PROJECT_DIR, *flags: str, profile: str = "auto", asked: Asked = NOTHING
+) -> Verdict | None:
     """Whether Voxtral runs on the NVIDIA card; None if no driver shows a card.
 
     flags: those of `lanscribe gpu`. profile: as in vllm.profile; a profile that is not one of
-    the project's is ignored.
+    the project's is ignored. asked: sizes in place of the planner's.
     """
     is_known = any(one.name == profile for one in PROFILES)
     wanted = ("--profile", profile) if is_known else ()
-    question = ["-m", "lanscribe", "gpu", "--json", *flags, *wanted]
+    question = ["-m", "lanscribe", "gpu", "--json", *flags, *wanted, *asked.flags]
     outcome = run_in_venv(question, project) or run([sys.executable, "-P", *question], project)
     try:
         return Verdict(**json.loads(outcome.output)["verdict"])
@@ -157,6 +175,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to-start", action="store_true", help="nothing more will be installed")
     names = [profile.name for profile in PROFILES]
     parser.add_argument("--profile", choices=names, default="", help="judge for this profile")
+    parser.add_argument("--max-model-len", type=int, default=0, help="in place of the profile's")
+    parser.add_argument("--gpu-memory-utilization", type=float, default=0.0, help="the same")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -165,9 +185,11 @@ def main(options: argparse.Namespace) -> int:
     if options.to_start:
         host = replace(host, needed_disk_bytes=0)
     cards = read_cards()
-    verdict = verdict_on(cards, host, options.profile)
+    asked = Asked(options.max_model_len, options.gpu_memory_utilization)
+    verdict = verdict_on(cards, host, options.profile, asked)
     if options.json:
-        sys.stdout.write(_as_json(best(cards, host, options.profile), host, verdict) + "\n")
+        card = best(cards, host, options.profile, asked)
+        sys.stdout.write(_as_json(card, host, verdict) + "\n")
     elif verdict is not None:
         sys.stdout.write(f"{verdict.result}\n")
         if verdict.remedy:
@@ -179,18 +201,35 @@ def main(options: argparse.Namespace) -> int:
 
 def _card(nvml: ModuleType, number: int) -> Card:
     handle = nvml.nvmlDeviceGetHandleByIndex(number)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    total_bytes, free_bytes = _memory(nvml, handle)
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
     return Card(
         name=nvml.nvmlDeviceGetName(handle),
         uuid=nvml.nvmlDeviceGetUUID(handle),
-        total_mib=memory.total // _MIB,
-        free_mib=memory.free // _MIB,
+        total_mib=total_bytes // _MIB,
+        free_mib=free_bytes // _MIB,
         capability=(major, minor),
         driver=nvml.nvmlSystemGetDriverVersion(),
         cuda=_cuda(nvml),
         processes=_processes(nvml, handle),
+        is_mig=_is_mig(nvml, handle),
     )
+
+
+def _memory(nvml: ModuleType, handle: object) -> tuple[int, int]:
+    """The card's memory and what is free of it, in bytes; (0, 0) if the driver does not tell."""
+    try:
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError:
+        return 0, 0
+    return memory.total, memory.free
+
+
+def _is_mig(nvml: ModuleType, handle: object) -> bool:
+    try:
+        return bool(nvml.nvmlDeviceGetMigMode(handle)[0])
+    except nvml.NVMLError:  # of most cards
+        return False
 
 
 def _cuda(nvml: ModuleType) -> tuple[int, int] | None:
@@ -239,7 +278,8 @@ def _nvidia_smi() -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def _glibc() -> tuple[int, int] | None:
+def glibc() -> tuple[int, int] | None:
+    """The version of glibc here; None with another C library."""
     name, version = platform.libc_ver()
     try:
         major, minor = version.split(".")[:2]

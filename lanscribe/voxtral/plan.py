@@ -55,6 +55,8 @@ class Wish:
     free_gib: float | None = None
     """How much of the card is free, if known."""
     delay_ms: int = DEFAULT_DELAY_MS
+    model_len: int = 0
+    """max-model-len, if that is given in place of minutes."""
 
     def __str__(self) -> str:
         sessions = f"{self.sessions} session{'s' if self.sessions > 1 else ''}"
@@ -161,6 +163,11 @@ class Plan:
         return min(self._percent_for(WANTED_SPARE_BYTES), self._most_percent)
 
     @property
+    def percents(self) -> tuple[int, int]:
+        """The least and the most that may be given as vLLM's share; without a reserve."""
+        return self._percent_for(0), self._most_percent
+
+    @property
     def spare_bytes(self) -> int:
         """The rest of the share, which vLLM uses as KV cache. Negative if the plan does not fit."""
         return self.percent * self.visible_bytes // PERCENT - self.needed_bytes
@@ -204,7 +211,7 @@ def work_out(wish: Wish) -> Plan:
     batch = _round_up(prompt_tokens(wish.delay_ms) * wish.sessions, BATCH_STEP_TOKENS)
     tokens = math.ceil(wish.minutes * TOKENS_PER_MINUTE) + TOKENS_BESIDES_AUDIO
     length = min(_round_up(tokens, memory.DECODER_BLOCK_TOKENS), LONGEST_REQUEST_TOKENS)
-    return Plan(wish, batch, length)
+    return Plan(wish, batch, wish.model_len or length)
 
 
 def most_sessions(wish: Wish) -> int:
@@ -320,12 +327,14 @@ class Profile:
         """Every line of the file."""
         return {**_COMMON, **_LOADING[self.wish.quantization], **self.sizes}
 
-    def on(self, total_gib: float, free_gib: float | None = None) -> Plan:
+    def on(self, total_gib: float, free_gib: float | None = None, model_len: int = 0) -> Plan:
         """The plan for one card: the same sessions, with only the share that they need.
 
-        serve.sh starts vLLM with that share, not with the share in the file.
+        serve.sh starts vLLM with that share, not with the share in the file. model_len: a
+        max-model-len in place of the file's, unless 0.
         """
-        return work_out(replace(self.wish, gpu_gib=total_gib, free_gib=free_gib))
+        wish = replace(self.wish, gpu_gib=total_gib, free_gib=free_gib, model_len=model_len)
+        return work_out(wish)
 
 
 PROFILES = (

@@ -8,6 +8,7 @@ Exit status 0, or 1 if the plan does not fit; then the last lines list plans tha
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 
@@ -118,7 +119,10 @@ def main(options: argparse.Namespace) -> int:
 
 def _between(low: float, high: float) -> Callable[[str], float]:
     def number(text: str) -> float:
-        value = float(text)
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(f"{text} is not from {low:g} to {high:g}")
         return value

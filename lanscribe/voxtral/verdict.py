@@ -7,8 +7,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lanscribe.voxtral.asked import Asked, refusal
 from lanscribe.voxtral.memory import MIB
-from lanscribe.voxtral.plan import LEAST_CAPABILITY, PERCENT, PROFILES, Plan, profile_for
+from lanscribe.voxtral.plan import (
+    LEAST_CAPABILITY,
+    PERCENT,
+    PROFILES,
+    Plan,
+    Profile,
+    profile_for,
+)
 
 LEAST_DRIVER = 580
 """The first series for CUDA 13, which vLLM 0.33 and torch 2.14 are built for."""
@@ -18,6 +26,10 @@ LEAST_RAM_BYTES = 8_000_000_000
 """Estimated: vLLM's processes with CUDA take about 5 GB, and the weights pass through."""
 _CPU_SERVES = "the CPU engine serves"
 _NEXT = "then: bash setup.sh"
+_ELSEWHERE = (
+    "run vLLM for Voxtral by yourself, such as from NVIDIA's container, and put its address into"
+    " vllm.url in config/local.toml"
+)
 
 Fault = tuple[str, str]
 """The fault; what to do about it, or empty."""
@@ -41,6 +53,7 @@ class Card:
     uuid: str
     """The form that CUDA_VISIBLE_DEVICES accepts."""
     total_mib: int
+    """0 if the driver does not tell, as of a card that uses the machine's own memory."""
     free_mib: int
     capability: tuple[int, int]
     """Compute capability; (8, 6) is an RTX 3060."""
@@ -48,6 +61,8 @@ class Card:
     cuda: tuple[int, int] | None = None
     """The newest CUDA that the driver supports."""
     processes: tuple[Process, ...] = ()
+    is_mig: bool = False
+    """Whether it is divided into parts (MIG mode)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +97,25 @@ class Verdict:
     """The share of this card that the profile needs, in vLLM's form; 0 if it cannot start."""
     device: str = ""
     """The uuid of the card, if there are several."""
+    refusal: str = ""
+    """Why the sizes that were asked for cannot run on it, and what can; empty if they can."""
 
 
-def judge(card: Card, host: Host, wanted: str = "") -> Verdict:
+NOTHING = Asked()
+
+
+def judge(card: Card, host: Host, wanted: str = "", asked: Asked = NOTHING) -> Verdict:
     """Whether this card can serve Voxtral, and whether it can start now.
 
-    wanted: the name of a profile to use in place of the one for this card.
+    wanted: the name of a profile to use in place of the one for this card. asked: sizes in place
+    of the planner's.
     """
     found = describe(card)
     profile = wanted or profile_for(card.total_mib / 1024, card.capability)
     fault = (
         _platform_fault(host)
         or _capability_fault(card)
+        or _division_fault(card)
         or (None if profile else ("it has too little memory for Voxtral", ""))
         or _driver_fault(card, host)
         or _disk_fault(host)
@@ -101,7 +123,11 @@ def judge(card: Card, host: Host, wanted: str = "") -> Verdict:
     if fault or not profile:
         why, remedy = fault or ("", "")
         return Verdict("", False, f"{found}; {why}; {_CPU_SERVES}", remedy)
-    plan = plan_for(card, host, profile)
+    one = _profile(profile)
+    plan = plan_for(card, host, one, asked)
+    if why := refusal(asked, one, plan):
+        remedy = "leave the flag out, or give what fits"
+        return Verdict(profile, False, f"{found}; {why}", remedy, refusal=f"{why}, on {found}")
     if hindrance := _memory_fault(card, plan):
         return Verdict(profile, False, f"{found}; {hindrance[0]}", hindrance[1])
     result, remedy = f"{found}; Voxtral runs on it, with the profile {profile}", ""
@@ -109,14 +135,17 @@ def judge(card: Card, host: Host, wanted: str = "") -> Verdict:
     if ram_bytes is not None and ram_bytes < LEAST_RAM_BYTES and not host.is_vllm_running:
         result += f"; only {ram_bytes / 1e9:.1f} GB of the machine's own memory are free"
         remedy = _ram_remedy(host)
-    return Verdict(profile, True, result, remedy, plan.percent / PERCENT)
+    share = asked.gpu_memory_utilization or plan.percent / PERCENT
+    return Verdict(profile, True, result, remedy, share)
 
 
-def best(cards: Sequence[Card], host: Host, wanted: str = "") -> Card | None:
+def best(
+    cards: Sequence[Card], host: Host, wanted: str = "", asked: Asked = NOTHING
+) -> Card | None:
     """The card to serve on: one that can serve, with the most free memory."""
 
     def rank(card: Card) -> tuple[bool, bool, int]:
-        verdict = judge(card, host, wanted)
+        verdict = judge(card, host, wanted, asked)
         return bool(verdict.profile), verdict.will_run, card.free_mib
 
     return max(cards, key=rank, default=None)
@@ -141,15 +170,21 @@ def visible(cards: Sequence[Card], devices: str | None) -> list[Card]:
 
 def describe(card: Card) -> str:
     """A card in one line."""
+    memory = f"{card.total_mib} MiB ({card.free_mib} free)"
+    if not card.total_mib:
+        memory = (
+            "whose memory the driver does not tell (on Jetson and GB10 it is the machine's own)"
+        )
     return (
-        f"{card.name}, {card.total_mib} MiB ({card.free_mib} free), "
+        f"{card.name}, {memory}, "
         f"compute capability {_dotted(card.capability)}, driver {card.driver}"
     )
 
 
 def _platform_fault(host: Host) -> Fault | None:
     if (host.system, host.architecture) != ("Linux", "x86_64"):
-        return f"vLLM is set up on Linux on x86-64 only, not {host.system} {host.architecture}", ""
+        why = f"vLLM is set up on Linux on x86-64 only, not {host.system} {host.architecture}"
+        return why, _ELSEWHERE if host.system == "Linux" else ""
     if host.glibc is None or host.glibc < LEAST_GLIBC:
         found = _dotted(host.glibc) if host.glibc else "another C library"
         why = f"vLLM's packages need glibc {_dotted(LEAST_GLIBC)} or newer, here is {found}"
@@ -164,6 +199,15 @@ def _capability_fault(card: Card) -> Fault | None:
     return f"its generation is too old: {needed} or more is needed (RTX 30 cards or newer)", ""
 
 
+def _division_fault(card: Card) -> Fault | None:
+    if card.is_mig:
+        why = "it is divided into parts (MIG mode), which setup does not use"
+        return why, f"turn that off: sudo nvidia-smi -i {card.uuid} -mig 0; {_NEXT}"
+    if not card.total_mib:
+        return "without that Voxtral cannot be planned", _ELSEWHERE
+    return None
+
+
 def _driver_fault(card: Card, host: Host) -> Fault | None:
     series = card.driver.partition(".")[0]
     if series.isdecimal() and int(series) >= LEAST_DRIVER:
@@ -174,11 +218,15 @@ def _driver_fault(card: Card, host: Host) -> Fault | None:
     return f"the driver is older than the {LEAST_DRIVER} that CUDA 13 needs", f"{remedy}; {_NEXT}"
 
 
-def plan_for(card: Card, host: Host, profile: str) -> Plan:
+def plan_for(card: Card, host: Host, profile: Profile, asked: Asked = NOTHING) -> Plan:
     """A profile on this card, in its free memory; in all of it if vLLM itself runs there."""
-    (one,) = (one for one in PROFILES if one.name == profile)
     free_gib = None if host.is_vllm_running else card.free_mib / 1024
-    return one.on(card.total_mib / 1024, free_gib)
+    return profile.on(card.total_mib / 1024, free_gib, asked.max_model_len)
+
+
+def _profile(name: str) -> Profile:
+    (found,) = (one for one in PROFILES if one.name == name)
+    return found
 
 
 def _memory_fault(card: Card, plan: Plan) -> Fault | None:

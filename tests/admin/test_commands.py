@@ -90,8 +90,19 @@ def test_a_word_reaches_the_program_through_the_script(project: Path, tmp_path: 
     assert run_script(project / "serve.sh", "sing", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize("given", ["x", "0", "nan"])
+def test_a_number_that_is_none_is_named(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        dispatch(["plan", "--gpu-memory", given])
+    assert capsys.readouterr().err == (
+        f"lanscribe: argument --gpu-memory: {given} is not from 1 to 1024;"
+        " bash serve.sh plan --help lists the flags\n"
+    )
+
+
 def test_the_words_of_setup_run_without_any_package() -> None:
     words = ["installation", "doctor", "gpu", "key", "models", "vllm-setup", "stop", "report"]
+    words += ["fitness"]
     modules = [(WORDS | SCRIPT_WORDS)[word].module for word in words]
     script = (
         f"import sys; sys.path.append({str(PROJECT_DIR)!r})\n"
@@ -116,6 +127,30 @@ def test_the_key_is_made_and_shown(project: Path, tmp_path: Path) -> None:
     again = run_script(script, "key", "make", cwd=tmp_path)
     assert (again.returncode, "is there already" in again.stdout) == (0, True)
     assert run_script(script, "key", "show", cwd=tmp_path).stdout == shown.stdout
+
+
+@pytest.mark.slow
+def test_the_key_is_that_of_the_settings(project: Path, tmp_path: Path) -> None:
+    script, other = project / "serve.sh", {"LANSCRIBE_AUTH_KEY_FILE": "config/other"}
+    none = run_script(script, "key", cwd=tmp_path, environment=other)
+    why = "there is no key in config/other; bash serve.sh key make makes one"
+    assert (none.returncode, none.stderr) == (1, f"lanscribe: {why}\n")
+    made = run_script(script, "key", "make", cwd=tmp_path, environment=other)
+    assert made.stderr.endswith("home network: config/other\n")
+    shown = run_script(script, "key", cwd=tmp_path, environment=other)
+    assert shown.stdout == (project / "config/other").read_text()
+    is_open = run_script(
+        script, "key", cwd=tmp_path, environment={**other, "LANSCRIBE_AUTH_MODE": "open"}
+    )
+    assert (is_open.returncode, is_open.stdout) == (0, shown.stdout)
+    assert is_open.stderr == (
+        'lanscribe: auth.mode is "open": everybody is admitted, with or without a key\n'
+    )
+    (project / "config/local.toml").write_text("[auth]\nmode = 'none'")
+    for arguments in (["key"], ["key", "make"]):
+        wrong = run_script(script, *arguments, cwd=tmp_path)
+        assert (wrong.returncode, "auth.mode: got 'none'" in wrong.stderr) == (2, True)
+    (project / "config/local.toml").unlink()
 
 
 def test_models_says_what_is_here_and_what_brings_it(project: Path, tmp_path: Path) -> None:

@@ -205,6 +205,45 @@ def test_a_start_mark_is_a_processs_own(stranger: subprocess.Popen[bytes]) -> No
     assert start_mark(stranger.pid) is None
 
 
+def test_a_port_without_a_server_is_named_with_those_that_have_one(
+    project: Path, serve: Callable[[], Terminal]
+) -> None:
+    none = "nothing runs on port 1"
+    assert run(project, "stop", "--port", "1").stderr == f"serve: {none}\n"
+    serve()
+    (here,) = run(project, "status").stdout.partition(":")[:1]
+    for word in ("stop", "restart"):
+        told = run(project, word, "--port", "1").stderr
+        assert told.startswith(f"serve: {none}; there is {here}")
+    assert run(project, "status", "--port", "1").stdout == f"{none}; there is {here}\n"
+    assert run(project, "stop").returncode == 0
+
+
+def test_a_restart_with_wrong_settings_leaves_the_server_running(
+    project: Path, serve: Callable[[], Terminal]
+) -> None:
+    terminal = serve()
+    before = run(project, "status").stdout
+    local = project / "config/local.toml"
+    try:
+        for wrong in ("[server]\nprot = 1\n", "[rollover]\ntarget_s = 400\nlimit_s = 'x'\n"):
+            local.write_text(wrong)
+            for _ in range(2):
+                done = run(project, "restart")
+                assert done.returncode == 1
+                assert "has not restarted, and runs on: " in done.stderr
+                assert f"{local}: " in done.stderr
+                assert done.stderr.count("\n") == 1
+                assert terminal.poll() is None
+                assert run(project, "status").stdout == before
+        local.write_text("[limits]\nlag_s = 4\n")
+        assert run(project, "restart").returncode == 0
+        assert await_banner(terminal)
+    finally:
+        local.unlink()
+    assert run(project, "stop").returncode == 0
+
+
 @pytest.fixture
 def direct_project(project: Path) -> Iterator[Path]:
     """One where vLLM is a script that shows how it was called."""

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from lanscribe.admin import doctor, machine
+from lanscribe.admin.card_checks import judge_gpu, judge_voxtral
+from lanscribe.admin.check import Check
 from lanscribe.admin.commands import dispatch
 from lanscribe.admin.doctor import (
-    Check,
     as_json,
     judge_access,
     judge_disk,
-    judge_gpu,
     judge_memory,
     judge_microphone,
     judge_model,
@@ -22,7 +22,6 @@ from lanscribe.admin.doctor import (
     judge_server,
     judge_settings,
     judge_tls,
-    judge_voxtral,
     judge_wyoming,
     table,
 )
@@ -147,6 +146,27 @@ def test_memory_and_disk() -> None:
 
 def test_gpu_none() -> None:
     assert judge_gpu(graphics(), None) == Check("gpu", "ok", "none; the CPU engine serves")
+
+
+MISMATCH = (
+    "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95"
+)
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_a_driver_that_was_updated_while_it_ran(card: bool) -> None:
+    check = judge_gpu(graphics(Outcome(18, MISMATCH), card=card), None)
+    assert check.status == "warn"
+    assert "the NVIDIA driver was updated while it ran" in check.result
+    assert check.remedy == "restart the machine, then: bash setup.sh"
+
+
+@pytest.mark.parametrize(("value", "status"), [("1", "warn"), ("0", "ok"), ("", "ok")])
+def test_a_frontend_of_vllm_without_realtime_is_named(value: str, status: str) -> None:
+    environ = {"VLLM_USE_RUST_FRONTEND": value}
+    check = judge_voxtral(None, Outcome(0, ""), None, environ)
+    assert check.status == status
+    assert ("VLLM_USE_RUST_FRONTEND=1, and that frontend has no" in check.result) == (value == "1")
 
 
 def test_gpu_that_will_do() -> None:

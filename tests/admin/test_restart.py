@@ -76,7 +76,7 @@ def test_who_can_resume_is_told_that_last_words_follow(
 @pytest.mark.parametrize("seed", range(100))
 def test_what_a_client_has_ended_is_finished_whatever_ends_the_server(seed: int) -> None:
     rng = Random(seed)
-    session = Session([MODEL], 10**9, LevelDetector())
+    session = Session(10**9, LevelDetector())
     ended = rng.randint(0, 5)
     for number in range(ended):
         session.receive(AppendAudio(spoken([number + 1])), 0.0)

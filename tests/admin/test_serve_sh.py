@@ -1,6 +1,9 @@
 import os
+import platform
+import re
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.nvml import RTX_3060, put_nvml
 from tests.projects import DEADLINE_S, copy_project, lend_venv, run_script, write_script
 from tests.support import get_json
 
@@ -133,6 +137,166 @@ def test_files_in_the_current_folder_are_not_imported(project: Path, tmp_path: P
 def test_a_relative_path_is_fine(project: Path, tmp_path: Path) -> None:
     done = run_script(Path(os.path.relpath(project / "serve.sh", tmp_path)), "-h", cwd=tmp_path)
     assert "--log-level" in done.stdout
+
+
+def test_a_link_to_the_script_leads_to_its_folder(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "lanscribe").symlink_to(project / "serve.sh")
+    (tmp_path / "bin/serve").symlink_to("../lanscribe")
+    for link in ("lanscribe", "bin/serve"):
+        done = run_script(tmp_path / link, "check-config", cwd=tmp_path / "bin")
+        assert (done.returncode, done.stdout) == (0, "the settings are valid\n"), done.stderr
+
+
+def last_line(project: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """The status, and the line that says why."""
+    done = run_script(project / "serve.sh", *arguments, cwd=project, environment=environment)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("nosuch.invalid", "no such address or name; expected one of this machine: "),
+        ("a" * 70 + ".b", "no such address or name; expected one of this machine: "),
+        ("10.99.99.99", "not an address of this machine; it has "),
+    ],
+)
+def test_an_address_that_is_not_this_machines_is_named_with_those_that_are(
+    project: Path, host: str, words: str
+) -> None:
+    status, told = last_line(project, "--engine", "fake", "--port", "0", "--host", host)
+    assert status == 1
+    assert told.startswith(f"lanscribe: --host {host}: {words}")
+    assert told.endswith("127.0.0.1, or 0.0.0.0 for all of them")
+
+
+def test_a_port_that_is_taken_is_named_with_the_flag(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        told = last_line(project, "--engine", "fake", "--host", "127.0.0.1", "--port", str(port))
+    why = f"cannot listen on 127.0.0.1:{port}: another program listens there; end that, or choose"
+    assert told == (1, f"lanscribe: {why} another port with --port")
+
+
+@pytest.mark.parametrize("flags", [("--port", "80x", "--direct"), ("--direct", "--port", "80x")])
+def test_direct_may_stand_before_and_after_the_other_flags(
+    project: Path, flags: tuple[str, ...]
+) -> None:
+    status, told = last_line(project, *flags)
+    assert (status, "--port: got '80x'; it should be an integer" in told) == (2, True)
+    status, told = last_line(project, "--host", "::1", "--direct")
+    assert (status, "bash setup.sh installs vLLM" in told) == (1, True)
+
+
+def test_the_flags_of_the_kit_are_taken_and_have_no_effect_without_a_card(project: Path) -> None:
+    flags = ("--max-model-len", "32768", "--gpu-memory-utilization", "0.9")
+    status, told = last_line(project, "check-config", *flags, CUDA_VISIBLE_DEVICES="")
+    assert status == 0
+    assert told == (
+        "lanscribe: --max-model-len 32768 --gpu-memory-utilization 0.9: no effect with the embedded"
+        " engine, which serves here: there is no NVIDIA card, or no driver for it, or"
+        " CUDA_VISIBLE_DEVICES hides it"
+    )
+    status, told = last_line(project, "check-config", "--engine", "fake", *flags)
+    assert (status, told.endswith("no effect with the engine fake")) == (0, True)
+    url = "http://box:8001"
+    status, told = last_line(project, "check-config", *flags, LANSCRIBE_VLLM_URL=url)
+    assert (status, told.endswith(f"no effect on the vLLM at {url}, which runs already")) == (
+        (0, True)
+    )
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="vLLM is for x86-64 here")
+@pytest.mark.parametrize("word", [["check-config"], []])
+def test_the_flags_of_the_kit_are_refused_if_they_do_not_fit(
+    project: Path, tmp_path: Path, word: list[str]
+) -> None:
+    own = project.with_name("with a card")
+    if not own.exists():
+        copy_project(own)
+        lend_venv(own)
+    put_nvml(own, RTX_3060)
+    done = run_script(
+        own / "serve.sh", *word, "--port", "0", "--gpu-memory-utilization", "0.2", cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(
+        r"lanscribe: --gpu-memory-utilization 0\.2 does not fit: it is 2\.3 GiB of the 11\.6 GiB"
+        r" that CUDA sees \(11\.5 GiB free\), and the 4 sessions of the profile rtx3060-12gb take"
+        r" 6\.\d GiB; from 0\.57 to 0\.94 fits, on NVIDIA GeForce RTX 3060, 12288 MiB .*\n",
+        done.stderr,
+    ), done.stderr
+
+
+def test_the_flags_of_voxmlx_are_taken(project: Path) -> None:
+    flags = ("--serve", "--host", "127.0.0.1", "--port", "8000")
+    assert last_line(project, "check-config", *flags) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("place", "why"), [("&-", "it is closed"), ("/dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("word", ["status", "help", "print-env", "key make", "models"])
+def test_an_answer_that_cannot_be_printed_is_one_line(
+    project: Path, place: str, why: str, word: str
+) -> None:
+    if place == "/dev/full" and not Path(place).exists():
+        pytest.skip(f"no {place}")
+    if word == "key make":  # prints only that it is there already
+        run_script(project / "serve.sh", "key", "make", cwd=project)
+    command = f"-m lanscribe {word}"
+    done = subprocess.run(
+        ["bash", "-c", f"exec '{project}/.venv/bin/python' -P {command} >{place}"],
+        env={**os.environ, "PYTHONPATH": str(project)},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"lanscribe: the answer cannot be written to stdout: {why}\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(project: Path) -> None:
+    command = f"'{project}/.venv/bin/python' -P -m lanscribe print-env | true"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env={**os.environ, "PYTHONPATH": str(project)},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+
+
+def test_a_word_without_stderr_still_answers(project: Path) -> None:
+    command = f"'{project}/.venv/bin/python' -P -m lanscribe key --no-such-flag 2>&- 0<&-; echo $?"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env={**os.environ, "PYTHONPATH": str(project)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "2\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--prot", "1"), "--prot 1; bash serve.sh --help lists the flags"),
+        (
+            ("status", "-x"),
+            "-x; bash serve.sh status --help lists the flags",
+        ),
+    ],
+)
+def test_help_is_named_as_it_is_typed(project: Path, flags: tuple[str, ...], words: str) -> None:
+    assert last_line(project, *flags) == (2, f"lanscribe: unrecognized arguments: {words}")
+    shown = run_script(project / "serve.sh", "--help", cwd=project).stdout
+    assert "usage: bash serve.sh [-h]" in shown
+    assert "lanscribe serve" not in shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -12,12 +12,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from lanscribe.admin.doctor import CHECKS
+from tests.admin.tmpfs import tiny_folder
 from tests.nvml import RTX_3060, put_large_disk, put_nvml
 from tests.projects import DEADLINE_S, PROJECT_DIR, copy_project, run_script, write_script
 from tests.vllm_wheels import make_wheels, write_lock
@@ -65,6 +66,13 @@ def installed(project: Path, offline: dict[str, str]) -> Path:
         done = run_script(project / "setup.sh", cwd=project, environment=offline)
         assert done.returncode == 0, done.stderr
     return project
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system in memory of 8 MB."""
+    with tiny_folder(tmp_path / "tiny") as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -290,6 +298,30 @@ def test_a_half_deleted_environment_is_made_anew(
     assert "rebuilding .venv: numpy/version.py" in done.stderr
 
 
+def test_a_package_that_crashes_is_named_with_the_reason(
+    installed: Path, offline: dict[str, str], tmp_path: Path
+) -> None:
+    """As one that was built for a newer processor; here pip would bring it again."""
+    package = next((installed / ".venv").glob("lib/python3.*")) / "site-packages/soxr/__init__.py"
+    whole = package.read_text()
+    crash = "import os; os.kill(os.getpid(), 4)"
+    package.write_text(crash + "#" * (len(whole.encode()) - len(crash)))
+    check = run_script(installed / "setup.sh", "--check", cwd=tmp_path, environment=offline)
+    package.write_text(whole)
+    why = "soxr cannot be loaded: it was ended by SIGILL: this processor lacks an instruction"
+    assert why in check.stdout
+
+
+def test_a_machine_that_no_package_runs_on_is_told_before_the_download(
+    fresh: Path, tmp_path: Path, tiny: Path
+) -> None:
+    environment = {**QUIET_SURROUNDINGS, "TMPDIR": str(tiny), "PIP_NO_INDEX": "1"}
+    done = run_script(fresh / "setup.sh", cwd=tmp_path, environment=environment)
+    assert (done.returncode, "installing" in done.stderr) == (1, False)
+    assert f"MB are free in {tiny}, where pip unpacks; it needs 250 MB" in done.stderr
+    assert "next: TMPDIR='" in done.stderr
+
+
 def test_a_moved_folder_is_mended_and_keeps_its_model(
     installed: Path, offline: dict[str, str], tmp_path: Path
 ) -> None:
@@ -400,3 +432,26 @@ def test_a_folder_that_cannot_be_written_to_is_told(fresh: Path, tmp_path: Path)
     done = run_script(fresh / "setup.sh", cwd=tmp_path, environment=QUIET_SURROUNDINGS)
     assert (done.returncode, "cannot write into" in done.stderr) == (1, True)
     assert not (fresh / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--model", "large"], "--model takes base-en or tiny-en, not 'large'"),
+        (["--model"], "--model takes base-en or tiny-en, not ''"),
+        (["--model-dir", "/no/such"], "--model-dir takes an existing folder, not '/no/such'"),
+        (["--cuda"], "unknown argument: --cuda"),
+    ],
+)
+def test_a_wrong_flag_is_named_with_what_was_given(
+    fresh: Path, tmp_path: Path, flags: list[str], words: str
+) -> None:
+    done = run_script(fresh / "setup.sh", *flags, cwd=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"setup: {words}")
+
+
+def test_a_link_to_setup_leads_to_its_folder(fresh: Path, tmp_path: Path) -> None:
+    (tmp_path / "setup").symlink_to(fresh / "setup.sh")
+    (fresh / ".cache").write_text("in the way: root may write into any folder\n")
+    done = run_script(tmp_path / "setup", cwd=tmp_path, environment=QUIET_SURROUNDINGS)
+    assert f"cannot write into {fresh}\n" in done.stderr

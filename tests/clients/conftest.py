@@ -1,7 +1,9 @@
 """The clients as programs, and something for them to transcribe."""
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tests.clients.program import Program
 from tests.clients.sound import SoundCard
 
 StartClient = Callable[..., Program]
+StartMicrophone = Callable[..., Program]
 MakeNumbers = Callable[..., Path]
 
 
@@ -62,3 +65,26 @@ def sound_card() -> Iterator[SoundCard]:
     """A sound card of the test's own, at 44.1 kHz, whose microphone hears what is played."""
     with SoundCard() as card:
         yield card
+
+
+@pytest.fixture
+def start_microphone(start_client: StartClient, sound_card: SoundCard) -> StartMicrophone:
+    """Run the client on the sound card, until it records; rate_hz: at which rate it has to.
+
+    libjack crashes before that where a thread of it starts more than a second late, which late_jack
+    shows; after such a crash the client is started once more.
+    """
+
+    def start(*arguments: str | Path, in_terminal: bool = False, rate_hz: int = 44_100) -> Program:
+        def records(told: str) -> bool:
+            return f"recording from default at {rate_hz} Hz; Ctrl-C ends" in told
+
+        script = "stream_microphone.py"
+        run = partial(start_client, script, *arguments, in_terminal=in_terminal)
+        program = run(**sound_card.environment)
+        if not program.err.is_ever(records) and program.wait() == -signal.SIGSEGV:
+            program = run(**sound_card.environment)
+        program.err.wait_until(records)
+        return program
+
+    return start

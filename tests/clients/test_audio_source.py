@@ -254,3 +254,24 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         AudioSource(os.ttyname(terminal))
     os.close(master)
     os.close(terminal)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("https://example.org/a.mp3", "with - what a pipe brings: curl -sL URL | ... --audio_path"),
+        ("~/a.wav", "the shell left the ~ in it: write the folder in full"),
+        ("'a.wav'", "the quotes and spaces around it are part of the name"),
+        ("\u201ca.wav\u201d", "the quotes and spaces around it are part of the name"),
+        (" a.wav", "the quotes and spaces around it are part of the name"),
+    ],
+)
+def test_a_name_that_shows_why_there_is_no_such_file(name: str, hint: str) -> None:
+    with pytest.raises(Trouble, match=r"cannot read .*: No such file or directory; ") as told:
+        AudioSource(name)
+    assert hint in str(told.value)
+
+
+def test_a_file_that_is_not_there_and_has_no_odd_name() -> None:
+    with pytest.raises(Trouble, match=r"cannot read no/a\.wav: No such file or directory$"):
+        AudioSource("no/a.wav")

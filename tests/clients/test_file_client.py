@@ -492,7 +492,7 @@ def test_a_server_that_falls_silent(
     with pytest.raises(TimeoutError) as caught:
         asyncio.run(client.next_message(silent))
     assert silent.pings == pings
-    line = str(client.explain(caught.value, "ws://box:8000/v1/realtime"))
+    line = str(client.explain(caught.value, client.Server("ws://box:8000/v1/realtime")))
     assert line.startswith("box:8000: it does not answer: ")
 
 

@@ -6,8 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import jiwer
@@ -19,7 +18,7 @@ from websockets.sync.server import ServerConnection
 
 from lanscribe import PROJECT_DIR
 from test_file_transcribe import normalised
-from tests.clients.conftest import MakeNumbers, StartClient
+from tests.clients.conftest import MakeNumbers, StartClient, StartMicrophone
 from tests.clients.peers import greet, hear, say, server
 from tests.clients.program import Program
 from tests.clients.sound import SoundCard
@@ -28,31 +27,6 @@ from tests.servers import ServeHere, Server, StartServer
 from tests.support import DEADLINE_S
 
 SCRIPT = "stream_microphone.py"
-StartMicrophone = Callable[..., Program]
-
-
-@pytest.fixture
-def start_microphone(start_client: StartClient, sound_card: SoundCard) -> StartMicrophone:
-    """Run the client on the sound card, until it records.
-
-    libjack crashes before that where a thread of it starts more than a second late, which late_jack
-    shows; after such a crash the client is started once more.
-    """
-
-    def start(*arguments: str | Path, in_terminal: bool = False) -> Program:
-        run = partial(start_client, SCRIPT, *arguments, in_terminal=in_terminal)
-        program = run(**sound_card.environment)
-        if not program.err.is_ever(records) and program.wait() == -signal.SIGSEGV:
-            program = run(**sound_card.environment)
-        program.err.wait_until(records)
-        return program
-
-    return start
-
-
-def records(told: str) -> bool:
-    """Whether the client has told that it does."""
-    return "recording from default at 44100 Hz; Ctrl-C ends" in told
 
 
 def hill(top: int) -> list[int]:

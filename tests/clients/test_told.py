@@ -86,6 +86,30 @@ def test_a_file_of_digital_silence_is_no_success_without_a_word(
     assert json.loads(program.out.text)["no_speech"] == "zeros"
 
 
+def test_a_file_too_short_for_a_word_is_told(
+    fake_server: Server, start_client: StartClient, numbers_wav: MakeNumbers
+) -> None:
+    path = numbers_wav([0])
+    program = start_client(FILE_CLIENT, "--audio_path", path, "--url", fake_server.url)
+    assert (program.wait(), program.out.text) == (0, "\n")
+    assert program.err.text.splitlines()[0] == "no speech was heard: only 0.08 s of sound came"
+
+
+@pytest.mark.parametrize(("flags", "has_lag"), [((), False), (("--realtime",), True)])
+def test_the_lag_is_told_where_sound_is_sent_at_its_speed(
+    fake_server: Server,
+    start_client: StartClient,
+    numbers_wav: MakeNumbers,
+    flags: tuple[str, ...],
+    has_lag: bool,
+) -> None:
+    audio = "--audio_path", numbers_wav([1, 2, 3])
+    program = start_client(FILE_CLIENT, *audio, "--url", fake_server.url, *flags)
+    assert program.wait() == 0
+    (line,) = program.err.text.splitlines()
+    assert ("lag" in line, "first words after" in line) == (has_lag, True)
+
+
 @pytest.mark.parametrize(("cause", "line"), CAUSES)
 def test_the_cause_is_said(cause: dict[str, Any], line: str) -> None:
     assert remarks_of(tells(done(no_speech=cause))) == [line]

@@ -20,10 +20,12 @@ from lanscribe.dialects.fields import (
     inner,
     integer,
     kind,
+    not_empty,
     parsed,
-    pcm16_samples,
+    pcm16_decoder,
     text,
     unknown,
+    whole_number,
 )
 from lanscribe.dialects.negotiation import NegotiatingDialect
 from lanscribe.dialects.openai import OpenAiDialect
@@ -82,6 +84,16 @@ def test_base64_may_have_line_breaks_anywhere() -> None:
         for _ in range(random_.randrange(20)):
             text.insert(random_.randrange(len(text) + 1), random_.choice(" \t\r\n"))
         assert base64_bytes("".join(text)) == data, f"seed {seed}"
+
+
+@pytest.mark.parametrize("head", ["", "data:audio/pcm;rate=16000;base64,", "DATA:;BASE64,"])
+@pytest.mark.parametrize("alphabet", ["+/", "-_"])
+@pytest.mark.parametrize("is_padded", [True, False])
+def test_base64_has_many_forms(head: str, alphabet: str, is_padded: bool) -> None:
+    for length in range(100):
+        data = bytes(255 - byte % 7 for byte in range(length))
+        text = base64.b64encode(data, alphabet.encode()).decode()
+        assert base64_bytes(head + (text if is_padded else text.rstrip("="))) == data
 
 
 @pytest.mark.parametrize("is_decided", [True, False])
@@ -236,7 +248,20 @@ def test_the_name_of_an_unknown_message_is_told_but_not_at_length() -> None:
     assert len(unknown(10**6 * "x", "session.update").public_message) < 300
 
 
-@pytest.mark.parametrize("text", ["?", "AAA", "AA=A", "A A=", "\u00e9" * 4, "====", "A"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "?",
+        "AAAAA",
+        "AA=A",
+        "A A=A",
+        "\u00e9" * 4,
+        "====",
+        "A",
+        "data:audio/wav,AAAA",
+        "data:;base64",
+    ],
+)
 def test_text_that_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(ProtocolError, match="the audio is not base64: ") as caught:
         base64_bytes(text)
@@ -245,11 +270,20 @@ def test_text_that_is_not_base64_is_refused(text: str) -> None:
 
 def test_pcm16_becomes_samples() -> None:
     pcm = np.array([1, -2, 3, -32768], dtype="<i2").tobytes()
-    assert pcm16_samples(pcm).tolist() == [1 / 32768, -2 / 32768, 3 / 32768, -1]
+    assert pcm16_decoder().feed(pcm).tolist() == [1 / 32768, -2 / 32768, 3 / 32768, -1]
 
 
-@pytest.mark.parametrize(("data", "message"), [(b"", "no audio"), (b"abc", "3 bytes")])
-def test_bad_pcm16_says_what_it_got(data: bytes, message: str) -> None:
-    with pytest.raises(ProtocolError, match=message) as caught:
-        pcm16_samples(data)
+def test_a_message_without_audio_is_refused() -> None:
+    assert not_empty(b"a") == b"a"
+    with pytest.raises(ProtocolError, match="got no audio bytes") as caught:
+        not_empty(b"")
     assert caught.value.code == "invalid_audio"
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(7, 7), (16_000.0, 16_000), (-0.0, 0), (1e300, int(1e300)), (0.5, None), (True, None)]
+    + [(value, None) for value in (float("nan"), float("inf"), "7", None, [7])],
+)
+def test_a_whole_number_may_be_written_with_a_point(value: object, number: int | None) -> None:
+    assert whole_number(value) == number

@@ -13,7 +13,7 @@ from lanscribe.dialects import WEBSOCKET_PATHS
 from lanscribe.dialects.base import Dialect
 from lanscribe.dialects.events import Failure, Message, Reply, SessionCreated, Utterance
 from lanscribe.dialects.json_text import to_json
-from lanscribe.dialects.wyoming import WyomingDialect
+from lanscribe.dialects.wyoming import HANG_UP, WyomingDialect
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import ClientError, LanscribeError, ProtocolError
 from lanscribe.server.http_errors import error_response
@@ -59,7 +59,7 @@ def answers(dialect: Dialect, message: Message) -> Iterator[Message]:
                 error = ProtocolError("processing_error", f"got {tag}")
                 yield from dialect.encode(Failure(error, of=Utterance(1, tag)))
     except ClientError as error:
-        yield from dialect.encode(Failure(error))
+        yield from (one for one in dialect.encode(Failure(error)) if one != HANG_UP)
 
 
 def is_utf8(message: Message) -> bool:
@@ -76,7 +76,7 @@ def conversations() -> list[tuple[str, Any, list[dict[str, Any]]]]:
         (path, make, [example for name in channels(path) for example in examples(name)])
         for path, make in WEBSOCKET_PATHS.items()
     ]
-    return [*over_websocket, ("wyoming", WyomingDialect, WYOMING)]
+    return [*over_websocket, ("wyoming", lambda info, _query: WyomingDialect(info), WYOMING)]
 
 
 @pytest.mark.parametrize(("name", "make", "shown"), conversations(), ids=lambda one: str(one)[:12])

@@ -16,12 +16,15 @@ from lanscribe.dialects.events import (
     Commit,
     Committed,
     Delta,
+    DetectTurns,
     Done,
     Failure,
     Finish,
     Reply,
     ServerEvent,
     SessionCreated,
+    SpeechStarted,
+    SpeechStopped,
     Utterance,
 )
 from lanscribe.dialects.mistral import MAX_APPEND_BYTES, MistralDialect
@@ -34,10 +37,12 @@ from lanscribe.errors import (
     ProtocolError,
 )
 from lanscribe.speech.captions import Word
+from lanscribe.speech.silence import NoSpeech
+from lanscribe.speech.spans import Span
 
 ENGINE = FakeEngine().describe()
 START = [Commit(is_final=False)]
-END = Commit(is_final=True)
+END = Commit(is_final=True, tag="flush")
 SESSION = {
     "request_id": "sess-1",
     "model": "fake-numbers",
@@ -171,12 +176,112 @@ def test_a_session_tells_what_holds_whatever_was_wished() -> None:
         "language": "fr",
         "context_bias": ["Beckett"],
         "speaker_references": {"me": "AAAA"},
-        "turn_detection": {"min_silence_ms": 300},
+        "turn_detection": None,
     }
     assert updated(dialect, **wished) == SESSION
     wave = {"encoding": "pcm_f32le", "sample_rate": 44_100}
     assert updated(dialect, audio_format=wave) == {**SESSION, "audio_format": wave}
     assert updated(dialect) == {**SESSION, "audio_format": wave}
+
+
+def test_turn_detection_is_answered_with_its_values_and_leaves_the_commits_to_the_server(
+    dialect: MistralDialect,
+) -> None:
+    reply, detect = dialect.decode(update(turn_detection={"min_silence_ms": 300}))
+    assert isinstance(reply, Reply)
+    turns = json.loads(reply.messages[0])["session"]["turn_detection"]
+    assert turns == {
+        "start_threshold": 0.5,
+        "eager_end_threshold": 0.5,
+        "end_threshold": 0.33,
+        "min_silence_ms": 300,
+        "end_timeout_ms": 3000,
+    }
+    assert isinstance(detect, DetectTurns)
+    assert detect.settings is not None
+    assert detect.settings.silence_s == 0.3
+    assert updated(dialect, language="en")["turn_detection"] == turns
+    assert kinds(list(dialect.decode(append(PCM)))) == ["AppendAudio"]
+    assert kinds(list(dialect.decode(FLUSH))) == ["AppendAudio", "Commit"]
+    assert kinds(list(dialect.decode(append(PCM)))) == ["AppendAudio"]
+
+
+def test_much_audio_is_searched_for_turns_a_piece_at_a_time(dialect: MistralDialect) -> None:
+    second = append(bytes(32_000))
+    assert kinds(list(dialect.decode(second))) == ["Commit", "AppendAudio"]
+    other = MistralDialect(ENGINE)
+    other.decode(update(turn_detection={}))
+    assert kinds(list(other.decode(second))) == ["AppendAudio"] * 4
+
+
+def test_turn_detection_can_be_turned_off_again(dialect: MistralDialect) -> None:
+    dialect.decode(update(turn_detection={}))
+    reply, detect = dialect.decode(update(turn_detection=None))
+    assert isinstance(reply, Reply)
+    assert json.loads(reply.messages[0])["session"] == SESSION
+    assert detect == DetectTurns(None)
+    assert dialect.decode(append(PCM))[:1] == START
+
+
+def test_speakers_and_turns_exclude_each_other_over_updates(dialect: MistralDialect) -> None:
+    updated(dialect, diarize=True)
+    with pytest.raises(ProtocolError, match="not compatible with turn detection"):
+        dialect.decode(update(turn_detection={}))
+    updated(dialect, diarize=False)
+    assert len(dialect.decode(update(turn_detection={}))) == 2
+
+
+def test_a_turn_ends_with_its_text_or_its_error(dialect: MistralDialect) -> None:
+    one, two = Utterance(1), Utterance(2)
+    assert told(dialect, SpeechStarted(one, 0.5)) == [{"type": "turn.start", "time_s": 0.5}]
+    assert told(dialect, SpeechStopped(one, 2.0)) == []
+    assert told(dialect, Committed(one, 0)) == []
+    assert [one["type"] for one in told(dialect, Done("a", 1.5, 1, of=one))] == ["turn.end"]
+    told(dialect, SpeechStarted(two, 3.0))
+    told(dialect, SpeechStopped(two, 4.0))
+    ends = told(dialect, Failure(EngineFailed("broken"), None, two))
+    assert [end["type"] for end in ends] == ["turn.end", "error"]
+
+
+def test_an_end_tells_the_text_of_all_turns(dialect: MistralDialect) -> None:
+    """A client that ends at the first transcription.done has all text, that of failed turns too."""
+    said = ("one", "ten"), ("two", "broken"), ("three", "of")
+    turns = [Utterance(number, "", 10.0 * number) for number in (1, 2, 3)]
+    sent, dones = "", list[dict[str, Any]]()
+    for of, texts in zip(turns, said, strict=True):
+        told(dialect, SpeechStarted(of, of.offset_s))
+        for text in texts:
+            (delta,) = (
+                one
+                for one in told(dialect, Delta(text, 1.0, of=of))
+                if one["type"] == "transcription.text.delta"
+            )
+            sent += delta["text"]
+        told(dialect, SpeechStopped(of, of.offset_s + 2))
+        told(dialect, Committed(of, of.number - 1))
+        words = (Word(texts[0], 0.5, 1.0),)
+        lost = (Span(1.0, 2.0),) if of.number == 3 else ()
+        end = Done("".join(texts), 2.0, 2, words=words, of=of, lost=lost)
+        failure = Failure(EngineFailed("broken"), None, of)
+        ends = told(dialect, failure if of.number == 2 else end)
+        dones += [one for one in ends if one["type"] == "transcription.done"]
+    assert not dones
+    rest = Utterance(4, "flush", 40.0)
+    told(dialect, Committed(rest, 3))
+    (done,) = told(dialect, Done("", 0.5, 0, of=rest, no_speech=NoSpeech("zeros")))
+    assert done["text"] == sent == "oneten twobroken threeof"
+    assert [(one["text"], one["start"]) for one in done["segments"]] == [
+        ("one", 10.5),
+        ("three", 30.5),
+    ]
+    assert done["usage"]["completion_tokens"] == 4
+    assert done["usage"]["prompt_audio_seconds"] == 4
+    assert done["lost"] == [{"start": 31.0, "end": 32.0}]
+    assert "no_speech" not in done
+    told(dialect, Committed(Utterance(5, "flush", 41.0), 4))
+    (empty,) = told(dialect, Done("", 0.0, 0, of=Utterance(5, "flush", 41.0)))
+    assert (empty["text"], empty["segments"]) == ("", [])
+    assert "lost" not in empty
 
 
 def test_a_session_cannot_be_changed_once_audio_has_come(dialect: MistralDialect) -> None:
@@ -245,7 +350,7 @@ def test_an_engine_of_many_languages_does_not_say_which_it_heard() -> None:
     assert updated(dialect)["language"] is None
 
 
-@pytest.mark.parametrize("model", ["", "fake-numbers", "voxtral-mini-transcribe-realtime-2602"])
+@pytest.mark.parametrize("model", ["", "fake-numbers", "voxtral-mini-2602", "whisper-1"])
 def test_mistrals_own_models_stand_for_the_one_served(model: str) -> None:
     dialect = MistralDialect(ENGINE, {"model": model})
     (created,) = told(dialect, SessionCreated("sess-1", 5))
@@ -253,12 +358,20 @@ def test_mistrals_own_models_stand_for_the_one_served(model: str) -> None:
 
 
 def test_another_model_is_refused_at_once() -> None:
-    dialect = MistralDialect(ENGINE, {"model": "whisper-1"})
-    (error,) = told(dialect, SessionCreated("sess-1", 5))
+    dialect = MistralDialect(ENGINE, {"model": "other"})
+    assert dialect.refusal is not None
+    assert dialect.refusal.close_code == 1008
+    (error,) = told(dialect, Failure(dialect.refusal))
     assert error["error"]["code"] == 404
-    assert "'whisper-1'; this server has: fake-numbers" in error["error"]["message"]
-    with pytest.raises(ProtocolError, match="this server has: fake-numbers"):
-        dialect.decode(append(PCM))
+    assert "'other'; this server has: fake-numbers" in error["error"]["message"]
+
+
+def test_samples_that_are_no_numbers_are_refused(dialect: MistralDialect) -> None:
+    dialect.decode(update(audio_format={"encoding": "pcm_f32le", "sample_rate": 16_000}))
+    with pytest.raises(ProtocolError, match="not numbers; expected pcm_f32le") as caught:
+        dialect.decode(append(np.array([np.nan], "<f4").tobytes()))
+    assert caught.value.code == "invalid_audio"
+    assert dialect.decode(append(bytes(4)))[:1] == START
 
 
 def test_an_engine_that_loads_is_an_error() -> None:
@@ -280,14 +393,16 @@ def test_an_engine_that_loads_is_an_error() -> None:
         (update(audio_format="pcm"), "invalid_event"),
         (update(audio_format={"encoding": "mp3", "sample_rate": 16_000}), "invalid_event"),
         (update(audio_format={"encoding": "pcm_s16le"}), "invalid_event"),
-        (update(audio_format={"encoding": "pcm_s16le", "sample_rate": 1e4}), "invalid_event"),
+        (update(audio_format={"encoding": "pcm_s16le", "sample_rate": 9e3 + 0.5}), "invalid_event"),
         (update(audio_format={"encoding": "pcm_s16le", "sample_rate": 0}), "invalid_event"),
         (update(audio_format={"encoding": "pcm_s16le", "sample_rate": 10**999}), "invalid_event"),
         (update(target_streaming_delay_ms="480"), "invalid_event"),
         (update(diarize=1), "invalid_event"),
+        (update(diarize=True, turn_detection={}), "invalid_event"),
+        (update(turn_detection=[]), "invalid_event"),
+        (update(turn_detection={"start_threshold": 1.5}), "invalid_event"),
         ('{"type":"input_audio.append"}', "invalid_event"),
-        ('{"type":"input_audio.append","audio":"AAA"}', "invalid_audio"),
-        (append(b"abc"), "invalid_audio"),
+        ('{"type":"input_audio.append","audio":"AAAAA"}', "invalid_audio"),
         (append(bytes(MAX_APPEND_BYTES + 2)), "invalid_audio"),
     ],
 )

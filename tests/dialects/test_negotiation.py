@@ -17,7 +17,6 @@ from lanscribe.dialects.events import (
     Failure,
     KeepForResume,
     Reply,
-    SelectModel,
     SessionCreated,
 )
 from lanscribe.dialects.negotiation import MAX_UNDECIDED_BYTES, NegotiatingDialect
@@ -91,7 +90,7 @@ def test_the_first_update_decides(protocol: str, appends: int, query: dict[str, 
     dialect = make(**query)
     assert send(dialect, *[APPEND] * appends) == []
     events = send(dialect, UPDATES[protocol], *[APPEND] * (3 - appends))
-    assert isinstance(events[0], SelectModel) is (protocol == "vllm")
+    assert (events[0] == Reply(())) is (protocol == "vllm")
     events += send(dialect, {"type": "input_audio_buffer.commit", "final": True})
     assert isinstance(events[-1], Commit)
     assert samples_in(events) == 3 * SAMPLES[protocol]
@@ -148,7 +147,7 @@ def test_a_clear_forgets_what_was_kept(protocol: str) -> None:
 def test_errors_are_vllms_until_it_is_decided() -> None:
     assert error_of(make(), {"type": "response.create"})["code"] == "unknown_event"
     assert error_of(make(), {"type": 5})["code"] == "invalid_event"
-    assert error_of(make(), {**APPEND, "audio": "YWJj"})["code"] == "invalid_audio"
+    assert error_of(make(), {**APPEND, "audio": ""})["code"] == "invalid_audio"
 
 
 def test_errors_are_openais_where_the_url_says_so() -> None:
@@ -171,12 +170,21 @@ def test_a_refused_update_is_told_in_its_own_protocol_and_may_be_repeated() -> N
     assert samples_in(send(dialect, UPDATES["vllm"])) == 2400
 
 
+def test_a_client_whose_model_is_refused_may_choose_again_and_loses_no_audio() -> None:
+    dialect = make()
+    refused = error_of(dialect, {"type": "session.update", "model": "other"})
+    assert (refused["type"], refused["code"]) == ("error", "model_not_found")
+    assert send(dialect, *[APPEND] * 3) == []
+    assert samples_in(send(dialect, UPDATES["vllm"])) == 3 * SAMPLES["vllm"]
+
+
 def test_what_turns_out_to_be_no_audio_is_told_and_the_rest_is_taken() -> None:
     dialect = make(intent="transcription")
-    events = send(dialect, {**APPEND, "audio": "YWJj"}, APPEND, UPDATES["openai"])
+    dialect.decode(AUDIO)  # a binary frame, which only vLLM's protocol has
+    events = send(dialect, APPEND, UPDATES["openai"])
     replies = [json.loads(event.messages[0]) for event in events if isinstance(event, Reply)]
     assert [reply["type"] for reply in replies] == ["session.updated", "error"]
-    assert replies[1]["error"]["code"] == "invalid_audio"
+    assert replies[1]["error"]["code"] == "invalid_event"
     assert samples_in(events) > 0
 
 
@@ -188,6 +196,9 @@ def test_the_audio_that_is_kept_is_bounded() -> None:
     with pytest.raises(LimitError) as caught:
         dialect.decode(message)
     assert caught.value.code == "audio_buffer_full"
+    assert dialect.decode(message) == []
+    send(dialect, CLEAR, APPEND)
+    assert samples_in(send(dialect, UPDATES["vllm"])) == SAMPLES["vllm"]
 
 
 def test_messages_that_hold_next_to_nothing_are_bounded_too() -> None:

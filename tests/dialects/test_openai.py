@@ -162,6 +162,13 @@ def test_the_beta_has_flat_fields() -> None:
     assert samples_in([*append(dialect, bytes(800)), *decode(dialect, END_TYPE)]) == 1600
 
 
+def test_the_betas_fields_may_stand_beside_the_type() -> None:
+    """As the guide to the beta showed them."""
+    events = decode(make(), "transcription_session.update", input_audio_format="g711_ulaw")
+    _, answer = split(events, "transcription_session.updated")
+    assert answer["input_audio_format"] == "g711_ulaw"
+
+
 END_TYPE = "input_audio_buffer.commit"
 
 
@@ -312,7 +319,7 @@ def test_an_error_names_the_message_it_answers() -> None:
         ('{"type":"session.update","session":{"audio":{"input":{"format":{"rate":1}}}}}', ""),
         ('{"type":"input_audio_buffer.append"}', "invalid_event"),
         ('{"type":"input_audio_buffer.append","audio":"?"}', "invalid_audio"),
-        ('{"type":"input_audio_buffer.append","audio":"AAAA"}', "invalid_audio"),
+        ('{"type":"input_audio_buffer.append","audio":"AAAAA"}', "invalid_audio"),
     ],
 )
 def test_bad_messages_have_a_code(message: str | bytes, code: str) -> None:

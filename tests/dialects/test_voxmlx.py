@@ -78,7 +78,7 @@ def test_server_events(event: ServerEvent, payload: object) -> None:
         ('{"type":"response.create"}', "unknown_event"),
         ('{"type":"input_audio_buffer.commit","final":1}', "invalid_event"),
         ('{"type":"input_audio_buffer.append"}', "invalid_event"),
-        ('{"type":"input_audio_buffer.append","audio":"YWJj"}', "invalid_audio"),
+        ('{"type":"input_audio_buffer.append","audio":"?"}', "invalid_audio"),
     ],
 )
 def test_bad_messages_have_a_code(message: str | bytes, code: str) -> None:

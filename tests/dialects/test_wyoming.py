@@ -19,13 +19,14 @@ from lanscribe.dialects.events import (
     Commit,
     Committed,
     Delta,
+    DetectTurns,
     Done,
     Failure,
     Message,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
+    SpeechStopped,
     Utterance,
 )
 from lanscribe.dialects.wyoming import (
@@ -35,6 +36,7 @@ from lanscribe.dialects.wyoming import (
     WyomingDialect,
     type_of,
 )
+from lanscribe.dialects.wyoming_options import WyomingOptions
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import CODES, EngineFailed, LimitError, ProtocolError
 from lanscribe.speech.audio import Samples
@@ -98,9 +100,16 @@ def sound_of(events: list[ClientEvent]) -> Samples:
     return np.concatenate([*parts, np.empty(0, dtype=np.float32)])
 
 
+def test_a_model_that_is_not_served() -> None:
+    with pytest.raises(ProtocolError, match="Leave the name out of transcribe") as caught:
+        WyomingDialect(INFO).decode(wire(Transcribe(name="another").event()))
+    assert caught.value.code == "model_not_found"
+    assert WyomingDialect(INFO).encode(Failure(caught.value))[-1] == HANG_UP
+
+
 def test_an_utterance() -> None:
     dialect = WyomingDialect(INFO)
-    assert dialect.decode(wire(Transcribe(name="m", language="en").event())) == [SelectModel("m")]
+    assert dialect.decode(wire(Transcribe(name="whisper-1", language="en").event())) == []
     start = dialect.decode(wire(AudioStart(16_000, 2, 1).event()))
     assert start == [Commit(is_final=False)]
     (append,) = dialect.decode(chunk(PCM))
@@ -129,6 +138,66 @@ def test_a_chunk_that_nothing_announced_begins_an_utterance() -> None:
     begin = WyomingDialect(INFO).decode(chunk(PCM))
     assert begin[:1] == [Commit(is_final=False)]
     assert isinstance(begin[1], AppendAudio)
+
+
+def test_a_stop_without_a_start_is_answered_with_an_empty_utterance() -> None:
+    dialect = WyomingDialect(INFO)
+    assert dialect.decode(wire(AudioStop().event())) == [Commit(is_final=True)]
+    assert dialect.decode(wire(AudioStart(16_000, 2, 1).event())) == [Commit(is_final=False)]
+
+
+COMMANDS = WyomingOptions(end_silence_s=0.7)
+START_EVENT = wire(AudioStart(16_000, 2, 1).event())
+STOP_EVENT = wire(AudioStop().event())
+
+
+def test_a_command_that_the_server_ends_goes_to_audio_stop_without_more() -> None:
+    dialect = WyomingDialect(INFO, COMMANDS)
+    assert dialect.decode(START_EVENT) == [DetectTurns(COMMANDS.command)]
+    assert isinstance(dialect.decode(chunk(PCM))[0], AppendAudio)
+    assert encode(dialect, SpeechStopped(Utterance(), 2.0), Committed(Utterance(), 0)) == []
+    assert dialect.decode(chunk(PCM)) == []
+    assert [event.type for event in encode(dialect, Done("on", 1.0, 1))][-2:] == [
+        "transcript",
+        "transcript-stop",
+    ]
+    assert dialect.decode(STOP_EVENT) == []
+    assert dialect.decode(START_EVENT) == [DetectTurns(COMMANDS.command)]
+
+
+def test_much_audio_is_searched_for_the_end_a_piece_at_a_time() -> None:
+    assert len(WyomingDialect(INFO).decode(chunk(bytes(32_000)))) == 1 + 1
+    assert len(WyomingDialect(INFO, COMMANDS).decode(chunk(bytes(32_000)))) == 1 + 4
+
+
+def test_a_client_may_end_a_command_first() -> None:
+    dialect = WyomingDialect(INFO, COMMANDS)
+    for _ in "12":
+        dialect.decode(START_EVENT)
+        dialect.decode(chunk(PCM))
+        assert dialect.decode(STOP_EVENT) == [Commit(is_final=True)]
+        encode(dialect, SpeechStopped(Utterance(), 2.0, is_forced=True))
+
+
+def test_a_command_may_begin_before_the_stop_of_the_last() -> None:
+    dialect = WyomingDialect(INFO, COMMANDS)
+    dialect.decode(START_EVENT)
+    encode(dialect, SpeechStopped(Utterance(), 2.0))
+    assert dialect.decode(START_EVENT) == [DetectTurns(COMMANDS.command)]
+    assert len(dialect.decode(chunk(PCM))) == 1
+
+
+def test_plain_text_is_the_same_in_pieces_and_whole() -> None:
+    dialect = WyomingDialect(INFO, WyomingOptions(is_plain=True))
+    for _ in "12":
+        deltas = [Delta(part, 1.0) for part in (" Turn off", ",", " the 2", ".5", " sink", ".")]
+        events = encode(dialect, *deltas, Done(" Turn off, the 2.5 sink.", 1.0, 6))
+        chunks = [one.data["text"] for one in events if one.type == "transcript-chunk"]
+        assert "".join(chunks) == "Turn off the 2.5 sink"
+        assert "" not in chunks
+        assert [one.data["text"] for one in events if one.type == "transcript"] == [
+            "Turn off the 2.5 sink"
+        ]
 
 
 def test_text_is_streamed_and_told_whole() -> None:
@@ -283,8 +352,7 @@ START = {"rate": 16_000, "width": 2, "channels": 1}
         (raw({"type": "audio-start", "data": START | {"width": 5}}), "invalid_event"),
         (raw({"type": "audio-start", "data": START | {"channels": 0}}), "invalid_event"),
         (raw({"type": "audio-start", "data": START | {"rate": 1}}), "invalid_audio"),
-        (raw({"type": "audio-stop"}), "invalid_event"),
-        (chunk(b"abc"), "invalid_audio"),
+        (raw({"type": "audio-start", "data": START | {"rate": 16_000.5}}), "invalid_event"),
         (chunk(bytes(4_000 * 61), 4_000, 1, 1), "invalid_audio"),
     ],
 )

@@ -40,6 +40,8 @@ class Standin:
     fault: Fault = "none"
     """What happens instead of the delta number `fault_at`."""
     fault_at: int = 5
+    unknown: tuple[str, ...] = ()
+    """Types of events that it sends beside each delta, as a later vLLM may."""
     open_connections: int = 0
     closed: threading.Event = field(default_factory=threading.Event)
     """Set when a connection has ended."""
@@ -94,6 +96,8 @@ class _Conversation:
 
     def _say(self, number: int) -> None:
         self._said.append(f" {number}" if number else "")
+        for kind in self._standin.unknown:
+            self._send(type=kind)
         self._send(type="transcription.delta", delta=self._said[-1])
 
     def _break(self) -> None:

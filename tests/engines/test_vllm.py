@@ -245,6 +245,27 @@ def test_closing_the_engine_drops_all(server: Standin, engine: Engine) -> None:
     asyncio.run(scenario())
 
 
+def test_events_of_a_later_vllm_are_skipped_and_logged_once_each(
+    server: Standin, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.unknown = ("session.updated", "transcription.progress")
+    for _ in range(2):
+        assert text_of(hear(engine, spoken([1, 2, 3]))) == "1 2 3"
+    told = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
+    assert told == [
+        f"vLLM sends events of the type '{kind}', which lanscribe does not know; they are skipped"
+        for kind in server.unknown
+    ]
+
+
+def test_a_vllm_that_invents_types_does_not_fill_the_log(
+    server: Standin, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.unknown = tuple(f"type.{number}" for number in range(30))
+    assert text_of(hear(engine, spoken([1]))) == "1"
+    assert sum("skipped" in record.getMessage() for record in caplog.records) == 20
+
+
 def test_a_key_that_is_none_is_not_sent(server: Standin) -> None:
     assert "HTTP 401" in refusal(replace(settings(server), api_key=""))
 

@@ -62,6 +62,8 @@ WYOMING: list[dict[str, Any]] = [
 class _Watched:
     """A dialect that is told of known errors alone, and now and then of a muted microphone."""
 
+    refusal = None
+
     def __init__(self, dialect: Dialect, choices: Choices) -> None:
         self.name = dialect.name
         self.unnumbered = 0
@@ -132,7 +134,7 @@ class Talk(ABC):
         self._refusal: ClientError | None = None
         """Why nothing more can be read of what the client sends."""
         self._dialect = _Watched(dialect, choices)
-        self._session = Session(["m"], _WAITING_SAMPLES, LevelDetector())
+        self._session = Session(_WAITING_SAMPLES, LevelDetector())
         self._conversation = Conversation(
             self._dialect,
             _LedEngine(choices),

@@ -32,6 +32,8 @@ class Line:
 
     said: list[tuple[Sender, Message]] = field(default_factory=list)
     """Who said what, in the order in which it passed."""
+    path: str = ""
+    """That the client asked for, without its query."""
     close_code: int | None = None
     """With which the server closed."""
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,7 +80,8 @@ class Recorder:
     async def forward(self, connection: ServerConnection) -> None:
         """Pass on what both sides say, until one of them has closed."""
         upstream = self._upstream.pop(connection)
-        line = Line()
+        assert connection.request is not None
+        line = Line(path=connection.request.path.partition("?")[0])
         self.lines.append(line)
         up = asyncio.create_task(_copy(connection, upstream, "client", line))
         down = asyncio.create_task(_copy(upstream, connection, "server", line))

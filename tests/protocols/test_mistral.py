@@ -27,7 +27,8 @@ from lanscribe.engines.embedded.engine import read_wave
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples, samples_to_pcm16
-from tests.protocols.mistral_driver import MistralDriver, mistral_speaker
+from tests.protocols.mistral_driver import PATH, MistralDriver, mistral_speaker
+from tests.protocols.record import Ran
 from tests.servers import ServeHere, Server
 from tests.support import DEADLINE_S, Refused, counting, words
 
@@ -94,7 +95,7 @@ class Listener:
             return [event async for event in self._events]
 
 
-def test_transcribe_stream_hears_speech(embedded_server: Server) -> None:
+def test_transcribe_stream_hears_speech(embedded_server: Server, ran: Ran) -> None:
     async def converse() -> list[RealtimeEvent]:
         client = Mistral(api_key="none", server_url=embedded_server.http_url)
         stream = client.audio.realtime.transcribe_stream(
@@ -120,6 +121,7 @@ def test_transcribe_stream_hears_speech(embedded_server: Server) -> None:
     assert words(done.text) == SAID.split()
     assert text_of(rest) == done.text
     assert sum(isinstance(event, TranscriptionStreamTextDelta) for event in rest) > 6
+    ran("Mistral realtime", PATH, "mistralai", "a whole stream, by transcribe_stream")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_every_sample_arrives_in_every_linear_encoding(fake_server: Server, enco
     assert asyncio.run(converse()) == counting(range(1, 60))
 
 
-def test_a_flush_brings_its_done_and_the_session_goes_on(fake_server: Server) -> None:
+def test_a_flush_brings_its_done_and_the_session_goes_on(fake_server: Server, ran: Ran) -> None:
     async def converse() -> None:
         async with await connect(fake_server) as connection:
             listener = Listener(connection)
@@ -183,6 +185,7 @@ def test_a_flush_brings_its_done_and_the_session_goes_on(fake_server: Server) ->
             assert connection._websocket.close_code == 1000
 
     asyncio.run(converse())
+    ran("Mistral realtime", PATH, "mistralai", "turns of its own, by flush_audio")
 
 
 def test_times_are_those_of_the_stream(fake_server: Server) -> None:
@@ -231,7 +234,7 @@ def test_the_session_is_fixed_once_audio_has_come(fake_server: Server) -> None:
 
 def test_a_model_that_is_not_here_fails_the_connect(fake_server: Server) -> None:
     with pytest.raises(RealtimeTranscriptionWSError, match="this server has: fake-numbers"):
-        asyncio.run(connect(fake_server, model="whisper-1"))
+        asyncio.run(connect(fake_server, model="whisper-large"))
 
 
 def test_a_full_server_fails_the_connect(serve_here: ServeHere) -> None:

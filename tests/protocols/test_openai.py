@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from lanscribe.speech.audio import Samples
 from tests.protocols.openai_driver import OpenAiDriver
+from tests.protocols.record import Ran
 from tests.protocols.sound import at_24_khz, spoken_at_24_khz
 from tests.servers import Server
 from tests.support import DEADLINE_S, counting, words
@@ -77,7 +78,7 @@ async def until(connection: AsyncRealtimeConnection | BetaConnection, kind: str)
     return events
 
 
-def test_openais_client_with_manual_commits(fake_server: Server) -> None:
+def test_openais_client_with_manual_commits(fake_server: Server, ran: Ran) -> None:
     async def converse() -> None:
         async with official(
             fake_server, transcription={"model": "gpt-realtime-whisper"}, turn_detection=None
@@ -102,6 +103,7 @@ def test_openais_client_with_manual_commits(fake_server: Server) -> None:
                 items.append(committed["item_id"])
 
     asyncio.run(converse())
+    ran("OpenAI realtime", "/v1/realtime", "openai", "commits of its own")
 
 
 def test_openais_client_sees_its_errors(fake_server: Server) -> None:
@@ -125,7 +127,7 @@ def test_openais_client_sees_its_errors(fake_server: Server) -> None:
 
 
 def test_openais_client_leaves_the_turns_to_the_server(
-    embedded_server: Server, beckett: Samples
+    embedded_server: Server, beckett: Samples, ran: Ran
 ) -> None:
     async def converse() -> None:
         silence = np.zeros(16_000, dtype=np.float32)
@@ -141,6 +143,7 @@ def test_openais_client_leaves_the_turns_to_the_server(
         check_turns(events)
 
     asyncio.run(converse())
+    ran("OpenAI realtime", "/v1/realtime", "openai", "turns of the server")
 
 
 async def until_no_turn(connection: AsyncRealtimeConnection) -> list[Event]:
@@ -183,7 +186,7 @@ def check_turns(events: Sequence[Event]) -> None:
     ("beta_format", "subtype"), [("g711_ulaw", "ULAW"), ("g711_alaw", "ALAW"), ("pcm16", None)]
 )
 def test_openais_beta_client(
-    embedded_server: Server, beckett: Samples, beta_format: str, subtype: str | None
+    embedded_server: Server, beckett: Samples, beta_format: str, subtype: str | None, ran: Ran
 ) -> None:
     async def converse() -> None:
         client = AsyncOpenAI(
@@ -208,6 +211,7 @@ def test_openais_beta_client(
             check_words(events[-1]["transcript"])
 
     asyncio.run(converse())
+    ran("OpenAI realtime", "/v1/realtime", "openai", "the beta's messages and formats")
 
 
 @pytest.mark.parametrize("has_waited", [True, False])

@@ -51,7 +51,7 @@ def test_everything_about_a_connection_is_passed_on(tmp_path: Path) -> None:
                 assert (one.close_code, one.close_reason) == (4321, "enough")
             (line,) = recorder.lines
             await line.is_over.wait()
-            assert line.close_code == 4321
+            assert (line.path, line.close_code) == ("/a/path", 4321)
             assert [sender for sender, _ in line.said] == ["server", "client", "server"]
 
     asyncio.run(converse())

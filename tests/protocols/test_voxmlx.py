@@ -4,6 +4,7 @@ import asyncio
 
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples
+from tests.protocols.record import Ran
 from tests.protocols.voxmlx_driver import VoxmlxDriver
 from tests.servers import Server
 from tests.support import counting
@@ -11,7 +12,7 @@ from tests.support import counting
 DRIVER = VoxmlxDriver()
 
 
-def test_utterances_one_after_the_other(fake_server: Server) -> None:
+def test_utterances_one_after_the_other(fake_server: Server, ran: Ran) -> None:
     async def converse() -> None:
         async with DRIVER.connected(fake_server) as one:
             for start in (1, 51):
@@ -22,6 +23,7 @@ def test_utterances_one_after_the_other(fake_server: Server) -> None:
             assert await one.end() == ([], "")
 
     asyncio.run(converse())
+    ran("voxmlx", "/v1/realtime", "localvoxtral", "a commit after each chunk, replayed")
 
 
 def test_clear_forgets_the_utterance(fake_server: Server) -> None:

@@ -30,6 +30,7 @@ from lanscribe.errors import AuthError, EngineFailed
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.wyoming import check_peer, serving
 from lanscribe.speech.audio import Samples, samples_to_pcm16
+from tests.protocols.record import Ran
 from tests.protocols.wyoming_driver import FORMAT, WyomingDriver, WyomingSpeaker, event
 from tests.servers import ServeHere, Server, SettingsHere, StartServer
 from tests.support import DEADLINE_S, Refused, counting, words
@@ -147,7 +148,7 @@ def test_a_model_that_is_not_served(fake_server: Server) -> None:
 
 
 @pytest.mark.parametrize(("rate", "width", "channels"), [(16_000, 2, 1), (48_000, 3, 2)])
-def test_speech(embedded_server: Server, rate: int, width: int, channels: int) -> None:
+def test_speech(embedded_server: Server, rate: int, width: int, channels: int, ran: Ran) -> None:
     samples, _ = soundfile.read(SPEECH, dtype="float32")
     at_rate = soxr.resample(samples, 16_000, rate)
     full = np.rint(at_rate * 0.99 * 2**31).astype("<i4").view(np.uint8).reshape(-1, 4)
@@ -163,9 +164,10 @@ def test_speech(embedded_server: Server, rate: int, width: int, channels: int) -
             return text_of(await transcript(client, chunks))
 
     assert jiwer.wer(SAID, " ".join(words(asyncio.run(converse())))) <= WER_BOUND
+    ran("Wyoming", "port 10300", "wyoming", "speech at 16 and 48 kHz")
 
 
-def test_wyomings_own_bench(embedded_server: Server, tmp_path: Path) -> None:
+def test_wyomings_own_bench(embedded_server: Server, tmp_path: Path, ran: Ran) -> None:
     (tmp_path / "beckett.wav").symlink_to(SPEECH)
     (tmp_path / "beckett.txt").write_text(SAID)
     address = f"{embedded_server.host}:{embedded_server.wyoming_port}"
@@ -177,6 +179,7 @@ def test_wyomings_own_bench(embedded_server: Server, tmp_path: Path) -> None:
     rates = [float(rate) / 100 for rate in re.findall(r"Accuracy +WER=([\d.]+)%", report)]
     assert len(rates) == 2
     assert max(rates) <= WER_BOUND
+    ran("Wyoming", "port 10300", "wyoming-bench", "its measurements, streaming and not")
 
 
 def bench(*arguments: str) -> str:
@@ -364,7 +367,7 @@ def test_an_event_that_makes_no_sense_is_told_and_the_connection_goes_on(
         async with WyomingDriver().connected(fake_server) as talker:
             await talker.say(spoken([1]))
             assert await talker.send_nonsense() == "invalid_event"
-            await talker.write(event("audio-chunk", FORMAT, b"odd"))
+            await talker.write(event("audio-chunk", FORMAT | {"rate": 8_000}, b"other"))
             assert await talker.error_code() == "invalid_audio"
             await talker.say(spoken([2]))
             assert (await talker.end())[1] == "1 2"

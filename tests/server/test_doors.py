@@ -213,9 +213,9 @@ def test_a_server_with_a_key_keeps_it_to_itself(start_server: StartServer, locke
 
 
 def test_an_alias_brings_the_key_and_the_bound(start_server: StartServer) -> None:
-    server = start_server(
-        "fake", "--auth", "key", VOXTRAL_API_KEY=KEY, MAX_CONCURRENT_CONNECTIONS="3"
-    )
+    server = start_server("fake", VOXTRAL_API_KEY=KEY, MAX_CONCURRENT_CONNECTIONS="3")
+    assert any("only with the key in VOXTRAL_API_KEY" in line for line in server.banner)
+    assert get_json(f"{server.http_url}/v1/models")[0] == 401
     assert get_json(f"{server.http_url}/v1/models", **{"X-API-Key": KEY})[0] == 200
     assert get_json(f"{server.http_url}/health")[1]["capacity"] == 3
 
@@ -346,7 +346,7 @@ def test_a_short_key_ends_the_start(place: str) -> None:
         command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 2
-    assert "auth.key: got a key of 5 letters; expected at least 12" in ended.stderr
+    assert f"{place}: got a key of 5 letters; expected at least 12" in ended.stderr
 
 
 @pytest.mark.parametrize(

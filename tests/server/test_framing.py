@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from lanscribe.server.framing import asks_for_websocket, head_fault
+from lanscribe.server.framing import asks_for_websocket, head_fault, is_tls
 from tests.fuzz.requests import FAULTS, GOOD, HANDSHAKE
 from tests.server.test_http_errors import exchange
 from tests.servers import Server
@@ -66,3 +66,19 @@ def test_several_connection_lines_count() -> None:
     assert asks_for_websocket([*headers, (b"upgrade", b"WebSocket")])
     assert not asks_for_websocket([*headers, (b"upgrade", b"h2c")])
     assert not asks_for_websocket([(b"upgrade", b"websocket")])
+
+
+@pytest.mark.parametrize(
+    ("received", "expected"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", True),
+        (b"\x16\x03\x03\x00\xf4\x01", True),
+        (b"\x16\x03\x01\x02\x00", False),
+        (b"\x16\x03\x01\x02\x00\x02", False),
+        (b"\x16\x04\x01\x02\x00\x01", False),
+        (b"GET / HTTP/1.1\r\n", False),
+        (b"", False),
+    ],
+)
+def test_a_tls_handshake_is_known_by_its_beginning(received: bytes, expected: bool) -> None:
+    assert is_tls(received) is expected

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import subprocess
 import sys
 from typing import Any
@@ -20,11 +21,17 @@ from lanscribe.engines.base import EngineInfo
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import FakeEngine
 from lanscribe.server.gateway import Gateway
-from tests.servers import Server
+from tests.servers import ServeHere, Server
 from tests.support import DEADLINE_S
 
 UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nHost: localhost\r\n"
 HANDSHAKE = UPGRADE + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+
+FILES_HINT = (
+    "; expected http://localhost/v1/audio/transcriptions; the base URL of an SDK is"
+    " http://localhost/v1"
+)
+LIVE_HINT = "; expected ws://localhost/v1/realtime; the base URL of an SDK is http://localhost/v1"
 
 
 def exchange(server: Server, request: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
@@ -61,6 +68,20 @@ def _length(answer: bytes) -> int:
         ("GET /v1/realtime", "", 404, "not_found", "connect with ws://"),
         ("DELETE /health", "", 405, "method_not_allowed", "expected "),
         ("GET /v1/audio/transcriptions", "", 405, "method_not_allowed", "expected POST"),
+        ("POST /v1/v1/audio/transcriptions", "", 404, "not_found", FILES_HINT),
+        ("POST /v1/audio/transcriptions/audio/transcriptions", "", 404, "not_found", FILES_HINT),
+        ("POST /audio/transcriptions", "", 404, "not_found", FILES_HINT),
+        ("GET /v1/realtime/models", "", 404, "not_found", "expected http://localhost/v1/models; "),
+        ("GET /v1/realtime/", "", 404, "not_found", "ws:// or wss://: ws://localhost/v1/realtime"),
+        ("GET /v1/v1/realtime", HANDSHAKE, 404, "not_found", LIVE_HINT),
+        ("GET /v1/realtime/", HANDSHAKE, 404, "not_found", LIVE_HINT),
+        (
+            "GET /v1/audio/transcriptions",
+            "",
+            405,
+            "method_not_allowed",
+            "expected POST with a file: curl http://localhost/v1/audio/transcriptions -F file",
+        ),
         ("OPTIONS /v1/models", "", 405, "method_not_allowed", "got OPTIONS '/v1/models'"),
         ("GET /", "Host: twice\r\n", 400, "invalid_request", "got no HTTP request"),
         ("\x16\x03\x01 \x00", "", 400, "invalid_request", "got no HTTP request"),
@@ -94,6 +115,25 @@ def test_every_refusal_has_the_same_shape(
     assert part in error["message"]
     assert error["type"] == "invalid_request_error"
     assert "allow" in answered or status != 405
+
+
+def test_tls_to_the_plain_port_is_told_at_once_and_logged_once(serve_here: ServeHere) -> None:
+    server = serve_here()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for _ in range(3):
+        with (
+            socket.create_connection((server.host, server.port), DEADLINE_S) as one,
+            pytest.raises(ssl.SSLError, match=r"(?i)wrong.version.number"),
+        ):
+            context.wrap_socket(one)
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)
+    status, _, error = exchange(server, hello)
+    assert status == 400
+    assert error["message"].endswith("this port takes http:// and ws:// only")
+    told = [line for line in server.log.splitlines() if "TLS" in line or "Invalid" in line]
+    assert len(told) == 1
+    assert "127.0.0.1 speaks TLS (https:// or wss://) to the port for http:// and" in told[0]
 
 
 def test_a_head_without_end(fake_server: Server) -> None:
@@ -162,4 +202,4 @@ def test_the_clients_show_what_is_wrong(locked_server: Server, model: tuple[str,
     assert ended.returncode == 1
     assert "HTTP" in ended.stderr
     assert "401" in ended.stderr
-    assert ": got no key; the key goes into 'Authorization: Bearer KEY'" in ended.stderr
+    assert "got no key: pass the key with --api-key or in LANSCRIBE_API_KEY;" in ended.stderr

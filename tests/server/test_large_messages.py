@@ -73,7 +73,7 @@ def test_others_have_their_turn_between_pieces_of_audio(
 
     async def talk() -> list[int]:
         engine = FakeEngine()
-        session = Watched(["fake-numbers"], sample_count(30), LevelDetector())
+        session = Watched(sample_count(30), LevelDetector())
         session.noted = []
         dialect = NegotiatingDialect(engine.describe(), {"intent": "transcription"})
         one = Conversation(dialect, engine, session, Bounds(), ResumeSettings(keep_s=0), Line())
@@ -110,7 +110,7 @@ def test_recordings_have_their_turn_one_after_the_other() -> None:
         engine, line = FakeEngine(), Line()
 
         async def send() -> None:
-            session = Watched(["fake-numbers"], sample_count(30), LevelDetector())
+            session = Watched(sample_count(30), LevelDetector())
             session.noted = []
             sizes = (2 * sample_count(random_.uniform(0.05, 3)) for _ in range(60))
             update = '{"type":"session.update","model":"fake-numbers"}'

@@ -48,6 +48,38 @@ def test_vllms_own_order_of_events(fake_server: Server) -> None:
     asyncio.run(converse())
 
 
+def test_segments_come_to_who_asks_for_them_and_only_then(fake_server: Server) -> None:
+    """As the change 50783 of vLLM does it: the last segment comes with the end alone."""
+
+    async def converse() -> None:
+        async with client(fake_server.url) as one:
+            for wish in ({"timestamp_granularities": ["segment"]}, {}):
+                await one.send(type="session.update", model="", **wish)
+                if wish:
+                    assert await one.receive() == {
+                        "type": "session.updated",
+                        "model": MODEL,
+                        **wish,
+                        "seq": 2,
+                    }
+                await one.commit()
+                await one.append(spoken([1, 0, 2, 3]))
+                await one.commit(final=True)
+                *deltas, done = await one.until("transcription.done")
+                if not wish:
+                    assert not any("segments" in event for event in [*deltas, done])
+                    continue
+                ends = [{"text": "1", "end": 0.08}, {"text": " 2", "end": 0.24}]
+                last = {"text": " 3", "end": 0.32}
+                assert [one for delta in deltas for one in delta["segments"]] == ends
+                assert done["segments"] == [*ends, last]
+                assert "".join(one["text"] for one in done["segments"]) == done["text"]
+            await one.send(type="session.update", model="", timestamp_granularities=["word"])
+            assert (await one.receive())["timestamp_granularities"] == ["word"]
+
+    asyncio.run(converse())
+
+
 def test_guidellms_order_of_events(fake_server: Server) -> None:
     """All appends first, then both commits."""
 
@@ -149,8 +181,9 @@ def test_an_unknown_model_and_a_commit_without_update(fake_server: Server) -> No
             refusal = await one.receive()
             assert refusal["code"] == "model_not_found"
             assert MODEL in refusal["error"]
+            await one.append(spoken([1]))  # is kept, and gets no error
             await one.select(MODEL)
-            assert (await one.transcribe(spoken([1])))["text"] == "1"
+            assert (await one.transcribe(spoken([2])))["text"] == "1 2"
 
     asyncio.run(converse())
 

@@ -26,6 +26,7 @@ from lanscribe.engines.embedded.engine import read_wave
 from lanscribe.engines.embedded.model_store import sample_path
 from lanscribe.engines.fake import spoken
 from lanscribe.speech.audio import Samples
+from tests.protocols.record import Ran
 from tests.servers import ServeHere, Server, StartServer
 from tests.sounds import KINDS, by_libsndfile, film
 from tests.support import DEADLINE_S, client, counting, get_json
@@ -79,13 +80,14 @@ def test_openais_client_gets_json(fake: OpenAI) -> None:
     assert transcript.usage.seconds == 0.24
 
 
-def test_openais_client_gets_every_format(fake: OpenAI) -> None:
+def test_openais_client_gets_every_format(fake: OpenAI, ran: Ran) -> None:
     assert create(fake, NUMBERS, response_format="text") == "1 2 3\n"
     assert re.fullmatch(
         r"1\n00:00:00,\d{3} --> 00:00:0\d,\d{3}\n1 2 3\n\n",
         create(fake, NUMBERS, response_format="srt"),
     )
     assert create(fake, NUMBERS, response_format="vtt").startswith("WEBVTT\n\n00:00:00.")
+    ran("OpenAI REST", PATH, "openai", "every format")
 
 
 def test_verbose_json_has_the_times_that_were_asked_for(fake: OpenAI) -> None:
@@ -107,7 +109,7 @@ def test_verbose_json_has_the_times_that_were_asked_for(fake: OpenAI) -> None:
     assert len(both.segments) == 1
 
 
-def test_a_stream_brings_every_word_as_it_is_heard(fake: OpenAI) -> None:
+def test_a_stream_brings_every_word_as_it_is_heard(fake: OpenAI, ran: Ran) -> None:
     numbers = range(1, 400)
     events = list(create(fake, by_libsndfile(spoken(numbers), "FLAC"), stream=True))
     deltas, done = events[:-1], events[-1]
@@ -115,6 +117,7 @@ def test_a_stream_brings_every_word_as_it_is_heard(fake: OpenAI) -> None:
     assert "".join(event.delta for event in deltas) == done.text == counting(numbers)
     assert done.type == "transcript.text.done"
     assert (done.usage.input_tokens, done.usage.output_tokens) == (399, 399)
+    ran("OpenAI REST", PATH, "openai", "a stream")
 
 
 def test_a_stream_is_read_by_vllms_clients_too(fake_server: Server) -> None:
@@ -130,7 +133,7 @@ def test_a_stream_is_read_by_vllms_clients_too(fake_server: Server) -> None:
     assert events[-1]["usage"]["completion_tokens"] == 3
 
 
-def test_openais_asynchronous_client(fake_server: Server) -> None:
+def test_openais_asynchronous_client(fake_server: Server, ran: Ran) -> None:
     async def converse() -> None:
         url = f"{fake_server.http_url}/v1"
         async with AsyncOpenAI(api_key="none", base_url=url, max_retries=0) as one:
@@ -143,6 +146,7 @@ def test_openais_asynchronous_client(fake_server: Server) -> None:
             assert [event.type for event in events][-1] == "transcript.text.done"
 
     asyncio.run(converse())
+    ran("OpenAI REST", PATH, "openai", "eight files at once, asynchronously")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,7 +164,7 @@ def test_real_speech_of_every_kind(embedded_server: Server, speech: Samples, kin
 
 
 @pytest.mark.slow
-def test_curl(fake_server: Server, tmp_path: Path) -> None:
+def test_curl(fake_server: Server, tmp_path: Path, ran: Ran) -> None:
     file = tmp_path / "sound.wav"
     file.write_bytes(by_libsndfile(spoken(range(1, 3000)), "WAV"))  # curl asks before it sends
     form = ["-F", f"file=@{file}", "-F", "model=any", "-F", "response_format=text"]
@@ -174,6 +178,7 @@ def test_curl(fake_server: Server, tmp_path: Path) -> None:
         timeout=DEADLINE_S,
     )
     assert done.stdout == counting(range(1, 3000)) + "\n"
+    ran("OpenAI REST", PATH, "curl", "a form with every field")
 
 
 @pytest.mark.parametrize(
@@ -345,12 +350,12 @@ def test_a_client_that_leaves_takes_its_transcription_along(
         one.sendall(head.encode() + request.read())
         while not sessions(server):
             pass
-    wait_for_log(server, "a client left before its file was transcribed")
+    wait_for_log(server, "a client left before it was answered")
     assert sessions(server) == 0
     with dial(server) as other:
         events = create(other, hour, stream=True)
         events.close()
-    wait_for_log(server, "a client left before its file was transcribed", times=2)
+    wait_for_log(server, "a client left before it was answered", times=2)
     assert sessions(server) == 0
     assert "Traceback" not in server.log
 
@@ -365,7 +370,7 @@ def test_a_client_that_does_not_read_is_given_up(serve_here: ServeHere) -> None:
     }
     with httpx.stream("POST", server.http_url + PATH, files=form, timeout=DEADLINE_S) as response:
         assert response.status_code == 200
-        wait_for_log(server, "a client left before its file was transcribed")
+        wait_for_log(server, "a client left before it was answered")
         assert sessions(server) == 0
 
 
@@ -422,14 +427,16 @@ def test_an_upload_keeps_to_the_rate(serve_here: ServeHere) -> None:
     assert response.json()["error"]["code"] == "session_too_long"
 
 
-def test_models(fake: OpenAI) -> None:
+def test_models(fake: OpenAI, ran: Ran) -> None:
     (model,) = fake.models.list().data
     assert model.id == "fake-numbers"
-    assert fake.models.retrieve("fake-numbers") == model
+    for name in ("fake-numbers", "whisper-1", "mistralai/Voxtral-Mini-4B-Realtime-2602"):
+        assert fake.models.retrieve(name) == model
     with pytest.raises(openai.NotFoundError) as caught:
         fake.models.retrieve("mistralai/Voxtral")
     assert caught.value.code == "model_not_found"
-    assert "'fake-numbers'" in caught.value.message
+    assert "this server has: fake-numbers." in caught.value.message
+    ran("OpenAI REST", "/v1/models", "openai", "models, by list and by name")
 
 
 def test_the_page_needs_nothing_from_elsewhere(fake_server: Server) -> None:
@@ -441,7 +448,7 @@ def test_the_page_needs_nothing_from_elsewhere(fake_server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_every_way_to_use_it_keeps_to_its_description(fake_server: Server) -> None:
+def test_every_way_to_use_it_keeps_to_its_description(fake_server: Server, ran: Ran) -> None:
     """Made-up requests of every sort: no answer is a server error, and none off its schema."""
     schemathesis.openapi.media_type("audio/wav", st.just(NUMBERS))
     schemathesis.openapi.format("track", st.sampled_from(["1", "default", "all"]))
@@ -467,3 +474,4 @@ def test_every_way_to_use_it_keeps_to_its_description(fake_server: Server) -> No
 
         ask()
     assert statuses >= {200, 400, 404}
+    ran("OpenAI REST", "/openapi.json", "schemathesis", "made-up requests of every sort")

@@ -133,7 +133,7 @@ def test_when_there_is_nothing_to_tell_nothing_is_added(name: str) -> None:
 
 
 def session(*events: ClientEvent) -> Session:
-    one = Session(["m"], sample_count(60), LevelDetector())
+    one = Session(sample_count(60), LevelDetector())
     for event in events:
         one.receive(event, 0.0)
     return one
@@ -228,7 +228,7 @@ def talked(engine: FakeEngine, pieces: Sequence[Samples]) -> list[dict[str, Any]
         audio = [samples_to_pcm16(piece) for piece in pieces]
         update = '{"type":"session.update","model":"fake-numbers"}'
         peer = Peer([update, commit % "false", *audio, commit % "true"])
-        served = Session(["fake-numbers"], sample_count(300), LevelDetector())
+        served = Session(sample_count(300), LevelDetector())
         one = Conversation(VllmDialect(), engine, served, Bounds(), ResumeSettings(), Line())
         running = asyncio.create_task(one.run())
         async with asyncio.timeout(60):

@@ -25,6 +25,7 @@ class PlainDialect:
     """Messages are numbers of lists of events: what a client says, and what it is told."""
 
     name = "plain"
+    refusal = None
 
     def __init__(self) -> None:
         self.said: list[Sequence[ClientEvent]] = []
@@ -153,7 +154,7 @@ async def hosted(
 ) -> AsyncIterator[Hosted]:
     """A conversation with the fake engine, or another; all that is done with it has a deadline."""
     dialect = PlainDialect()
-    session = Session(["fake-numbers"], sample_count(waiting_s), LevelDetector())
+    session = Session(sample_count(waiting_s), LevelDetector())
     conversation = Conversation(
         dialect,
         engine or FakeEngine(),

@@ -23,7 +23,6 @@ from lanscribe.dialects.events import (
     Finish,
     KeepForResume,
     Reply,
-    SelectModel,
     ServerEvent,
     SessionCreated,
     SessionEnded,
@@ -46,7 +45,7 @@ from tests.session.memory import (
 )
 from tests.support import counting
 
-SELECT, START, END = SelectModel("fake-numbers"), Commit(is_final=False), Commit(is_final=True)
+START, END = Commit(is_final=False), Commit(is_final=True)
 KEEP_S = 60.0
 
 
@@ -62,7 +61,7 @@ def says(number: int) -> Callable[[Delta], bool]:
 
 def say_all(wire: Wire, last: int, *, per_message: int = 5) -> None:
     """One whole utterance: the numbers from 1 to `last`."""
-    wire.say(SELECT, START)
+    wire.say(START)
     for first in range(1, last + 1, per_message):
         wire.say(numbers(first, min(last, first + per_message - 1)))
     wire.say(END)
@@ -71,7 +70,7 @@ def say_all(wire: Wire, last: int, *, per_message: int = 5) -> None:
 async def speaking(host: Hosted, last: int) -> tuple[Wire, "asyncio.Task[LanscribeError | None]"]:
     """A client that can resume, in an utterance of which the numbers up to `last` were heard."""
     wire, attached = host.attach()
-    wire.say(SELECT, KeepForResume(), START, numbers(1, last))
+    wire.say(KeepForResume(), START, numbers(1, last))
     await wire.until(Delta, says(last))
     return wire, attached
 
@@ -105,7 +104,7 @@ def test_a_client_that_finishes_is_told_everything_and_then_the_end() -> None:
     async def talk() -> None:
         async with hosted() as host:
             wire, attached = host.attach()
-            wire.say(SELECT, START, numbers(1, 9), Finish())
+            wire.say(START, numbers(1, 9), Finish())
             assert await attached is None
             assert (await wire.until(Done)).text == counting(range(1, 10))
             assert isinstance(wire.came[-1], SessionEnded)
@@ -131,8 +130,8 @@ def test_a_fault_of_the_client_is_told_and_the_session_goes_on() -> None:
     async def talk() -> None:
         async with hosted() as host:
             wire, _ = host.attach()
-            wire.say(SelectModel("another"))
-            assert (await wire.until(Failure)).error.code == "model_not_found"
+            wire.say(Commit(is_final=True, needs_audio=True))
+            assert (await wire.until(Failure)).error.code == "input_audio_buffer_commit_empty"
             say_all(wire, 3)
             assert (await wire.until(Done)).text == "1 2 3"
 
@@ -144,7 +143,7 @@ def test_a_client_that_cannot_resume_takes_its_session_along() -> None:
         engine = HeldEngine()
         async with hosted(engine, keep_s=KEEP_S) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, START, numbers(1, 3))
+            wire.say(START, numbers(1, 3))
             await engine.is_asked.wait()
             await wire.cut()
             assert await attached is None
@@ -158,7 +157,7 @@ def test_a_client_that_closes_wants_nothing_kept() -> None:
     async def talk() -> None:
         async with hosted(keep_s=KEEP_S) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START, numbers(1, 3))
+            wire.say(KeepForResume(), START, numbers(1, 3))
             await wire.until(Delta)
             wire.leave()
             assert await attached is None
@@ -176,7 +175,7 @@ def test_a_session_goes_on_over_another_socket_and_says_each_word_once(seed: int
     async def talk() -> None:
         async with hosted(keep_s=KEEP_S) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START)
+            wire.say(KeepForResume(), START)
             sent = random_.randint(1, last)
             wire.say(numbers(1, sent))
             heard = random_.randint(1, sent)
@@ -203,7 +202,7 @@ def test_what_the_client_has_not_seen_is_sent_again_and_what_it_has_is_not() -> 
     async def talk() -> None:
         async with hosted(keep_s=KEEP_S) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume())
+            wire.say(KeepForResume())
             say_all(wire, 20)
             await wire.until(Done)
             await wire.cut()
@@ -220,7 +219,7 @@ def test_a_client_that_misses_what_is_gone_is_refused_and_the_session_stays(seen
     async def talk() -> None:
         async with hosted(keep_s=KEEP_S) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume())
+            wire.say(KeepForResume())
             say_all(wire, 20)
             await wire.until(Done)
             wire.say(Acknowledge(10))
@@ -355,7 +354,7 @@ def test_without_a_socket_the_engine_goes_on_and_a_full_store_ends_the_session()
         engine, kept = HeldEngine(times=5), 1000
         async with hosted(engine, keep_s=KEEP_S, messages=kept) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START, numbers(1, kept // 5))
+            wire.say(KeepForResume(), START, numbers(1, kept // 5))
             await engine.is_asked.wait()
             await wire.cut()
             assert await attached is None
@@ -399,7 +398,7 @@ def test_one_message_of_more_audio_than_there_is_room_for_is_taken_in_piece_by_p
             wire, _ = host.attach()
             await settle()
             pieces = [numbers(number, number) for number in range(1, last + 1)]
-            wire.say(SELECT, START, *pieces, END)
+            wire.say(START, *pieces, END)
             assert (await wire.until(Done)).text == counting(range(1, last + 1))
 
     asyncio.run(talk())
@@ -414,7 +413,7 @@ def test_an_engine_that_breaks_is_told_and_the_next_utterance_is_whole(
     async def talk() -> None:
         async with hosted(BreakingEngine(where)) as host:
             wire, _ = host.attach()
-            wire.say(SELECT, START, numbers(1, 4), END)
+            wire.say(START, numbers(1, 4), END)
             failure = await wire.until(Failure)
             assert isinstance(failure.error, errors.EngineError)
             assert failure.lost is not None
@@ -431,7 +430,7 @@ def test_an_engine_that_ends_by_itself_has_failed() -> None:
     async def talk() -> None:
         async with hosted(BreakingEngine("early")) as host:
             wire, _ = host.attach()
-            wire.say(SELECT, START, numbers(1, 5))
+            wire.say(START, numbers(1, 5))
             assert (await wire.until(Failure)).error.code == "processing_error"
             assert text_of(wire.came) == "1 2 3"
             wire.say(START, numbers(6, 7), END)
@@ -445,7 +444,7 @@ def test_an_utterance_is_cancelled_while_the_engine_is_fed() -> None:
         engine = HeldEngine()
         async with hosted(engine) as host:
             wire, _ = host.attach()
-            wire.say(SELECT, START, numbers(1, 50))
+            wire.say(START, numbers(1, 50))
             await engine.is_asked.wait()
             wire.say(Cancel())
             await wire.until(Cancelled)
@@ -475,7 +474,7 @@ def test_stopped_in_a_sentence_what_was_received_is_told_first() -> None:
         engine = HeldEngine()
         async with hosted(engine, keep_s=KEEP_S) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START, numbers(1, 9))
+            wire.say(KeepForResume(), START, numbers(1, 9))
             await engine.is_asked.wait()
             host.conversation.stop(errors.stopping())
             engine.gate.set()
@@ -493,7 +492,7 @@ def test_at_a_restart_a_client_that_resumes_says_again_what_it_has_not_ended() -
         engine = HeldEngine()
         async with hosted(engine, keep_s=KEEP_S) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, KeepForResume(), START, numbers(1, 9))
+            wire.say(KeepForResume(), START, numbers(1, 9))
             await engine.is_asked.wait()
             host.conversation.restart(errors.restarting())
             assert code_of(await attached) == "server_stopping"
@@ -507,7 +506,7 @@ def test_a_session_ends_after_its_time_and_what_was_received_is_told_first() -> 
     async def talk() -> None:
         async with hosted(limits=Bounds(session_s=0.2)) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, START, numbers(1, 9))
+            wire.say(START, numbers(1, 9))
             assert code_of(await attached) == "session_too_long"
             assert (await wire.until(Done)).text == counting(range(1, 10))
             await host.running
@@ -537,7 +536,7 @@ def test_a_defect_ends_the_conversation_and_is_told() -> None:
         engine = HeldEngine()
         async with hosted(engine) as host:
             wire, attached = host.attach()
-            wire.say(SELECT, START, numbers(1, 3))
+            wire.say(START, numbers(1, 3))
             await engine.is_asked.wait()
 
             def broken() -> None:

@@ -18,10 +18,9 @@ from lanscribe.dialects.events import (
     Finish,
     Lost,
     Reply,
-    SelectModel,
     Utterance,
 )
-from lanscribe.errors import EngineFailed, LimitError, ProtocolError
+from lanscribe.errors import EngineFailed, LimitError
 from lanscribe.session.state import MAX_UTTERANCES, RECORDING_SAMPLES, Session
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.captions import Word
@@ -33,7 +32,7 @@ START, END = Commit(is_final=False), Commit(is_final=True)
 
 
 def make(max_waiting_samples: int = 1000) -> Session:
-    return Session(["m"], max_waiting_samples, LevelDetector())
+    return Session(max_waiting_samples, LevelDetector())
 
 
 def audio(count: int, value: float = 0.0) -> AppendAudio:
@@ -99,13 +98,6 @@ def test_audio_after_a_final_commit_waits_for_the_next_utterance() -> None:
     assert take_all(session).tolist() == pytest.approx([0.2] * 4)
 
 
-def test_an_unknown_model_is_refused_with_the_served_names() -> None:
-    with pytest.raises(ProtocolError, match="this server has: m") as caught:
-        make().receive(SelectModel("voxtral"), 0.0)
-    assert caught.value.code == "model_not_found"
-    assert make().receive(SelectModel("m"), 0.0) == []
-
-
 def test_too_much_audio_before_a_commit_is_refused_and_the_rest_kept() -> None:
     session = make(max_waiting_samples=10)
     session.receive(audio(10), 0.0)
@@ -119,7 +111,7 @@ def test_too_much_audio_before_a_commit_is_refused_and_the_rest_kept() -> None:
     assert session.has_room
 
 
-@pytest.mark.parametrize("begin", [SelectModel("m"), Reply(("pong",))], ids=str)
+@pytest.mark.parametrize("begin", [Reply(()), Reply(("pong",))], ids=str)
 def test_of_a_recording_less_may_wait_than_of_a_live_voice(begin: ClientEvent) -> None:
     recording = make(max_waiting_samples=10 * RECORDING_SAMPLES)
     recording.receive(audio(RECORDING_SAMPLES), 0.0)

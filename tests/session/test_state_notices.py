@@ -33,7 +33,7 @@ ONE = Utterance(1)
 def make(*events: ClientEvent, threshold_s: float = math.inf) -> Session:
     """A session of a client that connected at 0.0 of the clock."""
     meter = LagMeter(threshold_s)
-    session = Session(["m"], sample_count(1000), LevelDetector(), meter)
+    session = Session(sample_count(1000), LevelDetector(), meter)
     for event in (CONNECTED, *events):
         session.receive(event, 0.0)
     return session

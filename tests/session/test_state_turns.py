@@ -42,7 +42,7 @@ def speech(seconds: float = SPEECH_S) -> AppendAudio:
 
 
 def make(*events: AppendAudio | Commit | DetectTurns) -> tuple[Session, list[ServerEvent]]:
-    session = Session(["m"], sample_count(1000), LevelDetector())
+    session = Session(sample_count(1000), LevelDetector())
     return session, receive(session, DetectTurns(TurnSettings()), *events)
 
 

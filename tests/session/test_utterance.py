@@ -5,13 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.dialects.events import Done, Utterance
-from lanscribe.session.utterance import UtteranceState
+from lanscribe.dialects.events import (
+    Done,
+    ServerEvent,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    SpeechStopped,
+    Utterance,
+)
+from lanscribe.session.utterance import UtteranceState, turn_event
 from lanscribe.speech.audio import sample_count
 from lanscribe.speech.captions import Word
 from lanscribe.speech.silence import NoSpeech
 from lanscribe.speech.spans import Span
 from lanscribe.speech.transcript import Token
+from lanscribe.speech.turns import TurnBegan, TurnEnded, TurnMark, TurnPaused, TurnResumed
 
 TIMES = st.floats(0, 1000)
 TOKENS = st.lists(
@@ -107,3 +116,17 @@ def test_its_end_reports_all_that_became_of_it() -> None:
         lost=(Span(0.6, 0.9),),
         of=Utterance(3, "mine", 7.5),
     )
+
+
+@pytest.mark.parametrize(
+    ("mark", "event"),
+    [
+        (TurnBegan(16_000), SpeechStarted(Utterance(), 1.0)),
+        (TurnPaused(16_000), SpeechPaused(Utterance(), 1.0)),
+        (TurnResumed(16_000), SpeechResumed(Utterance(), 1.0)),
+        (TurnEnded(16_000), SpeechStopped(Utterance(), 1.0)),
+        (TurnEnded(16_000, is_timeout=True), SpeechStopped(Utterance(), 1.0, is_forced=True)),
+    ],
+)
+def test_a_mark_of_a_turn_is_reported_with_its_time(mark: TurnMark, event: ServerEvent) -> None:
+    assert turn_event(mark, Utterance()) == event

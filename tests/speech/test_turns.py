@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from lanscribe.speech.audio import Samples, sample_count
 from lanscribe.speech.detection import BLOCK_S, BLOCK_SAMPLES, LevelDetector, SpeechStream
-from lanscribe.speech.turns import TurnBegan, TurnEnded, TurnPiece, Turns, TurnSettings
+from lanscribe.speech.turns import (
+    PauseSettings,
+    TurnBegan,
+    TurnEnded,
+    TurnPiece,
+    Turns,
+    TurnSettings,
+)
 from tests.scripted import Scripted, likely
 
 
@@ -137,3 +144,85 @@ def test_what_is_held_back_is_released() -> None:
 def test_a_turn_that_began_before_is_ended() -> None:
     turns = Turns(TurnSettings(), by_level(), 0, is_speaking=True)
     assert marks(turns.add(room(1))) == pytest.approx([0.5], abs=BLOCK_S)
+
+
+PAUSES = TurnSettings(
+    prefix_padding_s=0,
+    silence_s=8 * BLOCK_S,
+    end_threshold=0.3,
+    pause=PauseSettings(threshold=0.5, silence_s=4 * BLOCK_S, timeout_s=20 * BLOCK_S),
+)
+
+
+def events(settings: TurnSettings, *parts: tuple[float, int]) -> list[tuple[str, int]]:
+    """The marks of turns, with the block they are after; parts: likelihoods, and how often."""
+    likelihoods = likely(*(value for value, times in parts for _ in range(times)))
+    silence = np.zeros(BLOCK_SAMPLES * len(likelihoods), dtype=np.float32)
+    pieces = Turns(settings, Scripted(likelihoods), 0).add(silence)
+    return [
+        (type(piece).__name__, piece.at // BLOCK_SAMPLES)
+        for piece in pieces
+        if not isinstance(piece, np.ndarray)
+    ]
+
+
+def test_a_pause_is_reported_and_then_the_turn_goes_on_or_ends() -> None:
+    told = events(PAUSES, (0.9, 5), (0.1, 6), (0.9, 5), (0.1, 20))
+    assert told == [
+        ("TurnBegan", 0),
+        ("TurnPaused", 9),
+        ("TurnResumed", 12),
+        ("TurnPaused", 20),
+        ("TurnEnded", 24),
+    ]
+
+
+def test_a_short_pause_is_not_reported() -> None:
+    told = events(PAUSES, (0.9, 5), (0.1, 3), (0.9, 5), (0.1, 3), (0.9, 1))
+    assert told == [("TurnBegan", 0)]
+
+
+def test_a_pause_that_is_not_silent_ends_the_turn_by_its_length() -> None:
+    assert events(PAUSES, (0.9, 5), (0.4, 30)) == [
+        ("TurnBegan", 0),
+        ("TurnPaused", 9),
+        ("TurnEnded", 25),
+    ]
+    for_ever = PauseSettings(threshold=0.5, silence_s=0.1, timeout_s=None)
+    endless = TurnSettings(prefix_padding_s=0, end_threshold=0.3, pause=for_ever)
+    assert "TurnEnded" not in dict(events(endless, (0.9, 5), (0.4, 300)))
+
+
+def test_the_end_says_whether_it_was_a_timeout() -> None:
+    for likelihood, is_timeout in ((0.4, True), (0.1, False)):
+        likelihoods = likely(0.9) * 5 + likely(likelihood) * 30
+        silence = np.zeros(BLOCK_SAMPLES * 35, dtype=np.float32)
+        pieces = Turns(PAUSES, Scripted(likelihoods), 0).add(silence)
+        (end,) = [piece for piece in pieces if isinstance(piece, TurnEnded)]
+        assert end.is_timeout is is_timeout
+
+
+COMMAND = TurnSettings(silence_s=8 * BLOCK_S, is_command=True)
+
+
+def test_a_command_is_all_sound_until_the_silence_after_its_speech() -> None:
+    told = events(COMMAND, (0.1, 40), (0.9, 5), (0.1, 20), (0.9, 10), (0.1, 20), (0.9, 20))
+    assert told == [("TurnBegan", 0), ("TurnEnded", 83)]
+    assert events(COMMAND, (0.1, 90)) == [("TurnBegan", 0)]
+
+
+def test_nothing_of_a_command_is_held_back_and_nothing_after_it_is_given() -> None:
+    likelihoods = likely(0.1) * 2 + likely(0.9) * 10 + likely(0.1) * 20
+    tape = np.arange(BLOCK_SAMPLES * 32 + 7, dtype=np.float32)
+    turns = Turns(COMMAND, Scripted(likelihoods), 0)
+    pieces = turns.add(tape[:BLOCK_SAMPLES]) + turns.add(tape[BLOCK_SAMPLES:])
+    assert np.array_equal(sound(pieces), tape[: 20 * BLOCK_SAMPLES])
+    assert not len(turns.release())
+
+
+def test_a_command_that_the_client_ends_has_all_its_sound() -> None:
+    tape = np.arange(BLOCK_SAMPLES + 7, dtype=np.float32)
+    turns = Turns(COMMAND, Scripted(likely(0.9)), 0)
+    began, *pieces = turns.add(tape)
+    assert began == TurnBegan(0, has_speech=False)
+    assert np.array_equal(np.concatenate([*pieces, turns.release()]), tape)

@@ -122,3 +122,9 @@ def test_the_last_word_on_sessions_counts(profile: str, arguments: str, expected
 def test_every_profile_says_how_many_sessions_it_takes() -> None:
     for path in (PROJECT_DIR / "config/vllm").glob("*.yaml"):
         assert max_num_seqs_in(path.read_text(encoding="utf-8"), "") >= 1, path
+
+
+@pytest.mark.parametrize("given", [{}, {"VLLM_USE_RUST_FRONTEND": "1"}])
+def test_vllms_frontend_in_rust_is_never_used(given: dict[str, str]) -> None:
+    """It has no /v1/realtime."""
+    assert environment(given)["VLLM_USE_RUST_FRONTEND"] == "0"

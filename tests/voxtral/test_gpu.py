@@ -41,6 +41,7 @@ def found_card(folder: Path) -> Card | None:
     processes = tuple(Process(**entry) for entry in found.pop("processes"))
     cuda = found.pop("cuda")
     capability = tuple(found.pop("capability"))
+    assert found.pop("is_mig") is False
     return Card(
         **found,
         capability=capability,
@@ -119,8 +120,35 @@ def test_the_exit_status_is_the_verdict(tmp_path: Path) -> None:
 
 
 def test_smi_lines_that_are_none_are_left_out() -> None:
-    lines = "Warning: infoROM is corrupted\n" + SMI_LINE + "a, b, [N/A], [N/A], 8.6, 580\n"
+    lines = "Warning: infoROM is corrupted\n" + SMI_LINE + "a, b, 12288, 11804, none, 580\n"
     assert gpu.parse_smi(lines) == [CARD]
+
+
+@pytest.mark.parametrize("told", ["[N/A]", "N/A", "[Not Supported]"])
+def test_a_card_without_memory_of_its_own_is_a_card(told: str) -> None:
+    line = f"NVIDIA GB10, GPU-1, {told}, {told}, 12.1, 580.95.05\n"
+    assert gpu.parse_smi(line) == [Card("NVIDIA GB10", "GPU-1", 0, 0, (12, 1), "580.95.05")]
+
+
+def test_a_card_whose_memory_the_library_does_not_tell_is_said(tmp_path: Path) -> None:
+    put_large_disk(tmp_path)
+    put_nvml(tmp_path, RTX_3060 | {"name": "NVIDIA GB10", "total_mib": None})
+    done = ask(tmp_path)
+    assert done.returncode == gpu.NOT_USABLE
+    assert "NVIDIA GB10, whose memory the driver does not tell (on Jetson and GB10" in done.stdout
+    assert "-> run vLLM for Voxtral by yourself" in done.stdout
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="vLLM is for x86-64 here")
+def test_a_card_that_is_divided_is_said(tmp_path: Path) -> None:
+    put_large_disk(tmp_path)
+    put_nvml(tmp_path, RTX_3060 | {"mig": 1})
+    done = ask(tmp_path)
+    assert done.returncode == gpu.NOT_USABLE
+    assert "divided into parts (MIG mode)" in done.stdout
+    assert "-> turn that off: sudo nvidia-smi -i GPU-5d8c2a6e -mig 0; then: bash" in done.stdout
+    put_nvml(tmp_path, RTX_3060 | {"mig": 0})
+    assert ask(tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from lanscribe.voxtral.asked import Asked
 from lanscribe.voxtral.verdict import Card, Host, Process, Verdict, best, judge, visible
 
 HOST = Host(
@@ -176,6 +177,45 @@ def test_machines_that_vllm_has_no_packages_for(host: Host, words: str) -> None:
     verdict = judge(RTX_3060, host)
     assert words in verdict.result
     assert verdict.profile == ""
+
+
+def test_a_card_in_parts_is_told_how_to_be_whole() -> None:
+    verdict = judge(replace(RTX_3060, is_mig=True), HOST)
+    assert (verdict.profile, verdict.will_run) == ("", False)
+    assert "it is divided into parts (MIG mode), which setup does not use" in verdict.result
+    assert verdict.remedy == (
+        "turn that off: sudo nvidia-smi -i GPU-3060 -mig 0; then: bash setup.sh"
+    )
+
+
+def test_a_card_that_does_not_tell_its_memory_is_said() -> None:
+    spark = Card("NVIDIA GB10", "GPU-1", 0, 0, (12, 1), "580.95.05")
+    verdict = judge(spark, replace(HOST, architecture="aarch64"))
+    assert verdict.result.startswith("NVIDIA GB10, whose memory the driver does not tell (on Jets")
+    assert "not Linux aarch64" in verdict.result
+    assert "vllm.url" in verdict.remedy
+    assert "without that Voxtral cannot be planned" in judge(spark, HOST).result
+
+
+LONG = Asked(max_model_len=131_072)
+
+
+def test_sizes_that_fit_are_planned() -> None:
+    longer = judge(RTX_3060, HOST, asked=Asked(max_model_len=8192))
+    assert (longer.will_run, longer.refusal) == (True, "")
+    assert longer.gpu_memory_utilization > judge(RTX_3060, HOST).gpu_memory_utilization
+    assert judge(RTX_3060, HOST, asked=Asked(0, 0.9)).gpu_memory_utilization == 0.9
+
+
+def test_sizes_that_do_not_fit_are_refused_with_numbers_and_the_card() -> None:
+    verdict = judge(RTX_3060_IN_A_GAME, HOST, asked=LONG)
+    assert verdict.refusal == ""  # not even the profile itself fits now, and that is told
+    assert "when " in verdict.result
+    verdict = judge(replace(RTX_3060, free_mib=9000), HOST, asked=LONG)
+    assert (verdict.profile, verdict.will_run) == ("rtx3060-12gb", False)
+    assert verdict.refusal.startswith("--max-model-len 131072 does not fit: with the 4 sessions of")
+    assert verdict.refusal.endswith("driver 580.95.05")
+    assert verdict.remedy == "leave the flag out, or give what fits"
 
 
 def test_the_best_card_is_one_that_can_serve_now() -> None:

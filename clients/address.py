@@ -1,0 +1,218 @@
+"""The server as a person names it: its address and key, as they are typed or pasted."""
+
+import argparse
+import os
+import re
+import sys
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from unicodedata import category
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+
+from clients.output import put
+
+DEFAULT_URL = "ws://127.0.0.1:8000"
+URL_FLAG, KEY_FLAG, MODEL_FLAG = "--url", "--api-key", "--model"
+URL_VARIABLE, KEY_VARIABLE = "LANSCRIBE_URL", "LANSCRIBE_API_KEY"
+SCHEMES = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
+DEFAULT_PORTS = {"ws": 8000, "wss": 443}
+ENDPOINT = re.compile(
+    r"(/v1)*(/audio/(transcriptions|translations))?(/realtime|/models|/health|/docs)?/?$",
+    re.IGNORECASE,
+)
+"""The end of a path that a server adds to its base."""
+QUOTES = dict(zip("\"'`<\u201c\u2018\u00ab\u201e", "\"'`>\u201d\u2019\u00bb\u201c", strict=True))
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the server is, and which flag or variable says so."""
+
+    url: str
+    """The WebSocket address, without user and password."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What every request carries: the key, or user and password."""
+    model: str = ""
+    """As the person named it; "" for the first that the server lists."""
+    named_by: str = URL_FLAG
+    """What has the address; "" if nothing has, so that it is the default."""
+    key_by: str = ""
+    """What has the key; "" if there is none."""
+    has_port: bool = True
+    """Whether the person named the port."""
+
+    @property
+    def place(self) -> str:
+        """The host and the port, as a person writes them."""
+        host = written(self.host)
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def host(self) -> str:
+        """The name or address of the machine, without brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port of TCP."""
+        parts = urlsplit(self.url)
+        return parts.port or DEFAULT_PORTS[parts.scheme]
+
+    @property
+    def base(self) -> str:
+        """What stands between the port and /v1 of every request, such as /speech; mostly ""."""
+        return urlsplit(self.url).path.removesuffix("/v1/realtime")
+
+    @property
+    def models_url(self) -> str:
+        """Where the server lists its models."""
+        parts = urlsplit(self.url)
+        host = parts.netloc.replace("%", "%25")  # urllib unquotes the host
+        return urlunsplit((f"http{parts.scheme[2:]}", host, f"{self.base}/v1/models", *parts[3:]))
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """The options that name the server, the model and the key."""
+    address = f"default: {URL_VARIABLE}, or {DEFAULT_URL}; without a port 8000, or 443 with TLS"
+    parser.add_argument(URL_FLAG, help=address)
+    parser.add_argument(MODEL_FLAG, default="", help="default: the first that the server lists")
+    parser.add_argument(KEY_FLAG, help=f"the key; default: {KEY_VARIABLE}")
+
+
+def parse_server_options(
+    parser: argparse.ArgumentParser, arguments: list[str] | None
+) -> argparse.Namespace:
+    """The command line, with a Server as `server`; exits with 2 if it is wrong.
+
+    Raises OutputTrouble if the help cannot be written.
+    """
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit:
+        put(sys.stdout, "")  # tells if the help cannot be written
+        raise
+    options.server = server_of(parser, options)
+    return options
+
+
+def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Server:
+    """The server that the options and the environment name; exits with 2 if they are wrong."""
+    url, named_by = given(options.url, URL_FLAG, URL_VARIABLE)
+    key, key_by = given(options.api_key, KEY_FLAG, KEY_VARIABLE)
+    url = url if named_by else DEFAULT_URL
+    try:
+        address, login, port = realtime_url(url), login_of(url), split_url(url).port
+    except ValueError as error:
+        parser.error(f"{named_by}: got {url!r}: {error}; expected such as ws://HOST:8000")
+    try:
+        key = checked_key(key)
+    except ValueError as error:
+        parser.error(f"{key_by}: {error}")
+    if key and login:
+        parser.error(f"{named_by} has a user name, and {key_by} a key: only one can be sent")
+    headers = {"Authorization": login or f"Bearer {key}"} if login or key else {}
+    key_by = key_by if key else named_by if "api_key=" in address else ""
+    return Server(address, headers, unquoted(options.model), named_by, key_by, port is not None)
+
+
+def given(value: str | None, flag: str, variable: str) -> tuple[str, str]:
+    """A flag's value, or that of the variable, and which of them has it.
+
+    A variable that is empty is as good as none.
+    """
+    if value is not None:
+        return unquoted(value), flag
+    value = unquoted(os.environ.get(variable, ""))
+    return value, variable if value else ""
+
+
+def unquoted(text: str) -> str:
+    """The text without what pasting adds: space or quotes around it, and unseen letters."""
+    text = "".join(letter for letter in text if category(letter) != "Cf").strip()
+    if len(text) > 1 and text[-1] == QUOTES.get(text[0]):
+        return unquoted(text[1:-1])
+    return text
+
+
+def realtime_url(text: str) -> str:
+    """The WebSocket address for a URL, host:port or host. Raises ValueError with the reason."""
+    parts = split_url(text)
+    scheme = SCHEMES[parts.scheme]
+    host = host_of(parts)
+    port = parts.port or ("" if scheme == "wss" else DEFAULT_PORTS[scheme])
+    base = quote(ENDPOINT.sub("", re.sub("/+", "/", parts.path)), safe="/%:@!$&'()*+,;=~")
+    query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
+    return urlunsplit((scheme, f"{host}:{port}".rstrip(":"), f"{base}/v1/realtime", query, ""))
+
+
+def split_url(text: str) -> SplitResult:
+    """The parts of a URL, host:port or host. Raises ValueError with the reason."""
+    text = unquoted(text)
+    if any(letter.isspace() or category(letter) == "Cc" for letter in text):
+        raise ValueError("a space or a line break is in it")
+    scheme, mark, rest = text.partition("://") if "://" in text else ("", "", text)
+    if scheme.lower() not in SCHEMES:
+        raise ValueError(f"{scheme}:// is not ws://, wss://, http:// or https://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    if is_bare_ipv6(authority):
+        rest = f"[{authority}]{rest.removeprefix(authority)}"
+    try:
+        parts = urlsplit(f"{scheme}{mark or '//'}{rest}".replace("%25", "%"))
+        is_port = parts.port != 0
+    except ValueError:
+        is_port = False
+    if not is_port:
+        raise ValueError("its host or its port is wrong")
+    return parts
+
+
+def is_bare_ipv6(authority: str) -> bool:
+    """Whether this is an IPv6 address without its brackets."""
+    try:
+        return bool(IPv6Address(authority.replace("%25", "%")))
+    except ValueError:
+        return False
+
+
+def host_of(parts: SplitResult) -> str:
+    """The host as it stands in a URL. Raises ValueError if it cannot be one."""
+    host = parts.hostname or ""
+    if not host:
+        raise ValueError("it names no host")
+    if ":" in host:
+        return f"[{host}]"
+    if re.fullmatch(r"[\d.]+", host):
+        return str(ip_address(host))
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"{host!r} cannot be the name of a machine") from error
+
+
+def written(host: str) -> str:
+    """The host as a person writes it, with the letters that DNS spells otherwise."""
+    with suppress(UnicodeError):
+        return host.encode().decode("idna")
+    return host
+
+
+def login_of(text: str) -> str:
+    """The Authorization of a URL with user:password@; "" without. Raises ValueError."""
+    parts = split_url(text)
+    if parts.username is None:
+        return ""
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {b64encode(login.encode()).decode('ascii')}"
+
+
+def checked_key(key: str) -> str:
+    """The key, without a word before it as in a header. Raises ValueError, without the key."""
+    key = re.sub(r"^(Authorization:\s*)?Bearer\s+", "", key, flags=re.IGNORECASE)
+    for place, letter in enumerate(key, 1):
+        if not "!" <= letter <= "~":
+            what = f"{letter!r} is letter {place} of the {len(key)} that were given"
+            raise ValueError(f"{what}; expected a key of ASCII letters and digits, without spaces")
+    return key
