@@ -30,18 +30,18 @@ from lanscribe.dialects.events import (
 from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields
 from lanscribe.dialects.json_text import to_json
-from lanscribe.dialects.mistral_turns import MistralTurns, TurnEvents
-from lanscribe.dialects.vllm import usage
+from lanscribe.dialects.mistral_turns import MistralTurns, Spoken, TurnEvents
 from lanscribe.engines.base import EngineInfo
 from lanscribe.errors import LanscribeError, ProtocolError
 from lanscribe.speech.audio import in_pieces
-from lanscribe.speech.captions import Word
 from lanscribe.speech.pcm import PcmDecoder, unknown_encoding
 
 MAX_APPEND_BYTES = 262_144
 """The most decoded audio in one message."""
 _EXAMPLE = '{"type":"input_audio.append","audio":"BASE64"}'
 _TYPES = "session.update, input_audio.append, input_audio.flush or input_audio.end"
+_FLUSH = "flush"
+"""The tag of utterances that the client has ended."""
 _POLICY_VIOLATION = 1008
 """The close code (RFC 6455, section 7.4.1)."""
 _ADVICE = "Connect again with that name, or without one; GET /v1/models lists it"
@@ -77,6 +77,7 @@ class MistralDialect:
         """None while the client ends its utterances itself."""
         self._is_diarize_wished = False
         self._turn_events = TurnEvents()
+        self._spoken = Spoken()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
         """Decode one frame. Raises ProtocolError."""
@@ -106,12 +107,14 @@ class MistralDialect:
             case Delta() if event.text or extras(event):
                 yield from self._language()
                 more = extras(event, offset_s=event.of.offset_s)
-                yield {"type": "transcription.text.delta", "text": event.text, **more}
+                text = self._spoken.delta(event)
+                yield {"type": "transcription.text.delta", "text": text, **more}
             case SpeechStarted() | SpeechPaused() | SpeechResumed() | SpeechStopped() | Committed():
                 yield from self._turn_events.take(event)
             case Done():
+                is_asked = event.of.tag == _FLUSH or self._turn_events.is_unannounced(event)
                 yield from self._turn_events.before(event)
-                yield from self._done(event)
+                yield from self._done(event, is_asked=is_asked)
                 yield from self._turn_events.after()
             case Failure(of=None):
                 yield _error(event.error)
@@ -179,7 +182,7 @@ class MistralDialect:
     def _flush(self) -> list[ClientEvent]:
         """End the utterance; without audio it is empty, so each flush gets its done event."""
         rest = [AppendAudio(self._decoder.flush())] if self._decoder else []
-        events = [*self._start(), *rest, Commit(is_final=True)]
+        events = [*self._start(), *rest, Commit(is_final=True, tag=_FLUSH)]
         self._is_open = self._is_started = False
         self._has_flushed = True
         return events
@@ -221,27 +224,12 @@ class MistralDialect:
             self._has_told_language = True
             yield {"type": "transcription.language", "audio_language": self._only_language}
 
-    def _done(self, done: Done) -> Iterator[dict[str, Any]]:
-        for word in done.words:
-            yield {"type": "transcription.segment", **_segment(done, word)}
-        listed = [_segment(done, word) for word in done.listed_words]
-        yield {
-            "type": "transcription.done",
-            "model": self._model,
-            "text": done.text,
-            "language": self._only_language,
-            "segments": [{"type": "transcription_segment", **segment} for segment in listed],
-            "usage": {**usage(done), "prompt_audio_seconds": round(done.audio_s)},
-            **extras(done, offset_s=done.of.offset_s),
-        }
-
-
-def _segment(done: Done, word: Word) -> dict[str, Any]:
-    return {
-        "text": word.text,
-        "start": round(done.of.offset_s + word.start_s, 3),
-        "end": round(done.of.offset_s + word.end_s, 3),
-    }
+    def _done(self, done: Done, *, is_asked: bool) -> Iterator[dict[str, Any]]:
+        for segment in self._spoken.end(done):
+            yield {"type": "transcription.segment", **segment}
+        if is_asked:
+            named = {"model": self._model, "language": self._only_language}
+            yield {"type": "transcription.done", **named, **self._spoken.take()}
 
 
 def _new_decoder(encoding: str, rate_hz: int) -> PcmDecoder:

@@ -1,16 +1,18 @@
-"""Turn detection in Mistral's realtime transcription: what a client may set, and the turn events.
+"""Turn detection in Mistral's realtime transcription: its settings, its events, and the whole text.
 
 Mistral's model judges by what is said whether a turn is over. Here silence decides, so the
 thresholds are compared with the likelihood of speech; docs/protocol.md says how.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lanscribe.dialects.events import (
+    MAX_LISTED_WORDS,
     Committed,
+    Delta,
     Done,
     Failure,
     ServerEvent,
@@ -20,7 +22,9 @@ from lanscribe.dialects.events import (
     SpeechStopped,
     Utterance,
 )
+from lanscribe.dialects.extras import extras
 from lanscribe.dialects.fields import Fields
+from lanscribe.dialects.vllm import usage
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.turns import PauseSettings, TurnSettings
 
@@ -91,6 +95,69 @@ def wished(turns: Fields) -> MistralTurns:
     )
 
 
+class Spoken:
+    """What was said since the last transcription.done, which may be several turns.
+
+    Mistral's own client and others end at the first transcription.done, so it is sent for a flush
+    or an end only. Its text is that of all deltas since the last one.
+    """
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._number = 0
+        """Of the utterance of the last text."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self._texts.clear()
+        self._segments: list[Payload] = []
+        self._usage: dict[str, int] = {}
+        self._audio_s = 0.0
+        self._extras: Payload = {}
+
+    def delta(self, delta: Delta) -> str:
+        """The text to send; a space keeps it apart from that of the turn before."""
+        if not delta.text:
+            return ""
+        is_new, self._number = delta.of.number != self._number, delta.of.number
+        is_apart = is_new and self._texts and not delta.text[0].isspace()
+        self._texts.append(f" {delta.text}" if is_apart else delta.text)
+        return self._texts[-1]
+
+    def end(self, done: Done) -> list[Payload]:
+        """An utterance's text is complete; its segments."""
+        segments = [
+            {
+                "text": word.text,
+                "start": round(done.of.offset_s + word.start_s, 3),
+                "end": round(done.of.offset_s + word.end_s, 3),
+            }
+            for word in done.words
+        ]
+        self._segments += segments[: MAX_LISTED_WORDS + 1 - len(self._segments)]
+        self._usage = _sum(self._usage, usage(done))
+        self._audio_s += done.audio_s
+        more = extras(done, offset_s=done.of.offset_s)
+        lost = [*self._extras.get("lost", []), *more.get("lost", [])]
+        self._extras = more | ({"lost": lost} if lost else {})
+        return segments
+
+    def take(self) -> Payload:
+        """The fields of the transcription.done, which begins the next."""
+        listed = self._segments if len(self._segments) <= MAX_LISTED_WORDS else []
+        text = "".join(self._texts)
+        if text:
+            self._extras.pop("no_speech", None)
+        whole = {
+            "text": text,
+            "segments": [{"type": "transcription_segment", **segment} for segment in listed],
+            "usage": {**self._usage, "prompt_audio_seconds": round(self._audio_s)},
+            **self._extras,
+        }
+        self._forget()
+        return whole
+
+
 class TurnEvents:
     """The turn events of a session, in the order in which a client can use them.
 
@@ -120,12 +187,16 @@ class TurnEvents:
                 self._waiting.append((event.of.number, None))
         yield from self._released()
 
+    def is_unannounced(self, done: Done) -> bool:
+        """Whether the end of the session has ended the utterance, not the client or silence."""
+        return not (self._waiting and self._waiting[0][0] == done.of.number)
+
     def before(self, end: Done | Failure) -> Iterator[Payload]:
         """The turn.end that belongs before the end of an utterance's text."""
         of = end.of or Utterance()
         if self._waiting and self._waiting[0][0] == of.number:
             _, message = self._waiting.popleft()
-        elif self._is_open and isinstance(end, Done):  # the server has ended the session
+        elif self._is_open and isinstance(end, Done):
             message = _turn_end(of.offset_s + end.audio_s, "timeout")
         else:
             message = None
@@ -143,6 +214,10 @@ class TurnEvents:
             assert message is not None
             self._is_open = True
             yield message
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + number for name, number in other.items()}
 
 
 def _message(kind: str, at_s: float) -> Payload:

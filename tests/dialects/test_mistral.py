@@ -37,10 +37,12 @@ from lanscribe.errors import (
     ProtocolError,
 )
 from lanscribe.speech.captions import Word
+from lanscribe.speech.silence import NoSpeech
+from lanscribe.speech.spans import Span
 
 ENGINE = FakeEngine().describe()
 START = [Commit(is_final=False)]
-END = Commit(is_final=True)
+END = Commit(is_final=True, tag="flush")
 SESSION = {
     "request_id": "sess-1",
     "model": "fake-numbers",
@@ -234,12 +236,52 @@ def test_a_turn_ends_with_its_text_or_its_error(dialect: MistralDialect) -> None
     assert told(dialect, SpeechStarted(one, 0.5)) == [{"type": "turn.start", "time_s": 0.5}]
     assert told(dialect, SpeechStopped(one, 2.0)) == []
     assert told(dialect, Committed(one, 0)) == []
-    kinds_told = [one["type"] for one in told(dialect, Done("a", 1.5, 1, of=one))]
-    assert kinds_told == ["turn.end", "transcription.done"]
+    assert [one["type"] for one in told(dialect, Done("a", 1.5, 1, of=one))] == ["turn.end"]
     told(dialect, SpeechStarted(two, 3.0))
     told(dialect, SpeechStopped(two, 4.0))
     ends = told(dialect, Failure(EngineFailed("broken"), None, two))
     assert [end["type"] for end in ends] == ["turn.end", "error"]
+
+
+def test_an_end_tells_the_text_of_all_turns(dialect: MistralDialect) -> None:
+    """A client that ends at the first transcription.done has all text, that of failed turns too."""
+    said = ("one", "ten"), ("two", "broken"), ("three", "of")
+    turns = [Utterance(number, "", 10.0 * number) for number in (1, 2, 3)]
+    sent, dones = "", list[dict[str, Any]]()
+    for of, texts in zip(turns, said, strict=True):
+        told(dialect, SpeechStarted(of, of.offset_s))
+        for text in texts:
+            (delta,) = (
+                one
+                for one in told(dialect, Delta(text, 1.0, of=of))
+                if one["type"] == "transcription.text.delta"
+            )
+            sent += delta["text"]
+        told(dialect, SpeechStopped(of, of.offset_s + 2))
+        told(dialect, Committed(of, of.number - 1))
+        words = (Word(texts[0], 0.5, 1.0),)
+        lost = (Span(1.0, 2.0),) if of.number == 3 else ()
+        end = Done("".join(texts), 2.0, 2, words=words, of=of, lost=lost)
+        failure = Failure(EngineFailed("broken"), None, of)
+        ends = told(dialect, failure if of.number == 2 else end)
+        dones += [one for one in ends if one["type"] == "transcription.done"]
+    assert not dones
+    rest = Utterance(4, "flush", 40.0)
+    told(dialect, Committed(rest, 3))
+    (done,) = told(dialect, Done("", 0.5, 0, of=rest, no_speech=NoSpeech("zeros")))
+    assert done["text"] == sent == "oneten twobroken threeof"
+    assert [(one["text"], one["start"]) for one in done["segments"]] == [
+        ("one", 10.5),
+        ("three", 30.5),
+    ]
+    assert done["usage"]["completion_tokens"] == 4
+    assert done["usage"]["prompt_audio_seconds"] == 4
+    assert done["lost"] == [{"start": 31.0, "end": 32.0}]
+    assert "no_speech" not in done
+    told(dialect, Committed(Utterance(5, "flush", 41.0), 4))
+    (empty,) = told(dialect, Done("", 0.0, 0, of=Utterance(5, "flush", 41.0)))
+    assert (empty["text"], empty["segments"]) == ("", [])
+    assert "lost" not in empty
 
 
 def test_a_session_cannot_be_changed_once_audio_has_come(dialect: MistralDialect) -> None:

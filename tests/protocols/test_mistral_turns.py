@@ -88,7 +88,10 @@ async def pieces(audio: bytes, sizes: Sequence[int]) -> AsyncIterator[bytes]:
 
 
 def check_order(events: Sequence[RealtimeEvent]) -> list[str]:
-    """The text of each turn; every event is one that the client knows, at its place."""
+    """The text of each turn; every event is one that the client knows, at its place.
+
+    The end of the session is the only transcription.done, with the text of all turns.
+    """
     assert not [
         event
         for event in events
@@ -108,16 +111,16 @@ def check_order(events: Sequence[RealtimeEvent]) -> list[str]:
     assert kinds[:1] in ([], ["turn.start"])
     assert kinds[-1:] in ([], ["turn.end"])
     texts, text = list[str](), ""
-    for index, event in enumerate(events):
+    for event in events:
         match event:
             case TranscriptionStreamTextDelta():
                 text += event.text
             case TurnDetectionEndEvent():
-                done = next(e for e in events[index:] if isinstance(e, TranscriptionStreamDone))
-                assert done.text == text
                 texts.append(text)
-            case TranscriptionStreamDone():
                 text = ""
+    (done,) = (event for event in events if isinstance(event, TranscriptionStreamDone))
+    assert done is events[-1]
+    assert done.text == "".join(texts) + text
     return texts
 
 
@@ -139,6 +142,30 @@ def test_a_turn_is_ended_by_silence_with_no_flush(
     reasons = {event.end_reason for event in events if isinstance(event, TurnDetectionEndEvent)}
     assert reasons == {"threshold"}
     ran("Mistral realtime", PATH, "mistralai", "turns of the server")
+
+
+def test_a_client_that_stops_at_the_first_done_hears_every_turn(
+    embedded_server: Server, beckett: Samples
+) -> None:
+    """What transcribe_stream does, with the turn detection that it passes on."""
+    audio = samples_to_pcm16(np.concatenate([room(0.5), beckett, room(1)]))
+    text = asyncio.run(stream(embedded_server, audio))
+    assert words(text) == SAID.split()
+
+
+async def stream(server: Server, audio: bytes) -> str:
+    """The final text of a stream of Mistral's client, with turn detection."""
+    client = Mistral(api_key="none", server_url=server.http_url)
+    events = client.audio.realtime.transcribe_stream(
+        pieces(audio, [6_400]),
+        model=PLUGIN_MODEL,
+        audio_format=PCM16,
+        turn_detection=TurnDetectionConfig(),
+    )
+    async with asyncio.timeout(2 * DEADLINE_S):
+        dones = [event async for event in events if isinstance(event, TranscriptionStreamDone)]
+    (done,) = dones
+    return done.text
 
 
 def test_the_hubs_own_name_of_the_model_is_taken(embedded_server: Server, beckett: Samples) -> None:
@@ -186,9 +213,8 @@ def test_every_number_is_in_exactly_one_turn(fake_server: Server, seed: int) -> 
     sizes = [2 * chosen.randint(1, 9_000) for _ in range(7)]
     audio = samples_to_pcm16(spoken(tape))
     events = asyncio.run(converse(fake_server, pieces(audio, sizes)))
-    check_order(events)
-    dones = [event.text for event in events if isinstance(event, TranscriptionStreamDone)]
-    assert " ".join(filter(None, dones)) == " ".join(str(number) for number in tape if number)
+    texts = check_order(events)
+    assert " ".join("".join(texts).split()) == " ".join(str(number) for number in tape if number)
     check_times(events)
 
 

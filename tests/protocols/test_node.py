@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from asyncio.subprocess import PIPE
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,33 @@ def test_openais_client(node: Node, serve_here: ServeHere, tmp_path: Path, ran: 
 def test_vercels_client_of_mistrals_protocol(
     node: Node, fake_server: Server, tmp_path: Path, ran: Ran
 ) -> None:
-    sound = tmp_path / "sound.pcm"
-    sound.write_bytes(samples_to_pcm16(spoken(NUMBERS)))
+    path = heard_by_vercels_client(node, fake_server, tmp_path, NUMBERS)
+    ran("Mistral realtime", path, "npm @ai-sdk/mistral", "a whole stream, by streamTranscribe")
+
+
+def test_vercels_client_hears_every_turn(
+    node: Node, fake_server: Server, tmp_path: Path, ran: Ran
+) -> None:
+    """It ends at the first transcription.done."""
+    loud, pause = range(2000, 2120), [0] * 15
+    tape = [*loud[:40], *pause, *loud[40:90], *pause, *loud[90:]]
+    path = heard_by_vercels_client(node, fake_server, tmp_path, tape, TURN_DETECTION="1")
+    ran("Mistral realtime", path, "npm @ai-sdk/mistral", "turns of the server, by streamTranscribe")
+
+
+def heard_by_vercels_client(
+    node: Node, server: Server, folder: Path, tape: Iterable[int], **variables: str
+) -> str:
+    """Check that the client hears every number of a tape; returns the path that it asked for."""
+    numbers = list(tape)
+    sound = folder / "sound.pcm"
+    sound.write_bytes(samples_to_pcm16(spoken(numbers)))
 
     async def converse() -> tuple[list[dict[str, Any]], str]:
-        async with recording(fake_server) as recorder:
+        async with recording(server) as recorder:
             url = f"{recorder.server.http_url}/v1"
-            parts = await node.run("mistral_client.mjs", sound, MISTRAL_BASE_URL=url)
+            client = "mistral_client.mjs"
+            parts = await node.run(client, sound, MISTRAL_BASE_URL=url, **variables)
             recorder.check("mistral")
         (line,) = recorder.lines
         return parts, line.path
@@ -110,5 +131,6 @@ def test_vercels_client_of_mistrals_protocol(
     parts, path = asyncio.run(converse())
     by_type = {part["type"]: part for part in parts}
     deltas = [part["delta"] for part in parts if part["type"] == "transcript-delta"]
-    assert "".join(deltas) == by_type["finish"]["text"] == counting(NUMBERS)
-    ran("Mistral realtime", path, "npm @ai-sdk/mistral", "a whole stream, by streamTranscribe")
+    assert "".join(deltas) == by_type["finish"]["text"]
+    assert by_type["finish"]["text"].split() == counting(numbers).split()
+    return path

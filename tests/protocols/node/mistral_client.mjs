@@ -1,11 +1,13 @@
 // Transcribes a file of 16 kHz PCM by Mistral's realtime protocol with Vercel's AI SDK, as its
-// documents have it; prints each part as a line. The address of the server is in MISTRAL_BASE_URL.
+// documents have it; prints each part as a line. The address of the server is in MISTRAL_BASE_URL;
+// with TURN_DETECTION set, the server finds the turns.
 import { readFileSync } from "node:fs";
 import { createMistral } from "@ai-sdk/mistral";
 import { experimental_streamTranscribe as streamTranscribe } from "ai";
 import { WebSocket } from "ws";
 
 const CHUNK_BYTES = 3200;
+const turns = process.env.TURN_DETECTION ? { turnDetection: {} } : {};
 const pcm = readFileSync(process.argv[2]);
 const audio = new ReadableStream({
   start(controller) {
@@ -25,7 +27,7 @@ const result = streamTranscribe({
   model: mistral.transcription("voxtral-mini-transcribe-realtime-3"),
   audio,
   inputAudioFormat: { type: "audio/pcm", rate: 16000 },
-  providerOptions: { mistral: { language: "en", targetStreamingDelayMs: 480 } },
+  providerOptions: { mistral: { language: "en", targetStreamingDelayMs: 480, ...turns } },
 });
 for await (const part of result.fullStream) {
   if (part.type === "error") throw part.error;

@@ -126,22 +126,24 @@ def silent_tokens(tekken: dict[str, Any], *, plain_words_only: bool = False) -> 
     return silent
 
 
-def random_tensors(model: Voxtral, seed: int, silent: list[int]) -> Iterator[Named]:
+def random_tensors(
+    model: Voxtral, seed: int, silent: list[int], device: str = "cpu"
+) -> Iterator[Named]:
     """Every parameter, bf16, one at a time, scaled so that signals keep their size.
 
     The embeddings are the output layer too, so a token whose row is zero has the logit zero: it
     loses to the best of thousands of random ones, and every token that is heard has a text.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
     for name, shape in parameter_shapes(model):
-        tensor = torch.randn(shape, generator=generator) * _scale(name, shape)
+        tensor = torch.randn(shape, generator=generator, device=device) * _scale(name, shape)
         if name.endswith(CENTRED):
             tensor -= tensor.mean(dim=tuple(range(1, tensor.dim())), keepdim=True)
         if name.endswith("norm.weight"):
             tensor += 1
         if name.endswith("tok_embeddings.weight"):
             tensor[silent] = 0
-        yield name, tensor.to(torch.bfloat16)
+        yield name, tensor.to(torch.bfloat16).cpu()
 
 
 def _scale(name: str, shape: tuple[int, ...]) -> float:
