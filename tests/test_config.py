@@ -86,6 +86,10 @@ def test_a_file_that_is_not_there_by_default_is_done_without(
         ("[auth]\nmode = 2020-01-01", ["auth.mode"]),
         ("[auth]\nproxies = ['home']", ["auth.proxies", "'home'", "IPv4 or IPv6 network"]),
         ("[server\n", ["is not TOML", "line 1"]),
+        ("[server]\nport = " + 9999 * "[", ["is not TOML"]),
+        ("[server]\nport = " + 9999 * "9", ["is not TOML"]),
+        ("#" * 300_000, ["got a file of more than 262144 bytes"]),
+        ("\n".join(f"x{n} = 1" for n in range(30)), ["x19: no such setting", ": 10 more"]),
         ("[server]\nport = 0.5\nhost = 5", ["server.port", "server.host"]),
     ],
 )
@@ -210,7 +214,11 @@ def test_a_file_that_is_not_text_is_named(file: Path) -> None:
         ("LANSCRIBE_SERVER_PORT", "eight", "LANSCRIBE_SERVER_PORT: got 'eight'"),
         ("LANSCRIBE_SERVER_PROT", "1", "LANSCRIBE_SERVER_PROT: no such setting"),
         ("LANSCRIBE_NONSENSE", "1", "LANSCRIBE_NONSENSE: no such setting"),
-        ("LANSCRIBE_", "1", "no such setting"),
+        ("LANSCRIBE_NONSENSE_OF_MINE", "1", "LANSCRIBE_NONSENSE_OF_MINE: no such setting"),
+        ("LANSCRIBE_SERVER", "1", "LANSCRIBE_SERVER: no such setting"),
+        ("LANSCRIBE_server_Port", "x", "LANSCRIBE_server_Port: got 'x'"),
+        ("LANSCRIBE_AUTH_PROXIES", "x", "LANSCRIBE_AUTH_PROXIES: got 'x'"),
+        ("LANSCRIBE_", "1", "LANSCRIBE_: no such setting"),
     ],
 )
 def test_a_bad_variable_is_named(name: str, value: str, part: str) -> None:

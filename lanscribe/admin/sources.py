@@ -5,6 +5,7 @@ environment (LANSCRIBE_TABLE_KEY) and the command line.
 """
 
 import dataclasses
+import io
 import json
 import math
 import tomllib
@@ -24,6 +25,10 @@ from lanscribe.installation import say
 _LISTS = {"hostnames", "proxies"}
 """The settings, all in [auth], that are lists."""
 DEFAULT_FILES = (PROJECT_DIR / "config/lanscribe.toml", PROJECT_DIR / "config/local.toml")
+_MOST_BYTES = 2**18
+"""The largest file of settings; each of them has a line."""
+_MOST_FAULTS = 20
+"""How many faults of one source are told."""
 CLIENT_VARIABLES = frozenset({"LANSCRIBE_URL", "LANSCRIBE_API_KEY"})
 """Variables of the terminal clients, which are not settings of the server."""
 ALIASES = {
@@ -145,25 +150,41 @@ def _files(file: Path | None) -> Sequence[Path]:
 
 def _file_layer(path: Path) -> _Layer:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors add a mark
+        values = tomllib.loads(_text_of(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: is not TOML: it is not UTF-8 from byte {error.start} on; save it as UTF-8"
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     return _Layer(str(path), values, is_text=False)
 
 
+def _text_of(path: Path) -> str:
+    """The text of a file. Raises ConfigError if it is too large for settings."""
+    with path.open("rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise ConfigError(
+            f"{path}: got a file of more than {_MOST_BYTES} bytes; expected one of settings, as"
+            " config/lanscribe.toml is"
+        )
+    # Windows' editors add a mark at the beginning.
+    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
+
+
 def _environment_layer(environ: Mapping[str, str]) -> _Layer:
     values: dict[str, dict[str, str]] = {}
+    names: dict[str, str] = {}
     for name, value in environ.items():
         if name.startswith(ENV_PREFIX) and name not in CLIENT_VARIABLES:
             table, _, key = name.removeprefix(ENV_PREFIX).lower().partition("_")
             values.setdefault(table, {})[key] = value
-    return _Layer("environment", values, is_text=True)
+            names[f"{table}.{key}"] = name
+            names[table] = f"{names[table]}, {name}" if table in names else name
+    return _Layer("environment", values, is_text=True, names=names)
 
 
 def _alias_layer(environ: Mapping[str, str]) -> _Layer:
@@ -224,7 +245,10 @@ def _validated(layer: _Layer) -> dict[str, dict[str, Any]]:
                 json.dumps(layer.values, default=str), strict=True
             )
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(layer, one) for one in error.errors())) from error
+        found = error.errors()
+        told = [_explain(layer, one) for one in found[:_MOST_FAULTS]]
+        more = [f"{layer.source}: {len(found) - len(told)} more"] if len(found) > len(told) else []
+        raise ConfigError("\n".join([*told, *more])) from error
     return settings.model_dump(exclude_unset=True)
 
 

@@ -114,6 +114,9 @@ class _Format(NamedTuple):
     """Bytes of a sample, a key of _ENCODINGS."""
     channels: int
 
+    def __str__(self) -> str:
+        return f"rate {self.rate}, width {self.width}, channels {self.channels}"
+
 
 class _Sound:
     """The sound of one utterance, as 16 kHz mono."""

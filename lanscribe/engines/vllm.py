@@ -313,7 +313,7 @@ def _known_event(
             return dict(event)
         if kind == "error":
             raise _error_of(str(event["error"]), str(event.get("code")))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EngineFailed(f"got a message outside vLLM's protocol: {message[:200]!r}") from error
     if not isinstance(kind, str) or kind == "transcription.delta":
         raise EngineFailed(f"got a message outside vLLM's protocol: {message[:200]!r}")

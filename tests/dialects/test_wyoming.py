@@ -282,6 +282,13 @@ def test_an_error_that_leaves_an_answer_out_hangs_up(error: Any) -> None:
     assert list(messages[1:]) == [HANG_UP]
 
 
+def test_a_format_that_changes_is_told_in_wyomings_own_names() -> None:
+    dialect = WyomingDialect()
+    list(dialect.decode(chunk(PCM)))
+    with pytest.raises(ProtocolError, match="got a chunk of rate 16000, width 4, channels 1 in"):
+        dialect.decode(chunk(PCM * 2, width=4))
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_every_width_is_what_wyomings_own_converter_makes_of_it(width: int, channels: int) -> None:

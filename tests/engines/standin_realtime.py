@@ -28,7 +28,7 @@ DELAY_STEPS = 6
 STEP_SAMPLES = 1280
 LOOK_AHEAD_SAMPLES = 40
 PADDING_STEPS = DELAY_STEPS + 1 + 10
-Fault = Literal["none", "cut", "error", "dead", "done", "mute", "never greets", "nonsense"]
+Fault = Literal["none", "cut", "error", "dead", "done", "mute", "never greets", "nonsense", "deep"]
 DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."  # vllm 0.33
 
 
@@ -110,6 +110,8 @@ class _Conversation:
                 self._send(type="error", error=DEAD, code="processing_error")
             case "done":
                 self._done()
+            case "deep":
+                self._connection.send('{"type":' + 99_999 * "[")
             case "nonsense":
                 self._connection.send("{}")
         for _ in self._connection:  # and says no more

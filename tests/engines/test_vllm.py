@@ -123,6 +123,7 @@ async def broken(engine: Engine) -> tuple[list[Token], Exception | None]:
         ("cut", "vLLM ended in the middle of the utterance"),
         ("error", "CUDA went away (processing_error)"),
         ("nonsense", "outside vLLM's protocol"),
+        ("deep", "outside vLLM's protocol"),
     ],
 )
 def test_a_fault_is_told_and_holds_nobody(
