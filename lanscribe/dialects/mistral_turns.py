@@ -134,6 +134,10 @@ class Spoken:
             }
             for word in done.words
         ]
+        if self._texts:
+            self._texts = [
+                "".join(self._texts)
+            ]  # a string for each token would take ten times that
         self._segments += segments[: MAX_LISTED_WORDS + 1 - len(self._segments)]
         self._usage = _sum(self._usage, usage(done))
         self._audio_s += done.audio_s

@@ -1,5 +1,6 @@
 """Mistral's turn detection by hand: its settings, and the order of its events."""
 
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from lanscribe.dialects.events import (
     Committed,
+    Delta,
     Done,
     Failure,
     ServerEvent,
@@ -18,7 +20,7 @@ from lanscribe.dialects.events import (
     SpeechStopped,
     Utterance,
 )
-from lanscribe.dialects.mistral_turns import MistralTurns, TurnEvents, wished
+from lanscribe.dialects.mistral_turns import MistralTurns, Spoken, TurnEvents, wished
 from lanscribe.errors import EngineFailed, ProtocolError
 from lanscribe.speech.turns import PauseSettings, TurnSettings
 
@@ -161,3 +163,20 @@ def test_every_interleaving_is_one_turn_after_the_other(are_turns: list[bool], r
     expected = [kind for is_turn in are_turns for kind in (WHOLE if is_turn else ["done"])]
     assert sent == expected
     assert ("turn.start", "turn.start") not in pairwise(sent)
+
+
+def test_hours_of_turns_take_little_more_memory_than_their_text() -> None:
+    spoken, length, is_traced = Spoken(), 0, tracemalloc.is_tracing()
+    if not is_traced:
+        tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(1, 1001):
+        texts = [f" {number}.{token}" for token in range(12)]
+        length += sum(len(spoken.delta(Delta(text, 1.0, of=of(number)))) for text in texts)
+        spoken.end(Done("".join(texts), 1.0, len(texts), of=of(number)))
+    taken = tracemalloc.get_traced_memory()[0] - before
+    if not is_traced:
+        tracemalloc.stop()
+    assert taken < 2 * length
+    assert len(spoken.take()["text"]) == length
+    assert spoken.take()["text"] == ""
