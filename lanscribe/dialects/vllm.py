@@ -71,6 +71,8 @@ class VllmDialect:
         """
         if isinstance(event, SessionResumed):
             self._decoder.flush()  # the client sends half a sample again, from its first byte
+        if isinstance(event, Failure) and event.error.code == "audio_buffer_full":
+            self._decoder.undo()  # the client sends what was refused again
         told = payload(event)
         if told is None:
             return []

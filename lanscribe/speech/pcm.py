@@ -38,16 +38,21 @@ class WholeFrames:
 
     def __init__(self, frame_bytes: int) -> None:
         self._frame_bytes = frame_bytes
-        self._rest = b""
+        self._rest = self._rest_before = b""
 
     def take(self, data: bytes) -> bytes:
         """The whole frames up to the end of `data`; what is left comes before the next bytes."""
+        self._rest_before = self._rest
         if self._rest:
             data = self._rest + data
         rest_bytes = len(data) % self._frame_bytes
         whole_bytes = len(data) - rest_bytes
         self._rest = data[whole_bytes:]
         return data[:whole_bytes] if rest_bytes else data
+
+    def undo(self) -> None:
+        """Forget the bytes that were taken last: they come again."""
+        self._rest = self._rest_before
 
     def drop(self) -> None:
         """Forget what is left: the stream has ended, and what is taken next is a new one."""
@@ -85,6 +90,10 @@ class PcmDecoder:
         Raises ValueError when samples among them are not numbers; all of them are dropped then.
         """
         return self._decoded(self._whole.take(data))
+
+    def undo(self) -> None:
+        """Forget the bytes that were fed last: they come again. For a rate of 16 kHz."""
+        self._whole.undo()
 
     def pieces(self, data: bytes) -> Iterator[Samples]:
         """Decode like `feed`, in pieces of PIECE_S at most, each one on demand.

@@ -26,7 +26,7 @@ from lanscribe.dialects.events import (
 )
 from lanscribe.dialects.vllm import VllmDialect
 from lanscribe.engines.fake import FakeEngine
-from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, ProtocolError
+from lanscribe.errors import CODES, EngineFailed, EngineUnavailable, LimitError, ProtocolError
 from lanscribe.speech.captions import Word
 
 DIALECT = VllmDialect()
@@ -330,3 +330,13 @@ def test_after_a_wrong_granularity_the_model_has_to_be_chosen_again() -> None:
         dialect.decode('{"type":"input_audio_buffer.commit"}')
     updated(dialect)
     assert dialect.decode('{"type":"input_audio_buffer.commit"}') == [Commit(is_final=False)]
+
+
+def test_a_refused_append_with_half_a_sample_can_be_sent_again() -> None:
+    dialect, pcm = VllmDialect(), np.arange(1, 9, dtype="<i2").tobytes()
+    parts = [dialect.decode(pcm[:3])]
+    dialect.decode(pcm[3:8])
+    dialect.encode(Failure(LimitError("audio_buffer_full", "refused")))
+    parts += [dialect.decode(pcm[3:8]), dialect.decode(pcm[8:])]
+    samples = [one.samples for part in parts for one in part if isinstance(one, AppendAudio)]
+    assert (np.concatenate(samples) * 32_768).tolist() == list(range(1, 9))

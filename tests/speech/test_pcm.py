@@ -207,3 +207,12 @@ def test_a_decoder_is_the_encoding_and_a_resampler(rate_hz: int) -> None:
 def test_samples_that_are_no_numbers_are_not_bounded(sample: float) -> None:
     with pytest.raises(ValueError, match="infinite or not numbers"):
         bounded(np.array([0.5, sample], dtype=np.float32))
+
+
+def test_bytes_that_come_again_are_not_taken_twice() -> None:
+    decoder, data = PcmDecoder("pcm_s16le", 16_000), np.arange(1, 9, dtype="<i2").tobytes()
+    first = decoder.feed(data[:3])
+    decoder.feed(data[3:8])
+    decoder.undo()
+    samples = np.concatenate([first, decoder.feed(data[3:8]), decoder.feed(data[8:])])
+    assert (samples * 32_768).tolist() == list(range(1, 9))
