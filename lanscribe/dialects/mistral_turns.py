@@ -31,6 +31,8 @@ from lanscribe.speech.turns import PauseSettings, TurnSettings
 _MAX_SILENCE_MS = 10_000
 _MAX_TIMEOUT_MS = 60_000
 _LONGEST_MS = 1e12
+_MOST_TEXTS = 256
+"""How many are kept apart: a string for each token takes ten times as much memory as its letters."""
 _EAGER_SHARE = 0.5
 """Of min_silence_ms: without a model of meaning, the time itself makes an end more certain."""
 
@@ -103,13 +105,12 @@ class Spoken:
     """
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
         self._number = 0
         """Of the utterance of the last text."""
         self._forget()
 
     def _forget(self) -> None:
-        self._texts.clear()
+        self._texts: list[str] = []
         self._segments: list[Payload] = []
         self._usage: dict[str, int] = {}
         self._audio_s = 0.0
@@ -121,8 +122,11 @@ class Spoken:
             return ""
         is_new, self._number = delta.of.number != self._number, delta.of.number
         is_apart = is_new and self._texts and not delta.text[0].isspace()
-        self._texts.append(f" {delta.text}" if is_apart else delta.text)
-        return self._texts[-1]
+        text = f" {delta.text}" if is_apart else delta.text
+        self._texts.append(text)
+        if len(self._texts) == _MOST_TEXTS:
+            self._texts = ["".join(self._texts)]
+        return text
 
     def end(self, done: Done) -> list[Payload]:
         """An utterance's text is complete; its segments."""
@@ -134,10 +138,6 @@ class Spoken:
             }
             for word in done.words
         ]
-        if self._texts:
-            self._texts = [
-                "".join(self._texts)
-            ]  # a string for each token would take ten times that
         self._segments += segments[: MAX_LISTED_WORDS + 1 - len(self._segments)]
         self._usage = _sum(self._usage, usage(done))
         self._audio_s += done.audio_s

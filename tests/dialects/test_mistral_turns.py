@@ -139,6 +139,22 @@ def test_a_session_that_ends_in_a_turn_ends_it() -> None:
     assert told(events, done(1)) == ["done"]
 
 
+def test_only_the_end_of_the_session_is_not_announced() -> None:
+    events = TurnEvents()
+    told(events, *turn(1), Committed(of(2), 1), SpeechStarted(of(3), 4.0))
+    for number, expected in ((1, False), (2, False), (3, True)):
+        assert events.is_unannounced(done(number)) is expected
+        told(events, done(number))
+
+
+def test_progress_without_text_is_no_text() -> None:
+    spoken = Spoken()
+    texts = [spoken.delta(Delta(text, 1.0, of=of(n))) for n, text in ((1, "a"), (2, ""), (2, "b"))]
+    assert texts == ["a", "", " b"]
+    assert spoken.take()["text"] == "a b"
+    assert spoken.delta(Delta("c", 1.0, of=of(3))) == "c"
+
+
 @pytest.mark.parametrize(("is_forced", "reason"), [(False, "threshold"), (True, "timeout")])
 def test_the_end_says_why(is_forced: bool, reason: str) -> None:
     events = TurnEvents()

@@ -147,6 +147,11 @@ def test_a_card_that_is_divided_is_said(tmp_path: Path) -> None:
     assert done.returncode == gpu.NOT_USABLE
     assert "divided into parts (MIG mode)" in done.stdout
     assert "-> turn that off: sudo nvidia-smi -i GPU-5d8c2a6e -mig 0; then: bash" in done.stdout
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="vLLM is for x86-64 here")
+def test_a_card_that_is_not_divided_is_taken(tmp_path: Path) -> None:
+    put_large_disk(tmp_path)
     put_nvml(tmp_path, RTX_3060 | {"mig": 0})
     assert ask(tmp_path).returncode == 0
 

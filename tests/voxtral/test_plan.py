@@ -44,6 +44,13 @@ def test_sessions_start_with_39_tokens() -> None:
 
 
 @given(wishes)
+def test_the_share_lies_between_the_least_and_the_most_where_it_fits(wish: Wish) -> None:
+    plan = work_out(wish)
+    least, most = plan.percents
+    assert (least <= plan.percent <= most) or not plan.fits
+
+
+@given(wishes)
 def test_the_options_are_those_that_vllm_accepts(wish: Wish) -> None:
     plan = work_out(wish)
     assert plan.max_num_batched_tokens >= prompt_tokens(wish.delay_ms) * wish.sessions
