@@ -32,7 +32,7 @@ _MAX_SILENCE_MS = 10_000
 _MAX_TIMEOUT_MS = 60_000
 _LONGEST_MS = 1e12
 _MOST_TEXTS = 256
-"""How many are kept apart: a string for each token takes ten times as much memory as its letters."""
+"""How many are kept apart: a string for each token takes ten times the memory of its letters."""
 _EAGER_SHARE = 0.5
 """Of min_silence_ms: without a model of meaning, the time itself makes an end more certain."""
 
