@@ -48,6 +48,7 @@ setup_fault() {
 }
 
 help() {
+  { : 3>&1; } 2>/dev/null || die 'the help cannot be written' 'stdout is closed' 'run it in a terminal'
   usage
   if [[ -z $(setup_fault) ]]; then
     printf '\n'

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,13 @@ _LISTS = {"hostnames", "proxies"}
 DEFAULT_FILES = (PROJECT_DIR / "config/lanscribe.toml", PROJECT_DIR / "config/local.toml")
 _MOST_BYTES = 2**18
 """The largest file of settings; each of them has a line."""
+_TWICE = re.compile(
+    r"Cannot (?:declare .* twice|overwrite a value)"
+    r" \(at (?:line (?P<line>[0-9]+), column [0-9]+|end of document)\)"
+)
+"""tomllib's words for a table or a setting that is there twice."""
+_NAME = re.compile(r"\s*(\[[^#=]*\](?!\s*=)|[^=\s]+(?=\s*=))")
+"""The name of a table with its brackets, or of a setting."""
 _MOST_FAULTS = 20
 """How many faults of one source are told."""
 CLIENT_VARIABLES = frozenset({"LANSCRIBE_URL", "LANSCRIBE_API_KEY"})
@@ -158,8 +166,20 @@ def _file_layer(path: Path) -> _Layer:
             f"{path}: is not TOML: it is not UTF-8 from byte {error.start} on; save it as UTF-8"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
+        raise ConfigError(f"{path}: is not TOML: {_toml_fault(path, str(error))}") from error
     return _Layer(str(path), values, is_text=False)
+
+
+def _toml_fault(path: Path, words: str) -> str:
+    """What tomllib says; of a name that is there twice, its line and the name as it was typed."""
+    place = _TWICE.match(words)
+    if place is None:
+        return words
+    lines = _text_of(path).rstrip().split("\n")
+    line = int(place["line"] or len(lines))
+    # What follows the name may be the key, which no message shows.
+    name = _NAME.match(lines[line - 1])
+    return f"line {line}: {name[1] if name else 'a name'} is there a second time; keep one of them"
 
 
 def _text_of(path: Path) -> str:

@@ -255,7 +255,9 @@ def _likelihood(turns: Fields, name: str, default: float) -> float:
 
 
 def _milliseconds(turns: Fields, name: str, default: float) -> float:
-    return _number(turns, name, default, most=_LONGEST_MS, expected="milliseconds, 0 or more")
+    return _number(
+        turns, name, default, most=_LONGEST_MS, expected=f"milliseconds from 0 to {_LONGEST_MS:.0f}"
+    )
 
 
 def _timeout_ms(turns: Fields, default: float | None) -> float | None:

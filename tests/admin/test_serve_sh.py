@@ -119,6 +119,15 @@ def test_help_works_before_setup(tmp_path: Path) -> None:
     assert "First: bash setup.sh" in done.stdout
 
 
+def test_help_without_stdout_says_so(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "a b")
+    command = ["bash", "-c", "bash serve.sh help >&-"]
+    done = subprocess.run(command, cwd=project, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "serve: the help cannot be written\n       why:  stdout is closed" in done.stderr
+    assert "Bad file descriptor" not in done.stderr
+
+
 @pytest.mark.parametrize("flags", [["--no-such-flag"], ["--port", "70000"]])
 def test_a_wrong_flag_ends_with_2(project: Path, tmp_path: Path, flags: list[str]) -> None:
     done = run_script(project / "serve.sh", *flags, cwd=tmp_path)

@@ -57,6 +57,7 @@ def test_what_is_too_long_is_bounded_and_said() -> None:
         ({"end_timeout_ms": float("nan")}, "turn_detection.end_timeout_ms"),
         ({"start_threshold": 0.4}, "start_threshold >= eager_end_threshold > end_threshold"),
         ({"end_threshold": 0.5}, "start_threshold >= eager_end_threshold > end_threshold"),
+        ({"end_timeout_ms": 1e99}, "expected milliseconds from 0 to 1000000000000"),
         ({"end_timeout_ms": 400}, "end_timeout_ms to be at least min_silence_ms"),
         ({"end_timeout_ms": 0}, "end_timeout_ms to be at least min_silence_ms"),
     ],
