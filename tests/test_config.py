@@ -87,7 +87,6 @@ def test_a_file_that_is_not_there_by_default_is_done_without(
         ("[auth]\nproxies = ['home']", ["auth.proxies", "'home'", "IPv4 or IPv6 network"]),
         ("[server\n", ["is not TOML", "line 1"]),
         ("[server]\nport = 1\nport = 2", ["is not TOML: line 3: port is there a second time"]),
-        ("[tls]\n[server]\n[tls]", ["is not TOML: line 3: [tls] is there a second time"]),
         ("[server]\nport = " + 9999 * "[", ["is not TOML"]),
         ("[server]\nport = " + 9999 * "9", ["is not TOML"]),
         ("#" * 300_000, ["got a file of more than 262144 bytes"]),
@@ -121,12 +120,6 @@ def test_a_file_in_another_coding_is_to_be_saved_again(file: Path) -> None:
     assert caught.value.public_message == (
         f"{file}: is not TOML: it is not UTF-8 from byte 18 on; save it as UTF-8"
     )
-
-
-def test_a_key_that_is_there_twice_is_not_shown(file: Path) -> None:
-    message = complaint(file, "[auth]\nkey = 'a-key-of-the-house'\nkey = 'another-of-the-house'")
-    assert "line 3: key is there a second time; keep one of them" in message
-    assert "of-the-house" not in message
 
 
 WRONG_VALUES = ("[]", "{}", "''", "'x'", "true", "-1", "1.5", "1e99", "nan", "inf", "['a', 1]")
