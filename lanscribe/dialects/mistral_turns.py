@@ -239,7 +239,8 @@ def _check_order(turns: MistralTurns) -> None:
             "invalid_event",
             f"got start_threshold {turns.start_threshold:g}, eager_end_threshold"
             f" {turns.eager_end_threshold:g} and end_threshold {turns.end_threshold:g} in"
-            " turn_detection; expected start_threshold >= eager_end_threshold > end_threshold",
+            " turn_detection, with the defaults of absent ones; expected start_threshold >="
+            " eager_end_threshold > end_threshold",
         )
     if turns.end_timeout_ms is not None and turns.end_timeout_ms < turns.min_silence_ms:
         raise ProtocolError(
