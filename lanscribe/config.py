@@ -19,6 +19,8 @@ from pydantic import (
 )
 
 ENV_PREFIX = "LANSCRIBE_"
+MOST_SESSIONS = 1000
+LONGEST_SESSION_S = 31_536_000
 LONGEST_USUAL_DELAY_MS = 1200
 LONGEST_DELAY_MS = 2400
 LEAST_REQUEST_TOKENS = 825
@@ -38,7 +40,7 @@ class EngineSettings(_Table):
     """The engine; auto takes the best one this machine can run."""
     model: Literal["base-en", "tiny-en"] = "base-en"
     """The embedded engine's model; tiny-en takes half the computing and makes more errors."""
-    sessions: int = Field(default=0, ge=0, le=1000)
+    sessions: int = Field(default=0, ge=0, le=MOST_SESSIONS)
     """Sessions at once; 0 measures at start how many the machine holds in real time."""
     _is_ceiling: bool = PrivateAttr(default=False)
 
@@ -187,9 +189,9 @@ class LimitSettings(_Table):
     """How far the text of a live session may be behind before the client is told."""
     send_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     """How long a client may leave a message unread before it is disconnected."""
-    session_s: float = Field(default=0.0, ge=0, le=31_536_000)
+    session_s: float = Field(default=0.0, ge=0, le=LONGEST_SESSION_S)
     """The longest that a session may last; 0 sets no bound."""
-    sessions_per_address: int = Field(default=0, ge=0, le=1000)
+    sessions_per_address: int = Field(default=0, ge=0, le=MOST_SESSIONS)
     """Sessions that one address may have; 0 is half of all, at least 2. This machine is exempt."""
     stop_timeout_s: float = Field(default=3.0, gt=0, le=60)
     """How long running sessions get for their last words when the server is stopped."""

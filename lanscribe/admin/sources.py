@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from lanscribe import PROJECT_DIR
 from lanscribe.admin.faults import conflicts, fault
-from lanscribe.config import ENV_PREFIX, Settings
+from lanscribe.config import ENV_PREFIX, LONGEST_SESSION_S, MOST_SESSIONS, Settings
 from lanscribe.errors import ConfigError
 from lanscribe.installation import say
 
@@ -46,7 +46,10 @@ ALIASES = {
 }
 """Aliases for users who migrate from another server; LANSCRIBE_* overrules them. Other programs may
 use these names for something else, so they lower a bound and never raise it."""
-_MOST_OF_ALIAS = {"MAX_CONCURRENT_CONNECTIONS": 1000, "WS_MAX_CONNECTION_DURATION_S": 31_536_000}
+_MOST_OF_ALIAS = {
+    "MAX_CONCURRENT_CONNECTIONS": MOST_SESSIONS,
+    "WS_MAX_CONNECTION_DURATION_S": LONGEST_SESSION_S,
+}
 """From here on the bound of an alias is none: no value of its setting is higher."""
 FLAGS = {
     "host": "server.host",
@@ -158,24 +161,26 @@ def _files(file: Path | None) -> Sequence[Path]:
 
 def _file_layer(path: Path) -> _Layer:
     try:
-        values = tomllib.loads(_text_of(path))
+        text = _text_of(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: is not TOML: it is not UTF-8 from byte {error.start} on; save it as UTF-8"
         ) from error
+    try:
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: is not TOML: {_toml_fault(path, str(error))}") from error
+        raise ConfigError(f"{path}: is not TOML: {_toml_fault(text, str(error))}") from error
     return _Layer(str(path), values, is_text=False)
 
 
-def _toml_fault(path: Path, words: str) -> str:
+def _toml_fault(text: str, words: str) -> str:
     """What tomllib says; of a name that is there twice, its line and the name as it was typed."""
     place = _TWICE.match(words)
     if place is None:
         return words
-    lines = _text_of(path).rstrip().split("\n")
+    lines = text.rstrip().split("\n")
     line = int(place["line"] or len(lines))
     # What follows the name may be the key, which no message shows.
     name = _NAME.match(lines[line - 1])

@@ -102,9 +102,15 @@ def integer(fields: Fields, name: str) -> int:
 
 def whole_number(value: object) -> int | None:
     """A value as a whole number, 16000.0 too, as some languages write it; None if it is none."""
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    found = any_number(value)
+    if isinstance(found, float):
+        return int(found) if found.is_integer() else None
+    return found
+
+
+def any_number(value: object) -> float | int | None:
+    """A value as a number, which a boolean is not; None if it is none."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def inner(fields: Fields, name: str) -> Fields:

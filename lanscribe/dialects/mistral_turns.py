@@ -23,7 +23,7 @@ from lanscribe.dialects.events import (
     Utterance,
 )
 from lanscribe.dialects.extras import extras
-from lanscribe.dialects.fields import Fields
+from lanscribe.dialects.fields import Fields, any_number
 from lanscribe.dialects.vllm import usage
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.turns import PauseSettings, TurnSettings
@@ -272,9 +272,9 @@ def _number(turns: Fields, name: str, default: float, *, most: float, expected: 
     value = turns.get(name)
     if value is None:
         return default
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= most:
+    found = any_number(value)
+    if found is None or not 0 <= found <= most:
         raise ProtocolError(
             "invalid_event", f"got {value!r:.50} as turn_detection.{name}; expected {expected}"
         )
-    return float(value)
+    return float(found)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from lanscribe.dialects.fields import Fields, inner, kind, whole_number
+from lanscribe.dialects.fields import Fields, any_number, inner, kind, whole_number
 from lanscribe.dialects.model_names import bare
 from lanscribe.errors import ProtocolError
 from lanscribe.speech.pcm import MAX_RATE_HZ, MIN_RATE_HZ, PcmDecoder
@@ -162,8 +162,9 @@ def _number(fields: Fields, name: str, default: float, highest: float) -> float:
     value = fields.get(name)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+    found = any_number(value)
+    if found is None or not found >= 0:
         raise ProtocolError(
             "invalid_event", f"got {value!r:.50} as {name}; expected a number of 0 or more"
         )
-    return float(min(value, highest))
+    return float(min(found, highest))
