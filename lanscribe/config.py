@@ -4,6 +4,7 @@ A setting is a field of one of the frozen table classes below; its docstring is 
 documentation. `lanscribe.admin.sources` reads their values.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
@@ -25,6 +26,10 @@ LONGEST_USUAL_DELAY_MS = 1200
 LONGEST_DELAY_MS = 2400
 LEAST_REQUEST_TOKENS = 825
 """A minute of audio for Voxtral, and the padding around it."""
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[^/?#@:\s]+)(:[0-9]{1,5})?", re.I | re.A)
+"""An Origin as browsers send it (RFC 6454)."""
 
 
 class _Table(BaseModel):
@@ -113,15 +118,19 @@ class ServerSettings(_Table):
     """The address to listen on; 0.0.0.0 is the whole network, 127.0.0.1 this machine only."""
     port: int = Field(default=8000, ge=0, le=65535)
     """The port for HTTP and WebSocket; 0 lets the system choose."""
+    state_dir: str = "state"
+    """The folder for what the server makes and keeps, such as its certificates; back it up."""
 
 
 class TlsSettings(_Table):
-    """The same over TLS, on a port of its own, when there is a certificate."""
+    """The same over TLS, on a port of its own; browsers give the microphone only to such pages."""
 
+    mode: Literal["auto", "own", "off"] = "auto"
+    """auto: a certificate that the server makes, unless cert and key are named; own: those; off."""
     cert: str = ""
-    """The certificate with its chain, PEM, relative to the project; empty means no TLS."""
+    """Your own certificate with its chain, PEM, relative to the project; read when it changes."""
     key: str = ""
-    """The certificate's private key, PEM without a passphrase, relative to the project."""
+    """Its private key, PEM without a passphrase, relative to the project."""
     port: int = Field(default=8443, ge=0, le=65535)
     """The port for HTTPS and secure WebSocket; 0 lets the system choose."""
 
@@ -129,6 +138,12 @@ class TlsSettings(_Table):
 def _network(text: str) -> str:
     ip_network(text, strict=False)
     return text
+
+
+def _origin(text: str) -> str:
+    if not _ORIGIN.fullmatch(text):
+        raise ValueError("it should be scheme://host or scheme://host:port, without a path")
+    return text.lower()
 
 
 class WyomingSettings(_Table):
@@ -149,6 +164,8 @@ class DiscoverySettings(_Table):
 
     enabled: bool = True
     """Whether the server announces its address to the network by multicast DNS."""
+    name: str = Field(default="lanscribe", pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,48}[a-zA-Z0-9])?$")
+    """Its name there: NAME.local, or NAME-2.local if another box has that."""
 
 
 class AuthSettings(_Table):
@@ -161,7 +178,11 @@ class AuthSettings(_Table):
     key_file: str = "config/key"
     """The file with the key, relative to the project; setup.sh makes it."""
     hostnames: tuple[str, ...] = ()
-    """Names, besides localhost and *.local, by which the server may be addressed in lan mode."""
+    """Further names of this server, besides localhost, *.local and its own name in the network."""
+    origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    """Origins of web pages that are as good as the server's own, such as https://ha.example.org."""
+    networks: tuple[Literal["tailscale", "own-prefix"], ...] = ()
+    """Further home networks: tailscale, and own-prefix, the IPv6 /64 of each network here."""
     proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
     """Addresses and networks of proxies whose X-Forwarded-For is trusted."""
     _key_name: str = PrivateAttr(default="auth.key")

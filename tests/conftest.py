@@ -27,10 +27,11 @@ from tests.servers import (
 
 @pytest.fixture(scope="session", autouse=True)
 def _apart_from_each_other() -> Iterator[None]:
-    """Every server, scripts' ones too: a Wyoming port of its own, and no word to the network."""
+    """Every server, scripts' ones too: its own ports, no certificate, no word to the network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LANSCRIBE_WYOMING_PORT", "0")
         patch.setenv("LANSCRIBE_DISCOVERY_ENABLED", "false")
+        patch.setenv("LANSCRIBE_TLS_MODE", "off")
         yield
 
 

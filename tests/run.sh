@@ -9,8 +9,12 @@ set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BIN="$PROJECT/.venv/bin"
-# For the scripts; and a virtual sound card, for the microphone client's tests.
-DEBIAN_PACKAGES=(shellcheck libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils)
+# For the scripts; a virtual sound card, for the microphone client; browsers, with a tool for the
+# certificates that they trust; networks and another finder of services, for what is announced there.
+DEBIAN_PACKAGES=(
+  shellcheck libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils
+  chromium firefox-esr libnss3-tools iproute2 avahi-daemon avahi-utils dbus
+)
 
 say() { printf '== %s\n' "$*" >&2; }
 

@@ -180,6 +180,7 @@ APART: Mapping[str, Mapping[str, Any]] = {
     "engine": {"name": "fake"},
     "wyoming": {"port": 0},
     "discovery": {"enabled": False},
+    "tls": {"mode": "off"},
     "log": {"file": ""},
 }
 """Settings of a server in this process, where a test says nothing else."""

@@ -11,6 +11,7 @@ PACKAGE = PROJECT_DIR / "lanscribe"
 FOLDERS = [
     "admin",
     "server",
+    "identity",
     "session",
     "endless",
     "dialects",
@@ -33,6 +34,7 @@ PURE = {
     "engines/embedded/repeats.py",
     "engines/embedded/streaming.py",
     "errors.py",
+    "identity/names.py",
     "media/frames.py",
     "media/headers.py",
     "media/kinds.py",

@@ -9,7 +9,7 @@ import pytest
 from lanscribe import PROJECT_DIR, config
 from lanscribe.admin import sources
 from lanscribe.admin.environment import HIDDEN_KEY, environment_lines
-from lanscribe.admin.sources import REMOVED, load
+from lanscribe.admin.sources import _LISTS, REMOVED, load
 from lanscribe.config import EngineSettings, Settings
 from lanscribe.errors import ConfigError
 from lanscribe.voxtral.delay import DELAYS_MS
@@ -145,7 +145,7 @@ def test_no_setting_is_refused_in_the_words_of_the_library(
     for message in told:
         assert not re.search(r"Input|[Vv]alue error|parse|pattern|valid |tuple|instance", message)
         assert "; it should be " in message or "does not appear to be an IPv4" in message
-        assert message.count("\n") == 0 or key in {"hostnames", "proxies"}
+        assert message.count("\n") == 0 or key in _LISTS
 
 
 @pytest.mark.parametrize(
@@ -349,6 +349,7 @@ def test_the_clients_variables_are_not_settings() -> None:
 def test_the_printed_environment_reads_back(file: Path) -> None:
     file.write_text(
         "[auth]\nhostnames = ['a b', 'c']\nproxies = ['10.0.0.0/8', '::1']\n"
+        "origins = ['https://a.example:8443']\nnetworks = ['tailscale']\n"
         "[limits]\nidle_timeout_s = 7"
     )
     settings = load(file=file)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lanscribe import __version__, config
 from lanscribe.engines.base import EngineInfo
-from lanscribe.server import network
+from lanscribe.identity import network
 from lanscribe.server.transport import SecureListener
 
 

@@ -30,8 +30,8 @@ from lanscribe.admin import machine
 from lanscribe.admin.card_checks import judge_gpu, judge_voxtral
 from lanscribe.admin.check import SETUP, Check
 from lanscribe.admin.machine import KeyFacts, PortFacts
+from lanscribe.identity import network
 from lanscribe.installation import Outcome
-from lanscribe.server import network
 from lanscribe.voxtral import files as voxtral_files
 from lanscribe.voxtral import gpu
 from lanscribe.voxtral.files import model_dir

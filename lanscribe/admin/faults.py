@@ -18,6 +18,7 @@ _EXPECTED = {
 """The beginning of a type of pydantic's errors -> what was expected."""
 _OWN_WORDS = {
     "vllm.url": "http://HOST:PORT, or empty",
+    "discovery.name": "one label of a name: up to 50 letters, digits and hyphens",
 }
 """Settings whose rule is a pattern -> the pattern in words."""
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR
+from lanscribe.identity import network
 from lanscribe.installation import VLLM_LOCK, Outcome, run, run_in_venv
-from lanscribe.server import keys, network
+from lanscribe.server import keys
 from lanscribe.vllm import probe
 
 ANSWER_TIMEOUT_S = 3

@@ -19,8 +19,9 @@ from lanscribe.admin.orders import Orders
 from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ConfigError, LanscribeError
+from lanscribe.identity import network
 from lanscribe.installation import say
-from lanscribe.server import discovery, logs, network
+from lanscribe.server import discovery, logs
 from lanscribe.server import wyoming as wyoming_server
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server

@@ -23,7 +23,7 @@ from lanscribe.config import ENV_PREFIX, LONGEST_SESSION_S, MOST_SESSIONS, Setti
 from lanscribe.errors import ConfigError
 from lanscribe.installation import say
 
-_LISTS = {"hostnames", "proxies"}
+_LISTS = {"hostnames", "origins", "networks", "proxies"}
 """The settings, all in [auth], that are lists."""
 DEFAULT_FILES = (PROJECT_DIR / "config/lanscribe.toml", PROJECT_DIR / "config/local.toml")
 _MOST_BYTES = 2**18
@@ -55,6 +55,7 @@ FLAGS = {
     "host": "server.host",
     "port": "server.port",
     "auth": "auth.mode",
+    "tls": "tls.mode",
     "tls_cert": "tls.cert",
     "tls_key": "tls.key",
     "tls_port": "tls.port",

@@ -13,7 +13,7 @@ import zeroconf
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from lanscribe import __version__
-from lanscribe.server.adapters import shared_addresses
+from lanscribe.identity.adapters import shared_addresses
 from lanscribe.tasks import end
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 
 from lanscribe.engines.fake import spoken
-from lanscribe.server.network import lan_addresses
+from lanscribe.identity.network import lan_addresses
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, samples_to_pcm16
 from tests.servers import ServeHere, Server, StartServer
 from tests.support import DEADLINE_S, Client, Refused, client, counting

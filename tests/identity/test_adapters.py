@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from ifaddr import IP, Adapter
 
-from lanscribe.server.adapters import shared_addresses
+from lanscribe.identity.adapters import shared_addresses
 
 ETHERNET, LOOPBACK, TUNNEL = "0x1003", "0x9", "0x1091"
 """The flags of adapters as Linux gives them."""

@@ -4,8 +4,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from lanscribe.server import network
-from lanscribe.server.network import lan_addresses, local_name, url_host, usable
+from lanscribe.identity import network
+from lanscribe.identity.network import lan_addresses, local_name, url_host, usable
 
 
 def test_addresses_come_in_order_each_once_and_only_those_others_can_reach() -> None:
