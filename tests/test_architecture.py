@@ -34,6 +34,7 @@ PURE = {
     "engines/embedded/repeats.py",
     "engines/embedded/streaming.py",
     "errors.py",
+    "identity/local_name.py",
     "identity/names.py",
     "media/frames.py",
     "media/headers.py",

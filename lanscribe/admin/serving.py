@@ -6,13 +6,13 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lanscribe import config
+from lanscribe import PROJECT_DIR, config
 from lanscribe.admin import records
 from lanscribe.admin.banner import Doors, banner
 from lanscribe.admin.orders import Orders
@@ -20,6 +20,7 @@ from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ConfigError, LanscribeError
 from lanscribe.identity import network
+from lanscribe.identity.kept_name import KeptName
 from lanscribe.installation import say
 from lanscribe.server import discovery, logs
 from lanscribe.server import wyoming as wyoming_server
@@ -29,6 +30,9 @@ from lanscribe.vllm import command as vllm_command
 from lanscribe.vllm.service import VllmService
 
 log = logging.getLogger("lanscribe")
+
+_NAMING_S = 1.2
+"""How long the banner waits for this box's name in multicast DNS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +143,22 @@ async def _run(
         server.stop(at_once=orders.is_in_a_hurry)
 
     orders.take(lambda: call_soon(obedience.obey, stop))
-    is_ready = asyncio.Event()
     async with (
         wyoming_server.serving(gateway, settings) as wyoming_port,
-        _announced(settings, doors.plain, wyoming_port, is_ready),
+        _announced(settings, doors, wyoming_port) as announcement,
+        asyncio.TaskGroup() as telling,
     ):
+
+        async def tell(engine: Engine) -> None:
+            name = await announcement.name(_NAMING_S) if announcement else ""
+            _tell(banner(settings, doors, wyoming_port, engine.describe(), log_file, name))
 
         def ready(engine: Engine) -> None:
             gateway.engine_loaded(engine)
             if not server.should_exit:
-                _tell(banner(settings, doors, wyoming_port, engine.describe(), log_file))
-                is_ready.set()
+                telling.create_task(tell(engine))
+                if announcement:
+                    announcement.begin()
 
         serving = asyncio.create_task(server.serve([doors.plain]))
         supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
@@ -164,20 +173,26 @@ async def _run(
     supplying.result()
 
 
-def _announced(
-    settings: config.Settings,
-    listener: socket.socket,
-    wyoming_port: int | None,
-    is_ready: asyncio.Event,
-) -> AbstractAsyncContextManager[None]:
-    """Announce this server on the network once it is ready, if discovery is enabled."""
+@asynccontextmanager
+async def _announced(
+    settings: config.Settings, doors: Doors, wyoming_port: int | None
+) -> AsyncIterator[discovery.Announcement | None]:
+    """What announces this server on the network once it is ready; None if that is disabled."""
     if not settings.discovery.enabled:
-        return nullcontext()
-    host, port = listener.getsockname()[:2]
+        yield None
+        return
+    host, port = doors.plain.getsockname()[:2]
+    secure_port = doors.secure.socket.getsockname()[1] if doors.secure else None
     is_for_others = settings.auth.mode != "key"  # see wyoming_server.check_peer
-    services = discovery.services(port, wyoming_port if is_for_others else None)
-    find_addresses = partial(discovery.announced_addresses, host)
-    return discovery.announced(services, find_addresses, is_ready)
+    wyoming_port = wyoming_port if is_for_others else None
+    has_own_prefix = "own-prefix" in settings.auth.networks
+    announcement = discovery.Announcement(
+        discovery.services(port, secure_port, wyoming_port, settings.auth.mode),
+        partial(discovery.announced_networks, host, has_own_prefix=has_own_prefix),
+        KeptName(PROJECT_DIR / settings.server.state_dir, settings.discovery.name),
+    )
+    async with announcement.running():
+        yield announcement
 
 
 async def _supply_engine(
