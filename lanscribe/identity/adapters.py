@@ -1,8 +1,7 @@
 """The addresses of this machine on the networks that it shares with others."""
 
-import errno
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -46,12 +45,10 @@ def every_address(adapters: Iterable[ifaddr.Adapter]) -> frozenset[str]:
     return frozenset(str(_address(ip)) for adapter in adapters for ip in adapter.ips)
 
 
-def adapter_index(address: str) -> int:
-    """The system's number of the adapter that has the address. Raises OSError if none has it."""
-    for adapter in ifaddr.get_adapters():
-        if adapter.index is not None and address in every_address([adapter]):
-            return adapter.index
-    raise OSError(errno.EADDRNOTAVAIL, f"no adapter has {address}")
+def adapters_of(addresses: Collection[str]) -> list[ifaddr.Adapter]:
+    """The adapters that have any of the addresses."""
+    found = ifaddr.get_adapters()
+    return [one for one in found if every_address([one]).intersection(addresses)]
 
 
 def is_unique_local(address: str) -> bool:

@@ -16,7 +16,7 @@ from lanscribe import __version__
 from lanscribe.identity.adapters import every_address, is_unique_local, shared_networks
 from lanscribe.identity.kept_name import KeptName
 from lanscribe.identity.local_name import full_name
-from lanscribe.server.naming import Naming, hear_joined_groups_only
+from lanscribe.server.naming import Naming, hear_one_network
 from lanscribe.tasks import end
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ async def _registered(
             responders.push_async_callback(_leave, responder)
             await responder.zeroconf.async_wait_for_start()
             for reader in responder.zeroconf.engine.readers:
-                hear_joined_groups_only(reader.sock)
+                hear_one_network(reader.sock, addresses)
             registering += [_register(responder, one, addresses, label) for one in offered]
         await asyncio.gather(*registering)
         yield

@@ -22,7 +22,7 @@ from zeroconf._protocol.incoming import DNSIncoming
 from zeroconf._protocol.outgoing import DNSOutgoing
 
 from lanscribe.identity import local_name
-from lanscribe.identity.adapters import adapter_index
+from lanscribe.identity.adapters import adapters_of
 from lanscribe.identity.local_name import full_name
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _LATER_S = 1.0
 _MANY, _MANY_PAUSE_S = 15, 5.0
 """How many names of others are tried without a pause, and the pause after each further one."""
 _GROUPS = {4: const._MDNS_ADDR, 6: const._MDNS_ADDR6}
-_LINUX_IP_MULTICAST_ALL, _LINUX_IPV6_MULTICAST_ALL = 49, 29
+_LINUX_IP_MULTICAST_ALL = 49
 
 Heed = Callable[["Link", DNSIncoming], None]
 
@@ -220,7 +220,7 @@ def _socket(addresses: Sequence[str]) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "SO_REUSEPORT"):
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        hear_joined_groups_only(found)
+        hear_one_network(found, addresses)
         if ipv4:
             _join_ipv4(found, ipv4)
         else:
@@ -232,14 +232,21 @@ def _socket(addresses: Sequence[str]) -> socket.socket:
     return found
 
 
-def hear_joined_groups_only(listener: socket.socket) -> None:
-    """Else Linux gives a socket what other sockets of the machine have joined: other networks."""
+def hear_one_network(listener: socket.socket, addresses: Collection[str]) -> None:
+    """Let a socket hear only the network of these addresses of this machine.
+
+    Else Linux gives it what other sockets have joined on other networks, and with IPv6 also what
+    itself has joined on one of them (IP_MULTICAST_ALL in ip(7)).
+    """
     if sys.platform != "linux":
         return
     with suppress(OSError):  # an IPv6 socket may hear IPv4 too
         listener.setsockopt(socket.IPPROTO_IP, _LINUX_IP_MULTICAST_ALL, 0)
-    if listener.family == socket.AF_INET6:
-        listener.setsockopt(socket.IPPROTO_IPV6, _LINUX_IPV6_MULTICAST_ALL, 0)
+    adapters = adapters_of(addresses)
+    if len(adapters) == 1:
+        with suppress(PermissionError):  # before Linux 5.7
+            device = adapters[0].name.encode()
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
 
 
 def _join_ipv4(found: socket.socket, addresses: Sequence[str]) -> None:
@@ -254,7 +261,8 @@ def _join_ipv4(found: socket.socket, addresses: Sequence[str]) -> None:
 
 
 def _join_ipv6(found: socket.socket, address: str) -> None:
-    index = adapter_index(address)
+    (adapter,) = adapters_of([address])
+    index = adapter.index or 0
     group = socket.inet_pton(socket.AF_INET6, const._MDNS_ADDR6) + struct.pack("@I", index)
     found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
     found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)

@@ -23,7 +23,7 @@ from lanscribe.server.discovery import (
     are_the_same,
     services,
 )
-from lanscribe.server.naming import hear_joined_groups_only
+from lanscribe.server.naming import hear_one_network
 from tests.servers import StartServer
 from tests.support import DEADLINE_S
 
@@ -62,7 +62,7 @@ async def browser(
     async with AsyncZeroconf(interfaces=[address]) as seeker:
         await seeker.zeroconf.async_wait_for_start()
         for reader in seeker.zeroconf.engine.readers:
-            hear_joined_groups_only(reader.sock)
+            hear_one_network(reader.sock, [address])
         search = AsyncServiceBrowser(seeker.zeroconf, kind, handlers=[note])
         yield seeker, changes
         await search.async_cancel()
