@@ -2,7 +2,8 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
-#   "numpy>=2", "rich>=14", "sounddevice>=0.5", "soxr>=1", "websockets>=15", "zeroconf>=0.140",
+#   "ifaddr>=0.2", "numpy>=2", "rich>=14", "sounddevice>=0.5", "soxr>=1", "websockets>=15",
+#   "zeroconf>=0.140",
 # ]
 # ///
 """Speak, and read along: sends the microphone to a server with vLLM's realtime protocol.

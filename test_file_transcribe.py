@@ -2,8 +2,8 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
-#   "av>=15", "jiwer>=4", "langcodes>=3.5", "numpy>=2", "rich>=14", "soundfile>=0.13", "soxr>=1",
-#   "websockets>=15", "zeroconf>=0.140",
+#   "av>=15", "ifaddr>=0.2", "jiwer>=4", "langcodes>=3.5", "numpy>=2", "rich>=14",
+#   "soundfile>=0.13", "soxr>=1", "websockets>=15", "zeroconf>=0.140",
 # ]
 # ///
 """Transcribe a recording with a server that speaks vLLM's realtime protocol.

@@ -51,7 +51,7 @@ class Lan:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         return done.stdout
 
-    def start(self, machine: str, *command: str, log: Path) -> subprocess.Popen[bytes]:
+    def start(self, machine: str, *command: str | Path, log: Path) -> subprocess.Popen[bytes]:
         """A program that runs there until it is ended, or until the network is."""
         environ = os.environ | {"LANSCRIBE_DISCOVERY_ENABLED": "true"}
         with log.open("ab") as out:
