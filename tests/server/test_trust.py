@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from html import unescape
 
+import html5lib
 import httpx
 import pytest
 from cryptography import x509
@@ -155,6 +156,18 @@ def test_the_page_has_its_policy_and_nothing_inline() -> None:
     sources = re.findall(r'(?:src|href)="([^"]*)"', answer.text)
     outside = [one for one in sources if not one.startswith(("/", "#", "https://box:8443/"))]
     assert not outside
+
+
+@pytest.mark.parametrize("trust", [BOX, OWN_BOX, None], ids=["box", "own", "off"])
+def test_the_page_is_html_without_an_error(trust: Trust | None) -> None:
+    parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
+    tree = parser.parse(get("/trust", trust).content)
+    assert tree.get("lang") == "en"
+    assert len(tree.findall(".//h1")) == len(tree.findall(".//main")) == 1
+    ids = [one.get("id") for one in tree.iter() if one.get("id")]
+    assert len(ids) == len(set(ids))
+    targets = {one.get("href") for one in tree.iter("a")} & {f"#{one}" for one in ids}
+    assert targets == {one for one in (a.get("href") for a in tree.iter("a")) if one[0] == "#"}
 
 
 def test_whatever_the_page_needs_is_served() -> None:
