@@ -24,7 +24,7 @@ from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
-from lanscribe.server import paths
+from lanscribe.server import pages, paths
 from lanscribe.server.client_secrets import ClientSecrets
 from lanscribe.server.doorkeeper import (
     Doorkeeper,
@@ -168,6 +168,7 @@ class Gateway:
             Route("/healthz", self._health),  # Yap's name for it
             *self._rest.routes(),
             *secrets.routes(),
+            *pages.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))
                 for path, make in WEBSOCKET_PATHS.items()
