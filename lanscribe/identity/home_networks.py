@@ -10,7 +10,7 @@ import ifaddr
 from lanscribe.identity.adapters import CLASS_NET, shared_addresses
 
 TAILNET = ipaddress.ip_network("100.64.0.0/10")
-"""The addresses that Tailscale gives; a provider with carrier-grade NAT uses them too (RFC 6598)."""
+"""The addresses that Tailscale gives; providers with carrier-grade NAT have them too (RFC 6598)."""
 _GLOBAL = ipaddress.ip_network("2000::/3")
 """Global unicast addresses (RFC 4291, section 2.5.4; IANA has given out no others)."""
 _PREFIX_BITS = 64

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 
-
 from lanscribe.identity.names import full_name
 
 PROGRAMS = ("tailscale", "/Applications/Tailscale.app/Contents/MacOS/Tailscale")

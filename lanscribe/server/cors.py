@@ -13,6 +13,8 @@ EXPOSED = "Lanscribe-Missing, Lanscribe-Track, Retry-After, WWW-Authenticate"
 MAX_AGE_S = 7200
 """For how long a browser may remember a preflight; Chromium remembers none for longer."""
 _MOST_LETTERS = 1000
+_ASKED_HEADERS = "Access-Control-Request-Headers"
+_ASKED_NETWORK = "Access-Control-Request-Private-Network"
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, \t-]*", re.ASCII)
 """Field names in a list (RFC 9110, section 5.6)."""
 _ORIGIN = re.compile(r"[!-~]{1,300}", re.ASCII)
@@ -30,13 +32,13 @@ def preflight_headers(headers: Mapping[str, str]) -> dict[str, str]:
     Network Access).
     """
     answer = answer_headers(headers.get("origin", ""))
-    answer["Vary"] = "Origin, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
+    answer["Vary"] = f"Origin, {_ASKED_HEADERS}, {_ASKED_NETWORK}"
     answer["Access-Control-Allow-Methods"] = METHODS
     answer["Access-Control-Max-Age"] = str(MAX_AGE_S)
-    asked = headers.get("access-control-request-headers", "")
+    asked = headers.get(_ASKED_HEADERS.lower(), "")
     if asked and len(asked) <= _MOST_LETTERS and _HEADER_NAMES.fullmatch(asked):
         answer["Access-Control-Allow-Headers"] = asked
-    if headers.get("access-control-request-private-network") == "true":
+    if headers.get(_ASKED_NETWORK.lower()) == "true":
         answer["Access-Control-Allow-Private-Network"] = "true"
     return answer
 

@@ -18,7 +18,6 @@ from lanscribe.server.access import (
     client_address,
     is_in,
     offered_keys,
-    own_origins,
     parsed_networks,
 )
 from lanscribe.server.crowd import AddressPaces
@@ -26,7 +25,13 @@ from lanscribe.server.ephemeral import EphemeralKeys
 from lanscribe.server.home import Home
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.key_check import KeyCheck, unauthorized
-from lanscribe.server.sign_in import refusal_page, wants_page
+from lanscribe.server.sign_in import (
+    is_secure,
+    own_origins_of,
+    refusal_page,
+    sender_of,
+    wants_page,
+)
 
 log = logging.getLogger(__name__)
 
@@ -183,11 +188,11 @@ class Doorkeeper:
     def _has_pass(self, request: HTTPConnection) -> bool:
         """Whether a page of this server itself shows a valid pass, over TLS."""
         shown = passes.shown(request.headers.getlist("cookie"))
-        if not shown or not _is_secure(request):
+        if not shown or not is_secure(request):
             return False
         sender = sender_of(request)
         try:
-            sender.check_is_own(_own_origins(request), self._auth.origins)
+            sender.check_is_own(own_origins_of(request), self._auth.origins)
         except AuthError:
             return False
         return sender.is_told and self._key_check.has_pass(shown)
@@ -211,9 +216,8 @@ class Doorkeeper:
         local = (request.scope.get("server") or ("", 0))[0] if is_direct else ""
         self._home.check_peer(address, local)
         self._home.check_host(request.headers.get("host"))
-        sender_of(request).check_is_own(
-            _own_origins(request), self._auth.origins, may_open=True
-        )
+        own = own_origins_of(request)
+        sender_of(request).check_is_own(own, self._auth.origins, may_open=True)
 
 
 def _is_public(scope: Scope) -> bool:

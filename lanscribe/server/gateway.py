@@ -33,8 +33,11 @@ from lanscribe.server.doorkeeper import (
     refusal_of,
 )
 from lanscribe.server.ephemeral import EphemeralKeys
+from lanscribe.server.home import Home
 from lanscribe.server.http_errors import error_response
+from lanscribe.server.key_check import KeyCheck, sign_in_file
 from lanscribe.server.rest import FILES_PATH, Rest
+from lanscribe.server.sign_in import SignIn
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.session.bounds import Bounds
 from lanscribe.session.channel import Channel, refuse
@@ -105,9 +108,21 @@ class WebSocketChannel:
 class Gateway:
     """What all connections share: the engine, the slots and the running conversations."""
 
-    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
-        """timing: of endless sessions; that of the settings if None."""
+    def __init__(
+        self,
+        settings: Settings,
+        timing: Timing | None = None,
+        *,
+        secure_port: int | None = None,
+    ) -> None:
+        """timing: of endless sessions; that of the settings if None.
+
+        secure_port: where the same is served over TLS; None if it is not.
+        """
         self._settings = settings
+        self._secure_port = secure_port
+        self.home = Home(settings.auth)
+        """Who counts as part of the home network, over every protocol."""
         self._timing = timing or Timing.of(settings.rollover)
         self._limits = Bounds.of(settings.limits)
         self._engine: Engine | None = None
@@ -161,7 +176,10 @@ class Gateway:
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
+        auth = self._settings.auth
         secrets = ClientSecrets(self._limits, self._ready_engine, self._ephemeral_keys)
+        key_check = KeyCheck(auth, sign_in_file(self._settings))
+        sign_in = SignIn(key_check, auth, self._limits, self._secure_port)
         routes = [
             Route("/", self._greet),
             Route("/health", self._health),
@@ -169,6 +187,7 @@ class Gateway:
             *self._rest.routes(),
             *secrets.routes(),
             *pages.routes(),
+            *sign_in.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))
                 for path, make in WEBSOCKET_PATHS.items()
@@ -178,7 +197,8 @@ class Gateway:
         web = Starlette(
             routes=routes, exception_handlers={HTTPException: _refuse_request, Exception: _fail}
         )
-        return Doorkeeper(web, self._settings.auth, ephemeral_keys=self._ephemeral_keys)
+        keys = self._ephemeral_keys
+        return Doorkeeper(web, auth, ephemeral_keys=keys, key_check=key_check, home=self.home)
 
     async def _greet(self, _request: Request) -> Response:
         return PlainTextResponse(

@@ -5,7 +5,6 @@ once, in a running server too.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -171,7 +170,7 @@ class _Watched(Generic[_T]):
 def _state(path: Path) -> tuple[int, ...] | None:
     """What changes when a file does; None if it is absent."""
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

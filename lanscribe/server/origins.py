@@ -1,11 +1,11 @@
-"""Which web page sent a request, by the headers that only a browser writes: decisions without I/O.
+"""Which web page sent a request, by headers that only a browser writes: decisions without I/O.
 
-A browser sends Origin with a WebSocket, a POST and a request that wants to read the answer. It sends
-Sec-Fetch-Site with every request to https and to localhost (W3C Fetch Metadata). Another port of
-the same host is the same site, so a cookie and SameSite alone do not tell its pages from the server's.
+A browser sends Origin with a WebSocket, a POST and a request whose answer a page wants to read. It
+sends Sec-Fetch-Site with every request to https and to localhost (W3C Fetch Metadata). Another port
+of the same host is the same site: cookies and SameSite do not tell its pages from the server's.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from lanscribe.errors import AuthError
@@ -40,23 +40,22 @@ class Sender:
         """
         for origin in self.origins:
             check_origin(origin, {*own, *others})
-        if self.origins and {origin.lower() for origin in self.origins} <= {*others}:
+        if self.origins and {origin.lower() for origin in self.origins} <= set(others):
             return
         foreign = [site for site in self.sites if site not in _OWN_SITES]
         if foreign and not (may_open and self.is_opening):
             raise AuthError(
                 "not_allowed",
-                f"got Sec-Fetch-Site {foreign[0][:50]!r}: a page of another site or port sent it; such"
-                " pages need the key, or their Origin in auth.origins",
+                f"got Sec-Fetch-Site {foreign[0][:50]!r}: a page of another site or port sent it;"
+                " such pages need the key, or their Origin in auth.origins",
             )
 
 
-def sender_of(method: str, headers: Mapping[str, list[str]]) -> Sender:
-    """What the headers of a request tell. headers: all values of each, names in lower case."""
-    mode, dest = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+def sender_of(method: str, values: Callable[[str], list[str]]) -> Sender:
+    """What the headers of a request tell. values: gives those of a name in lower case."""
+    mode, dest = values("sec-fetch-mode"), values("sec-fetch-dest")
     is_opening = method in {"GET", "HEAD"} and mode == ["navigate"] and dest == ["document"]
-    origins, sites = headers.get("origin", []), headers.get("sec-fetch-site", [])
-    return Sender(tuple(origins), tuple(sites), is_opening)
+    return Sender(tuple(values("origin")), tuple(values("sec-fetch-site")), is_opening)
 
 
 def is_secure(scheme: str, forwarded: Sequence[str], *, is_by_proxy: bool) -> bool:

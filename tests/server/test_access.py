@@ -17,6 +17,8 @@ from lanscribe.server.access import (
     is_in,
     is_loopback,
     offered_keys,
+    own_origins,
+    parsed_networks,
 )
 
 
@@ -86,7 +88,7 @@ def test_a_host_pointed_here_from_outside(host: str | None) -> None:
 
 @pytest.mark.parametrize("origin", [None, "http://box.local:8000", "https://box.local:8000"])
 def test_an_origin_that_is_ours(origin: str | None) -> None:
-    check_origin(origin, "box.local:8000")
+    check_origin(origin, own_origins("box.local:8000", is_secure=False))
 
 
 @pytest.mark.parametrize(
@@ -111,12 +113,15 @@ def test_an_origin_that_is_ours(origin: str | None) -> None:
 )
 def test_a_page_from_elsewhere(origin: str) -> None:
     with pytest.raises(AuthError, match="Origin"):
-        check_origin(origin, "box.local:8000")
+        check_origin(origin, own_origins("box.local:8000", is_secure=False))
 
 
 @given(st.text(), st.text())
 def test_no_header_raises_anything_else(host: str, origin: str) -> None:
-    for check in (partial(check_host, host, []), partial(check_origin, origin, host)):
+    for check in (
+        partial(check_host, host, []),
+        partial(check_origin, origin, own_origins(host, is_secure=False)),
+    ):
         try:
             check()
         except AuthError as error:
@@ -243,4 +248,5 @@ def test_a_key_is_never_answered_as_a_subprotocol(offered: list[str], chosen: st
     ],
 )
 def test_whom_a_proxy_speaks_for(peer: str, forwarded_for: list[str], client: str | None) -> None:
-    assert client_address(peer, forwarded_for, ["10.0.0.2", "172.16.0.0/16"]) == client
+    proxies = parsed_networks(["10.0.0.2", "172.16.0.0/16"])
+    assert client_address(peer, forwarded_for, proxies) == client
