@@ -124,8 +124,7 @@ async def _run(
 ) -> None:
     """Listen at once, load the engine meanwhile, serve until a signal."""
     orders = obedience.orders
-    secure_port = doors.secure.socket.getsockname()[1] if doors.secure else None
-    gateway = Gateway(settings, secure_port=secure_port)
+    gateway = Gateway(settings)
 
     async def drain() -> None:
         await gateway.drain(is_restart=orders.wants_restart)

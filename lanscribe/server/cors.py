@@ -53,5 +53,4 @@ def answer_headers(origin: str) -> dict[str, str]:
     return {
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Expose-Headers": EXPOSED,
-        "Vary": "Origin",
     }

@@ -255,8 +255,8 @@ def _readable(request: HTTPConnection, send: Send) -> Send:
     async def send_readable(message: Message) -> None:
         if message["type"] == "http.response.start" and headers:
             answer = MutableHeaders(raw=list(message.get("headers", [])))
-            for name, value in headers.items():
-                answer[name] = value
+            answer.update(headers)
+            answer.add_vary_header("Origin")
             message = {**message, "headers": answer.raw}
         await send(message)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -24,7 +24,7 @@ from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
-from lanscribe.server import pages, paths
+from lanscribe.server import front, paths
 from lanscribe.server.client_secrets import ClientSecrets
 from lanscribe.server.doorkeeper import (
     Doorkeeper,
@@ -39,6 +39,7 @@ from lanscribe.server.key_check import KeyCheck, sign_in_file
 from lanscribe.server.rest import FILES_PATH, Rest
 from lanscribe.server.sign_in import SignIn
 from lanscribe.server.slots import LEAVING_S, Slots
+from lanscribe.server.trust import Trust
 from lanscribe.session.bounds import Bounds
 from lanscribe.session.channel import Channel, refuse
 from lanscribe.session.conversation import Conversation
@@ -109,18 +110,11 @@ class Gateway:
     """What all connections share: the engine, the slots and the running conversations."""
 
     def __init__(
-        self,
-        settings: Settings,
-        timing: Timing | None = None,
-        *,
-        secure_port: int | None = None,
+        self, settings: Settings, timing: Timing | None = None, *, trust: Trust | None = None
     ) -> None:
-        """timing: of endless sessions; that of the settings if None.
-
-        secure_port: where the same is served over TLS; None if it is not.
-        """
+        """timing: of endless sessions; that of the settings if None. trust: None without https."""
         self._settings = settings
-        self._secure_port = secure_port
+        self._trust = trust
         self.home = Home(settings.auth)
         """Who counts as part of the home network, over every protocol."""
         self._timing = timing or Timing.of(settings.rollover)
@@ -179,14 +173,13 @@ class Gateway:
         auth = self._settings.auth
         secrets = ClientSecrets(self._limits, self._ready_engine, self._ephemeral_keys)
         key_check = KeyCheck(auth, sign_in_file(self._settings))
-        sign_in = SignIn(key_check, auth, self._limits, self._secure_port)
+        sign_in = SignIn(key_check, auth, self._limits, self._trust)
         routes = [
-            Route("/", self._greet),
+            *front.routes(self._trust),
             Route("/health", self._health),
             Route("/healthz", self._health),  # Yap's name for it
             *self._rest.routes(),
             *secrets.routes(),
-            *pages.routes(),
             *sign_in.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))
@@ -199,13 +192,6 @@ class Gateway:
         )
         keys = self._ephemeral_keys
         return Doorkeeper(web, auth, ephemeral_keys=keys, key_check=key_check, home=self.home)
-
-    async def _greet(self, _request: Request) -> Response:
-        return PlainTextResponse(
-            "lanscribe: live speech to text.\n"
-            "WebSocket: /v1/realtime   models: /v1/models   health: /health\n"
-            "files: /v1/audio/transcriptions   all about HTTP: /docs\n"
-        )
 
     async def _health(self, _request: Request) -> Response:
         if self._engine is None or self._loading:

@@ -12,12 +12,12 @@ from starlette.routing import Route
 
 from lanscribe.config import AuthSettings
 from lanscribe.errors import AuthError, ConfigError
-from lanscribe.identity.network import url_host
 from lanscribe.server import origins, passes
-from lanscribe.server.access import name_in, own_origins
+from lanscribe.server.access import own_origins
 from lanscribe.server.exchange import Exchange, answering
 from lanscribe.server.key_check import KeyCheck
 from lanscribe.server.pages import page
+from lanscribe.server.trust import OFF, Trust
 from lanscribe.session.bounds import Bounds
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def wants_page(connection: HTTPConnection) -> bool:
 
 def refusal_page(error: AuthError, answer: Response) -> Response:
     """A refusal for people, with the status and the headers of `answer`, that for programs."""
-    said = _notice(answer.status_code, "You are not let in", error.public_message, "/sign-in")
+    said = _note(answer.status_code, "You are not let in", error.public_message, "/sign-in")
     for name, value in answer.headers.items():
         if name not in {"content-type", "content-length"}:
             said.headers[name] = value
@@ -64,13 +64,13 @@ class SignIn:
     """The routes of signing in and out."""
 
     def __init__(
-        self, key_check: KeyCheck, auth: AuthSettings, limits: Bounds, secure_port: int | None
+        self, key_check: KeyCheck, auth: AuthSettings, limits: Bounds, trust: Trust | None
     ) -> None:
-        """secure_port: where this server serves over TLS; None if it does not."""
+        """trust: knows where https is served; None where it is not."""
         self._key_check = key_check
         self._origins = auth.origins
         self._limits = limits
-        self._secure_port = secure_port
+        self._trust = trust
 
     def routes(self) -> list[Route]:
         """The routes and their handlers."""
@@ -112,7 +112,7 @@ class SignIn:
         except (OSError, ConfigError) as error:
             log.error("nobody can sign in: %s", error)
             why = "The server could not store what it needs for this. Its log says why."
-            return _notice(500, "You could not sign in", why, "/sign-in")
+            return _note(500, "You could not sign in", why, "/sign-in")
         log.info("%s has signed in", address)
         return _going_to("/", value, passes.LIFETIME_S)
 
@@ -128,10 +128,10 @@ class SignIn:
             sender.check_is_own(own_origins_of(request), self._origins)
         except AuthError as error:
             log.warning("a page of another site has sent a form to sign in: %s", error)
-            return _notice(403, "Not sent by this page", error.public_message, "/sign-in")
+            return _note(403, "Not sent by this page", error.public_message, "/sign-in")
         if not sender.is_told:
             why = "Got neither Origin nor Sec-Fetch-Site. Programs send the key itself instead."
-            return _notice(403, "Not sent by this page", why, "/sign-in")
+            return _note(403, "Not sent by this page", why, "/sign-in")
         return None
 
     def _obstacle(self, request: Request) -> Response | None:
@@ -139,28 +139,25 @@ class SignIn:
         title = "Nobody can sign in here"
         if not self._key_check.is_needed:
             why = "This server is open: auth.mode is open, so everybody who reaches it is let in."
-            return _notice(200, "There is nothing to sign in to", why, "/")
+            return _note(200, "There is nothing to sign in to", why, "/")
         if self._key_check.key is None:
             why = "This server has no key. On its machine, bash serve.sh key make makes one."
-            return _notice(404, title, why, "/")
+            return _note(404, title, why, "/")
         if is_secure(request):
             return None
-        if self._secure_port is None:
-            why = "The key is only taken over https, and this server has no TLS now (tls.mode)."
-            return _notice(404, title, why, "/")
-        host = url_host(name_in(request.headers.get("host", "")))
-        place = f"https://{host}:{self._secure_port}/sign-in"
-        why = "Over http, others on the way could read the key. Sign in over https instead:"
-        return _notice(403 if request.method == "POST" else 200, "Sign in", why, place)
+        if self._trust is None:
+            return _note(404, title, f"The key is only taken over https. {OFF}", "/")
+        place = f"{self._trust.https_url(request.url.hostname or '')}sign-in"
+        why = "Over http, others on the way could read the key. Sign in over https instead."
+        return _note(403 if request.method == "POST" else 200, "Sign in", why, place)
 
 
 def _form(status: int = 200, message: str = "") -> Response:
     return page("sign_in", status, message=message)
 
 
-def _notice(status: int, title: str, text: str, link: str) -> Response:
-    label = {"/sign-in": "Sign in with the key", "/": "Go to the start"}.get(link, link)
-    return page("notice", status, title=title, text=text, link=link, label=label)
+def _note(status: int, title: str, text: str, url: str) -> Response:
+    return page("note", status, title=title, text=text, url=url)
 
 
 def _going_to(place: str, value: str, lifetime_s: int) -> Response:

@@ -53,11 +53,11 @@ def test_nobody_else_may(peer: str) -> None:
     "host",
     [
         *("127.0.0.1:8000", "192.168.1.2", "[::1]:8000", "[fe80::1%25eth0]", "localhost:8000"),
-        *("box.local", "Box:1", "LOCALHOST"),
+        *("box.local", "Box:1", "LOCALHOST", "box.local.:8000", "box.", "localhost."),
     ],
 )
 def test_a_host_that_is_ours(host: str) -> None:
-    check_host(host, ["box"])
+    check_host(host, ["BOX."])
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,18 @@ def test_a_host_that_is_ours(host: str) -> None:
 def test_a_host_pointed_here_from_outside(host: str | None) -> None:
     with pytest.raises(AuthError, match="hostnames"):
         check_host(host, ["box"])
+
+
+@pytest.mark.parametrize("hostname", ["", "."])
+def test_an_empty_hostname_admits_nobody(hostname: str) -> None:
+    for host in (None, "", ".", "evil.example"):
+        with pytest.raises(AuthError):
+            check_host(host, [hostname])
+
+
+def test_over_tls_only_pages_of_https_are_own() -> None:
+    assert own_origins("Box", is_secure=True) == {"https://box"}
+    assert own_origins("box:8000", is_secure=False) == {"http://box:8000", "https://box:8000"}
 
 
 @pytest.mark.parametrize("origin", [None, "http://box.local:8000", "https://box.local:8000"])

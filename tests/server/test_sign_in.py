@@ -12,6 +12,8 @@ import pytest
 
 from lanscribe.server import keys, passes
 from lanscribe.server.gateway import Gateway
+from lanscribe.server.trust import Trust
+from tests.server.test_trust import Shown
 from tests.servers import APART, SettingsHere
 
 KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
@@ -24,12 +26,12 @@ BROWSER = {"Accept": "text/html,*/*;q=0.8", "Sec-Fetch-Mode": "navigate"}
 class Box:
     """The application of a gateway, and its files."""
 
-    def __init__(self, folder: Path, secure_port: int | None = 8443, **auth: Any) -> None:
+    def __init__(self, folder: Path, trust: Trust | None = None, **auth: Any) -> None:
         self.key_file, self.state = folder / "key", folder / "state"
         tables = {name: dict(table) for name, table in APART.items()}
         tables["server"]["state_dir"] = str(self.state)
         tables["auth"] = {"mode": "key", "key_file": str(self.key_file), **auth}
-        self.gateway = Gateway(SettingsHere.model_validate(tables), secure_port=secure_port)
+        self.gateway = Gateway(SettingsHere.model_validate(tables), trust=trust)
         self.app = self.gateway.app()
 
     def ask(
@@ -87,10 +89,9 @@ def test_the_key_is_shown_once_and_then_the_cookie_is_as_good(box: Box) -> None:
     assert not box.is_let_in(**OWN)
     answer = box.sign_in()
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    name, _, rules = answer.headers["set-cookie"].partition("=")
-    assert name == "__Host-lanscribe"
-    rules = set(rules.split("; ")[1:])
-    assert rules == {"Max-Age=7776000", "Path=/", "Secure", "HttpOnly", "SameSite=Strict"}
+    cookie, *rules = answer.headers["set-cookie"].split("; ")
+    assert cookie.startswith("__Host-lanscribe=")
+    assert {*rules} == {"Max-Age=7776000", "Path=/", "Secure", "HttpOnly", "SameSite=Strict"}
     assert box.is_let_in(**OWN, Cookie=cookie_of(answer))
     assert box.is_let_in(Sec_Fetch_Site="same-origin", Cookie=cookie_of(answer))
     assert box.is_let_in(Sec_Fetch_Site="none", Cookie=f"a=b; {cookie_of(answer)}; c")
@@ -131,7 +132,8 @@ def test_login_csrf_is_refused_whatever_the_key(box: Box, headers: dict[str, str
         assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
 
 
-def test_over_http_the_key_is_not_taken_and_the_way_to_https_is_shown(box: Box) -> None:
+def test_over_http_the_key_is_not_taken_and_the_way_to_https_is_shown(folder: Path) -> None:
+    box = Box(folder, Trust(Shown(None, ("box.example",)), 8443))
     plain = "http://box.example:8000"
     for method in ("GET", "POST"):
         answer = box.ask(
@@ -140,10 +142,11 @@ def test_over_http_the_key_is_not_taken_and_the_way_to_https_is_shown(box: Box) 
         assert answer.status_code == (403 if method == "POST" else 200)
         assert 'href="https://box.example:8443/sign-in"' in answer.text
         assert "set-cookie" not in answer.headers
+    box.gateway.close()
 
 
 def test_behind_a_named_proxy_its_word_for_the_scheme_counts(folder: Path) -> None:
-    box = Box(folder, None, proxies=["10.0.0.2"])
+    box = Box(folder, proxies=["10.0.0.2"])
     plain = "http://box.example"
     headers = {"Origin": "https://box.example", "X-Forwarded-For": WORLD}
     secure = {**headers, "X-Forwarded-Proto": "https"}
@@ -161,11 +164,8 @@ def test_behind_a_named_proxy_its_word_for_the_scheme_counts(folder: Path) -> No
 
 
 def test_where_there_is_nothing_to_sign_in_to_the_page_says_so(tmp_path: Path) -> None:
-    for auth, status, words in (
-        ({"mode": "open"}, 200, "everybody"),
-        ({"mode": "lan"}, 404, "serve.sh key make"),
-    ):
-        box = Box(tmp_path, **auth)
+    for mode, status, words in (("open", 200, "everybody"), ("lan", 404, "serve.sh key make")):
+        box = Box(tmp_path, mode=mode)
         for method in ("GET", "POST"):
             answer = box.ask("/sign-in", method, headers=OWN, content="key=x")
             assert (answer.status_code, words in answer.text) == (status, True)
