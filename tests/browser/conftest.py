@@ -1,0 +1,91 @@
+"""Chromium and Firefox of the system, started once for all tests of this folder."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from lanscribe.identity.authority import Authority, make, save
+from lanscribe.identity.names import own_names
+from tests.browser import chromium, firefox
+from tests.browser.driving import Browser, Page
+from tests.browser.sites import unconstrained
+
+BROWSERS = {"chromium": chromium, "firefox": firefox}
+
+
+def needed(name: str) -> str:
+    """A browser that the system has. Skips the test where it is absent, but not in CI."""
+    program = BROWSERS[name].PROGRAM
+    if not Path(program).exists() and not os.environ.get("CI"):
+        pytest.skip(f"{program} is absent; bash tests/run.sh installs it")
+    return name
+
+
+@dataclass
+class Running:
+    """Browsers, each started when it is first asked for."""
+
+    authorities: tuple[Path, ...]
+    ends: ExitStack
+    _started: dict[tuple[str, bool], Browser] = field(default_factory=dict)
+
+    def browser(self, name: str, *, is_trusting: bool = True) -> Browser:
+        """The one that trusts the authorities of the tests, or one that does not."""
+        key = (needed(name), is_trusting)
+        if key not in self._started:
+            authorities = self.authorities if is_trusting else ()
+            self._started[key] = self.ends.enter_context(BROWSERS[name].running(authorities))
+        return self._started[key]
+
+
+@pytest.fixture(scope="package")
+def authority() -> Authority:
+    """The authority that the browsers trust."""
+    return make(own_names("box", []))
+
+
+@pytest.fixture(scope="package")
+def state_dir(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state of a box that has this authority."""
+    folder = tmp_path_factory.mktemp("state")
+    save(authority, folder / "tls")
+    return folder
+
+
+@pytest.fixture(scope="package")
+def boundless(authority: Authority) -> Authority:
+    """An authority that the browsers trust too, and that may vouch for any name."""
+    return unconstrained(authority)
+
+
+@pytest.fixture(scope="package")
+def running(state_dir: Path, boundless: Authority) -> Iterator[Running]:
+    """The browsers; none is left when the tests of this folder are through."""
+    file = state_dir / "boundless.pem"
+    file.write_bytes(boundless.certificate.public_bytes(Encoding.PEM))
+    with ExitStack() as ends:
+        yield Running((state_dir / "tls/authority.pem", file), ends)
+
+
+@pytest.fixture(params=list(BROWSERS))
+def browser(request: pytest.FixtureRequest, running: Running) -> Browser:
+    """Each browser, which trusts the authority."""
+    return running.browser(request.param)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A tab of each browser, which trusts the authority."""
+    with browser.page() as page:
+        yield page
+
+
+@pytest.fixture(params=list(BROWSERS))
+def stranger(request: pytest.FixtureRequest, running: Running) -> Browser:
+    """Each browser, which does not trust the authority."""
+    return running.browser(request.param, is_trusting=False)
