@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -24,7 +24,7 @@ from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
 from lanscribe.engines.base import Engine, EngineInfo
 from lanscribe.errors import ClientError, EngineUnavailable, LanscribeError, ProtocolError
-from lanscribe.server import paths
+from lanscribe.server import front, paths
 from lanscribe.server.client_secrets import ClientSecrets
 from lanscribe.server.doorkeeper import (
     Doorkeeper,
@@ -36,6 +36,7 @@ from lanscribe.server.ephemeral import EphemeralKeys
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.rest import FILES_PATH, Rest
 from lanscribe.server.slots import LEAVING_S, Slots
+from lanscribe.server.trust import Trust
 from lanscribe.session.bounds import Bounds
 from lanscribe.session.channel import Channel, refuse
 from lanscribe.session.conversation import Conversation
@@ -105,9 +106,12 @@ class WebSocketChannel:
 class Gateway:
     """What all connections share: the engine, the slots and the running conversations."""
 
-    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
-        """timing: of endless sessions; that of the settings if None."""
+    def __init__(
+        self, settings: Settings, timing: Timing | None = None, *, trust: Trust | None = None
+    ) -> None:
+        """timing: of endless sessions; that of the settings if None. trust: None without https."""
         self._settings = settings
+        self._trust = trust
         self._timing = timing or Timing.of(settings.rollover)
         self._limits = Bounds.of(settings.limits)
         self._engine: Engine | None = None
@@ -163,7 +167,7 @@ class Gateway:
         """The ASGI application."""
         secrets = ClientSecrets(self._limits, self._ready_engine, self._ephemeral_keys)
         routes = [
-            Route("/", self._greet),
+            *front.routes(self._trust),
             Route("/health", self._health),
             Route("/healthz", self._health),  # Yap's name for it
             *self._rest.routes(),
@@ -178,13 +182,6 @@ class Gateway:
             routes=routes, exception_handlers={HTTPException: _refuse_request, Exception: _fail}
         )
         return Doorkeeper(web, self._settings.auth, ephemeral_keys=self._ephemeral_keys)
-
-    async def _greet(self, _request: Request) -> Response:
-        return PlainTextResponse(
-            "lanscribe: live speech to text.\n"
-            "WebSocket: /v1/realtime   models: /v1/models   health: /health\n"
-            "files: /v1/audio/transcriptions   all about HTTP: /docs\n"
-        )
 
     async def _health(self, _request: Request) -> Response:
         if self._engine is None or self._loading:

@@ -49,8 +49,10 @@ def test_the_page_escapes_what_the_file_says() -> None:
 def test_an_installed_package_has_its_data_files() -> None:
     pyproject = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))
     packaged = {
-        PACKAGE.parent / package.replace(".", "/") / name
+        path
         for package, names in pyproject["tool"]["setuptools"]["package-data"].items()
         for name in names
+        for path in (PACKAGE.parent / package.replace(".", "/")).glob(name)
     }
-    assert {path for path in PACKAGE.rglob("*.json") if path.is_file()} == packaged
+    others = (path for path in PACKAGE.rglob("*.*") if path.suffix not in {".py", ".pyc", ".typed"})
+    assert {path for path in others if path.is_file()} == packaged

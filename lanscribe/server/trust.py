@@ -1,0 +1,209 @@
+"""The page that tells how a device comes to trust this box, and the certificate in every form."""
+
+import base64
+import hashlib
+import json
+import plistlib
+import uuid
+from ipaddress import ip_address
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from lanscribe.errors import ProtocolError
+from lanscribe.identity.network import url_host
+from lanscribe.server import pages
+from lanscribe.server.http_errors import JsonResponse, error_response
+
+OFF = (
+    'This box does not serve https: tls.mode is "off", or another program has its port. The lines'
+    " that bash serve.sh printed at its start say which. Without https no browser gives a page of"
+    " this box the microphone."
+)
+OWN = (
+    "Nothing has to be installed: this box shows the certificate that its owner chose (tls.cert and"
+    " tls.key)."
+)
+_GROUP_LETTERS = 12
+"""Of a fingerprint as it is shown, AB:CD:EF:01 and a colon: eight such groups."""
+_FOR_READERS_EVERYWHERE = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
+_FORM_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_NAMESPACE = uuid.UUID("5a9c7d0e-6f43-5d25-9d55-3f6c8e5b9a17")
+"""Of the identifiers in a profile, which have to stay the same for the same certificate."""
+
+
+class Certificates(Protocol):
+    """What the TLS door shows, as far as this page needs it."""
+
+    @property
+    def authority(self) -> x509.Certificate | None:
+        """The box's own authority; None with certificates of the owner."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names and addresses in the certificate that is shown now, the best address first."""
+
+
+class Trust:
+    """The routes below /trust of a box that serves https."""
+
+    def __init__(self, certificates: Certificates, port: int) -> None:
+        """port: where https is served."""
+        self._certificates = certificates
+        self._port = port
+
+    def routes(self) -> list[Route]:
+        """The page, the forms of the certificate, and what the page's check asks for."""
+        return [
+            Route("/trust", self._explain),
+            Route("/trust/check", self._check),
+            Route("/trust/lanscribe.crt", self._der),
+            Route("/trust/lanscribe.pem", self._pem),
+            Route("/trust/lanscribe.mobileconfig", self._profile),
+        ]
+
+    def https_url(self, host: str = "") -> str:
+        """Where https is served, such as https://192.168.1.20:8443/.
+
+        host: by which a client has found this box; kept if the certificate has it.
+        """
+        names = self._certificates.names
+        kept = host if host in names or not names else names[0]
+        return f"https://{url_host(kept)}:{self._port}/"
+
+    async def _explain(self, request: Request) -> Response:
+        authority = self._certificates.authority
+        url = self.https_url(request.url.hostname or "")
+        if authority is None:
+            return _note("Nothing to install", OWN, url)
+        shown = fingerprint(authority)
+        hosts = [url_host(name) for name in self._certificates.names if not _is_loopback(name)]
+        values = {
+            "name": _name(authority),
+            "url": url,
+            "fingerprint": shown,
+            "hosts": json.dumps(hosts),
+            "port": str(self._port),
+        }
+        return pages.page("trust", 200, **values, **_groups(shown))
+
+    async def _check(self, _request: Request) -> Response:
+        """What a page on another name of this box may read, if its browser trusts this one."""
+        authority = self._certificates.authority
+        shown = fingerprint(authority) if authority else ""
+        answer = JsonResponse({"server": "lanscribe", "fingerprint": shown})
+        answer.headers.update(_FOR_READERS_EVERYWHERE)
+        return answer
+
+    async def _der(self, _request: Request) -> Response:
+        """For Android, Windows, macOS and Firefox, which offers to import this type."""
+        if (authority := self._certificates.authority) is None:
+            return _nothing_to_install()
+        content = authority.public_bytes(Encoding.DER)
+        return Response(content, 200, _FORM_HEADERS, "application/x-x509-ca-cert")
+
+    async def _pem(self, _request: Request) -> Response:
+        """For Linux and for programs."""
+        if (authority := self._certificates.authority) is None:
+            return _nothing_to_install()
+        content = authority.public_bytes(Encoding.PEM)
+        return Response(content, 200, _FORM_HEADERS, "application/x-pem-file")
+
+    async def _profile(self, _request: Request) -> Response:
+        """For iPhone and iPad."""
+        if (authority := self._certificates.authority) is None:
+            return _nothing_to_install()
+        return Response(profile(authority), 200, _FORM_HEADERS, "application/x-apple-aspen-config")
+
+
+def routes_without_https() -> list[Route]:
+    """The routes below /trust of a box that does not serve https."""
+    return [Route("/trust", _explain_off), Route("/trust/{form}", _refuse_off)]
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """The SHA-256 of a certificate as devices show it: AB:CD:…"""
+    return _digest(certificate).hex(":").upper()
+
+
+def short_fingerprint(certificate: x509.Certificate) -> str:
+    """The same in 43 letters, for the fragment of an address: base64url without padding."""
+    return base64.urlsafe_b64encode(_digest(certificate)).decode().rstrip("=")
+
+
+def profile(authority: x509.Certificate) -> bytes:
+    """A configuration profile for Apple's devices with one root certificate."""
+    digest = _digest(authority)
+    about = f"Lets this device trust {_name(authority)}, the speech-to-text server of this home."
+    root = {
+        "PayloadType": "com.apple.security.root",
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"local.lanscribe.{digest.hex()[:16]}.root",
+        "PayloadUUID": _identifier("root", digest),
+        "PayloadDisplayName": _name(authority),
+        "PayloadDescription": about,
+        "PayloadCertificateFileName": "lanscribe.crt",
+        "PayloadContent": authority.public_bytes(Encoding.DER),
+    }
+    whole = {
+        "PayloadType": "Configuration",
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"local.lanscribe.{digest.hex()[:16]}",
+        "PayloadUUID": _identifier("profile", digest),
+        "PayloadDisplayName": _name(authority),
+        "PayloadDescription": about,
+        "PayloadOrganization": "lanscribe",
+        "PayloadRemovalDisallowed": False,
+        "PayloadContent": [root],
+    }
+    return plistlib.dumps(whole)
+
+
+def _groups(shown: str) -> dict[str, str]:
+    """A fingerprint in the eight groups that the page shows."""
+    starts = range(0, len(shown), _GROUP_LETTERS)
+    groups = [shown[at : at + _GROUP_LETTERS].strip(":") for at in starts]
+    return {f"group{number}": group for number, group in enumerate(groups, 1)}
+
+
+def _identifier(part: str, digest: bytes) -> str:
+    return str(uuid.uuid5(_NAMESPACE, f"{part} {digest.hex()}")).upper()
+
+
+def _digest(certificate: x509.Certificate) -> bytes:
+    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
+
+
+def _name(certificate: x509.Certificate) -> str:
+    """Its common name, under which devices list it."""
+    (name, *_) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value)
+
+
+def _is_loopback(name: str) -> bool:
+    """Whether a name or address means whichever machine it is used on."""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _note(title: str, text: str, url: str, status: int = 200) -> HTMLResponse:
+    return pages.page("note", status, title=title, text=text, url=url)
+
+
+async def _explain_off(_request: Request) -> Response:
+    return _note("No https here", OFF, "/docs", 404)
+
+
+async def _refuse_off(_request: Request) -> Response:
+    return error_response(ProtocolError("not_found", OFF))
+
+
+def _nothing_to_install() -> Response:
+    return error_response(ProtocolError("not_found", OWN))

@@ -1,0 +1,207 @@
+"""What is served below /trust: forms of a certificate that other programs read, and the page."""
+
+import asyncio
+import base64
+import datetime
+import json
+import plistlib
+import re
+import subprocess
+from dataclasses import dataclass
+from html import unescape
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from starlette.applications import Starlette
+
+from lanscribe.server import front
+from lanscribe.server.trust import Trust, fingerprint, short_fingerprint
+
+NASTY = """lanscribe on <b>"it's"</b> & co"""
+NAMES = ("192.168.1.20", "fd00::20", "box", "box.local", "localhost", "127.0.0.1", "::1")
+BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
+
+
+def made(common_name: str) -> x509.Certificate:
+    """A certificate that signs itself."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), NameOID.COMMON_NAME
+    subject = x509.Name([x509.NameAttribute(name, common_name)])
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a TLS door shows."""
+
+    authority: x509.Certificate | None
+    names: tuple[str, ...] = NAMES
+
+
+AUTHORITY = made(NASTY)
+DIGEST = AUTHORITY.fingerprint(hashes.SHA256())
+BOX = Trust(Shown(AUTHORITY), 8443)
+OWN_BOX = Trust(Shown(None), 8443)
+
+
+def get(
+    path: str, trust: Trust | None = BOX, host: str = "box:8000", **headers: str
+) -> httpx.Response:
+    """The answer of a box to a request."""
+
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(Starlette(routes=front.routes(trust)))
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(asked())
+
+
+def openssl(content: bytes, *flags: str) -> str:
+    """What openssl prints of a certificate."""
+    command = ["openssl", "x509", "-noout", "-fingerprint", "-sha256", *flags]
+    return subprocess.run(command, input=content, capture_output=True, check=True).stdout.decode()
+
+
+def test_the_binary_form_is_the_certificate() -> None:
+    answer = get("/trust/lanscribe.crt")
+    assert answer.headers["content-type"] == "application/x-x509-ca-cert"
+    assert "content-disposition" not in answer.headers  # Firefox would save it, not import it
+    assert x509.load_der_x509_certificate(answer.content) == AUTHORITY
+    assert fingerprint(AUTHORITY) in openssl(answer.content, "-inform", "DER")
+
+
+def test_the_text_form_is_the_certificate() -> None:
+    answer = get("/trust/lanscribe.pem")
+    assert answer.headers["content-type"] == "application/x-pem-file"
+    assert x509.load_pem_x509_certificates(answer.content) == [AUTHORITY]
+    assert fingerprint(AUTHORITY) in openssl(answer.content)
+
+
+def test_the_profile_has_one_root_certificate_and_the_same_identifiers_each_time() -> None:
+    answer = get("/trust/lanscribe.mobileconfig")
+    assert answer.headers["content-type"] == "application/x-apple-aspen-config"
+    assert get("/trust/lanscribe.mobileconfig").content == answer.content
+    whole = plistlib.loads(answer.content)
+    (root,) = whole["PayloadContent"]
+    assert (whole["PayloadType"], root["PayloadType"]) == (
+        "Configuration",
+        "com.apple.security.root",
+    )
+    assert x509.load_der_x509_certificate(root["PayloadContent"]) == AUTHORITY
+    assert whole["PayloadDisplayName"] == root["PayloadDisplayName"] == NASTY
+    assert whole["PayloadVersion"] == root["PayloadVersion"] == 1
+    assert whole["PayloadUUID"] != root["PayloadUUID"]
+    assert whole["PayloadIdentifier"] != root["PayloadIdentifier"]
+
+
+def test_another_certificate_has_another_profile() -> None:
+    other = get("/trust/lanscribe.mobileconfig", Trust(Shown(made(NASTY)), 8443)).content
+    own = get("/trust/lanscribe.mobileconfig").content
+    assert plistlib.loads(other)["PayloadUUID"] != plistlib.loads(own)["PayloadUUID"]
+
+
+def test_the_fingerprint_is_shown_as_devices_show_it() -> None:
+    assert bytes.fromhex(fingerprint(AUTHORITY).replace(":", "")) == DIGEST
+    short = short_fingerprint(AUTHORITY)
+    assert len(short) == 43
+    assert base64.urlsafe_b64decode(short + "=") == DIGEST
+
+
+def test_the_page_shows_the_whole_fingerprint_in_groups() -> None:
+    groups = re.findall(r"<li>((?:[0-9A-F]{2}:){3}[0-9A-F]{2})</li>", get("/trust").text)
+    assert ":".join(groups) == fingerprint(AUTHORITY)
+
+
+def test_the_page_escapes_whatever_the_certificate_is_called() -> None:
+    text = get("/trust").text
+    assert "<b>" not in text
+    assert NASTY in unescape(text)
+    hosts = re.search(r'data-hosts="([^"]*)"', text)
+    assert hosts
+    assert json.loads(unescape(hosts[1])) == ["192.168.1.20", "[fd00::20]", "box", "box.local"]
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("box:8000", "https://box:8443/"),
+        ("192.168.1.20:8000", "https://192.168.1.20:8443/"),
+        ("[fd00::20]:8000", "https://[fd00::20]:8443/"),
+        ("127.0.0.1:8000", "https://127.0.0.1:8443/"),
+        ("evil.example:8000", "https://192.168.1.20:8443/"),
+        ("box.local", "https://box.local:8443/"),
+    ],
+)
+def test_the_page_leads_to_https_at_a_name_that_the_certificate_has(host: str, url: str) -> None:
+    text = get("/trust", host=host).text
+    assert set(re.findall(r'href="(https://[^"]*)"', text)) == {url}
+
+
+def test_the_page_has_its_policy_and_nothing_inline() -> None:
+    answer = get("/trust")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert not re.search(r"<style|<script(?![^>]* src=\"/pages/)|\sstyle=|\son[a-z]+=", answer.text)
+    sources = re.findall(r'(?:src|href)="([^"]*)"', answer.text)
+    outside = [one for one in sources if not one.startswith(("/", "#", "https://box:8443/"))]
+    assert not outside
+
+
+def test_whatever_the_page_needs_is_served() -> None:
+    needed = re.findall(r'(?:src|href)="(/[^"]*)"', get("/trust").text)
+    assert len(needed) > 5
+    assert {path: get(path).status_code for path in needed} == dict.fromkeys(needed, 200)
+
+
+def test_a_page_of_another_name_may_read_the_check() -> None:
+    answer = get("/trust/check", Origin="https://box:8443")
+    assert answer.json() == {"server": "lanscribe", "fingerprint": fingerprint(AUTHORITY)}
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_with_certificates_of_the_owner_nothing_is_to_be_installed() -> None:
+    answer = get("/trust", OWN_BOX)
+    assert answer.status_code == 200
+    assert "Nothing has to be installed" in answer.text
+    assert 'href="https://box:8443/"' in answer.text
+    assert get("/trust/check", OWN_BOX).json()["fingerprint"] == ""
+
+
+@pytest.mark.parametrize("form", ["crt", "pem", "mobileconfig"])
+@pytest.mark.parametrize("trust", [OWN_BOX, None], ids=["own", "off"])
+def test_without_an_authority_no_form_is_served(form: str, trust: Trust | None) -> None:
+    answer = get(f"/trust/lanscribe.{form}", trust)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_found"
+
+
+def test_without_https_the_page_says_so() -> None:
+    answer = get("/trust", None)
+    assert answer.status_code == 404
+    assert "does not serve https" in answer.text
+
+
+@pytest.mark.parametrize("trust", [BOX, OWN_BOX, None], ids=["box", "own", "off"])
+def test_a_browser_is_led_from_the_door_to_the_page(trust: Trust | None) -> None:
+    answer = get("/", trust, Accept=BROWSER)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/trust")
+    assert answer.headers["vary"] == "Accept"
+
+
+def test_a_program_gets_the_paths() -> None:
+    text = get("/", Accept="*/*").text
+    assert text.startswith("lanscribe: live speech to text.\nWebSocket: /v1/realtime")
+    assert "https: https://box:8443/   how a phone comes to trust it: /trust\n" in text
+    assert "https" not in get("/", None, Accept="*/*").text
