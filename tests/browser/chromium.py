@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from playwright import async_api
 
@@ -75,6 +76,9 @@ class ChromiumPage:
     def press(self, *keys: str) -> None:
         for key in keys:
             self.do(self.tab.keyboard.press(key))
+
+    def arrive(self, path: str) -> None:
+        self.do(self.tab.wait_for_url(lambda url: urlsplit(url).path == path))
 
     def cookies(self) -> list[Cookie]:
         return [

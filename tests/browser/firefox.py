@@ -8,12 +8,14 @@ import os
 import re
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.sync.client import ClientConnection, connect
 
@@ -50,19 +52,28 @@ class _Session:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._numbers = count()
+        self.events: deque[dict[str, Any]] = deque()
+        """Those that came since it was cleared."""
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The result of a command. Raises Refused for a page that does not load."""
         number = next(self._numbers)
         self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        answer: dict[str, Any] = {}
-        while answer.get("id") != number:
-            answer = json.loads(self._connection.recv(DEADLINE_S))
+        while (answer := self._receive()).get("id") != number:
+            self.events.append(answer)
         if answer["type"] == "error":
             match = re.search(r"(\w+_ERROR_\w+)\)?$", answer["message"])
             raise Refused(match[1]) if match else RuntimeError(answer["message"])
         result: dict[str, Any] = answer["result"]
         return result
+
+    def event(self) -> dict[str, Any]:
+        """The next event."""
+        return self.events.popleft() if self.events else self._receive()
+
+    def _receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._connection.recv(DEADLINE_S))
+        return message
 
 
 class FirefoxPage:
@@ -95,7 +106,14 @@ class FirefoxPage:
             for kind in ("keyDown", "keyUp")
         ]
         keyboard = {"type": "key", "id": "keyboard", "actions": presses}
+        self._session.events.clear()
         self._session.call("input.performActions", context=self._context, actions=[keyboard])
+
+    def arrive(self, path: str) -> None:
+        while True:
+            loaded = self._session.event()["params"]
+            if loaded["context"] == self._context and urlsplit(loaded["url"]).path == path:
+                return
 
     def cookies(self) -> list[Cookie]:
         partition = {"type": "context", "context": self._context}
@@ -148,6 +166,7 @@ def running(authorities: Sequence[Path]) -> Iterator[Firefox]:
             with connect(url + "/session", max_size=None, ping_timeout=None) as connection:
                 session = _Session(connection)
                 session.call("session.new", capabilities={})
+                session.call("session.subscribe", events=["browsingContext.load"])
                 yield Firefox(session)
                 session.call("browser.close")
             process.wait(DEADLINE_S)
