@@ -11,7 +11,7 @@ from lanscribe.admin.environment import environment_lines
 from lanscribe.admin.sources import FLAGS, load
 from lanscribe.errors import ConfigError
 from lanscribe.installation import say
-from lanscribe.server.doorkeeper import configured_key
+from lanscribe.server.key_check import configured_key
 from lanscribe.server.tls import server_context
 from lanscribe.vllm import command as vllm_command
 

@@ -124,7 +124,6 @@ async def _run(
 ) -> None:
     """Listen at once, load the engine meanwhile, serve until a signal."""
     orders = obedience.orders
-    settings = _with_own_name(settings)
     gateway = Gateway(settings)
 
     async def drain() -> None:
@@ -205,13 +204,6 @@ async def _supply_engine(
         await asyncio.wait({serving})
     finally:
         await engine.close()
-
-
-def _with_own_name(settings: config.Settings) -> config.Settings:
-    """Settings that also admit this machine's own name as a Host."""
-    hostnames = (*settings.auth.hostnames, socket.gethostname())
-    auth = settings.auth.model_copy(update={"hostnames": hostnames})
-    return settings.model_copy(update={"auth": auth})
 
 
 def _tell(text: str) -> None:

@@ -21,7 +21,8 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import AuthSettings
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
-from lanscribe.server.doorkeeper import Doorkeeper, configured_key, refusal_of
+from lanscribe.server.doorkeeper import Doorkeeper, refusal_of
+from lanscribe.server.key_check import configured_key
 from tests.servers import ServeHere, StartServer
 from tests.support import client, get_json
 
@@ -71,6 +72,7 @@ def knock(
     names = {"host": "192.168.1.2:8000", **headers}
     scope = {
         "type": kind,
+        **({"method": "GET"} if kind == "http" else {}),
         "path": path,
         "query_string": b"",
         "headers": [
