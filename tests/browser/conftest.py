@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from lanscribe.identity.authority import Authority, make, save
+from tests.browser.authority import Authority, make
 from lanscribe.identity.names import own_names
 from tests.browser import chromium, firefox
 from tests.browser.driving import Browser, Page
@@ -50,26 +50,22 @@ def authority() -> Authority:
 
 
 @pytest.fixture(scope="package")
-def state_dir(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state of a box that has this authority."""
-    folder = tmp_path_factory.mktemp("state")
-    save(authority, folder / "tls")
-    return folder
-
-
-@pytest.fixture(scope="package")
 def boundless(authority: Authority) -> Authority:
     """An authority that the browsers trust too, and that may vouch for any name."""
     return unconstrained(authority)
 
 
 @pytest.fixture(scope="package")
-def running(state_dir: Path, boundless: Authority) -> Iterator[Running]:
+def running(
+    authority: Authority, boundless: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     """The browsers; none is left when the tests of this folder are through."""
-    file = state_dir / "boundless.pem"
-    file.write_bytes(boundless.certificate.public_bytes(Encoding.PEM))
+    folder = tmp_path_factory.mktemp("authorities")
+    files = folder / "authority.pem", folder / "boundless.pem"
+    for file, one in zip(files, (authority, boundless), strict=True):
+        file.write_bytes(one.certificate.public_bytes(Encoding.PEM))
     with ExitStack() as ends:
-        yield Running((state_dir / "tls/authority.pem", file), ends)
+        yield Running(files, ends)
 
 
 @pytest.fixture(params=list(BROWSERS))

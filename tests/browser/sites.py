@@ -1,20 +1,22 @@
 """Websites of the tests: pages that are not the box's own, and certificates for any name."""
 
 import ipaddress
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lanscribe.identity.authority import Authority
+from tests.browser.authority import Authority
 
 PAGE = b"<!doctype html><title>A page of another site</title><h1>Not the box</h1>"
 
@@ -33,11 +35,34 @@ class _Pages(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    """Ends its connections when it closes: browsers keep some open, and open some in advance."""
+
+    daemon_threads = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Pages)
+        self._connections: list[socket.socket] = []
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, peer = super().get_request()
+        self._connections.append(connection)
+        return connection, peer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a browser that does not like a certificate hangs up."""
+
+    def server_close(self) -> None:
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        super().server_close()
+
+
 @contextmanager
 def site(certificate: Path | None = None) -> Iterator[int]:
     """A website on a port of 127.0.0.1, over TLS if it has a certificate (PEM, with its key)."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
-    server.daemon_threads = True
+    server = _Server()
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
