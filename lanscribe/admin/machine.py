@@ -184,7 +184,15 @@ def _bind_error(host: str, number: int) -> str:
 def health(host: str, number: int, *, is_secure: bool = False) -> tuple[int, str] | None:
     """HTTP status and body of /health there; None when nothing answers in HTTP."""
     scheme = "https" if is_secure else "http"
-    url = f"{scheme}://{network.url_host(_address_here(host))}:{number}/health"
+    return _answer(f"{scheme}://{network.url_host(_address_here(host))}:{number}/health")
+
+
+def trust(host: str, number: int) -> tuple[int, str] | None:
+    """HTTP status and body of /trust/check there; None when nothing answers in HTTP."""
+    return _answer(f"http://{network.url_host(_address_here(host))}:{number}/trust/check")
+
+
+def _answer(url: str) -> tuple[int, str] | None:
     try:
         answer = probe.get(url, ANSWER_TIMEOUT_S)
     except OSError:

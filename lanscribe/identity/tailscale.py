@@ -57,7 +57,7 @@ class TailnetName:
 
     def names(self) -> list[str]:
         """The names of the last answer, at once; empty until there is one."""
-        now_s = self._clock()
+        now_s, known = self._clock(), self._names
         is_asking = self._thread is not None and self._thread.is_alive()
         if now_s - self._asked_s >= _FRESH_S and not is_asking:
             self._asked_s = now_s
@@ -65,8 +65,8 @@ class TailnetName:
                 self._thread = threading.Thread(target=self._ask, args=(command,), daemon=True)
                 self._thread.start()
             else:
-                self._names = []
-        return self._names
+                self._names = known = []
+        return known
 
     def wait(self, timeout_s: float) -> None:
         """Wait for the answer that is being asked for, at most so long."""

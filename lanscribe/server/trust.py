@@ -76,6 +76,17 @@ class Trust:
         kept = host if host in names or not names else names[0]
         return f"https://{url_host(kept)}:{self._port}/"
 
+    @property
+    def fingerprint(self) -> str:
+        """That of the authority; "" with certificates of the owner."""
+        authority = self._certificates.authority
+        return fingerprint(authority) if authority else ""
+
+    def scanned_url(self) -> str:
+        """The address for a QR code: the best one, and the fingerprint in its fragment."""
+        authority = self._certificates.authority
+        return self.https_url() + (f"#{short_fingerprint(authority)}" if authority else "")
+
     async def _explain(self, request: Request) -> Response:
         authority = self._certificates.authority
         url = self.https_url(request.url.hostname or "")
@@ -94,9 +105,12 @@ class Trust:
 
     async def _check(self, _request: Request) -> Response:
         """What a page on another name of this box may read, if its browser trusts this one."""
-        authority = self._certificates.authority
-        shown = fingerprint(authority) if authority else ""
-        answer = JsonResponse({"server": "lanscribe", "fingerprint": shown})
+        told = {
+            "server": "lanscribe",
+            "fingerprint": self.fingerprint,
+            "address": self.scanned_url(),
+        }
+        answer = JsonResponse(told)
         answer.headers.update(_FOR_READERS_EVERYWHERE)
         return answer
 

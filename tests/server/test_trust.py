@@ -165,7 +165,11 @@ def test_whatever_the_page_needs_is_served() -> None:
 
 def test_a_page_of_another_name_may_read_the_check() -> None:
     answer = get("/trust/check", Origin="https://box:8443")
-    assert answer.json() == {"server": "lanscribe", "fingerprint": fingerprint(AUTHORITY)}
+    assert answer.json() == {
+        "server": "lanscribe",
+        "fingerprint": fingerprint(AUTHORITY),
+        "address": f"https://192.168.1.20:8443/#{short_fingerprint(AUTHORITY)}",
+    }
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
     assert answer.headers["cache-control"] == "no-store"
@@ -176,7 +180,8 @@ def test_with_certificates_of_the_owner_nothing_is_to_be_installed() -> None:
     assert answer.status_code == 200
     assert "Nothing has to be installed" in answer.text
     assert 'href="https://box:8443/"' in answer.text
-    assert get("/trust/check", OWN_BOX).json()["fingerprint"] == ""
+    told = get("/trust/check", OWN_BOX).json()
+    assert (told["fingerprint"], told["address"]) == ("", "https://192.168.1.20:8443/")
 
 
 @pytest.mark.parametrize("form", ["crt", "pem", "mobileconfig"])
