@@ -107,12 +107,17 @@ class Chromium:
 
     @contextmanager
     def page(self) -> Iterator[Page]:
-        context = self._loop.run(self._browser.new_context())
-        context.set_default_timeout(DEADLINE_S * 1000)
+        page = self._loop.run(self._opened())
         try:
-            yield ChromiumPage(self._loop, self._loop.run(context.new_page()))
+            yield page
         finally:
-            self._loop.run(context.close())
+            self._loop.run(page.tab.context.close())
+
+    async def _opened(self) -> ChromiumPage:
+        """A coroutine, because nothing of Playwright may be called in another thread than its."""
+        context = await self._browser.new_context()
+        context.set_default_timeout(DEADLINE_S * 1000)
+        return ChromiumPage(self._loop, await context.new_page())
 
 
 @contextmanager

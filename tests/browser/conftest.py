@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.browser.authority import Authority, make
 from lanscribe.identity.names import own_names
 from tests.browser import chromium, firefox
+from tests.browser.authority import Authority, make
 from tests.browser.driving import Browser, Page
 from tests.browser.sites import unconstrained
+from tests.servers import ServeHere
 
 BROWSERS = {"chromium": chromium, "firefox": firefox}
 
@@ -75,8 +76,8 @@ def browser(request: pytest.FixtureRequest, running: Running) -> Browser:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A tab of each browser, which trusts the authority."""
+def page(browser: Browser, serve_here: ServeHere) -> Iterator[Page]:
+    """A tab of each browser, which trusts the authority; closed before the servers of the test."""
     with browser.page() as page:
         yield page
 

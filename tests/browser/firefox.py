@@ -25,6 +25,7 @@ from tests.support import DEADLINE_S
 PROGRAM = "/usr/bin/firefox-esr"
 PREFERENCES: dict[str, str | int | bool] = {
     "network.dns.localDomains": ",".join(NAMES_HERE),
+    "network.http.speculative-parallel-limit": 0,
     "media.navigator.streams.fake": True,
     "media.navigator.permission.disabled": True,
     "media.autoplay.default": 0,
