@@ -18,15 +18,17 @@ ip link set lan0 up
 ip addr add 192.168.50.7/24 dev lan0
 ip addr add 100.64.7.7/24 dev lan0
 ip addr add 2001:db8:50::7/64 dev lan0 nodad
-ip link add tailscale0 type dummy
+ip link add tailscale0 type veth peer name far1
+ip link set far1 up
 ip link set tailscale0 up
 ip addr add 100.101.102.103/32 dev tailscale0
 ip route add local 100.101.102.0/24 dev lo
 ip route add local 100.64.7.0/24 dev lo
 ip -6 route add local 2001:db8:50::/64 dev lo
 ip -6 route add local 2001:db8:60::/64 dev lo
+echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind
 """
-"""The last routes let a program here take any address of these networks, as others there have."""
+"""The last lines let a program here take any address of these networks, as others there have."""
 TAILNET, LAN_TAILNET = ("100.101.102.9", "100.101.102.103"), ("100.64.7.9", "100.64.7.7")
 PREFIX, OTHER_PREFIX = ("2001:db8:50::9", "2001:db8:50::7"), ("2001:db8:60::9", "2001:db8:50::7")
 HOME = ("192.168.50.7", "192.168.50.7")
@@ -50,7 +52,7 @@ def test_who_comes_in_by_which_network(networks: list[str], admitted: set[tuple[
         subprocess.run([*NAMESPACE, INTERFACES], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no network namespaces here")
-    ask = f"exec {sys.executable} -m tests.server.ways_in {','.join(networks)}"
+    ask = f"exec {sys.executable} -m tests.server.ways_in {' '.join(networks)}"
     done = subprocess.run(
         [*NAMESPACE, INTERFACES + ask], cwd=PROJECT_DIR, capture_output=True, text=True, check=False
     )

@@ -83,4 +83,4 @@ def main(networks: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main([one for one in sys.argv[1:] if one][0:1] and sys.argv[1].split(","))))  # noqa: T201
+    print(json.dumps(main(sys.argv[1:])))  # noqa: T201
