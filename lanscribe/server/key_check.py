@@ -126,7 +126,8 @@ class KeyCheck:
         keys.make(path)
         _sign_in_secret(path)
         secret = self._secret()
-        assert secret is not None, "the key was compared just now"
+        if secret is None:
+            raise ConfigError("the key has gone since it was compared")
         return passes.make(secret, self._wall_clock())
 
     def _secret(self) -> bytes | None:

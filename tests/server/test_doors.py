@@ -58,7 +58,14 @@ def ask(
 
 
 def knock(
-    doorkeeper: Doorkeeper, peer: str, kind: str = "http", path: str = "/", **headers: str
+    doorkeeper: Doorkeeper,
+    peer: str,
+    kind: str = "http",
+    path: str = "/",
+    *,
+    method: str = "GET",
+    scheme: str = "http",
+    **headers: str,
 ) -> list[Message]:
     """Knock once: what is answered."""
     sent = list[Message]()
@@ -72,7 +79,8 @@ def knock(
     names = {"host": "192.168.1.2:8000", **headers}
     scope = {
         "type": kind,
-        **({"method": "GET"} if kind == "http" else {}),
+        "scheme": scheme,
+        **({"method": method} if kind == "http" else {}),
         "path": path,
         "query_string": b"",
         "headers": [
