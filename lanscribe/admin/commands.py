@@ -40,7 +40,7 @@ WORDS = {
     "status": Command("lanscribe.admin.control", "show what runs from this folder"),
     "check-config": Command("lanscribe.admin.launch", "check every setting, say what is wrong"),
     "print-env": Command("lanscribe.admin.launch", "print the settings as shell variables"),
-    "key": Command("lanscribe.admin.key", "show or make the key for other networks"),
+    "key": Command("lanscribe.admin.key", "show, make or replace the key; sign browsers out"),
     "qr": Command("lanscribe.admin.qr", "show the QR code that leads a phone to this server"),
     "models": Command("lanscribe.admin.models", "list or check the installed models"),
     "plan": Command("lanscribe.voxtral.plan_report", "say whether Voxtral fits into a GPU"),

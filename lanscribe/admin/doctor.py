@@ -40,6 +40,7 @@ from lanscribe.voxtral.verdict import Verdict
 OLDEST_PYTHON = (3, 11)
 LEAST_MEMORY_BYTES = 1_000_000_000
 LEAST_FREE_BYTES = 1_000_000_000
+_WHOSE = {"tailscale": "your tailnet", "own-prefix": "your IPv6 prefix"}
 
 
 def judge_python(version: tuple[int, int, int], path: str) -> Check:
@@ -185,20 +186,33 @@ def judge_server(facts: PortFacts) -> Check:
     return Check("server", "warn", f"not ready: {why}", "wait a moment, then look into its log")
 
 
-def judge_access(mode: str, key: KeyFacts) -> Check:
-    """Who has access, and whether the key is secret."""
+def judge_access(mode: str, key: KeyFacts, offers: Sequence[str] = ()) -> Check:
+    """Who has access, and whether the key is secret.
+
+    offers: what auth.networks could name besides what it does.
+    """
     if mode == "open":
         who = "anybody who can reach this machine"
         return Check("access", "warn", who, 'set auth.mode to "lan" or "key"')
     if not key.is_there:
         if mode == "key":
             return Check("access", "fail", f"only with the key, but {key.place} is missing", SETUP)
-        return Check("access", "ok", "the home network; there is no key for others")
+        who = "the home network; there is no key for others"
+        return Check("access", "ok", who, _offer(offers))
     who = f"{'only' if mode == 'key' else 'the home network; others'} with the key in {key.place}"
     if key.is_readable_by_others:
         why = f"{who}, which others on this machine can read"
         return Check("access", "warn", why, f"chmod 600 {key.place}")
-    return Check("access", "ok", who)
+    return Check("access", "ok", who, _offer(offers) if mode == "lan" else "")
+
+
+def _offer(networks: Sequence[str]) -> str:
+    """What lets devices of further networks in; "" if there are none."""
+    if not networks:
+        return ""
+    whose = " and ".join(_WHOSE[network] for network in networks)
+    added = ", ".join(networks)
+    return f"for {whose} to come in without the key, add to auth.networks: {added}"
 
 
 def judge_network(addresses: Sequence[str]) -> Check:
@@ -250,6 +264,12 @@ class Examination:
         return machine.key(self.values, self.project)
 
     @property
+    def offers(self) -> list[str]:
+        """The networks at hand that auth.networks does not name."""
+        named = self.values.get("LANSCRIBE_AUTH_NETWORKS", "").split(",")
+        return [one for one in machine.home_networks(self.project) if one not in named]
+
+    @property
     def host(self) -> str:
         """The address that the settings say to listen on."""
         return self.values.get("LANSCRIBE_SERVER_HOST", "0.0.0.0")
@@ -298,7 +318,9 @@ CHECKS: dict[str, Callable[[Examination], Check]] = {
     "tls": lambda it: judge_tls(it.tls),
     "wyoming": lambda it: judge_wyoming(it.wyoming),
     "server": lambda it: judge_server(it.port),
-    "access": lambda it: judge_access(it.values.get("LANSCRIBE_AUTH_MODE", "lan"), it.key),
+    "access": lambda it: judge_access(
+        it.values.get("LANSCRIBE_AUTH_MODE", "lan"), it.key, it.offers
+    ),
     "network": lambda _: judge_network(network.lan_addresses()),
 }
 """What is checked, in the order of the report."""

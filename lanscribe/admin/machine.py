@@ -132,6 +132,13 @@ def key(values: Mapping[str, str], project: Path = PROJECT_DIR) -> KeyFacts:
     return KeyFacts(place, is_there=True, is_readable_by_others=keys.others_can_read(path))
 
 
+def home_networks(project: Path = PROJECT_DIR) -> list[str]:
+    """What auth.networks could name on this machine; empty before setup."""
+    question = "from lanscribe.identity import home_networks as it; print(*it.at_hand())"
+    outcome = run_in_venv(["-c", question], project)
+    return outcome.output.split() if outcome and outcome.status == 0 else []
+
+
 def port(host: str, number: int, *, is_secure: bool = False) -> PortFacts:
     """Look what is on the server's port, or with `is_secure` on its port for TLS."""
     bind_error = _bind_error(host, number)

@@ -8,6 +8,7 @@ from lanscribe.admin.card_checks import judge_gpu, judge_voxtral
 from lanscribe.admin.check import Check
 from lanscribe.admin.commands import dispatch
 from lanscribe.admin.doctor import (
+    Examination,
     as_json,
     judge_access,
     judge_disk,
@@ -397,6 +398,38 @@ def test_access(mode: str, key: KeyFacts, status: str, words: str) -> None:
     check = judge_access(mode, key)
     assert (check.status, words in check.result) == (status, True)
     assert (check.status == "ok") == (check.remedy == "")
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_access_proposes_the_networks_at_hand(has_key: bool) -> None:
+    key = KeyFacts("config/key", is_there=has_key)
+    check = judge_access("lan", key, ["tailscale", "own-prefix"])
+    assert check.status == "ok"
+    assert check.remedy == (
+        "for your tailnet and your IPv6 prefix to come in without the key,"
+        " add to auth.networks: tailscale, own-prefix"
+    )
+    for mode in ("key", "open"):
+        assert "networks" not in judge_access(mode, key, ["tailscale"]).remedy
+
+
+def test_networks_that_are_named_are_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "home_networks", lambda _: ["tailscale", "own-prefix"])
+    examination = Examination()
+    examination.__dict__["values"] = {"LANSCRIBE_AUTH_NETWORKS": "own-prefix"}
+    assert examination.offers == ["tailscale"]
+    examination.__dict__["values"] = {}
+    assert examination.offers == ["tailscale", "own-prefix"]
+
+
+def test_the_networks_at_hand_are_asked_for_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert machine.home_networks(tmp_path) == []
+    assert {*machine.home_networks()} <= {"tailscale", "own-prefix"}
+    done = Outcome(0, "tailscale own-prefix\n")
+    monkeypatch.setattr(machine, "run_in_venv", lambda *_: done)
+    assert machine.home_networks() == ["tailscale", "own-prefix"]
 
 
 def test_where_the_key_is(tmp_path: Path) -> None:
