@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from lanscribe.identity.authority import Authority
 from lanscribe.server.trust import short_fingerprint
+from tests.browser.authority import Authority
 from tests.browser.chromium import ChromiumPage
 from tests.browser.conftest import Running
 from tests.browser.driving import Browser, Page, Refused
