@@ -82,6 +82,8 @@ def own_origins(host: str | None, *, is_secure: bool) -> set[str]:
     is_secure: whether the request came over TLS. Over plain http, a page of https can only come
     through a proxy that ends TLS, because browsers block mixed content.
     """
+    if not host:
+        return set()
     schemes = ("https",) if is_secure else ("http", "https")
     return {f"{scheme}://{host}".lower() for scheme in schemes}
 
