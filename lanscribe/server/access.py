@@ -58,8 +58,8 @@ def check_host(host: str | None, hostnames: Iterable[str]) -> None:
     if not (_address(name) is not None or _is_own_name(name, hostnames)):
         raise AuthError(
             "not_allowed",
-            f"got the Host header {(host or '')[:200]!r}; use the server's address or a .local"
-            " name, add the name to auth.hostnames, or show the key",
+            f"got the Host header {(host or '')[:200]!r}; use the server's address, its own name"
+            " or a .local name, add the name to auth.hostnames, or show the key",
         )
 
 
