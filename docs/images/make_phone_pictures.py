@@ -94,9 +94,8 @@ def draw_terminal(picture: Path) -> None:
                 for half in BLOCKS[letter]
             ]
         else:
-            parts.append(
-                f'<text x="0" y="{row * height + 12}" fill="#ddd">{escape(line).replace(" ", NBSP)}</text>'
-            )
+            text = escape(line).replace(" ", NBSP)
+            parts.append(f'<text x="0" y="{row * height + 12}" fill="#ddd">{text}</text>')
     columns, rows = max(map(len, lines)) * width + 32, len(lines) * height + 24
     start = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-16 -12 {columns} {rows}"'
