@@ -19,7 +19,7 @@ from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ConfigError, LanscribeError
 from lanscribe.identity import network
-from lanscribe.identity.certificates import Certificates
+from lanscribe.identity.certificates import Certificates, is_own
 from lanscribe.installation import say
 from lanscribe.server import discovery, logs
 from lanscribe.server import wyoming as wyoming_server
@@ -116,7 +116,7 @@ def _doors(prepared: Prepared) -> Doors | None:
     if not isinstance(secure, str):
         door = SecureListener(secure, certificates.context)
         return replace(plain, secure=door, certificates=certificates)
-    if settings.tls.mode == "own" or settings.tls.cert:
+    if is_own(settings.tls):
         listener.close()
         say("lanscribe", secure)
         return None

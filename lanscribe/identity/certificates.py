@@ -8,7 +8,7 @@ from functools import partial
 
 from cryptography import x509
 
-from lanscribe.config import Settings
+from lanscribe.config import Settings, TlsSettings
 from lanscribe.errors import ConfigError
 from lanscribe.identity import box_certificate
 from lanscribe.identity.authority import AuthorityError, fingerprint
@@ -71,6 +71,11 @@ class Certificates:
         return self._shown.names if self._shown else ()
 
 
+def is_own(tls: TlsSettings) -> bool:
+    """Whether the settings ask for a certificate of the owner's."""
+    return tls.mode == "own" or (tls.mode == "auto" and bool(tls.cert or tls.key))
+
+
 def of(settings: Settings) -> Certificates | None:
     """The certificates that the settings ask for; None without TLS. Makes no files.
 
@@ -79,7 +84,7 @@ def of(settings: Settings) -> Certificates | None:
     tls = settings.tls
     if tls.mode == "off":
         return None
-    if tls.mode == "own" or tls.cert or tls.key:
+    if is_own(tls):
         return Certificates(OwnCertificate(tls).look)
     find = partial(box_certificate.this_machine, settings)
     return Certificates(BoxCertificate(box_certificate.folder(settings), find).look)

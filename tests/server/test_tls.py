@@ -289,7 +289,7 @@ def test_the_doctor_knows_the_server_on_all_its_ports(
 ) -> None:
     server = serve_here(tls=settings_of(certificate))
     facts = machine.port(server.host, server.secure_port, is_secure=True)
-    assert doctor.judge_tls(facts).result.endswith("lanscribe is running there")
+    assert doctor.judge_tls_port(facts, is_own=True).result.endswith("lanscribe is running there")
     facts = machine.wyoming_port(server.host, server.wyoming_port)
     assert doctor.judge_wyoming(facts).result.endswith("lanscribe is running there")
     facts = machine.wyoming_port(server.host, server.port)
