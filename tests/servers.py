@@ -26,6 +26,7 @@ from lanscribe.config import EngineSettings, Settings
 from lanscribe.engines import load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.identity import certificates
+from lanscribe.identity.certificates import LOOK_EVERY_S, Certificates
 from lanscribe.server import transport, wyoming
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
@@ -173,6 +174,8 @@ class Parts:
     web: Callable[..., transport.Server] = make_server
     engine: Callable[[EngineSettings], Engine] | None = load_engine
     """None: it goes on loading."""
+    look_every_s: float = LOOK_EVERY_S
+    """How often its certificates are looked at."""
 
 
 APART: Mapping[str, Mapping[str, Any]] = {
@@ -236,11 +239,15 @@ class ServerHere(Server):
         settings = self.settings
         engine = self.parts.engine(settings.engine) if self.parts.engine else None
         gateway = self.parts.gateway(settings)
-        listener, secure = self._listen()
+        shown = certificates.of(settings)
+        listener, secure = self._listen(shown)
         self._web = self.parts.web(
             gateway.app(), settings.limits, gateway.drain, secure, proxies=settings.auth.proxies
         )
-        async with wyoming.serving(gateway, settings) as wyoming_port:
+        async with (
+            certificates.followed(shown, self.parts.look_every_s),
+            wyoming.serving(gateway, settings) as wyoming_port,
+        ):
             self.wyoming_port = wyoming_port or 0
             if engine:
                 gateway.engine_loaded(engine)
@@ -255,11 +262,11 @@ class ServerHere(Server):
         if engine:
             await engine.close()
 
-    def _listen(self) -> tuple[Any, SecureListener | None]:
+    def _listen(self, shown: Certificates | None) -> tuple[Any, SecureListener | None]:
         settings, secure = self.settings, None
         listener = bind(settings.server.host, settings.server.port)
         self.port = listener.getsockname()[1]
-        if shown := certificates.of(settings):
+        if shown:
             shown.look()
             secure = SecureListener(bind(settings.server.host, settings.tls.port), shown.context)
             self.secure_port = secure.socket.getsockname()[1]

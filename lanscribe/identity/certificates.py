@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 from cryptography import x509
@@ -15,6 +16,7 @@ from lanscribe.identity.authority import AuthorityError, fingerprint
 from lanscribe.identity.box_certificate import BoxCertificate
 from lanscribe.identity.own_certificate import OwnCertificate
 from lanscribe.identity.shown import Shown
+from lanscribe.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,19 @@ class Certificates:
     def names(self) -> tuple[str, ...]:
         """The names and addresses in the certificate that is shown now, the best address first."""
         return self._shown.names if self._shown else ()
+
+
+@asynccontextmanager
+async def followed(
+    certificates: Certificates | None, look_every_s: float = LOOK_EVERY_S
+) -> AsyncIterator[None]:
+    """Keep certificates up to date until the context ends; None are none."""
+    following = [asyncio.create_task(one.follow(look_every_s)) for one in [certificates] if one]
+    try:
+        yield
+    finally:
+        if following:
+            await end(*following)
 
 
 def is_own(tls: TlsSettings) -> bool:
