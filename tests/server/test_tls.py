@@ -151,6 +151,33 @@ def test_what_is_held_when_the_connection_breaks_is_received(
     assert [message.get("text") for message in received] == ["one", "two", None]
 
 
+def test_without_a_certificate_yet_a_connection_ends_and_the_plain_door_serves(
+    certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    """As with a clock that is not set; the context is asked for at each connection."""
+    contexts = [None, own_context(certificate)]
+
+    async def converse() -> None:
+        listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
+        tls = SecureListener(listeners[1], lambda: contexts.pop(0))
+        app = PlainTextResponse("home")
+        server = make_server(app, LimitSettings(), _no_drain, tls)
+        serving = asyncio.create_task(server.serve([listeners[0]]))
+        await until(lambda: server.started)
+        with pytest.raises(ConnectionError):
+            await asyncio.open_connection(*listeners[1].getsockname(), ssl=trusting)
+        for listener, context in zip(listeners, (None, trusting), strict=True):
+            reader, writer = await asyncio.open_connection(*listener.getsockname(), ssl=context)
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).endswith(b"home")
+            writer.transport.abort()
+        await until(lambda: not server.server_state.tasks and len(server._intake.crowd) == 0)
+        server.stop(at_once=True)
+        await serving
+
+    asyncio.run(converse())
+
+
 def test_one_that_sends_on_after_its_refusal_leaves_nothing_in_the_log(
     certificate: tuple[Path, Path], trusting: ssl.SSLContext, serve_here: ServeHere
 ) -> None:
@@ -289,7 +316,7 @@ def test_the_doctor_knows_the_server_on_all_its_ports(
 ) -> None:
     server = serve_here(tls=settings_of(certificate))
     facts = machine.port(server.host, server.secure_port, is_secure=True)
-    assert doctor.judge_tls(facts).result.endswith("lanscribe is running there")
+    assert doctor.judge_tls_port(facts, is_own=True).result.endswith("lanscribe is running there")
     facts = machine.wyoming_port(server.host, server.wyoming_port)
     assert doctor.judge_wyoming(facts).result.endswith("lanscribe is running there")
     facts = machine.wyoming_port(server.host, server.port)
