@@ -13,6 +13,7 @@ SLOW_PLACES = (
     "admin/test_serve_sh.py",
     "admin/test_setup.py",
     "bench",
+    "browser",
     "clients",
     "endless/test_hours.py",
     "endless/test_idle.py",
@@ -48,8 +49,14 @@ SLOW_FIXTURES = {
 }
 """A real model, a process, the network."""
 REAL_VLLM = "vllm/real"
+TOGETHER = (REAL_VLLM, "browser")
+"""Folders whose tests run in one process, one after the other.
+
+Two of real vLLM at once on two cores take longer than in turn; browsers are started once.
+"""
 LONGEST_FIRST = (
-    *(REAL_VLLM, "admin/test_setup.py", "vllm/test_setup.py", "clients", "admin", "vllm"),
+    *(REAL_VLLM, "admin/test_setup.py", "vllm/test_setup.py", "clients", "browser", "admin"),
+    "vllm",
     "protocols/test_frameworks.py",
     *("endless", "engines", "server"),
 )
@@ -80,8 +87,5 @@ def rank(place: str) -> int:
 
 
 def scope(place: str) -> str:
-    """Tests of one scope run in one process, one after the other.
-
-    Those of real vLLM are one scope: two of it at once on two cores take longer than in turn.
-    """
-    return REAL_VLLM if lies_in(place, (REAL_VLLM,)) else place
+    """Tests of one scope run in one process, one after the other."""
+    return next((one for one in TOGETHER if lies_in(place, (one,))), place)

@@ -25,10 +25,12 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import EngineSettings, Settings
 from lanscribe.engines import load_engine
 from lanscribe.engines.base import Engine
+from lanscribe.identity import certificates
+from lanscribe.identity.certificates import LOOK_EVERY_S, Certificates
 from lanscribe.server import transport, wyoming
 from lanscribe.server.gateway import Gateway
-from lanscribe.server.tls import server_context
 from lanscribe.server.transport import SecureListener, bind, make_server
+from lanscribe.server.trust import Trust
 from lanscribe.session.bounds import Bounds
 from tests.support import DEADLINE_S
 
@@ -169,10 +171,12 @@ def start_process(
 class Parts:
     """What a server in this process is made of; a test binds further arguments by `partial`."""
 
-    gateway: Callable[[Settings], Gateway] = Gateway
+    gateway: Callable[..., Gateway] = Gateway
     web: Callable[..., transport.Server] = make_server
     engine: Callable[[EngineSettings], Engine] | None = load_engine
     """None: it goes on loading."""
+    look_every_s: float = LOOK_EVERY_S
+    """How often its certificates are looked at."""
 
 
 APART: Mapping[str, Mapping[str, Any]] = {
@@ -235,12 +239,16 @@ class ServerHere(Server):
         self._loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=self._name))
         settings = self.settings
         engine = self.parts.engine(settings.engine) if self.parts.engine else None
-        gateway = self.parts.gateway(settings)
-        listener, secure = self._listen()
+        shown = certificates.of(settings)
+        listener, secure, trust = self._listen(shown)
+        gateway = self.parts.gateway(settings, trust=trust)
         self._web = self.parts.web(
             gateway.app(), settings.limits, gateway.drain, secure, proxies=settings.auth.proxies
         )
-        async with wyoming.serving(gateway, settings) as wyoming_port:
+        async with (
+            certificates.followed(shown, self.parts.look_every_s),
+            wyoming.serving(gateway, settings) as wyoming_port,
+        ):
             self.wyoming_port = wyoming_port or 0
             if engine:
                 gateway.engine_loaded(engine)
@@ -255,14 +263,18 @@ class ServerHere(Server):
         if engine:
             await engine.close()
 
-    def _listen(self) -> tuple[Any, SecureListener | None]:
-        settings, secure = self.settings, None
+    def _listen(
+        self, shown: Certificates | None
+    ) -> tuple[Any, SecureListener | None, Trust | None]:
+        settings, secure, trust = self.settings, None, None
         listener = bind(settings.server.host, settings.server.port)
         self.port = listener.getsockname()[1]
-        if context := server_context(settings.tls):
-            secure = SecureListener(bind(settings.server.host, settings.tls.port), context)
+        if shown:
+            shown.look()
+            secure = SecureListener(bind(settings.server.host, settings.tls.port), shown.context)
             self.secure_port = secure.socket.getsockname()[1]
-        return listener, secure
+            trust = Trust(shown, self.secure_port)
+        return listener, secure, trust
 
     def _begin_log(self) -> None:
         self._handler = logging.FileHandler(self.log_path, encoding="utf-8")

@@ -1,12 +1,14 @@
 """What the server prints when it is ready: where it listens, and for whom."""
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lanscribe import __version__, config
 from lanscribe.engines.base import EngineInfo
 from lanscribe.identity import network
+from lanscribe.identity.certificates import Certificates
 from lanscribe.server.transport import SecureListener
 
 
@@ -15,8 +17,12 @@ class Doors:
     """Where to listen, and whether there is a key for clients outside the home network."""
 
     plain: socket.socket
-    secure: SecureListener | None
     has_key: bool
+    secure: SecureListener | None = None
+    certificates: Certificates | None = None
+    """What the secure door shows; None without one."""
+    secure_trouble: str = ""
+    """Why there is no secure door, though the settings ask for one."""
 
 
 def banner(
@@ -36,7 +42,8 @@ def banner(
     local = hosts[0] if host not in {"0.0.0.0", "::"} else "127.0.0.1"
     urls = [("ws", name, port) for name in hosts]
     if doors.secure:
-        urls += [("wss", name, doors.secure.socket.getsockname()[1]) for name in hosts]
+        secure_port = doors.secure.socket.getsockname()[1]
+        urls += [("wss", name, secure_port) for name in _secure_names(doors, hosts)]
     wyoming = f"tcp://{network.url_host(hosts[0])}:{wyoming_port}"
     if wyoming_port is None:
         wyoming = "none: its port is taken by another program, see above"
@@ -48,6 +55,7 @@ def banner(
                 for scheme, name, number in urls
             ),
             *([f"  by name    http://{local_name}:{port}"] if local_name else []),
+            *_https(doors),
             *([f"  wyoming    {wyoming}"] if settings.wyoming.enabled else []),
             f"  health     http://{network.url_host(local)}:{port}/health",
             f"  access     {_access(settings.auth, doors.has_key)}",
@@ -57,6 +65,31 @@ def banner(
             "  stop       Ctrl-C",
         ]
     )
+
+
+def _https(doors: Doors) -> list[str]:
+    """Where browsers get the microphone, and by what they know that it is this box."""
+    if doors.secure is None or doors.certificates is None:
+        return [f"  https      none: {doors.secure_trouble}"] if doors.secure_trouble else []
+    if not doors.certificates.context():
+        return [f"  https      none: {doors.certificates.trouble}"]
+    port = doors.secure.socket.getsockname()[1]
+    lines = [f"  https      https://{network.url_host(_best_name(doors))}:{port}/"]
+    if fingerprint := doors.certificates.fingerprint:
+        lines.append(f"  proof      SHA-256 {fingerprint}")
+    return lines
+
+
+def _secure_names(doors: Doors, hosts: Sequence[str]) -> Sequence[str]:
+    """Those under which a device can trust this box; all while there is no certificate."""
+    names = doors.certificates.names if doors.certificates else ()
+    return [name for name in hosts if name in names] or names[:1] or hosts
+
+
+def _best_name(doors: Doors) -> str:
+    assert doors.certificates is not None
+    names = doors.certificates.names
+    return names[0] if names else str(doors.plain.getsockname()[0])
 
 
 def _access(auth: config.AuthSettings, has_key: bool) -> str:

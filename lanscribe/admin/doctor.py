@@ -30,6 +30,7 @@ from lanscribe.admin import machine
 from lanscribe.admin.card_checks import judge_gpu, judge_voxtral
 from lanscribe.admin.check import SETUP, Check
 from lanscribe.admin.machine import KeyFacts, PortFacts
+from lanscribe.admin.tls_check import TlsFacts, judge_tls
 from lanscribe.identity import network
 from lanscribe.installation import Outcome
 from lanscribe.voxtral import files as voxtral_files
@@ -40,6 +41,7 @@ from lanscribe.voxtral.verdict import Verdict
 OLDEST_PYTHON = (3, 11)
 LEAST_MEMORY_BYTES = 1_000_000_000
 LEAST_FREE_BYTES = 1_000_000_000
+_WHOSE = {"tailscale": "your tailnet", "own-prefix": "your IPv6 prefix"}
 
 
 def judge_python(version: tuple[int, int, int], path: str) -> Check:
@@ -139,12 +141,11 @@ def judge_port(facts: PortFacts) -> Check:
     return _judge_port("port", "fail", facts, is_ours=_is_ours(facts.health), other=other)
 
 
-def judge_tls(facts: PortFacts | None) -> Check:
-    """The same for TLS; a server with a certificate does not start without this port."""
-    if facts is None:
-        return Check("tls", "ok", "not set up; there is no certificate in the settings")
+def judge_tls_port(facts: PortFacts, *, is_own: bool) -> Check:
+    """The same for TLS; a server with a certificate of its owner's does not start without it."""
     other = "set another tls.port in config/local.toml"
-    return _judge_port("tls", "fail", facts, is_ours=_is_ours(facts.health), other=other)
+    fault: Literal["warn", "fail"] = "fail" if is_own else "warn"
+    return _judge_port("tls", fault, facts, is_ours=_is_ours(facts.health), other=other)
 
 
 def judge_wyoming(facts: PortFacts | None) -> Check:
@@ -185,20 +186,33 @@ def judge_server(facts: PortFacts) -> Check:
     return Check("server", "warn", f"not ready: {why}", "wait a moment, then look into its log")
 
 
-def judge_access(mode: str, key: KeyFacts) -> Check:
-    """Who has access, and whether the key is secret."""
+def judge_access(mode: str, key: KeyFacts, offers: Sequence[str] = ()) -> Check:
+    """Who has access, and whether the key is secret.
+
+    offers: what auth.networks could name besides what it does.
+    """
     if mode == "open":
         who = "anybody who can reach this machine"
         return Check("access", "warn", who, 'set auth.mode to "lan" or "key"')
     if not key.is_there:
         if mode == "key":
             return Check("access", "fail", f"only with the key, but {key.place} is missing", SETUP)
-        return Check("access", "ok", "the home network; there is no key for others")
+        who = "the home network; there is no key for others"
+        return Check("access", "ok", who, _offer(offers))
     who = f"{'only' if mode == 'key' else 'the home network; others'} with the key in {key.place}"
     if key.is_readable_by_others:
         why = f"{who}, which others on this machine can read"
         return Check("access", "warn", why, f"chmod 600 {key.place}")
-    return Check("access", "ok", who)
+    return Check("access", "ok", who, _offer(offers) if mode == "lan" else "")
+
+
+def _offer(networks: Sequence[str]) -> str:
+    """What lets devices of further networks in; "" if there are none."""
+    if not networks:
+        return ""
+    whose = " and ".join(_WHOSE[network] for network in networks)
+    added = ", ".join(networks)
+    return f"for {whose} to come in without the key, add to auth.networks: {added}"
 
 
 def judge_network(addresses: Sequence[str]) -> Check:
@@ -250,6 +264,12 @@ class Examination:
         return machine.key(self.values, self.project)
 
     @property
+    def offers(self) -> list[str]:
+        """The networks at hand that auth.networks does not name."""
+        named = self.values.get("LANSCRIBE_AUTH_NETWORKS", "").split(",")
+        return [one for one in machine.home_networks(self.project) if one not in named]
+
+    @property
     def host(self) -> str:
         """The address that the settings say to listen on."""
         return self.values.get("LANSCRIBE_SERVER_HOST", "0.0.0.0")
@@ -260,12 +280,16 @@ class Examination:
         return machine.port(self.host, int(self.values.get("LANSCRIBE_SERVER_PORT", "8000")))
 
     @property
-    def tls(self) -> PortFacts | None:
-        """What is on the port for TLS; None without a certificate."""
-        if not self.values.get("LANSCRIBE_TLS_CERT"):
-            return None
+    def tls(self) -> Check:
+        """Whether https is served, and with what certificate."""
+        mode = self.values.get("LANSCRIBE_TLS_MODE", "auto")
+        if mode == "off":
+            return judge_tls(TlsFacts(mode, None), Check("tls", "ok", ""))
         number = int(self.values.get("LANSCRIBE_TLS_PORT", "8443"))
-        return machine.port(self.host, number, is_secure=True)
+        facts = machine.port(self.host, number, is_secure=True)
+        is_own = mode == "own" or bool(self.values.get("LANSCRIBE_TLS_CERT"))
+        port = judge_tls_port(facts, is_own=is_own)
+        return judge_tls(TlsFacts(mode, machine.certificate(self.project)), port)
 
     @property
     def wyoming(self) -> PortFacts | None:
@@ -295,10 +319,12 @@ CHECKS: dict[str, Callable[[Examination], Check]] = {
         os.environ,
     ),
     "port": lambda it: judge_port(it.port),
-    "tls": lambda it: judge_tls(it.tls),
+    "tls": lambda it: it.tls,
     "wyoming": lambda it: judge_wyoming(it.wyoming),
     "server": lambda it: judge_server(it.port),
-    "access": lambda it: judge_access(it.values.get("LANSCRIBE_AUTH_MODE", "lan"), it.key),
+    "access": lambda it: judge_access(
+        it.values.get("LANSCRIBE_AUTH_MODE", "lan"), it.key, it.offers
+    ),
     "network": lambda _: judge_network(network.lan_addresses()),
 }
 """What is checked, in the order of the report."""

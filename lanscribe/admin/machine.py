@@ -105,6 +105,11 @@ def settings(project: Path = PROJECT_DIR) -> Outcome | None:
     return run_in_venv(["-m", "lanscribe", "print-env"], project)
 
 
+def certificate(project: Path = PROJECT_DIR) -> Outcome | None:
+    """The facts about the certificate for https as JSON, or None before setup."""
+    return run_in_venv(["-m", "lanscribe", "trust", "--json"], project)
+
+
 def packages(project: Path = PROJECT_DIR) -> Outcome | None:
     """The faults of the environment, one a line, or None when there is no environment."""
     return run_in_venv(["-m", "lanscribe", "installation", "verify", "embedded"], project)
@@ -130,6 +135,13 @@ def key(values: Mapping[str, str], project: Path = PROJECT_DIR) -> KeyFacts:
     if not path.exists():
         return KeyFacts(place, is_there=False)
     return KeyFacts(place, is_there=True, is_readable_by_others=keys.others_can_read(path))
+
+
+def home_networks(project: Path = PROJECT_DIR) -> list[str]:
+    """What auth.networks could name on this machine; empty before setup."""
+    question = "from lanscribe.identity import home_networks as it; print(*it.at_hand())"
+    outcome = run_in_venv(["-c", question], project)
+    return outcome.output.split() if outcome and outcome.status == 0 else []
 
 
 def port(host: str, number: int, *, is_secure: bool = False) -> PortFacts:
@@ -184,7 +196,15 @@ def _bind_error(host: str, number: int) -> str:
 def health(host: str, number: int, *, is_secure: bool = False) -> tuple[int, str] | None:
     """HTTP status and body of /health there; None when nothing answers in HTTP."""
     scheme = "https" if is_secure else "http"
-    url = f"{scheme}://{network.url_host(_address_here(host))}:{number}/health"
+    return _answer(f"{scheme}://{network.url_host(_address_here(host))}:{number}/health")
+
+
+def trust(host: str, number: int) -> tuple[int, str] | None:
+    """HTTP status and body of /trust/check there; None when nothing answers in HTTP."""
+    return _answer(f"http://{network.url_host(_address_here(host))}:{number}/trust/check")
+
+
+def _answer(url: str) -> tuple[int, str] | None:
     try:
         answer = probe.get(url, ANSWER_TIMEOUT_S)
     except OSError:

@@ -4,28 +4,29 @@ import asyncio
 import logging
 import os
 import socket
-import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR, config
-from lanscribe.admin import records
+from lanscribe.admin import qr, records
 from lanscribe.admin.banner import Doors, banner
 from lanscribe.admin.orders import Orders
 from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ConfigError, LanscribeError
-from lanscribe.identity import network
+from lanscribe.identity import certificates, network
+from lanscribe.identity.certificates import Certificates
 from lanscribe.identity.kept_name import KeptName
 from lanscribe.installation import say
 from lanscribe.server import discovery, logs
 from lanscribe.server import wyoming as wyoming_server
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
+from lanscribe.server.trust import Trust
 from lanscribe.vllm import command as vllm_command
 from lanscribe.vllm.service import VllmService
 
@@ -40,7 +41,7 @@ class Prepared:
     """What a server needs, read and found to be right."""
 
     settings: config.Settings
-    context: ssl.SSLContext | None
+    certificates: Certificates | None
     """For TLS; None without it."""
     has_key: bool
     note: str
@@ -61,6 +62,10 @@ def serve(prepare: Callable[[], Prepared]) -> int:
     if prepared.note:
         log.warning("%s", prepared.note)
     orders = Orders()
+    if doors.secure_trouble:
+        log.warning("no TLS: %s", doors.secure_trouble)
+    if doors.secure and prepared.certificates:
+        prepared.certificates.look()
     with records.recorded("gateway", *doors.plain.getsockname()[:2]):
         try:
             asyncio.run(_run(settings, doors, log_file, Obedience(orders, prepare)))
@@ -101,26 +106,32 @@ class Obedience:
 
 def _doors(prepared: Prepared) -> Doors | None:
     """Listen; None, and the reason is told, if that is not possible."""
-    settings, secure = prepared.settings, None
+    settings, shown = prepared.settings, prepared.certificates
     host = settings.server.host
     listener = _listen(host, settings.server.port, "port")
-    if listener is None:
+    if isinstance(listener, str):
+        say("lanscribe", listener)
         return None
-    if prepared.context:
-        secure_socket = _listen(host, settings.tls.port, "tls-port")
-        if secure_socket is None:
-            listener.close()
-            return None
-        secure = SecureListener(secure_socket, prepared.context)
-    return Doors(listener, secure, prepared.has_key)
+    plain = Doors(listener, prepared.has_key)
+    if shown is None:
+        return plain
+    secure = _listen(host, settings.tls.port, "tls-port")
+    if not isinstance(secure, str):
+        door = SecureListener(secure, shown.context)
+        return replace(plain, secure=door, certificates=shown)
+    if certificates.is_own(settings.tls):
+        listener.close()
+        say("lanscribe", secure)
+        return None
+    return replace(plain, secure_trouble=secure)
 
 
-def _listen(host: str, port: int, flag: str) -> socket.socket | None:
+def _listen(host: str, port: int, flag: str) -> socket.socket | str:
+    """A listening socket, or why there is none."""
     try:
         return bind(host, port)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name can be written like that
-        say("lanscribe", network.why_not_listening(host, port, error, flag))
-        return None
+        return network.why_not_listening(host, port, error, flag)
 
 
 async def _run(
@@ -128,8 +139,8 @@ async def _run(
 ) -> None:
     """Listen at once, load the engine meanwhile, serve until a signal."""
     orders = obedience.orders
-    settings = _with_own_name(settings)
-    gateway = Gateway(settings)
+    trust = _trust(doors)
+    gateway = Gateway(settings, trust=trust)
 
     async def drain() -> None:
         await gateway.drain(is_restart=orders.wants_restart)
@@ -144,6 +155,7 @@ async def _run(
 
     orders.take(lambda: call_soon(obedience.obey, stop))
     async with (
+        certificates.followed(doors.certificates),
         wyoming_server.serving(gateway, settings) as wyoming_port,
         _announced(settings, doors, wyoming_port) as announcement,
         asyncio.TaskGroup() as telling,
@@ -151,7 +163,9 @@ async def _run(
 
         async def tell(engine: Engine) -> None:
             name = await announcement.name(_NAMING_S) if announcement else ""
-            _tell(banner(settings, doors, wyoming_port, engine.describe(), log_file, name))
+            text = banner(settings, doors, wyoming_port, engine.describe(), log_file, name)
+            address = trust.scanned_url() if trust else ""
+            _tell(text + qr.at_start(address, sys.stdout, os.environ))
 
         def ready(engine: Engine) -> None:
             gateway.engine_loaded(engine)
@@ -171,6 +185,13 @@ async def _run(
     orders.served()
     serving.result()
     supplying.result()
+
+
+def _trust(doors: Doors) -> Trust | None:
+    """What tells devices how to trust this box; None without https."""
+    if doors.secure is None or doors.certificates is None:
+        return None
+    return Trust(doors.certificates, doors.secure.socket.getsockname()[1])
 
 
 @asynccontextmanager
@@ -220,13 +241,6 @@ async def _supply_engine(
         await asyncio.wait({serving})
     finally:
         await engine.close()
-
-
-def _with_own_name(settings: config.Settings) -> config.Settings:
-    """Settings that also admit this machine's own name as a Host."""
-    hostnames = (*settings.auth.hostnames, socket.gethostname())
-    auth = settings.auth.model_copy(update={"hostnames": hostnames})
-    return settings.model_copy(update={"auth": auth})
 
 
 def _tell(text: str) -> None:

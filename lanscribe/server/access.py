@@ -14,6 +14,8 @@ _IPV6_PREFIX_BITS = 64
 _HOST = re.compile(r"(?:\[([^]]+)\]|([^][:@/?#\\\s]+))(?::[0-9]{1,5})?", re.ASCII)
 """A Host header: an IPv6 address in brackets or any other name, with an optional port."""
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 _HOME_NETWORKS = [
     ipaddress.ip_network(network)
     for network in (
@@ -40,54 +42,77 @@ def check_peer_is_home(peer: str) -> None:
         )
 
 
-def check_host(host: str | None, hostnames: Sequence[str]) -> None:
+def name_in(host: str) -> str:
+    """The name or address in a Host header, in lower case; "" if it is not a Host header."""
+    match = _HOST.fullmatch(host)
+    return (match[1] or match[2]).lower() if match else ""
+
+
+def check_host(host: str | None, hostnames: Iterable[str]) -> None:
     """Admit a Host header that a page of another site cannot produce by DNS rebinding.
 
-    Admits addresses, localhost, names under .local, and `hostnames`.
-    Raises AuthError for any other name, and if the header is absent.
+    Admits addresses, localhost, names under .local, and `hostnames`, with or without the dot of a
+    full name. Raises AuthError for any other name, and if the header is absent.
     """
-    match = _HOST.fullmatch(host or "")
-    name = (match[1] or match[2]).lower() if match else ""
+    name = name_in(host or "")
     if not (_address(name) is not None or _is_own_name(name, hostnames)):
         raise AuthError(
             "not_allowed",
-            f"got the Host header {(host or '')[:200]!r}; use the server's address or a .local"
-            " name, add the name to auth.hostnames, or show the key",
+            f"got the Host header {(host or '')[:200]!r}; use the server's address, its own name"
+            " or a .local name, add the name to auth.hostnames, or show the key",
         )
 
 
-def check_origin(origin: str | None, host: str | None) -> None:
-    """Admit programs, which send no Origin, and pages of this server itself.
+def check_origin(origin: str | None, own: Iterable[str]) -> None:
+    """Admit programs, which send no Origin, and the pages of the origins in `own`.
 
     Raises AuthError for a page of another site.
     """
-    if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
+    if origin is not None and origin.lower() not in own:
         raise AuthError(
             "not_allowed",
-            f"got the Origin {origin[:200]!r}; pages of other sites need the key while auth.mode"
-            " is lan",
+            f"got the Origin {origin[:200]!r}; pages of other sites need the key, or their Origin"
+            " in auth.origins",
         )
 
 
-def _is_own_name(name: str, hostnames: Sequence[str]) -> bool:
-    own = {"localhost", *(hostname.lower() for hostname in hostnames)}
-    return name in own or name.endswith(".local")
+def own_origins(host: str | None, *, is_secure: bool) -> set[str]:
+    """The origins of this server's own pages, by the Host of a request.
+
+    is_secure: whether the request came over TLS. Over plain http, a page of https can only come
+    through a proxy that ends TLS, because browsers block mixed content.
+    """
+    if not host:
+        return set()
+    schemes = ("https",) if is_secure else ("http", "https")
+    return {f"{scheme}://{host}".lower() for scheme in schemes}
 
 
-def client_address(peer: str, forwarded_for: Sequence[str], proxies: Iterable[str]) -> str | None:
+def _is_own_name(name: str, hostnames: Iterable[str]) -> bool:
+    full = name.removesuffix(".")
+    own = (hostname.lower().removesuffix(".") for hostname in hostnames)
+    return bool(full) and (full == "localhost" or full.endswith(".local") or full in own)
+
+
+def parsed_networks(texts: Iterable[str]) -> list[Network]:
+    """Addresses and networks, as auth.proxies names them."""
+    return [ipaddress.ip_network(text, strict=False) for text in texts]
+
+
+def client_address(
+    peer: str, forwarded_for: Sequence[str], proxies: Sequence[Network]
+) -> str | None:
     """The address of a request's sender; None if `peer` is a proxy that is not listed.
 
     forwarded_for: the X-Forwarded-For headers, which only proxies send. They count when `peer`
-    is one of `proxies` (addresses and networks): the client is the last address in them that is
-    not a proxy itself.
+    is in one of `proxies`: the client is the last address in them that is not a proxy itself.
     """
     hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
     if not hops:
         return peer
-    networks = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
-    if not is_in(peer, networks):
+    if not is_in(peer, proxies):
         return None
-    strangers = [hop for hop in hops if not is_in(hop, networks)]
+    strangers = [hop for hop in hops if not is_in(hop, proxies)]
     return strangers[-1] if strangers else hops[0]
 
 
@@ -144,7 +169,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def is_in(text: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+def is_in(text: str, networks: Iterable[Network]) -> bool:
     """Whether `text` is an address in one of the networks."""
     address = _address(text)
     return address is not None and any(address in network for network in networks)

@@ -3,29 +3,35 @@
 import logging
 import time
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from lanscribe import PROJECT_DIR
 from lanscribe.config import AuthSettings
-from lanscribe.errors import AuthError, ConfigError, GuessError
-from lanscribe.server import keys
+from lanscribe.errors import AuthError, GuessError
+from lanscribe.server import cors, origins
 from lanscribe.server.access import (
-    check_host,
-    check_origin,
-    check_peer_is_home,
     chosen_subprotocol,
     client_address,
-    has_key,
+    is_in,
     offered_keys,
+    parsed_networks,
 )
 from lanscribe.server.crowd import AddressPaces
 from lanscribe.server.ephemeral import EphemeralKeys
-from lanscribe.server.guesses import Guesses
+from lanscribe.server.home import Home
 from lanscribe.server.http_errors import error_response
+from lanscribe.server.key_check import KeyCheck, unauthorized
+from lanscribe.server.sign_in import (
+    has_pass,
+    own_origins_of,
+    refusal_page,
+    sender_of,
+    wants_page,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +39,11 @@ TOLD_ON_THE_SOCKET = frozenset({"/ws", "/api/asr-streaming", "/v1/audio/transcri
 """WebSocket paths that are accepted first, so that a refusal is told in their own protocol."""
 _KEYLESS_PATHS = frozenset({"/health", "/healthz"})
 """Monitoring tools have no key: in key mode these paths follow the rules of lan mode."""
+_PUBLIC_PATHS = frozenset({"/trust", "/sign-in"})
+_PUBLIC_FOLDERS = ("/trust/", "/pages/")
+"""What a browser needs before it can show anything; no secret is there."""
+_SIGN_IN_PATHS = frozenset({"/sign-in", "/sign-out"})
+"""What is posted there is checked there."""
 _MARKS_OF_A_PROXY = frozenset({"forwarded", "x-real-ip"})
 """Headers that proxies send instead of X-Forwarded-For; their values are never trusted."""
 _REALTIME_PATHS = frozenset({"/v1/realtime"})
@@ -43,28 +54,6 @@ _EPHEMERAL_KEY = "ephemeral_key"
 _WARNINGS_PER_S = 0.1
 _WARNINGS_AT_ONCE = 10
 """Per address: a flood of warnings would push everything older out of the log."""
-_MOST_KEYS = 4
-"""How many keys of a request are compared; a client that sends its key in several ways has two."""
-
-
-def configured_key(auth: AuthSettings) -> str | None:
-    """The key; None if absent and not needed.
-
-    Raises ConfigError if it is absent in key mode, and if it is not usable.
-    """
-    if key := auth.key.get_secret_value():
-        keys.check(key, auth.key_name, "choose another")
-        return key
-    if auth.mode == "open":
-        return None
-    path = PROJECT_DIR / auth.key_file
-    key_in_file = keys.read(path)
-    if key_in_file is None and auth.mode == "key":
-        raise ConfigError(
-            f'auth.mode: got "key", but there is no key in {path}; bash serve.sh key make makes'
-            " one there, as bash setup.sh does in config/key; or set LANSCRIBE_AUTH_KEY"
-        )
-    return key_in_file
 
 
 def refusal_of(scope: Scope) -> AuthError | None:
@@ -86,18 +75,20 @@ def ephemeral_key_of(scope: Scope) -> str:
 class Doorkeeper:
     """Refuses requests without access, before any other code sees them.
 
-    An admitted request has the client's own address, also behind a proxy. A WebSocket at one of
-    `told_on_the_socket` is passed on even if it is refused, unless its address guesses keys: its
-    endpoint asks `refusal_of`.
+    An admitted request has the client's own address and scheme, also behind a proxy. A WebSocket
+    at one of TOLD_ON_THE_SOCKET is passed on even if it is refused, unless its address guesses
+    keys: its endpoint asks `refusal_of`.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         auth: AuthSettings,
-        told_on_the_socket: AbstractSet[str] = TOLD_ON_THE_SOCKET,
+        *,
         clock: Callable[[], float] = time.monotonic,
         ephemeral_keys: EphemeralKeys | None = None,
+        key_check: KeyCheck | None = None,
+        home: Home | None = None,
     ) -> None:
         """clock: seconds since any moment, as for the ephemeral keys.
 
@@ -105,21 +96,28 @@ class Doorkeeper:
         """
         self._app = app
         self._auth = auth
-        self._key = configured_key(auth)
-        self._told_on_the_socket = told_on_the_socket
+        self._proxies = parsed_networks(auth.proxies)
         self._clock = clock
         self._ephemeral_keys = ephemeral_keys or EphemeralKeys()
-        self._guesses = Guesses()
+        self._key_check = key_check or KeyCheck(auth, clock=clock)
+        self._home = home or Home(auth)
         self._warnings = AddressPaces(_WARNINGS_PER_S, _WARNINGS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request, or answer 401, 403 or 429 with the reason."""
-        refusal = self._refusal(scope)
+        request = HTTPConnection(scope)
+        if scope["type"] == "http":
+            if cors.is_preflight(scope["method"], request.headers):
+                answer = Response(status_code=204, headers=cors.preflight_headers(request.headers))
+                await answer(scope, receive, send)
+                return
+            send = _readable(request, send)
+        refusal = self._refusal(request)
         if refusal is not None:
             is_guesser = isinstance(refusal, GuessError)
             log.log(self._level(scope), "turned away: %s", refusal)
             is_websocket = scope["type"] == "websocket"
-            is_told = is_websocket and scope["path"] in self._told_on_the_socket
+            is_told = is_websocket and scope["path"] in TOLD_ON_THE_SOCKET
             if is_guesser or not is_told:
                 await _refuse(refusal, scope, receive, send)
                 return
@@ -134,20 +132,30 @@ class Doorkeeper:
             self._warnings.take(peer, 1, self._clock())
         return logging.WARNING if is_rare else logging.DEBUG
 
-    def _refusal(self, scope: Scope) -> AuthError | None:
-        """Why the request is refused; else None, and the sender's address is in the scope."""
-        request = HTTPConnection(scope)
+    def _refusal(self, request: HTTPConnection) -> AuthError | None:
+        """Why the request is refused; else None, and the scope has the sender's own address."""
+        scope = request.scope
         peer, port = request.client or ("", 0)
         forwarded_for = request.headers.getlist("x-forwarded-for")
         if not forwarded_for and not _MARKS_OF_A_PROXY.isdisjoint(request.headers):
             forwarded_for = [""]  # a proxy that does not name its client
-        address = client_address(peer, forwarded_for, self._auth.proxies)
+        address = client_address(peer, forwarded_for, self._proxies)
+        scope["scheme"] = self._scheme(request, peer)
         try:
             self._check(request, address, peer)
         except AuthError as error:
             return error
         scope["client"] = (address or peer, port)
         return None
+
+    def _scheme(self, request: HTTPConnection, peer: str) -> str:
+        """The scheme that the client itself has used."""
+        scheme = request.scope.get("scheme", "http")
+        forwarded = request.headers.getlist("x-forwarded-proto")
+        is_by_proxy = bool(forwarded) and is_in(peer, self._proxies)
+        is_secure = origins.is_secure(scheme, forwarded, is_by_proxy=is_by_proxy)
+        plain = "ws" if request.scope["type"] == "websocket" else "http"
+        return f"{plain}s" if is_secure else plain
 
     def _check(self, request: HTTPConnection, address: str | None, peer: str) -> None:
         subprotocols = request.scope.get("subprotocols", [])
@@ -156,42 +164,26 @@ class Doorkeeper:
         if ephemeral and _is_realtime(request.scope):
             self._use(ephemeral[0], request.scope)
             return
-        if self._auth.mode == "open":
+        if self._auth.mode == "open" or _is_public(request.scope):
             return
         refusal: AuthError | None = None
         if self._auth.mode == "lan" or request.scope["path"] in _KEYLESS_PATHS:
             refusal = self._foreign(request, address)
             if refusal is None:
                 return
+        if has_pass(request, self._key_check, self._auth.origins):
+            return
         if not offered:
-            raise refusal or _unauthorized("got no key")
+            raise refusal or unauthorized("got no key")
         others = [key for key in offered if key not in ephemeral]
         if not others:
-            raise _unauthorized("got an ephemeral key, which admits to WebSockets at /v1/realtime")
-        self._check_key(others, address or peer, refusal)
+            raise unauthorized("got an ephemeral key, which admits to WebSockets at /v1/realtime")
+        self._key_check.check(others, address or peer, refusal)
 
     def _use(self, ephemeral_key: str, scope: Scope) -> None:
         first_message = self._ephemeral_keys.use(ephemeral_key, self._clock())
         noted = {_FIRST_MESSAGE: first_message, _EPHEMERAL_KEY: ephemeral_key}
         scope["state"] = {**scope.get("state", {}), **noted}
-
-    def _check_key(self, offered: list[str], address: str, foreign: AuthError | None) -> None:
-        """Admit a sender with the right key, unless paused. foreign: why it needs a key."""
-        now_s = self._clock()
-        if (pause_s := self._guesses.pause_s(address, now_s)) > 0:
-            raise GuessError(pause_s)
-        shown = list(dict.fromkeys(offered))[:_MOST_KEYS]
-        if has_key(shown, self._key):
-            self._guesses.right(address, now_s)
-            return
-        if (pause_s := self._guesses.wrong(address, len(shown), now_s)) > 0:
-            log.warning(
-                "%.200r has shown too many wrong keys: its keys are ignored for %.0f s",
-                address,
-                pause_s,
-            )
-        without = f", and without it {foreign}" if foreign else ""
-        raise _unauthorized(f"got a wrong key{without}") from foreign
 
     def _foreign(self, request: HTTPConnection, address: str | None) -> AuthError | None:
         """Why the sender does not count as part of the home network; None if it does."""
@@ -208,11 +200,23 @@ class Doorkeeper:
                 f"got the headers of a proxy from {request.client and request.client.host}; if it"
                 " is yours, add it to auth.proxies, and let it send X-Forwarded-For",
             )
-        host = request.headers.get("host")
-        check_peer_is_home(address)
-        check_host(host, self._auth.hostnames)
-        for origin in request.headers.getlist("origin"):
-            check_origin(origin, host)
+        is_direct = "x-forwarded-for" not in request.headers
+        local = (request.scope.get("server") or ("", 0))[0] if is_direct else ""
+        self._home.check_peer(address, local)
+        self._home.check_host(request.headers.get("host"))
+        own = own_origins_of(request)
+        sender_of(request).check_is_own(own, self._auth.origins, may_open=True)
+
+
+def _is_public(scope: Scope) -> bool:
+    """Whether everybody may ask for this: nothing there is secret, or it is checked there."""
+    if scope["type"] != "http":
+        return False
+    path, method = scope["path"], scope["method"]
+    if method == "POST":
+        return path in _SIGN_IN_PATHS
+    is_page = path in _PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDERS)
+    return method in {"GET", "HEAD"} and is_page
 
 
 def _is_realtime(scope: Scope) -> bool:
@@ -220,18 +224,31 @@ def _is_realtime(scope: Scope) -> bool:
     return scope["type"] == "websocket" and scope["path"] in _REALTIME_PATHS
 
 
-def _unauthorized(why: str) -> AuthError:
-    how = "the key goes into 'Authorization: Bearer KEY', or ?api_key=KEY"
-    return AuthError("unauthorized", f"{why}; {how}")
-
-
 async def _refuse(error: AuthError, scope: Scope, receive: Receive, send: Send) -> None:
     response = error_response(error)
     if scope["type"] == "websocket":
         await receive()
         await WebSocket(scope, receive, send).send_denial_response(response)
-    else:
-        await response(scope, receive, send)
+        return
+    if wants_page(HTTPConnection(scope)):
+        response = refusal_page(error, response)
+    await response(scope, receive, send)
+
+
+def _readable(request: HTTPConnection, send: Send) -> Send:
+    """`send`, which lets the page that has asked read the answer, whatever it is."""
+    sent = request.headers.getlist("origin")
+    headers = cors.answer_headers(sent[0]) if len(sent) == 1 else {}
+
+    async def send_readable(message: Message) -> None:
+        if message["type"] == "http.response.start" and headers:
+            answer = MutableHeaders(raw=list(message.get("headers", [])))
+            answer.update(headers)
+            answer.add_vary_header("Origin")
+            message = {**message, "headers": answer.raw}
+        await send(message)
+
+    return send_readable
 
 
 def _choosing_subprotocol(scope: Scope, send: Send) -> Send:

@@ -52,6 +52,11 @@ class Exchange:
         """What an error reports of the work done before it."""
 
     @property
+    def request(self) -> Request:
+        """The head of the request; its body is read here alone."""
+        return Request(self._scope)
+
+    @property
     def address(self) -> str:
         """The address of the sender."""
         client: tuple[str, int] | None = self._scope.get("client")

@@ -33,8 +33,11 @@ from lanscribe.server.doorkeeper import (
     refusal_of,
 )
 from lanscribe.server.ephemeral import EphemeralKeys
+from lanscribe.server.home import Home
 from lanscribe.server.http_errors import error_response
+from lanscribe.server.key_check import KeyCheck, sign_in_file
 from lanscribe.server.rest import FILES_PATH, Rest
+from lanscribe.server.sign_in import SignIn
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.server.trust import Trust
 from lanscribe.session.bounds import Bounds
@@ -112,6 +115,8 @@ class Gateway:
         """timing: of endless sessions; that of the settings if None. trust: None without https."""
         self._settings = settings
         self._trust = trust
+        self.home = Home(settings.auth)
+        """Who counts as part of the home network, over every protocol."""
         self._timing = timing or Timing.of(settings.rollover)
         self._limits = Bounds.of(settings.limits)
         self._engine: Engine | None = None
@@ -165,13 +170,17 @@ class Gateway:
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
+        auth = self._settings.auth
         secrets = ClientSecrets(self._limits, self._ready_engine, self._ephemeral_keys)
+        key_check = KeyCheck(auth, sign_in_file(self._settings))
+        sign_in = SignIn(key_check, auth, self._limits, self._trust)
         routes = [
             *front.routes(self._trust),
             Route("/health", self._health),
             Route("/healthz", self._health),  # Yap's name for it
             *self._rest.routes(),
             *secrets.routes(),
+            *sign_in.routes(),
             *(
                 WebSocketRoute(path, partial(self._talk, make))
                 for path, make in WEBSOCKET_PATHS.items()
@@ -181,7 +190,8 @@ class Gateway:
         web = Starlette(
             routes=routes, exception_handlers={HTTPException: _refuse_request, Exception: _fail}
         )
-        return Doorkeeper(web, self._settings.auth, ephemeral_keys=self._ephemeral_keys)
+        keys = self._ephemeral_keys
+        return Doorkeeper(web, auth, ephemeral_keys=keys, key_check=key_check, home=self.home)
 
     async def _health(self, _request: Request) -> Response:
         if self._engine is None or self._loading:

@@ -15,6 +15,7 @@ FORGOTTEN_S = 86_400.0
 TRUSTED_S = 86_400.0
 MOST_ADDRESSES = 4096
 """The size of each of the two tables: half a megabyte."""
+_MOST_LOOKED_AT = 64
 
 
 @dataclass(slots=True)
@@ -54,8 +55,9 @@ class Guesses:
         record = self._guessers.pop(group, None)
         if record is None or now_s - record.last_s >= FORGOTTEN_S:
             record = _Record()
+        if len(self._guessers) >= MOST_ADDRESSES:
+            _forget_one(self._guessers, now_s)
         self._guessers[group] = record
-        _shorten(self._guessers)
         record.wrong += count
         record.last_s = now_s
         beyond = record.wrong - FREE_GUESSES
@@ -69,14 +71,22 @@ class Guesses:
         self._guessers.pop(group, None)
         self._trusted.pop(group, None)
         self._trusted[group] = now_s
-        _shorten(self._trusted)
+        if len(self._trusted) > MOST_ADDRESSES:
+            self._trusted.popitem(last=False)
 
     def _is_trusted(self, group: str, now_s: float) -> bool:
         then_s = self._trusted.get(group)
         return then_s is not None and now_s - then_s < TRUSTED_S
 
 
-def _shorten(table: OrderedDict[str, _Record] | OrderedDict[str, float]) -> None:
-    """Forget the oldest entry of a table that has grown too long."""
-    if len(table) > MOST_ADDRESSES:
-        table.popitem(last=False)
+def _forget_one(guessers: OrderedDict[str, _Record], now_s: float) -> None:
+    """Forget the oldest guesser whose pause is over; so a crowd does not end anybody's pause.
+
+    Those in a pause go to the end. If all that are looked at are in one, the next is forgotten.
+    """
+    for _ in range(_MOST_LOOKED_AT):
+        group, record = next(iter(guessers.items()))
+        if record.until_s <= now_s:
+            break
+        guessers.move_to_end(group)
+    guessers.popitem(last=False)

@@ -1,7 +1,9 @@
-"""The file of the key for clients outside the home network. Standard library only."""
+"""The files of secrets: the key for clients outside the home network. Standard library only."""
 
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR
@@ -12,31 +14,65 @@ _KEY_BYTES = 32
 LEAST_LETTERS = 12
 """With 64 different letters that is 72 bits, too many to guess over a network."""
 _FILE_MODE = 0o600
+_MOST_BYTES = 2**12
 
 
 def make(path: Path = KEY_FILE) -> bool:
     """Write a new key that only the owner can read; False if the file exists."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
+        _write(path)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(_KEY_BYTES) + "\n")
     return True
 
 
-def read(path: Path) -> str | None:
-    """The key in a file; None if it is absent. Raises ConfigError if it holds no valid key."""
+def replace(path: Path) -> None:
+    """Put a new key in the place of the old one, whole at every moment.
+
+    The file of a symbolic link is replaced, not the link. Raises OSError.
+    """
+    place = Path(os.path.realpath(path))
+    fresh = place.with_name(f"{place.name}.{secrets.token_hex(4)}")
     try:
-        key = path.read_text(encoding="ascii").strip()
+        _write(fresh)
+        fresh.replace(place)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _write(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(_KEY_BYTES) + "\n")
+        file.flush()
+        os.fsync(descriptor)
+
+
+def read(path: Path, command: str = "bash serve.sh key new") -> str | None:
+    """The key in a file; None if it is absent. Raises ConfigError if it holds no valid key.
+
+    command: what puts another key there.
+    """
+    try:
+        key = _content(path).decode("ascii").strip()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"{path}: the key cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
         key = ""
-    check(key, str(path), "remove the file, then: bash serve.sh key make")
+    check(key, str(path), f"{command} replaces it")
     return key
+
+
+def _content(path: Path) -> bytes:
+    """The first bytes of a regular file; anything else, such as a pipe, could wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return file.read(_MOST_BYTES)
 
 
 def check(key: str, place: str, remedy: str) -> None:

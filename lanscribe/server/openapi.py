@@ -17,6 +17,12 @@ th, td { border: 1px solid #8888; padding: .3rem .6rem; text-align: left; vertic
 code, pre { font-family: ui-monospace, monospace } pre { overflow-x: auto; padding: 1rem }
 :root { color-scheme: light dark }
 """
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline';"
+    " frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 _EXAMPLE = "curl http://HOST:8000/v1/audio/transcriptions -F file=@speech.m4a -F model=any"
 
 

@@ -114,7 +114,7 @@ class Rest:
         return JsonResponse(self._description)
 
     async def _document(self, _request: Request) -> Response:
-        return HTMLResponse(openapi.page(self._description))
+        return HTMLResponse(openapi.page(self._description), headers=openapi.PAGE_HEADERS)
 
     async def _serve(self, exchange: Exchange) -> None:
         """Answer one request for a transcript."""

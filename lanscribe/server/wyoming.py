@@ -8,8 +8,9 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from lanscribe.config import Settings
@@ -162,7 +163,8 @@ class WyomingServer:
     ) -> None:
         channel = WyomingChannel(reader, writer, self._limits)
         try:
-            check_peer(peer, self._auth_mode)
+            local = str((writer.get_extra_info("sockname") or ("",))[0])
+            check_peer(peer, self._auth_mode, partial(self._gateway.home.check_peer, local=local))
             if await self._answer_questions(channel, peer):
                 self._lobby.discard(_this_task())
                 channel.allow_large_events()
@@ -218,10 +220,13 @@ class WyomingServer:
                 await channel.send(part)
 
 
-def check_peer(peer: str, auth_mode: str) -> None:
+def check_peer(
+    peer: str, auth_mode: str, check_is_home: Callable[[str], None] = check_peer_is_home
+) -> None:
     """Admit a peer by auth.mode and its address, because Wyoming has no keys.
 
-    Raises AuthError for any other peer.
+    check_is_home: raises AuthError for a peer outside the home network. Raises AuthError for a
+    peer that is not admitted.
     """
     if auth_mode == "open" or is_loopback(peer):
         return
@@ -229,7 +234,7 @@ def check_peer(peer: str, auth_mode: str) -> None:
     if auth_mode == "lan":
         who = "the home network"
         with suppress(AuthError):
-            check_peer_is_home(peer)
+            check_is_home(peer)
             return
     raise AuthError(
         "not_allowed",

@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.identity.names import ROUTER_SUFFIXES, SPECIAL_SUFFIXES, label_of, own_names
+from lanscribe.identity.names import (
+    ROUTER_SUFFIXES,
+    SPECIAL_SUFFIXES,
+    full_name,
+    label_of,
+    own_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +50,15 @@ def test_no_name_is_ever_a_whole_domain(hostname: str, suffixes: list[str]) -> N
     for name in own_names(hostname, suffixes):
         assert name == label or name.startswith(f"{label}.")
         assert name == name.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("NAS.tail1.ts.net.", "nas.tail1.ts.net"),
+        ("nas.lan", "nas.lan"),
+        *(("nas", ""), ("", ""), (".", ""), ("nas..lan", ""), ("a b.lan", ""), ("nas.lan..", "")),
+    ],
+)
+def test_a_full_name(text: str, name: str) -> None:
+    assert full_name(text) == name

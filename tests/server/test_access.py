@@ -17,6 +17,8 @@ from lanscribe.server.access import (
     is_in,
     is_loopback,
     offered_keys,
+    own_origins,
+    parsed_networks,
 )
 
 
@@ -51,11 +53,11 @@ def test_nobody_else_may(peer: str) -> None:
     "host",
     [
         *("127.0.0.1:8000", "192.168.1.2", "[::1]:8000", "[fe80::1%25eth0]", "localhost:8000"),
-        *("box.local", "Box:1", "LOCALHOST"),
+        *("box.local", "Box:1", "LOCALHOST", "box.local.:8000", "box.", "localhost."),
     ],
 )
 def test_a_host_that_is_ours(host: str) -> None:
-    check_host(host, ["box"])
+    check_host(host, ["BOX."])
 
 
 @pytest.mark.parametrize(
@@ -84,9 +86,23 @@ def test_a_host_pointed_here_from_outside(host: str | None) -> None:
         check_host(host, ["box"])
 
 
+@pytest.mark.parametrize("hostname", ["", "."])
+def test_an_empty_hostname_admits_nobody(hostname: str) -> None:
+    for host in (None, "", ".", "evil.example"):
+        with pytest.raises(AuthError):
+            check_host(host, [hostname])
+
+
+def test_over_tls_only_pages_of_https_are_own() -> None:
+    assert own_origins("Box", is_secure=True) == {"https://box"}
+    for nobody in (None, ""):
+        assert own_origins(nobody, is_secure=False) == set()
+    assert own_origins("box:8000", is_secure=False) == {"http://box:8000", "https://box:8000"}
+
+
 @pytest.mark.parametrize("origin", [None, "http://box.local:8000", "https://box.local:8000"])
 def test_an_origin_that_is_ours(origin: str | None) -> None:
-    check_origin(origin, "box.local:8000")
+    check_origin(origin, own_origins("box.local:8000", is_secure=False))
 
 
 @pytest.mark.parametrize(
@@ -111,12 +127,15 @@ def test_an_origin_that_is_ours(origin: str | None) -> None:
 )
 def test_a_page_from_elsewhere(origin: str) -> None:
     with pytest.raises(AuthError, match="Origin"):
-        check_origin(origin, "box.local:8000")
+        check_origin(origin, own_origins("box.local:8000", is_secure=False))
 
 
 @given(st.text(), st.text())
 def test_no_header_raises_anything_else(host: str, origin: str) -> None:
-    for check in (partial(check_host, host, []), partial(check_origin, origin, host)):
+    for check in (
+        partial(check_host, host, []),
+        partial(check_origin, origin, own_origins(host, is_secure=False)),
+    ):
         try:
             check()
         except AuthError as error:
@@ -243,4 +262,5 @@ def test_a_key_is_never_answered_as_a_subprotocol(offered: list[str], chosen: st
     ],
 )
 def test_whom_a_proxy_speaks_for(peer: str, forwarded_for: list[str], client: str | None) -> None:
-    assert client_address(peer, forwarded_for, ["10.0.0.2", "172.16.0.0/16"]) == client
+    proxies = parsed_networks(["10.0.0.2", "172.16.0.0/16"])
+    assert client_address(peer, forwarded_for, proxies) == client

@@ -21,7 +21,8 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import AuthSettings
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
-from lanscribe.server.doorkeeper import Doorkeeper, configured_key, refusal_of
+from lanscribe.server.doorkeeper import Doorkeeper, refusal_of
+from lanscribe.server.key_check import configured_key
 from tests.servers import ServeHere, StartServer
 from tests.support import client, get_json
 
@@ -57,7 +58,14 @@ def ask(
 
 
 def knock(
-    doorkeeper: Doorkeeper, peer: str, kind: str = "http", path: str = "/", **headers: str
+    doorkeeper: Doorkeeper,
+    peer: str,
+    kind: str = "http",
+    path: str = "/",
+    *,
+    method: str = "GET",
+    scheme: str = "http",
+    **headers: str,
 ) -> list[Message]:
     """Knock once: what is answered."""
     sent = list[Message]()
@@ -71,6 +79,8 @@ def knock(
     names = {"host": "192.168.1.2:8000", **headers}
     scope = {
         "type": kind,
+        "scheme": scheme,
+        **({"method": method} if kind == "http" else {}),
         "path": path,
         "query_string": b"",
         "headers": [

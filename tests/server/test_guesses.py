@@ -85,3 +85,39 @@ def test_nobody_guesses_faster_than_the_pauses_allow(seed: int) -> None:
         looked_at[address] += 1
         until_s[address] = now_s + one.wrong(address, 1, now_s)
     assert max(looked_at.values()) <= FREE_GUESSES + 9 + 3600 / LONGEST_PAUSE_S, f"seed {seed}"
+
+
+def test_a_crowd_of_addresses_does_not_end_the_pause_of_another() -> None:
+    """Neither /64s of one network nor IPv4 addresses, of which each guesses a few times."""
+    one = Guesses()
+    one.wrong(HOME, 100, 0.0)
+    for number in range(3 * guesses.MOST_ADDRESSES):
+        high, low = divmod(number, 256)
+        address = f"198.51.{high % 256}.{low}" if number % 2 else f"2001:db8:1:{number:x}::1"
+        one.wrong(address, FREE_GUESSES, 1.0)
+        assert len(one) <= guesses.MOST_ADDRESSES
+    assert one.pause_s(HOME, 2.0) == LONGEST_PAUSE_S - 2
+
+
+def test_when_all_that_are_remembered_wait_the_oldest_may_try_again() -> None:
+    one = Guesses()
+    for number in range(guesses.MOST_ADDRESSES):
+        one.wrong(f"2001:db8:1:{number:x}::1", 100, 0.0)
+    one.wrong(HOME, 100, 1.0)
+    assert len(one) == guesses.MOST_ADDRESSES
+    assert one.pause_s(HOME, 1.0) == LONGEST_PAUSE_S
+    waiting = [
+        number
+        for number in range(guesses.MOST_ADDRESSES)
+        if one.pause_s(f"2001:db8:1:{number:x}::1", 1.0) > 0
+    ]
+    assert len(waiting) == guesses.MOST_ADDRESSES - 1
+
+
+def test_who_was_trusted_longest_ago_is_forgotten_first() -> None:
+    one = Guesses()
+    for number in range(guesses.MOST_ADDRESSES + 1):
+        one.right(f"2001:db8:1:{number:x}::1", 0.0)
+    assert len(one) == guesses.MOST_ADDRESSES
+    assert one.wrong("2001:db8:1:0::1", 100, 1.0) > 0
+    assert one.wrong("2001:db8:1:1::1", 100, 1.0) == 0

@@ -83,3 +83,42 @@ def test_a_key_that_could_be_guessed_is_refused(tmp_path: Path, key: str) -> Non
     assert key == "x" or key not in caught.value.public_message
     path.write_text("twelve-chars")
     assert keys.read(path) == "twelve-chars"
+
+
+def test_a_new_key_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    path, link = tmp_path / "key", tmp_path / "link"
+    path.write_text("the-old-key-of-it\n")
+    path.chmod(0o644)
+    link.symlink_to(path)
+    keys.replace(link)
+    made = keys.read(path)
+    assert made is not None
+    assert made != "the-old-key-of-it"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert link.is_symlink()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["key", "link"]
+
+
+def test_a_key_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
+    (tmp_path / "key").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        keys.replace(tmp_path / "key")
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+    with pytest.raises(FileNotFoundError):
+        keys.replace(tmp_path / "none" / "key")
+
+
+def test_a_pipe_in_the_place_of_the_key_is_named_at_once(tmp_path: Path) -> None:
+    """Nobody writes to it, so to read it would last for ever."""
+    os.mkfifo(tmp_path / "key")
+    with pytest.raises(ConfigError, match="cannot be read: it is not a regular file"):
+        keys.read(tmp_path / "key")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        keys.read(Path("/dev/zero"))
+
+
+def test_of_a_huge_file_only_the_beginning_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "key").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ConfigError, match="not a key"):
+        keys.read(tmp_path / "key")

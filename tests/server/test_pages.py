@@ -77,7 +77,7 @@ def test_a_page_allows_nothing_inline_and_nothing_from_outside() -> None:
     assert set(answer.headers["content-security-policy"].split("; ")) > POLICY
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["referrer-policy"] == "same-origin"
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 

@@ -1,0 +1,202 @@
+"""Signing in: a browser shows the key once, over https, and gets a pass in a cookie.
+
+Also the page that a browser is shown instead of an answer for programs.
+"""
+
+import logging
+from collections.abc import Collection
+from urllib.parse import parse_qs
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from lanscribe.config import AuthSettings
+from lanscribe.errors import AuthError, ConfigError
+from lanscribe.server import origins, passes
+from lanscribe.server.access import own_origins
+from lanscribe.server.exchange import Exchange, answering
+from lanscribe.server.key_check import KeyCheck
+from lanscribe.server.pages import page
+from lanscribe.server.trust import NONE_YET, OFF, Trust
+from lanscribe.session.bounds import Bounds
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 2**12
+"""The largest form; it has one field."""
+_MOST_FIELDS = 8
+_LEAD = "A browser that shows the key once, on the next page, is let in from then on."
+_COOKIE_RULES = "Path=/; Secure; HttpOnly; SameSite=Strict"
+
+
+def is_secure(connection: HTTPConnection) -> bool:
+    """Whether the client has sent it over TLS, by the scheme that the doorkeeper has noted."""
+    return connection.scope["scheme"] in {"https", "wss"}
+
+
+def own_origins_of(connection: HTTPConnection) -> set[str]:
+    """The origins of this server's own pages, as this client calls it."""
+    return own_origins(connection.headers.get("host"), is_secure=is_secure(connection))
+
+
+def sender_of(connection: HTTPConnection) -> origins.Sender:
+    """Which page has sent it."""
+    method = connection.scope.get("method", "GET")  # a WebSocket has none
+    return origins.sender_of(method, connection.headers.getlist)
+
+
+def has_pass(connection: HTTPConnection, key_check: KeyCheck, friends: Collection[str]) -> bool:
+    """Whether a page of this server, or of `friends`, shows a valid pass over TLS.
+
+    friends: auth.origins.
+    """
+    shown = passes.shown(connection.headers.getlist("cookie"))
+    if not shown or not is_secure(connection):
+        return False
+    sender = sender_of(connection)
+    try:
+        sender.check_is_own(own_origins_of(connection), friends)
+    except AuthError:
+        return False
+    return sender.is_told and key_check.has_pass(shown)
+
+
+def wants_page(connection: HTTPConnection) -> bool:
+    """Whether a browser asks for something to show in a tab."""
+    is_read = connection.scope["method"] in {"GET", "HEAD"}
+    is_opening = connection.headers.get("sec-fetch-mode", "navigate") == "navigate"
+    return is_read and is_opening and "text/html" in connection.headers.get("accept", "")
+
+
+def refusal_page(error: AuthError, answer: Response) -> Response:
+    """A refusal for people, with the status and the headers of `answer`, that for programs."""
+    text = f"{_LEAD} What the server says to programs: {error.public_message}."
+    said = _note(answer.status_code, "You are not let in", text, "/sign-in")
+    for name, value in answer.headers.items():
+        if name not in {"content-type", "content-length"}:
+            said.headers[name] = value
+    return said
+
+
+class SignIn:
+    """The routes of signing in and out."""
+
+    def __init__(
+        self, key_check: KeyCheck, auth: AuthSettings, limits: Bounds, trust: Trust | None
+    ) -> None:
+        """trust: knows where https is served; None where it is not."""
+        self._key_check = key_check
+        self._origins = auth.origins
+        self._limits = limits
+        self._trust = trust
+
+    def routes(self) -> list[Route]:
+        """The routes and their handlers."""
+        sign_in = answering(self._sign_in, self._limits)
+        sign_out = answering(self._sign_out, self._limits)
+        return [
+            Route("/sign-in", sign_in, methods=["GET", "POST"]),
+            Route("/sign-out", sign_out, methods=["POST"]),
+        ]
+
+    async def _sign_in(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if request.method != "POST":
+            await exchange.respond(self._obstacle(request) or self._form_for(request))
+            return
+        body = await exchange.body(MOST_BYTES)
+        answer = self._obstacle(request) or self._foreign(request)
+        await exchange.respond(answer or self._admitted(_key_in(body), exchange.address))
+
+    def _form_for(self, request: Request) -> Response:
+        if has_pass(request, self._key_check, self._origins):
+            return _form(200, "This browser is signed in.", "good")
+        return _form()
+
+    def _admitted(self, key: str, address: str) -> Response:
+        """The way in for whoever shows the key; else the form again."""
+        if not key:
+            return _form(400, "Type the key first.")
+        try:
+            self._key_check.check([key], address)
+        except AuthError as error:
+            log.debug("%s could not sign in: %s", address, error.code)
+            wait_s = error.retry_after_s or 0.0
+            why = f"Wait {wait_s:.0f} s, then try again." if wait_s else "That is not the key."
+            form = _form(error.kind.http_status, why)
+            if wait_s:
+                form.headers["Retry-After"] = f"{max(1, round(wait_s))}"
+            return form
+        return self._with_pass(address)
+
+    def _with_pass(self, address: str) -> Response:
+        try:
+            value = self._key_check.new_pass()
+        except (OSError, ConfigError) as error:
+            log.error("nobody can sign in: %s", error)
+            why = "The server could not store what it needs for this. Its log says why."
+            return _note(500, "You could not sign in", why, "/sign-in")
+        log.info("%s has signed in", address)
+        return _going_to("/", value, passes.LIFETIME_S)
+
+    async def _sign_out(self, exchange: Exchange) -> None:
+        await exchange.body(MOST_BYTES)
+        answer = self._obstacle(exchange.request) or self._foreign(exchange.request)
+        await exchange.respond(answer or _going_to("/sign-in", "", 0))
+
+    def _foreign(self, request: Request) -> Response | None:
+        """The refusal of a form that another page has sent; None for one of this server's own."""
+        sender = sender_of(request)
+        try:
+            sender.check_is_own(own_origins_of(request), self._origins)
+        except AuthError as error:
+            log.debug("a page of another site has sent a form to sign in: %s", error)
+            return _note(403, "Not sent by this page", error.public_message, "/sign-in")
+        if not sender.is_told:
+            why = "Got neither Origin nor Sec-Fetch-Site. Programs send the key itself instead."
+            return _note(403, "Not sent by this page", why, "/sign-in")
+        return None
+
+    def _obstacle(self, request: Request) -> Response | None:
+        """What to show instead of the form, where nobody can sign in; None where one can."""
+        title = "Nobody can sign in here"
+        if not self._key_check.is_needed:
+            why = "This server is open: auth.mode is open, so everybody who reaches it is let in."
+            return _note(200, "There is nothing to sign in to", why, "/")
+        if self._key_check.key is None:
+            why = "This server has no key. On its machine, bash serve.sh key make makes one."
+            return _note(404, title, why, "/")
+        if is_secure(request):
+            return None
+        url = self._trust.https_url(request.url.hostname or "") if self._trust else ""
+        if not url:
+            why = f"The key is only taken over https. {NONE_YET if self._trust else OFF}"
+            return _note(404, title, why, "/")
+        place = f"{url}sign-in"
+        why = "Over http, others on the way could read the key. Sign in over https instead."
+        return _note(403 if request.method == "POST" else 200, "Sign in", why, place)
+
+
+def _form(status: int = 200, message: str = "", state: str = "bad") -> Response:
+    return page("sign_in", status, message=message, state=state)
+
+
+def _note(status: int, title: str, text: str, url: str) -> Response:
+    return page("note", status, title=title, text=text, url=url)
+
+
+def _going_to(place: str, value: str, lifetime_s: int) -> Response:
+    answer = RedirectResponse(place, 303, {"Cache-Control": "no-store"})
+    cookie = f"{passes.COOKIE}={value}; Max-Age={lifetime_s}; {_COOKIE_RULES}"
+    answer.headers["Set-Cookie"] = cookie
+    return answer
+
+
+def _key_in(form: bytes) -> str:
+    """The key in a form; "" if there is none."""
+    try:
+        fields = parse_qs(form.decode(), max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return ""
+    return fields.get("key", [""])[0].strip()

@@ -1,0 +1,150 @@
+"""Chromium of the system, driven by Playwright in a thread of its own.
+
+Playwright's other interface keeps an event loop in the thread that calls it, where no test could
+run another.
+"""
+
+import asyncio
+import json
+import os
+import re
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from playwright import async_api
+
+from tests.browser.driving import NAMES_HERE, Cookie, Page, Refused, expression, make_store
+from tests.support import DEADLINE_S
+
+PROGRAM = "/usr/bin/chromium"
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+    "--host-resolver-rules=" + ",".join(f"MAP {name} 127.0.0.1" for name in NAMES_HERE),
+)
+T = TypeVar("T")
+
+
+class _Loop:
+    """An event loop in a thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="playwright")
+        self.thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(DEADLINE_S)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+class ChromiumPage:
+    """A tab of Chromium; `tab` and `do` are for what only Chromium is asked."""
+
+    def __init__(self, loop: _Loop, tab: async_api.Page) -> None:
+        self.tab = tab
+        self.do = loop.run
+        self.complaints: list[str] = []
+        tab.on("console", self._note)
+        tab.on("pageerror", lambda error: self.complaints.append(error.message))
+
+    def _note(self, message: async_api.ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(message.text)
+
+    def open(self, url: str) -> None:
+        try:
+            self.do(self.tab.goto(url))
+        except async_api.Error as error:
+            if match := re.search(r"net::(ERR_\w+)", error.message):
+                raise Refused(match[1]) from error
+            raise
+
+    def run(self, function: str, *arguments: Any) -> Any:
+        return json.loads(self.do(self.tab.evaluate(expression(function, arguments))))
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.do(self.tab.keyboard.press(key))
+
+    def arrive(self, path: str) -> None:
+        self.do(self.tab.wait_for_url(lambda url: urlsplit(url).path == path))
+
+    def cookies(self) -> list[Cookie]:
+        return [
+            Cookie(
+                name=one["name"],
+                value=one["value"],
+                domain=one["domain"],
+                path=one["path"],
+                is_secure=one["secure"],
+                is_http_only=one["httpOnly"],
+                same_site=one["sameSite"].lower(),
+                expires_s=one["expires"],
+            )
+            for one in self.do(self.tab.context.cookies())
+        ]
+
+
+class Chromium:
+    """A running Chromium."""
+
+    name = "chromium"
+
+    def __init__(self, loop: _Loop, browser: async_api.Browser) -> None:
+        self._loop = loop
+        self._browser = browser
+
+    @contextmanager
+    def page(self) -> Iterator[Page]:
+        page = self._loop.run(self._opened())
+        try:
+            yield page
+        finally:
+            self._loop.run(page.tab.context.close())
+
+    async def _opened(self) -> ChromiumPage:
+        """A coroutine, because nothing of Playwright may be called in another thread than its."""
+        context = await self._browser.new_context()
+        context.set_default_timeout(DEADLINE_S * 1000)
+        return ChromiumPage(self._loop, await context.new_page())
+
+
+@contextmanager
+def running(authorities: Sequence[Path]) -> Iterator[Chromium]:
+    """Chromium with an empty profile, which trusts these authorities (PEM) too."""
+    with TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as home:
+        make_store(Path(home, ".pki/nssdb"), authorities)
+        loop = _Loop()
+        try:
+            playwright = loop.run(async_api.async_playwright().start())
+            try:
+                environment: dict[str, str | float | bool] = {
+                    **os.environ,
+                    "HOME": home,
+                    "XDG_CONFIG_HOME": f"{home}/config",
+                }
+                browser = loop.run(
+                    playwright.chromium.launch(
+                        executable_path=PROGRAM,
+                        args=FLAGS,
+                        env=environment,
+                        timeout=DEADLINE_S * 1000,
+                    )
+                )
+                yield Chromium(loop, browser)
+                loop.run(browser.close())
+            finally:
+                loop.run(playwright.stop())
+        finally:
+            loop.close()

@@ -1,0 +1,88 @@
+"""Chromium and Firefox of the system, started once for all tests of this folder."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from lanscribe.identity.names import own_names
+from tests.browser import chromium, firefox
+from tests.browser.authority import Authority, make
+from tests.browser.driving import Browser, Page
+from tests.browser.sites import unconstrained
+from tests.servers import ServeHere
+
+BROWSERS = {"chromium": chromium, "firefox": firefox}
+
+
+def needed(name: str) -> str:
+    """A browser that the system has. Skips the test where it is absent, but not in CI."""
+    program = BROWSERS[name].PROGRAM
+    if not Path(program).exists() and not os.environ.get("CI"):
+        pytest.skip(f"{program} is absent; bash tests/run.sh installs it")
+    return name
+
+
+@dataclass
+class Running:
+    """Browsers, each started when it is first asked for."""
+
+    authorities: tuple[Path, ...]
+    ends: ExitStack
+    _started: dict[tuple[str, bool], Browser] = field(default_factory=dict)
+
+    def browser(self, name: str, *, is_trusting: bool = True) -> Browser:
+        """The one that trusts the authorities of the tests, or one that does not."""
+        key = (needed(name), is_trusting)
+        if key not in self._started:
+            authorities = self.authorities if is_trusting else ()
+            self._started[key] = self.ends.enter_context(BROWSERS[name].running(authorities))
+        return self._started[key]
+
+
+@pytest.fixture(scope="package")
+def authority() -> Authority:
+    """The authority that the browsers trust."""
+    return make(own_names("box", []))
+
+
+@pytest.fixture(scope="package")
+def boundless(authority: Authority) -> Authority:
+    """An authority that the browsers trust too, and that may vouch for any name."""
+    return unconstrained(authority)
+
+
+@pytest.fixture(scope="package")
+def running(
+    authority: Authority, boundless: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """The browsers; none is left when the tests of this folder are through."""
+    folder = tmp_path_factory.mktemp("authorities")
+    files = folder / "authority.pem", folder / "boundless.pem"
+    for file, one in zip(files, (authority, boundless), strict=True):
+        file.write_bytes(one.certificate.public_bytes(Encoding.PEM))
+    with ExitStack() as ends:
+        yield Running(files, ends)
+
+
+@pytest.fixture(params=list(BROWSERS))
+def browser(request: pytest.FixtureRequest, running: Running) -> Browser:
+    """Each browser, which trusts the authority."""
+    return running.browser(request.param)
+
+
+@pytest.fixture
+def page(browser: Browser, serve_here: ServeHere) -> Iterator[Page]:
+    """A tab of each browser, which trusts the authority; closed before the servers of the test."""
+    with browser.page() as page:
+        yield page
+
+
+@pytest.fixture(params=list(BROWSERS))
+def stranger(request: pytest.FixtureRequest, running: Running) -> Browser:
+    """Each browser, which does not trust the authority."""
+    return running.browser(request.param, is_trusting=False)

@@ -1,0 +1,70 @@
+"""What pages do to a box, in JavaScript: each function says what it got."""
+
+ASK = """async (url, options) => {
+  try {
+    const answer = await fetch(url, options);
+    await answer.text();
+    return answer.type === "opaque" ? "unreadable" : answer.status;
+  } catch {
+    return "unreadable";
+  }
+}"""
+"""fetch: the status; "unreadable" where the page is not to know it."""
+
+TRANSCRIBE = """async (url, wave, options) => {
+  const form = new FormData();
+  const bytes = Uint8Array.from(atob(wave), (letter) => letter.charCodeAt(0));
+  form.append("file", new Blob([bytes], { type: "audio/wav" }), "sound.wav");
+  try {
+    const answer = await fetch(url, { method: "POST", body: form, ...options });
+    return answer.type === "opaque" ? "unreadable" : answer.status;
+  } catch {
+    return "unreadable";
+  }
+}"""
+"""The form of an upload, as every page may send it. wave: base64."""
+
+DIAL = """(url, protocols) => new Promise((resolve) => {
+  const socket = new WebSocket(url, protocols);
+  socket.onmessage = (message) => {
+    resolve(JSON.parse(message.data).type);
+    socket.close();
+  };
+  socket.onerror = () => resolve("refused");
+})"""
+"""A WebSocket: the type of the first message; "refused" if it does not open."""
+
+LOAD = """(kind, url) => new Promise((resolve) => {
+  const element = document.createElement(kind);
+  element.onload = () => resolve("loaded");
+  element.onerror = () => resolve("refused");
+  element.src = url;
+  document.body.append(element);
+})"""
+"""An element that loads something by itself: a picture or a script."""
+
+SIGN_IN = """async (key) => {
+  const body = new URLSearchParams({ key });
+  const answer = await fetch("/sign-in", { method: "POST", body, redirect: "manual" });
+  return answer.type === "opaqueredirect" ? "signed in" : answer.status;
+}"""
+"""What the form of the page /sign-in sends."""
+
+LISTEN = """async () => {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  context.createMediaStreamSource(stream).connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  const until = performance.now() + 20_000;
+  let loudest = 0;
+  while (loudest === 0 && performance.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    analyser.getFloatTimeDomainData(samples);
+    loudest = Math.max(...samples.map(Math.abs));
+  }
+  for (const track of stream.getTracks()) track.stop();
+  await context.close();
+  return loudest;
+}"""
+"""The microphone: the loudest sample of the first that is not silent; 0 after 20 s of silence."""
