@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from lanscribe.identity.names import own_names
 from tests.browser import chromium, firefox
 from tests.browser.authority import Authority, make
+from tests.browser.chromium import ChromiumPage
 from tests.browser.driving import Browser, Page
 from tests.browser.sites import unconstrained
 from tests.servers import ServeHere
@@ -86,3 +87,11 @@ def page(browser: Browser, serve_here: ServeHere) -> Iterator[Page]:
 def stranger(request: pytest.FixtureRequest, running: Running) -> Browser:
     """Each browser, which does not trust the authority."""
     return running.browser(request.param, is_trusting=False)
+
+
+@pytest.fixture
+def chromium_page(running: Running, serve_here: ServeHere) -> Iterator[ChromiumPage]:
+    """A tab of Chromium, which trusts the authority, for what only Chromium is asked."""
+    with running.browser("chromium").page() as page:
+        assert isinstance(page, ChromiumPage)
+        yield page

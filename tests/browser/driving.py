@@ -51,8 +51,8 @@ class Page(Protocol):
     def press(self, *keys: str) -> None:
         """Press keys one after the other: a character, or "Tab", "Enter" or "Space"."""
 
-    def arrive(self, path: str) -> None:
-        """Wait until the page at `path`, to which the last press leads, is loaded."""
+    def submit(self, *keys: str) -> str:
+        """Press keys, and wait until the page to which they lead is loaded; its path."""
 
     def cookies(self) -> list[Cookie]:
         """Those that this tab would send somewhere."""
