@@ -25,9 +25,9 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import EngineSettings, Settings
 from lanscribe.engines import load_engine
 from lanscribe.engines.base import Engine
+from lanscribe.identity import certificates
 from lanscribe.server import transport, wyoming
 from lanscribe.server.gateway import Gateway
-from lanscribe.server.tls import server_context
 from lanscribe.server.transport import SecureListener, bind, make_server
 from lanscribe.session.bounds import Bounds
 from tests.support import DEADLINE_S
@@ -259,8 +259,9 @@ class ServerHere(Server):
         settings, secure = self.settings, None
         listener = bind(settings.server.host, settings.server.port)
         self.port = listener.getsockname()[1]
-        if context := server_context(settings.tls):
-            secure = SecureListener(bind(settings.server.host, settings.tls.port), context)
+        if shown := certificates.of(settings):
+            shown.look()
+            secure = SecureListener(bind(settings.server.host, settings.tls.port), shown.context)
             self.secure_port = secure.socket.getsockname()[1]
         return listener, secure
 

@@ -35,6 +35,7 @@ PURE = {
     "engines/embedded/streaming.py",
     "errors.py",
     "identity/names.py",
+    "identity/terms.py",
     "media/frames.py",
     "media/headers.py",
     "media/kinds.py",

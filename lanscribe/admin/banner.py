@@ -7,6 +7,7 @@ from pathlib import Path
 from lanscribe import __version__, config
 from lanscribe.engines.base import EngineInfo
 from lanscribe.identity import network
+from lanscribe.identity.certificates import Certificates
 from lanscribe.server.transport import SecureListener
 
 
@@ -15,8 +16,12 @@ class Doors:
     """Where to listen, and whether there is a key for clients outside the home network."""
 
     plain: socket.socket
-    secure: SecureListener | None
     has_key: bool
+    secure: SecureListener | None = None
+    certificates: Certificates | None = None
+    """What the secure door shows; None without one."""
+    secure_trouble: str = ""
+    """Why there is no secure door, though the settings ask for one."""
 
 
 def banner(
@@ -43,6 +48,7 @@ def banner(
                 f"  clients    {scheme}://{network.url_host(name)}:{number}/v1/realtime"
                 for scheme, name, number in urls
             ),
+            *_https(doors),
             *([f"  wyoming    {wyoming}"] if settings.wyoming.enabled else []),
             f"  health     http://{network.url_host(local)}:{port}/health",
             f"  access     {_access(settings.auth, doors.has_key)}",
@@ -52,6 +58,25 @@ def banner(
             "  stop       Ctrl-C",
         ]
     )
+
+
+def _https(doors: Doors) -> list[str]:
+    """Where browsers get the microphone, and by what they know that it is this box."""
+    if doors.secure is None or doors.certificates is None:
+        return [f"  https      none: {doors.secure_trouble}"] if doors.secure_trouble else []
+    if not doors.certificates.context():
+        return [f"  https      none: {doors.certificates.trouble}"]
+    port = doors.secure.socket.getsockname()[1]
+    lines = [f"  https      https://{network.url_host(_best_name(doors))}:{port}/"]
+    if fingerprint := doors.certificates.fingerprint:
+        lines.append(f"  proof      SHA-256 {fingerprint}")
+    return lines
+
+
+def _best_name(doors: Doors) -> str:
+    assert doors.certificates is not None
+    names = doors.certificates.names
+    return names[0] if names else str(doors.plain.getsockname()[0])
 
 
 def _access(auth: config.AuthSettings, has_key: bool) -> str:

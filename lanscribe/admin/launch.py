@@ -10,9 +10,9 @@ from lanscribe.admin import serving
 from lanscribe.admin.environment import environment_lines
 from lanscribe.admin.sources import FLAGS, load
 from lanscribe.errors import ConfigError
+from lanscribe.identity import certificates
 from lanscribe.installation import say
 from lanscribe.server.key_check import configured_key
-from lanscribe.server.tls import server_context
 from lanscribe.vllm import command as vllm_command
 
 
@@ -59,5 +59,5 @@ def _prepared(options: argparse.Namespace) -> serving.Prepared:
     settings = _settings(options)
     vllm_command.flags(settings.vllm)
     has_key = configured_key(settings.auth) is not None
-    context = server_context(settings.tls)
-    return serving.Prepared(settings, context, has_key, vllm_command.note_on_asked(settings))
+    shown = certificates.of(settings)
+    return serving.Prepared(settings, shown, has_key, vllm_command.note_on_asked(settings))

@@ -4,11 +4,10 @@ import asyncio
 import logging
 import os
 import socket
-import ssl
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +19,14 @@ from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ConfigError, LanscribeError
 from lanscribe.identity import network
+from lanscribe.identity.certificates import Certificates
 from lanscribe.installation import say
 from lanscribe.server import discovery, logs
 from lanscribe.server import wyoming as wyoming_server
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
+from lanscribe.server.trust import Trust
+from lanscribe.tasks import end
 from lanscribe.vllm import command as vllm_command
 from lanscribe.vllm.service import VllmService
 
@@ -36,7 +38,7 @@ class Prepared:
     """What a server needs, read and found to be right."""
 
     settings: config.Settings
-    context: ssl.SSLContext | None
+    certificates: Certificates | None
     """For TLS; None without it."""
     has_key: bool
     note: str
@@ -57,6 +59,10 @@ def serve(prepare: Callable[[], Prepared]) -> int:
     if prepared.note:
         log.warning("%s", prepared.note)
     orders = Orders()
+    if doors.secure_trouble:
+        log.warning("no TLS: %s", doors.secure_trouble)
+    if doors.secure and prepared.certificates:
+        prepared.certificates.look()
     with records.recorded("gateway", *doors.plain.getsockname()[:2]):
         try:
             asyncio.run(_run(settings, doors, log_file, Obedience(orders, prepare)))
@@ -97,26 +103,32 @@ class Obedience:
 
 def _doors(prepared: Prepared) -> Doors | None:
     """Listen; None, and the reason is told, if that is not possible."""
-    settings, secure = prepared.settings, None
+    settings, certificates = prepared.settings, prepared.certificates
     host = settings.server.host
     listener = _listen(host, settings.server.port, "port")
-    if listener is None:
+    if isinstance(listener, str):
+        say("lanscribe", listener)
         return None
-    if prepared.context:
-        secure_socket = _listen(host, settings.tls.port, "tls-port")
-        if secure_socket is None:
-            listener.close()
-            return None
-        secure = SecureListener(secure_socket, prepared.context)
-    return Doors(listener, secure, prepared.has_key)
+    plain = Doors(listener, prepared.has_key)
+    if certificates is None:
+        return plain
+    secure = _listen(host, settings.tls.port, "tls-port")
+    if not isinstance(secure, str):
+        door = SecureListener(secure, certificates.context)
+        return replace(plain, secure=door, certificates=certificates)
+    if settings.tls.mode == "own" or settings.tls.cert:
+        listener.close()
+        say("lanscribe", secure)
+        return None
+    return replace(plain, secure_trouble=secure)
 
 
-def _listen(host: str, port: int, flag: str) -> socket.socket | None:
+def _listen(host: str, port: int, flag: str) -> socket.socket | str:
+    """A listening socket, or why there is none."""
     try:
         return bind(host, port)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name can be written like that
-        say("lanscribe", network.why_not_listening(host, port, error, flag))
-        return None
+        return network.why_not_listening(host, port, error, flag)
 
 
 async def _run(
@@ -124,7 +136,7 @@ async def _run(
 ) -> None:
     """Listen at once, load the engine meanwhile, serve until a signal."""
     orders = obedience.orders
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, trust=_trust(doors))
 
     async def drain() -> None:
         await gateway.drain(is_restart=orders.wants_restart)
@@ -140,6 +152,7 @@ async def _run(
     orders.take(lambda: call_soon(obedience.obey, stop))
     is_ready = asyncio.Event()
     async with (
+        _followed(doors.certificates),
         wyoming_server.serving(gateway, settings) as wyoming_port,
         _announced(settings, doors.plain, wyoming_port, is_ready),
     ):
@@ -161,6 +174,26 @@ async def _run(
     orders.served()
     serving.result()
     supplying.result()
+
+
+def _trust(doors: Doors) -> Trust | None:
+    """What tells devices how to trust this box; None without https."""
+    if doors.secure is None or doors.certificates is None:
+        return None
+    return Trust(doors.certificates, doors.secure.socket.getsockname()[1])
+
+
+@asynccontextmanager
+async def _followed(certificates: Certificates | None) -> AsyncIterator[None]:
+    """Keep the certificates up to date meanwhile."""
+    if certificates is None:
+        yield
+        return
+    following = asyncio.create_task(certificates.follow())
+    try:
+        yield
+    finally:
+        await end(following)
 
 
 def _announced(

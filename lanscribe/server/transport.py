@@ -48,10 +48,11 @@ _TICKS_PER_S = 10
 
 @dataclass(frozen=True, slots=True)
 class SecureListener:
-    """The socket to serve over TLS, and the context with the certificate."""
+    """The socket to serve over TLS, and the certificate for it."""
 
     socket: socket.socket
-    context: ssl.SSLContext
+    context: Callable[[], ssl.SSLContext | None]
+    """Asked for each new connection; None, which closes it, while there is no certificate."""
 
 
 class _HandshakeTurns(StandIn, asyncio.BufferedProtocol):
@@ -120,9 +121,13 @@ class _TlsHandshake(asyncio.Protocol):
     is_spare = True
 
     def __init__(
-        self, context: ssl.SSLContext, intake: Intake, http: HttpProtocol, tasks: set[Any]
+        self,
+        find_context: Callable[[], ssl.SSLContext | None],
+        intake: Intake,
+        http: HttpProtocol,
+        tasks: set[Any],
     ) -> None:
-        self._context = context
+        self._find_context = find_context
         self._intake = intake
         self._http = http
         self._tasks = tasks
@@ -163,6 +168,10 @@ class _TlsHandshake(asyncio.Protocol):
         await asyncio.sleep(self._intake.requests.take(address, 1, time.monotonic()))
         if transport.is_closing():
             return  # dropped meanwhile; start_tls would wait for ever
+        context = self._find_context()
+        if context is None:
+            transport.abort()
+            return
         loop = asyncio.get_running_loop()
         steps = _HandshakeTurns(transport, self._intake.handshakes)
         loop.call_soon(steps.begin)  # by then start_tls has set TLS as the protocol
@@ -170,7 +179,7 @@ class _TlsHandshake(asyncio.Protocol):
             secured = await loop.start_tls(
                 transport,
                 self,
-                self._context,
+                context,
                 server_side=True,
                 ssl_handshake_timeout=limits.handshake_timeout_s,
                 ssl_shutdown_timeout=limits.close_timeout_s,

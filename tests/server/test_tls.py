@@ -17,12 +17,13 @@ from starlette.responses import PlainTextResponse
 
 from lanscribe import PROJECT_DIR
 from lanscribe.admin import doctor, machine
-from lanscribe.config import LimitSettings, TlsSettings
+from lanscribe.config import LimitSettings, Settings, TlsSettings
 from lanscribe.engines.fake import spoken
 from lanscribe.errors import ConfigError
+from lanscribe.identity import certificates
+from lanscribe.identity.own_certificate import OwnCertificate
 from lanscribe.server import intake as intake_module
 from lanscribe.server.intake import REQUESTS_AT_ONCE
-from lanscribe.server.tls import server_context
 from lanscribe.server.transport import SecureListener, bind, make_server
 from tests.fuzz.requests import HANDSHAKE
 from tests.fuzz.wire import frame
@@ -56,13 +57,19 @@ def trusting(certificate: tuple[Path, Path]) -> ssl.SSLContext:
 
 def flags(certificate: tuple[Path, Path]) -> list[str]:
     cert, key = certificate
-    return ["--tls-cert", str(cert), "--tls-key", str(key), "--tls-port", "0"]
+    return ["--tls", "own", "--tls-cert", str(cert), "--tls-key", str(key), "--tls-port", "0"]
 
 
 def settings_of(certificate: tuple[Path, Path]) -> dict[str, object]:
     """The table `tls` of a server with this certificate."""
     cert, key = certificate
-    return {"cert": str(cert), "key": str(key), "port": 0}
+    return {"mode": "own", "cert": str(cert), "key": str(key), "port": 0}
+
+
+def own_context(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    """The context of a server with this certificate."""
+    cert, key = certificate
+    return OwnCertificate(TlsSettings(cert=str(cert), key=str(key))).look().context
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is no address elsewhere")
@@ -75,9 +82,8 @@ def test_a_handshake_that_is_dropped_for_another_leaves_nothing(
     async def drop_some() -> None:
         limits = LimitSettings(connections=4)
         listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
-        context = server_context(TlsSettings(cert=str(certificate[0]), key=str(certificate[1])))
-        assert context is not None
-        tls = SecureListener(listeners[1], context)
+        context = own_context(certificate)
+        tls = SecureListener(listeners[1], lambda: context)
         server = make_server(PlainTextResponse("home"), limits, _no_drain, tls)
         intake, state = server._intake, server.server_state
         intake.requests.take("127.0.0.2", owed, time.monotonic())
@@ -121,9 +127,8 @@ def test_what_is_held_when_the_connection_breaks_is_received(
             received.append(await receive())
 
         listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
-        context = server_context(TlsSettings(cert=str(certificate[0]), key=str(certificate[1])))
-        assert context is not None
-        tls = SecureListener(listeners[1], context)
+        context = own_context(certificate)
+        tls = SecureListener(listeners[1], lambda: context)
         server = make_server(app, LimitSettings(), _no_drain, tls)
         serving = asyncio.create_task(server.serve([listeners[0]]))
         await until(lambda: server.started)
@@ -184,10 +189,9 @@ def test_handshakes_that_come_at_the_same_moment_take_turns(
 
     async def shake_hands() -> None:
         listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
-        context = server_context(TlsSettings(cert=str(certificate[0]), key=str(certificate[1])))
-        assert context is not None
+        context = own_context(certificate)
         context.sni_callback = lambda *_: turns.append(turns.pop() + 1)  # each hello comes by here
-        tls = SecureListener(listeners[1], context)
+        tls = SecureListener(listeners[1], lambda: context)
         server = make_server(PlainTextResponse("home"), LimitSettings(), _no_drain, tls)
         serving = asyncio.create_task(server.serve([listeners[0]]))
         await until(lambda: server.started)
@@ -400,7 +404,7 @@ def test_connections_count_before_their_handshake_and_on_both_ports(
 
 
 def test_without_tls_there_is_no_context() -> None:
-    assert server_context(TlsSettings()) is None
+    assert certificates.of(Settings(tls=TlsSettings(mode="off"))) is None
 
 
 def test_files_that_will_not_do_are_named(certificate: tuple[Path, Path], tmp_path: Path) -> None:
@@ -416,7 +420,7 @@ def test_files_that_will_not_do_are_named(certificate: tuple[Path, Path], tmp_pa
         (TlsSettings(cert=locked_cert, key=key), "KEY_VALUES_MISMATCH"),
     ]:
         with pytest.raises(ConfigError) as caught:
-            server_context(settings)
+            certificates.of(Settings(tls=settings))
         assert words in caught.value.public_message
         assert "\n" not in caught.value.public_message
 
@@ -424,7 +428,16 @@ def test_files_that_will_not_do_are_named(certificate: tuple[Path, Path], tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["serve", "check-config"])
 def test_bad_files_end_the_program_with_one_line(command: str, tmp_path: Path) -> None:
-    arguments = ["--tls-cert", str(tmp_path / "none"), "--tls-key", "x", "--port", "0"]
+    arguments = [
+        "--tls",
+        "own",
+        "--tls-cert",
+        str(tmp_path / "none"),
+        "--tls-key",
+        "x",
+        "--port",
+        "0",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "lanscribe", command, *arguments],
         cwd=PROJECT_DIR,

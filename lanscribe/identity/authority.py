@@ -1,0 +1,151 @@
+"""The box's own certificate authority: what devices are told to trust, once.
+
+It vouches for nothing but homes: its name constraints permit names that public DNS never has,
+this machine's own names, and private addresses (terms.py).
+"""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from lanscribe.identity import secret_files
+from lanscribe.identity.names import label_of
+from lanscribe.identity.terms import (
+    AUTHORITY_LASTS,
+    BEFORE_NOW,
+    PERMITTED_NETWORKS,
+    PERMITTED_SUFFIXES,
+)
+
+CERTIFICATE_FILE = "authority.pem"
+"""A copy of the certificate, for people and programs; devices may have it."""
+KEY_FILE = "authority.key"
+"""The key and the certificate: one file, so that no crash leaves one without the other."""
+REMEDY = "put it back from a backup, or run bash serve.sh trust --new, and trust it on each device"
+_HOST_LETTERS = 40
+"""A common name has at most 64 letters (RFC 5280), 24 of which are not the host's."""
+
+
+class AuthorityError(Exception):
+    """The authority cannot be used; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The authority."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def permitted_names(self) -> tuple[str, ...]:
+        """The names that it may vouch for, and those below them."""
+        found = self.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+        permitted = found.permitted_subtrees or ()
+        return tuple(one.value for one in permitted if isinstance(one, x509.DNSName))
+
+    @property
+    def end(self) -> datetime:
+        """Until when it is valid."""
+        return self.certificate.not_valid_after_utc
+
+
+def make(names: Iterable[str], now: datetime) -> Authority:
+    """A new authority. names: this machine's own, the bare one first, as names.own_names."""
+    own = list(names)
+    key = ec.generate_private_key(ec.SECP256R1())
+    host = label_of(own[0])[:_HOST_LETTERS] if own else "this machine"
+    common_name = f"lanscribe on {host} ({secrets.token_hex(4)})"
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    public = key.public_key()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BEFORE_NOW)
+        .not_valid_after(now + AUTHORITY_LASTS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(_constraints(own), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+    return Authority(builder.sign(key, SHA256()), key)
+
+
+def load(folder: Path) -> Authority | None:
+    """The authority in a folder; None if there is none yet. Raises AuthorityError or OSError."""
+    path = folder / KEY_FILE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if (folder / CERTIFICATE_FILE).exists():
+            raise AuthorityError(f"{path} is missing; {REMEDY}") from None
+        return None
+    try:
+        key = load_pem_private_key(content, password=None)
+        certificate = x509.load_pem_x509_certificate(content)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise TypeError("the key is not one of an elliptic curve")
+        if certificate.public_key() != key.public_key():
+            raise ValueError("the key is not that of the certificate")
+        found = Authority(certificate, key)
+        _ = found.permitted_names
+    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+        raise AuthorityError(f"{path} is damaged; {REMEDY}") from error
+    return found
+
+
+def save(folder: Path, authority: Authority) -> None:
+    """Keep an authority in place of an older one; who calls it holds the folder's lock."""
+    key = authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    certificate = authority.certificate.public_bytes(Encoding.PEM)
+    secret_files.replace(folder / KEY_FILE, key + certificate)
+    secret_files.replace(folder / CERTIFICATE_FILE, certificate)
+
+
+def mend_copy(folder: Path, authority: Authority) -> None:
+    """Write the copy of the certificate again if a crash has left none, or that of another one."""
+    path, expected = folder / CERTIFICATE_FILE, authority.certificate.public_bytes(Encoding.PEM)
+    if not path.is_file() or path.read_bytes() != expected:
+        secret_files.replace(path, expected)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """The SHA-256 of a certificate as devices show it: AB:CD:…"""
+    return certificate.fingerprint(SHA256()).hex(":").upper()
+
+
+def _usage() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _constraints(own: Iterable[str]) -> x509.NameConstraints:
+    names = dict.fromkeys([*PERMITTED_SUFFIXES, *own])
+    permitted = [*map(x509.DNSName, names), *map(x509.IPAddress, PERMITTED_NETWORKS)]
+    return x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None)

@@ -1,0 +1,85 @@
+"""The certificates of the TLS door, kept up to date while the server runs."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from functools import partial
+
+from cryptography import x509
+
+from lanscribe.config import Settings
+from lanscribe.errors import ConfigError
+from lanscribe.identity import box_certificate
+from lanscribe.identity.authority import AuthorityError, fingerprint
+from lanscribe.identity.box_certificate import BoxCertificate
+from lanscribe.identity.own_certificate import OwnCertificate
+from lanscribe.identity.shown import Shown
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 30.0
+"""How often the names, the addresses, the clock and the files are looked at."""
+
+
+class Certificates:
+    """What the TLS door shows. A running connection keeps the certificate that it began with."""
+
+    def __init__(self, look: Callable[[], Shown]) -> None:
+        """look: finds what to show now; raises AuthorityError, ConfigError or OSError."""
+        self._look = look
+        self._shown: Shown | None = None
+        self.trouble = ""
+        """Why the last look failed; "" if it did not. What was shown before is shown on."""
+
+    def look(self) -> None:
+        """Look once: make, renew or read again what has to be. Never raises for one bad look."""
+        trouble = ""
+        try:
+            self._shown = self._look()
+        except (AuthorityError, OSError) as error:
+            trouble = str(error)
+        except ConfigError as error:
+            trouble = error.public_message
+        if trouble and trouble != self.trouble:
+            log.warning("%s: %s", "the certificate stays" if self._shown else "no TLS", trouble)
+        self.trouble = trouble
+
+    async def follow(self, look_every_s: float = LOOK_EVERY_S) -> None:
+        """Look again and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(look_every_s)
+            await asyncio.to_thread(self.look)
+
+    def context(self) -> ssl.SSLContext | None:
+        """The context for a new connection; None as long as there is no certificate."""
+        return self._shown.context if self._shown else None
+
+    @property
+    def authority(self) -> x509.Certificate | None:
+        """The box's own authority; None with certificates of the owner's."""
+        return self._shown.authority if self._shown else None
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the authority, AB:CD:…; "" without one."""
+        return fingerprint(self.authority) if self.authority else ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names and addresses in the certificate that is shown now, the best address first."""
+        return self._shown.names if self._shown else ()
+
+
+def of(settings: Settings) -> Certificates | None:
+    """The certificates that the settings ask for; None without TLS. Makes no files.
+
+    Raises ConfigError for files of the owner's that will not do.
+    """
+    tls = settings.tls
+    if tls.mode == "off":
+        return None
+    if tls.mode == "own" or tls.cert or tls.key:
+        return Certificates(OwnCertificate(tls).look)
+    find = partial(box_certificate.this_machine, settings)
+    return Certificates(BoxCertificate(box_certificate.folder(settings), find).look)

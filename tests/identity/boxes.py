@@ -1,0 +1,44 @@
+"""A box whose clock, names and addresses a test sets, and openssl's opinion of its certificates."""
+
+import subprocess
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lanscribe.identity.box_certificate import BoxCertificate, Machine
+from lanscribe.identity.names import own_names
+
+NOW = datetime(2027, 3, 1, tzinfo=UTC)
+
+
+@dataclass
+class Box:
+    """A machine that has no network of its own."""
+
+    folder: Path
+    hostname: str = "nas"
+    addresses: list[str] = field(default_factory=lambda: ["192.168.1.5", "fd00::5", "2001:db8::5"])
+    now: datetime = NOW
+
+    def machine(self) -> Machine:
+        own = tuple(own_names(self.hostname, ["corp.example"]))
+        names = ("lanscribe.local", *own, "localhost")
+        return Machine(own, names, tuple(self.addresses), tuple(self.addresses[:1]))
+
+    def certificate(self) -> BoxCertificate:
+        """As a server that starts has it."""
+        return BoxCertificate(self.folder, self.machine, lambda: self.now)
+
+
+def verified(authority: Path, leaf: Path, now: datetime, *flags: str) -> str:
+    """What openssl says of a leaf for a TLS server; "" if it accepts it."""
+    command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver"]
+    command += ["-attime", str(int(now.timestamp())), "-CAfile", str(authority), *flags, str(leaf)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr
+
+
+def verify_flag(subject: str) -> tuple[str, str]:
+    """openssl's flag that asks whether a certificate is for this name or address."""
+    is_address = ":" in subject or subject.replace(".", "").isdecimal()
+    return ("-verify_ip" if is_address else "-verify_hostname", subject)
