@@ -26,6 +26,7 @@ from lanscribe.config import EngineSettings, Settings
 from lanscribe.engines import load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.identity import certificates
+from lanscribe.identity.certificates import Certificates
 from lanscribe.server import transport, wyoming
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
@@ -198,6 +199,8 @@ class ServerHere(Server):
 
     settings: Settings = field(default_factory=Settings)
     parts: Parts = field(default_factory=Parts)
+    certificates: Certificates | None = None
+    """What its TLS door shows; a test has it look again."""
 
     def start(self) -> None:
         """Start it; wait until it is ready. Raises what keeps it from that."""
@@ -259,7 +262,8 @@ class ServerHere(Server):
         settings, secure = self.settings, None
         listener = bind(settings.server.host, settings.server.port)
         self.port = listener.getsockname()[1]
-        if shown := certificates.of(settings):
+        self.certificates = shown = certificates.of(settings)
+        if shown:
             shown.look()
             secure = SecureListener(bind(settings.server.host, settings.tls.port), shown.context)
             self.secure_port = secure.socket.getsockname()[1]

@@ -4,14 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from lanscribe.identity.authority import Authority, make
 from lanscribe.identity.names import own_names
 from tests.browser import chromium, firefox
-from tests.browser.authority import Authority, make
 from tests.browser.chromium import ChromiumPage
 from tests.browser.driving import Browser, Page
 from tests.browser.sites import unconstrained
@@ -48,7 +49,7 @@ class Running:
 @pytest.fixture(scope="package")
 def authority() -> Authority:
     """The authority that the browsers trust."""
-    return make(own_names("box", []))
+    return make(own_names("box", []), datetime.now(UTC))
 
 
 @pytest.fixture(scope="package")

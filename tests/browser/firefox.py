@@ -114,7 +114,7 @@ class FirefoxPage:
         self.press(*keys)
         while (loaded := self._session.event()["params"])["context"] != self._context:
             pass
-        return urlsplit(loaded["url"]).path
+        return str(urlsplit(loaded["url"]).path)
 
     def cookies(self) -> list[Cookie]:
         partition = {"type": "context", "context": self._context}

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.browser.authority import Authority
+from lanscribe.identity.authority import Authority
 
 PAGE = "<!doctype html><title>A page of another site</title><pre>{}</pre>"
 """The browser's cookies, as the site got them."""

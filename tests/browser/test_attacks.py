@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lanscribe.engines.fake import spoken
-from tests.browser.authority import Authority
+from lanscribe.identity.authority import Authority
 from tests.browser.chromium import ChromiumPage
 from tests.browser.driving import Page
 from tests.browser.scripts import ASK, DIAL, LOAD, SIGN_IN, TRANSCRIBE
