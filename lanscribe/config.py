@@ -30,6 +30,8 @@ LEAST_REQUEST_TOKENS = 825
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[^/?#@:\s]+)(:[0-9]{1,5})?", re.I | re.A)
 """An Origin as browsers send it (RFC 6454)."""
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+"""Browsers leave them out."""
 
 
 class _Table(BaseModel):
@@ -143,7 +145,9 @@ def _network(text: str) -> str:
 def _origin(text: str) -> str:
     if not _ORIGIN.fullmatch(text):
         raise ValueError("it should be scheme://host or scheme://host:port, without a path")
-    return text.lower()
+    scheme, _, rest = text.lower().partition("://")
+    host = rest.removesuffix(_USUAL_PORTS.get(scheme, ""))
+    return f"{scheme}://{host}"
 
 
 class WyomingSettings(_Table):

@@ -30,6 +30,7 @@ from lanscribe.identity.certificates import Certificates
 from lanscribe.server import transport, wyoming
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
+from lanscribe.server.trust import Trust
 from lanscribe.session.bounds import Bounds
 from tests.support import DEADLINE_S
 
@@ -170,7 +171,7 @@ def start_process(
 class Parts:
     """What a server in this process is made of; a test binds further arguments by `partial`."""
 
-    gateway: Callable[[Settings], Gateway] = Gateway
+    gateway: Callable[..., Gateway] = Gateway
     web: Callable[..., transport.Server] = make_server
     engine: Callable[[EngineSettings], Engine] | None = load_engine
     """None: it goes on loading."""
@@ -238,8 +239,8 @@ class ServerHere(Server):
         self._loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=self._name))
         settings = self.settings
         engine = self.parts.engine(settings.engine) if self.parts.engine else None
-        gateway = self.parts.gateway(settings)
-        listener, secure = self._listen()
+        listener, secure, trust = self._listen()
+        gateway = self.parts.gateway(settings, trust=trust)
         self._web = self.parts.web(
             gateway.app(), settings.limits, gateway.drain, secure, proxies=settings.auth.proxies
         )
@@ -258,8 +259,8 @@ class ServerHere(Server):
         if engine:
             await engine.close()
 
-    def _listen(self) -> tuple[Any, SecureListener | None]:
-        settings, secure = self.settings, None
+    def _listen(self) -> tuple[Any, SecureListener | None, Trust | None]:
+        settings, secure, trust = self.settings, None, None
         listener = bind(settings.server.host, settings.server.port)
         self.port = listener.getsockname()[1]
         self.certificates = shown = certificates.of(settings)
@@ -267,7 +268,8 @@ class ServerHere(Server):
             shown.look()
             secure = SecureListener(bind(settings.server.host, settings.tls.port), shown.context)
             self.secure_port = secure.socket.getsockname()[1]
-        return listener, secure
+            trust = Trust(shown, self.secure_port)
+        return listener, secure, trust
 
     def _begin_log(self) -> None:
         self._handler = logging.FileHandler(self.log_path, encoding="utf-8")

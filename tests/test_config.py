@@ -10,7 +10,7 @@ from lanscribe import PROJECT_DIR, config
 from lanscribe.admin import sources
 from lanscribe.admin.environment import HIDDEN_KEY, environment_lines
 from lanscribe.admin.sources import _LISTS, REMOVED, load
-from lanscribe.config import EngineSettings, Settings
+from lanscribe.config import AuthSettings, EngineSettings, Settings
 from lanscribe.errors import ConfigError
 from lanscribe.voxtral.delay import DELAYS_MS
 
@@ -344,6 +344,21 @@ def test_the_key_is_never_shown(file: Path) -> None:
 
 def test_the_clients_variables_are_not_settings() -> None:
     assert load(environ={"LANSCRIBE_URL": "ws://box:8000", "LANSCRIBE_API_KEY": "k"}) == load()
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ("https://HA.example:443", "https://ha.example"),
+        ("http://ha.example:80", "http://ha.example"),
+        ("https://ha.example:8443", "https://ha.example:8443"),
+        ("http://ha.example:443", "http://ha.example:443"),
+        ("https://[fd00::80]", "https://[fd00::80]"),
+        ("app://obsidian.md", "app://obsidian.md"),
+    ],
+)
+def test_an_origin_is_as_browsers_send_it(given: str, origin: str) -> None:
+    assert AuthSettings.model_validate({"origins": [given]}).origins == (origin,)
 
 
 def test_the_printed_environment_reads_back(file: Path) -> None:

@@ -52,9 +52,9 @@ def test_a_defect_is_a_traceback_in_its_log(serve_here: ServeHere) -> None:
 def test_parts_get_the_settings_of_the_test(serve_here: ServeHere) -> None:
     given: list[Settings] = []
 
-    def make(settings: Settings) -> Gateway:
+    def make(settings: Settings, **others: Any) -> Gateway:
         given.append(settings)
-        return Gateway(settings)
+        return Gateway(settings, **others)
 
     serve_here(Parts(gateway=make), limits={"lag_s": 7.5}, log={"level": "error"})
     assert given[0].limits.lag_s == 7.5

@@ -73,6 +73,13 @@ def drawn(address: str, screen: Screen) -> str:
     return "\n".join(_in_blocks(rows, screen) if screen.has_blocks else _in_cells(rows, screen))
 
 
+def at_start(address: str, stream: TextIO | None, environ: Mapping[str, str]) -> str:
+    """The code for the end of the start banner; "" if nobody reads it in a terminal."""
+    if not address or stream is None or stream.closed or not stream.isatty():
+        return ""
+    return f"\n{drawn(address, screen(stream, environ, is_inverted=False))}"
+
+
 def below(address: str, fingerprint: str) -> str:
     """What is printed below the code: the address as it is typed, and what has to be compared."""
     shown = f"  {address.partition('#')[0]}\n"

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from lanscribe import config
-from lanscribe.admin import records
+from lanscribe.admin import qr, records
 from lanscribe.admin.banner import Doors, banner
 from lanscribe.admin.orders import Orders
 from lanscribe.engines import chosen, load_engine
@@ -136,7 +136,8 @@ async def _run(
 ) -> None:
     """Listen at once, load the engine meanwhile, serve until a signal."""
     orders = obedience.orders
-    gateway = Gateway(settings, trust=_trust(doors))
+    trust = _trust(doors)
+    gateway = Gateway(settings, trust=trust)
 
     async def drain() -> None:
         await gateway.drain(is_restart=orders.wants_restart)
@@ -160,7 +161,9 @@ async def _run(
         def ready(engine: Engine) -> None:
             gateway.engine_loaded(engine)
             if not server.should_exit:
-                _tell(banner(settings, doors, wyoming_port, engine.describe(), log_file))
+                text = banner(settings, doors, wyoming_port, engine.describe(), log_file)
+                address = trust.scanned_url() if trust else ""
+                _tell(text + qr.at_start(address, sys.stdout, os.environ))
                 is_ready.set()
 
         serving = asyncio.create_task(server.serve([doors.plain]))

@@ -45,7 +45,17 @@ def own_prefixes(
 
 
 def at_hand() -> list[str]:
-    """What auth.networks could name on this machine now."""
+    """What auth.networks could name on this machine now.
+
+    A prefix counts beside a private IPv4 address, as behind the router of a home: on a rented
+    server, strangers may have addresses in the same /64.
+    """
     adapters: Sequence[ifaddr.Adapter] = list(ifaddr.get_adapters())
-    has_tailnet, has_prefix = bool(tailnet_addresses(adapters)), bool(own_prefixes(adapters))
+    has_tailnet = bool(tailnet_addresses(adapters))
+    has_prefix = bool(own_prefixes(filter(_has_private_address, adapters)))
     return [*["tailscale"] * has_tailnet, *["own-prefix"] * has_prefix]
+
+
+def _has_private_address(adapter: ifaddr.Adapter) -> bool:
+    found = [ipaddress.ip_address(ip.ip) for ip in adapter.ips if isinstance(ip.ip, str)]
+    return any(address.is_private for address in found)

@@ -58,8 +58,8 @@ def check_host(host: str | None, hostnames: Iterable[str]) -> None:
     if not (_address(name) is not None or _is_own_name(name, hostnames)):
         raise AuthError(
             "not_allowed",
-            f"got the Host header {(host or '')[:200]!r}; use the server's address or a .local"
-            " name, add the name to auth.hostnames, or show the key",
+            f"got the Host header {(host or '')[:200]!r}; use the server's address, its own name"
+            " or a .local name, add the name to auth.hostnames, or show the key",
         )
 
 
@@ -82,6 +82,8 @@ def own_origins(host: str | None, *, is_secure: bool) -> set[str]:
     is_secure: whether the request came over TLS. Over plain http, a page of https can only come
     through a proxy that ends TLS, because browsers block mixed content.
     """
+    if not host:
+        return set()
     schemes = ("https",) if is_secure else ("http", "https")
     return {f"{scheme}://{host}".lower() for scheme in schemes}
 

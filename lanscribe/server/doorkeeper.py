@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from lanscribe.config import AuthSettings
 from lanscribe.errors import AuthError, GuessError
-from lanscribe.server import cors, origins, passes
+from lanscribe.server import cors, origins
 from lanscribe.server.access import (
     chosen_subprotocol,
     client_address,
@@ -26,7 +26,7 @@ from lanscribe.server.home import Home
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.key_check import KeyCheck, unauthorized
 from lanscribe.server.sign_in import (
-    is_secure,
+    has_pass,
     own_origins_of,
     refusal_page,
     sender_of,
@@ -171,7 +171,7 @@ class Doorkeeper:
             refusal = self._foreign(request, address)
             if refusal is None:
                 return
-        if self._has_pass(request):
+        if has_pass(request, self._key_check, self._auth.origins):
             return
         if not offered:
             raise refusal or unauthorized("got no key")
@@ -184,18 +184,6 @@ class Doorkeeper:
         first_message = self._ephemeral_keys.use(ephemeral_key, self._clock())
         noted = {_FIRST_MESSAGE: first_message, _EPHEMERAL_KEY: ephemeral_key}
         scope["state"] = {**scope.get("state", {}), **noted}
-
-    def _has_pass(self, request: HTTPConnection) -> bool:
-        """Whether a page of this server itself shows a valid pass, over TLS."""
-        shown = passes.shown(request.headers.getlist("cookie"))
-        if not shown or not is_secure(request):
-            return False
-        sender = sender_of(request)
-        try:
-            sender.check_is_own(own_origins_of(request), self._auth.origins)
-        except AuthError:
-            return False
-        return sender.is_told and self._key_check.has_pass(shown)
 
     def _foreign(self, request: HTTPConnection, address: str | None) -> AuthError | None:
         """Why the sender does not count as part of the home network; None if it does."""

@@ -4,6 +4,7 @@ Also the page that a browser is shown instead of an answer for programs.
 """
 
 import logging
+from collections.abc import Collection
 from urllib.parse import parse_qs
 
 from starlette.requests import HTTPConnection, Request
@@ -17,7 +18,7 @@ from lanscribe.server.access import own_origins
 from lanscribe.server.exchange import Exchange, answering
 from lanscribe.server.key_check import KeyCheck
 from lanscribe.server.pages import page
-from lanscribe.server.trust import OFF, Trust
+from lanscribe.server.trust import NONE_YET, OFF, Trust
 from lanscribe.session.bounds import Bounds
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,22 @@ def sender_of(connection: HTTPConnection) -> origins.Sender:
     """Which page has sent it."""
     method = connection.scope.get("method", "GET")  # a WebSocket has none
     return origins.sender_of(method, connection.headers.getlist)
+
+
+def has_pass(connection: HTTPConnection, key_check: KeyCheck, friends: Collection[str]) -> bool:
+    """Whether a page of this server, or of `friends`, shows a valid pass over TLS.
+
+    friends: auth.origins.
+    """
+    shown = passes.shown(connection.headers.getlist("cookie"))
+    if not shown or not is_secure(connection):
+        return False
+    sender = sender_of(connection)
+    try:
+        sender.check_is_own(own_origins_of(connection), friends)
+    except AuthError:
+        return False
+    return sender.is_told and key_check.has_pass(shown)
 
 
 def wants_page(connection: HTTPConnection) -> bool:
@@ -84,11 +101,16 @@ class SignIn:
     async def _sign_in(self, exchange: Exchange) -> None:
         request = exchange.request
         if request.method != "POST":
-            await exchange.respond(self._obstacle(request) or _form())
+            await exchange.respond(self._obstacle(request) or self._form_for(request))
             return
         body = await exchange.body(MOST_BYTES)
         answer = self._obstacle(request) or self._foreign(request)
         await exchange.respond(answer or self._admitted(_key_in(body), exchange.address))
+
+    def _form_for(self, request: Request) -> Response:
+        if has_pass(request, self._key_check, self._origins):
+            return _form(200, "This browser is signed in.", "good")
+        return _form()
 
     def _admitted(self, key: str, address: str) -> Response:
         """The way in for whoever shows the key; else the form again."""
@@ -97,7 +119,7 @@ class SignIn:
         try:
             self._key_check.check([key], address)
         except AuthError as error:
-            log.warning("%s could not sign in: %s", address, error.code)
+            log.debug("%s could not sign in: %s", address, error.code)
             wait_s = error.retry_after_s or 0.0
             why = f"Wait {wait_s:.0f} s, then try again." if wait_s else "That is not the key."
             form = _form(error.kind.http_status, why)
@@ -127,7 +149,7 @@ class SignIn:
         try:
             sender.check_is_own(own_origins_of(request), self._origins)
         except AuthError as error:
-            log.warning("a page of another site has sent a form to sign in: %s", error)
+            log.debug("a page of another site has sent a form to sign in: %s", error)
             return _note(403, "Not sent by this page", error.public_message, "/sign-in")
         if not sender.is_told:
             why = "Got neither Origin nor Sec-Fetch-Site. Programs send the key itself instead."
@@ -145,15 +167,17 @@ class SignIn:
             return _note(404, title, why, "/")
         if is_secure(request):
             return None
-        if self._trust is None:
-            return _note(404, title, f"The key is only taken over https. {OFF}", "/")
-        place = f"{self._trust.https_url(request.url.hostname or '')}sign-in"
+        url = self._trust.https_url(request.url.hostname or "") if self._trust else ""
+        if not url:
+            why = f"The key is only taken over https. {NONE_YET if self._trust else OFF}"
+            return _note(404, title, why, "/")
+        place = f"{url}sign-in"
         why = "Over http, others on the way could read the key. Sign in over https instead."
         return _note(403 if request.method == "POST" else 200, "Sign in", why, place)
 
 
-def _form(status: int = 200, message: str = "") -> Response:
-    return page("sign_in", status, message=message)
+def _form(status: int = 200, message: str = "", state: str = "bad") -> Response:
+    return page("sign_in", status, message=message, state=state)
 
 
 def _note(status: int, title: str, text: str, url: str) -> Response:

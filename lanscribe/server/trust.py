@@ -1,7 +1,6 @@
 """The page that tells how a device comes to trust this box, and the certificate in every form."""
 
 import base64
-import hashlib
 import json
 import plistlib
 import uuid
@@ -9,6 +8,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from lanscribe.errors import ProtocolError
+from lanscribe.identity.authority import fingerprint
 from lanscribe.identity.network import url_host
 from lanscribe.server import pages
 from lanscribe.server.http_errors import JsonResponse, error_response
@@ -24,6 +25,10 @@ OFF = (
     'This box does not serve https: tls.mode is "off", or another program has its port. The lines'
     " that bash serve.sh printed at its start say which. Without https no browser gives a page of"
     " this box the microphone."
+)
+NONE_YET = (
+    "This box has no certificate yet, so it does not serve https. The lines that bash serve.sh"
+    " printed at its start say why; it tries again every half a minute."
 )
 OWN = (
     "Nothing has to be installed: this box shows the certificate that its owner chose (tls.cert and"
@@ -70,10 +75,13 @@ class Trust:
     def https_url(self, host: str = "") -> str:
         """Where https is served, such as https://192.168.1.20:8443/.
 
-        host: by which a client has found this box; kept if the certificate has it.
+        host: by which a client has found this box; kept if the certificate has it. "" while there
+        is no certificate.
         """
         names = self._certificates.names
-        kept = host if host in names or not names else names[0]
+        if not names:
+            return ""
+        kept = host if host in names else names[0]
         return f"https://{url_host(kept)}:{self._port}/"
 
     @property
@@ -83,13 +91,15 @@ class Trust:
         return fingerprint(authority) if authority else ""
 
     def scanned_url(self) -> str:
-        """The address for a QR code: the best one, and the fingerprint in its fragment."""
+        """The address for a QR code: the best one, and the fingerprint in its fragment; or ""."""
         authority = self._certificates.authority
         return self.https_url() + (f"#{short_fingerprint(authority)}" if authority else "")
 
     async def _explain(self, request: Request) -> Response:
         authority = self._certificates.authority
         url = self.https_url(request.url.hostname or "")
+        if not self._certificates.names:
+            return _note("No https yet", NONE_YET, "/docs", 404)
         if authority is None:
             return _note("Nothing to install", OWN, url)
         shown = fingerprint(authority)
@@ -105,6 +115,8 @@ class Trust:
 
     async def _check(self, _request: Request) -> Response:
         """What a page on another name of this box may read, if its browser trusts this one."""
+        if not self._certificates.names:
+            return _refusal(NONE_YET)
         told = {
             "server": "lanscribe",
             "fingerprint": self.fingerprint,
@@ -117,32 +129,30 @@ class Trust:
     async def _der(self, _request: Request) -> Response:
         """For Android, Windows, macOS and Firefox, which offers to import this type."""
         if (authority := self._certificates.authority) is None:
-            return _nothing_to_install()
+            return self._no_form()
         content = authority.public_bytes(Encoding.DER)
         return Response(content, 200, _FORM_HEADERS, "application/x-x509-ca-cert")
 
     async def _pem(self, _request: Request) -> Response:
         """For Linux and for programs."""
         if (authority := self._certificates.authority) is None:
-            return _nothing_to_install()
+            return self._no_form()
         content = authority.public_bytes(Encoding.PEM)
         return Response(content, 200, _FORM_HEADERS, "application/x-pem-file")
 
     async def _profile(self, _request: Request) -> Response:
         """For iPhone and iPad."""
         if (authority := self._certificates.authority) is None:
-            return _nothing_to_install()
+            return self._no_form()
         return Response(profile(authority), 200, _FORM_HEADERS, "application/x-apple-aspen-config")
+
+    def _no_form(self) -> Response:
+        return _refusal(OWN if self._certificates.names else NONE_YET)
 
 
 def routes_without_https() -> list[Route]:
     """The routes below /trust of a box that does not serve https."""
     return [Route("/trust", _explain_off), Route("/trust/{form}", _refuse_off)]
-
-
-def fingerprint(certificate: x509.Certificate) -> str:
-    """The SHA-256 of a certificate as devices show it: AB:CD:…"""
-    return _digest(certificate).hex(":").upper()
 
 
 def short_fingerprint(certificate: x509.Certificate) -> str:
@@ -190,7 +200,7 @@ def _identifier(part: str, digest: bytes) -> str:
 
 
 def _digest(certificate: x509.Certificate) -> bytes:
-    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
+    return certificate.fingerprint(SHA256())
 
 
 def _name(certificate: x509.Certificate) -> str:
@@ -216,8 +226,8 @@ async def _explain_off(_request: Request) -> Response:
 
 
 async def _refuse_off(_request: Request) -> Response:
-    return error_response(ProtocolError("not_found", OFF))
+    return _refusal(OFF)
 
 
-def _nothing_to_install() -> Response:
-    return error_response(ProtocolError("not_found", OWN))
+def _refusal(why: str) -> Response:
+    return error_response(ProtocolError("not_found", why))

@@ -119,6 +119,19 @@ def test_a_file_gets_no_colour_and_is_wide_enough() -> None:
     assert not screen(None, {"TERM": "xterm"}, is_inverted=False).has_blocks
 
 
+def test_the_start_banner_ends_with_the_code_in_a_terminal_only() -> None:
+    environ = {"TERM": "dumb"}
+    terminal, file = Terminal(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    text = qr.at_start(ADDRESS, terminal, environ)
+    assert text[0] == "\n"
+    assert decoded(is_dark(text[1:], on_light=False)) == ADDRESS
+    assert qr.at_start("", terminal, environ) == ""
+    assert qr.at_start(ADDRESS, file, environ) == ""
+    assert qr.at_start(ADDRESS, None, environ) == ""
+    terminal.close()
+    assert qr.at_start(ADDRESS, terminal, environ) == ""
+
+
 def test_below_the_code_are_the_address_and_the_whole_fingerprint() -> None:
     first, second, third = below(ADDRESS, FINGERPRINT).splitlines()
     assert first == "  https://192.168.178.123:8443/"

@@ -41,9 +41,11 @@ def test_own_prefixes_are_those_of_networks_shared_with_others(tmp_path: Path) -
     [
         ([adapter("no-such0", "192.168.1.2", "fd00::2")], []),
         ([adapter("tailscale0", "100.64.0.1")], ["tailscale"]),
-        ([adapter("no-such0", "2001:db8::2")], ["own-prefix"]),
+        ([adapter("no-such0", "192.168.1.2", "2001:db8::2")], ["own-prefix"]),
+        ([adapter("no-such0", "198.41.0.4", "2001:db8::2")], []),
+        ([adapter("no-such0", "2001:db8::2"), adapter("no-such1", "192.168.1.2")], []),
         (
-            [adapter("tailscale0", "100.64.0.1"), adapter("no-such0", "2001:db8::2")],
+            [adapter("tailscale0", "100.64.0.1"), adapter("no-such0", "10.0.0.2", "2001:db8::2")],
             ["tailscale", "own-prefix"],
         ),
     ],

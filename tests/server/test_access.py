@@ -95,6 +95,8 @@ def test_an_empty_hostname_admits_nobody(hostname: str) -> None:
 
 def test_over_tls_only_pages_of_https_are_own() -> None:
     assert own_origins("Box", is_secure=True) == {"https://box"}
+    for nobody in (None, ""):
+        assert own_origins(nobody, is_secure=False) == set()
     assert own_origins("box:8000", is_secure=False) == {"http://box:8000", "https://box:8000"}
 
 

@@ -2,6 +2,7 @@
 
 import random
 import re
+import socket
 
 import pytest
 from ifaddr import IP, Adapter
@@ -124,6 +125,14 @@ def test_no_lookalike_of_a_name_is_one(seed: int) -> None:
         name = re.sub(":[0-9]{1,5}$", "", host).lower().removesuffix(".")
         if not name.endswith(".local"):  # public DNS has no such names
             assert admits_host(home, host) == (name in own), f"seed {seed}: {host!r}"
+
+
+def test_without_a_word_it_answers_to_the_name_that_the_machine_has() -> None:
+    home = Home(AuthSettings())
+    name = socket.gethostname().partition(".")[0]
+    assert admits_host(home, f"{name}:8000")
+    assert admits_host(home, f"{name}.lan")
+    assert not admits_host(home, f"not-{name}.lan")
 
 
 def test_names_are_looked_up_again_when_the_network_has_changed() -> None:

@@ -1,5 +1,7 @@
 """The key and the passes of a running server, whose files change meanwhile."""
 
+import itertools
+import random
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,52 @@ def test_a_pass_lives_as_long_as_key_secret_and_time_allow(key_file: Path, tmp_p
     assert check.has_pass([four])
     secret.unlink()
     assert not check.has_pass([four])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_changes_only_the_newest_key_and_its_passes_open(
+    tmp_path: Path, seed: int
+) -> None:
+    """A row of new keys, lost keys, signing in and out, restarts and time."""
+    rng, now_s = random.Random(seed), [1e9]
+    key_file, secret = tmp_path / "key", tmp_path / "state" / "sign-in"
+    auth = AuthSettings(key_file=str(key_file))
+    keys.make(key_file)
+
+    def started() -> KeyCheck:
+        clock = itertools.count(0.0, 1000.0)  # no pause is ever felt
+        return KeyCheck(auth, secret, lambda: next(clock), lambda: now_s[0])
+
+    check, old_keys, old_passes = started(), ["a-key-of-nobody"], list[str]()
+    current, good = in_file(key_file), dict[str, float]()
+    for step in range(60):
+        match rng.choice(["new", "lose", "out", "in", "in", "restart", "wait"]):
+            case "new" | "lose" as change:
+                old_keys.append(current)
+                old_passes += good
+                good.clear()
+                if change == "lose":
+                    key_file.unlink()
+                    assert check.key is None
+                    keys.make(key_file)
+                keys.replace(key_file)
+                current = in_file(key_file)
+            case "out" if secret.exists():
+                keys.replace(secret)
+                old_passes += good
+                good.clear()
+            case "in":
+                good[check.new_pass()] = now_s[0] + LIFETIME_S
+            case "restart":
+                check = started()
+            case "wait":
+                now_s[0] += rng.choice([1.0, LIFETIME_S / 3])
+        why = f"seed {seed}, step {step}"
+        assert admits(check, current, address=f"10.0.0.{step}"), why
+        assert not admits(check, rng.choice(old_keys), address=f"10.0.1.{step}"), why
+        for one, until_s in good.items():
+            assert check.has_pass([one]) == (now_s[0] < until_s), why
+        assert not any(check.has_pass([one]) for one in old_passes), why
 
 
 def test_a_key_that_goes_while_somebody_signs_in_opens_nothing(

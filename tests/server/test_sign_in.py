@@ -99,6 +99,15 @@ def test_the_key_is_shown_once_and_then_the_cookie_is_as_good(box: Box) -> None:
     assert secret.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_form_says_whether_a_browser_is_signed_in(box: Box) -> None:
+    cookie = box.cookie()
+    page = {**BROWSER, "Sec-Fetch-Site": "same-origin"}
+    assert "This browser is signed in." in box.ask("/sign-in", headers={**page, **cookie}).text
+    linked = {**page, "Sec-Fetch-Site": "cross-site"}
+    for headers in (page, {**linked, **cookie}, {**page, "Cookie": f"{passes.COOKIE}=x"}):
+        assert "is signed in." not in box.ask("/sign-in", headers=headers).text
+
+
 def test_a_wrong_key_is_told_and_counted_with_all_others(box: Box) -> None:
     assert box.sign_in("").status_code == 400
     for number in range(3):

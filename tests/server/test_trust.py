@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from html import unescape
 
+import html5lib
 import httpx
 import pytest
 from cryptography import x509
@@ -18,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 
+from lanscribe.identity.authority import fingerprint
 from lanscribe.server import front
-from lanscribe.server.trust import Trust, fingerprint, short_fingerprint
+from lanscribe.server.trust import Trust, short_fingerprint
 
 NASTY = """lanscribe on <b>"it's"</b> & co"""
 NAMES = ("192.168.1.20", "fd00::20", "box", "box.local", "localhost", "127.0.0.1", "::1")
@@ -51,6 +53,7 @@ AUTHORITY = made(NASTY)
 DIGEST = AUTHORITY.fingerprint(hashes.SHA256())
 BOX = Trust(Shown(AUTHORITY), 8443)
 OWN_BOX = Trust(Shown(None), 8443)
+NEW_BOX = Trust(Shown(None, ()), 8443)
 
 
 def get(
@@ -157,6 +160,18 @@ def test_the_page_has_its_policy_and_nothing_inline() -> None:
     assert not outside
 
 
+@pytest.mark.parametrize("trust", [BOX, OWN_BOX, NEW_BOX, None], ids=["box", "own", "new", "off"])
+def test_the_page_is_html_without_an_error(trust: Trust | None) -> None:
+    parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
+    tree = parser.parse(get("/trust", trust).content)
+    assert tree.get("lang") == "en"
+    assert len(tree.findall(".//h1")) == len(tree.findall(".//main")) == 1
+    ids = [one.get("id") for one in tree.iter() if one.get("id")]
+    assert len(ids) == len(set(ids))
+    targets = {one.get("href") for one in tree.iter("a")} & {f"#{one}" for one in ids}
+    assert targets == {one for one in (a.get("href") for a in tree.iter("a")) if one[0] == "#"}
+
+
 def test_whatever_the_page_needs_is_served() -> None:
     needed = re.findall(r'(?:src|href)="(/[^"]*)"', get("/trust").text)
     assert len(needed) > 5
@@ -185,20 +200,23 @@ def test_with_certificates_of_the_owner_nothing_is_to_be_installed() -> None:
 
 
 @pytest.mark.parametrize("form", ["crt", "pem", "mobileconfig"])
-@pytest.mark.parametrize("trust", [OWN_BOX, None], ids=["own", "off"])
+@pytest.mark.parametrize("trust", [OWN_BOX, NEW_BOX, None], ids=["own", "new", "off"])
 def test_without_an_authority_no_form_is_served(form: str, trust: Trust | None) -> None:
     answer = get(f"/trust/lanscribe.{form}", trust)
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "not_found"
 
 
-def test_without_https_the_page_says_so() -> None:
-    answer = get("/trust", None)
+@pytest.mark.parametrize("trust", [NEW_BOX, None], ids=["new", "off"])
+def test_without_https_the_page_says_so(trust: Trust | None) -> None:
+    answer = get("/trust", trust)
     assert answer.status_code == 404
     assert "does not serve https" in answer.text
+    assert get("/trust/check", trust).status_code == 404
+    assert "https" not in get("/", trust, Accept="*/*").text
 
 
-@pytest.mark.parametrize("trust", [BOX, OWN_BOX, None], ids=["box", "own", "off"])
+@pytest.mark.parametrize("trust", [BOX, OWN_BOX, NEW_BOX, None], ids=["box", "own", "new", "off"])
 def test_a_browser_is_led_from_the_door_to_the_page(trust: Trust | None) -> None:
     answer = get("/", trust, Accept=BROWSER)
     assert (answer.status_code, answer.headers["location"]) == (303, "/trust")

@@ -1,6 +1,6 @@
 /** The page /trust: opens the section of this device, and checks whether it trusts the box. */
 import { sectionsFor } from "./device.js";
-import { ask, verdictOf } from "./trust_check.js";
+import { ask, askWorker, verdictOf } from "./trust_check.js";
 
 const WORDS = {
   trusted: {
@@ -42,7 +42,7 @@ function compareScanned(fingerprint) {
     .replace("=", "");
   const isSame = own === scanned;
   element("scanned").textContent = isSame ? SAME : ANOTHER;
-  element("scanned").classList.add(isSame ? "quiet" : "bad");
+  element("scanned").className = isSame ? "quiet" : "state bad";
   element("scanned").hidden = false;
   element("compare").dataset.state = isSame ? "" : "bad";
 }
@@ -84,7 +84,7 @@ class Check {
     this.#isRunning = true;
     element("again").setAttribute("aria-disabled", "true");
     try {
-      this.#show(await verdictOf(this.box, ask), isAskedFor);
+      this.#show(await verdictOf(this.box, ask, askWorker), isAskedFor);
     } finally {
       element("again").removeAttribute("aria-disabled");
       this.#isRunning = false;
@@ -105,7 +105,6 @@ class Check {
 
 const check = new Check(element("check"));
 element("check").hidden = false;
-element("verdict").classList.add("state");
 openOwnSection();
 openTarget();
 compareScanned(check.box.fingerprint);
