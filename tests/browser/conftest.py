@@ -91,7 +91,7 @@ def stranger(request: pytest.FixtureRequest, running: Running) -> Browser:
 
 
 @pytest.fixture
-def chromium_page(running: Running, serve_here: ServeHere) -> Iterator[ChromiumPage]:
+def tab(running: Running, serve_here: ServeHere) -> Iterator[ChromiumPage]:
     """A tab of Chromium, which trusts the authority, for what only Chromium is asked."""
     with running.browser("chromium").page() as page:
         assert isinstance(page, ChromiumPage)

@@ -151,10 +151,10 @@ def test_a_name_that_was_rebound_to_the_box(
 
 
 def test_a_frame_of_another_site(
-    chromium_page: ChromiumPage, serve_here: ServeHere, certificate: Path
+    tab: ChromiumPage, serve_here: ServeHere, certificate: Path
 ) -> None:
     """No page of the box is shown in one, so nobody types the key or clicks into it."""
-    page, box = chromium_page, started(serve_here, certificate, "lan")
+    page, box = tab, started(serve_here, certificate, "lan")
     with site(certificate) as port:
         page.open(f"https://127.0.0.1:{port}/")
         own = f"https://127.0.0.1:{port}/framed"

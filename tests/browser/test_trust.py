@@ -50,10 +50,10 @@ def test_a_page_of_the_box_gets_the_microphone_and_a_session(page: Page, box: Se
     assert page.run(DIAL, url, []) == "session.created"
 
 
-def test_the_microphone_hears(chromium_page: ChromiumPage, box: ServerHere) -> None:
+def test_the_microphone_hears(tab: ChromiumPage, box: ServerHere) -> None:
     """Not in Firefox, which needs a sound card to run an AudioContext."""
-    chromium_page.open(f"https://lanscribe.local:{box.secure_port}/trust")
-    assert chromium_page.run(LISTEN) > 0.01
+    tab.open(f"https://lanscribe.local:{box.secure_port}/trust")
+    assert tab.run(LISTEN) > 0.01
 
 
 def test_plain_http_gives_no_microphone(page: Page, box: ServerHere) -> None:
