@@ -26,7 +26,7 @@ from lanscribe.config import EngineSettings, Settings
 from lanscribe.engines import load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.identity import certificates
-from lanscribe.identity.certificates import Certificates
+from lanscribe.identity.certificates import LOOK_EVERY_S, Certificates
 from lanscribe.server import transport, wyoming
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
@@ -175,6 +175,8 @@ class Parts:
     web: Callable[..., transport.Server] = make_server
     engine: Callable[[EngineSettings], Engine] | None = load_engine
     """None: it goes on loading."""
+    look_every_s: float = LOOK_EVERY_S
+    """How often its certificates are looked at."""
 
 
 APART: Mapping[str, Mapping[str, Any]] = {
@@ -200,8 +202,6 @@ class ServerHere(Server):
 
     settings: Settings = field(default_factory=Settings)
     parts: Parts = field(default_factory=Parts)
-    certificates: Certificates | None = None
-    """What its TLS door shows; a test has it look again."""
 
     def start(self) -> None:
         """Start it; wait until it is ready. Raises what keeps it from that."""
@@ -239,12 +239,16 @@ class ServerHere(Server):
         self._loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=self._name))
         settings = self.settings
         engine = self.parts.engine(settings.engine) if self.parts.engine else None
-        listener, secure, trust = self._listen()
+        shown = certificates.of(settings)
+        listener, secure, trust = self._listen(shown)
         gateway = self.parts.gateway(settings, trust=trust)
         self._web = self.parts.web(
             gateway.app(), settings.limits, gateway.drain, secure, proxies=settings.auth.proxies
         )
-        async with wyoming.serving(gateway, settings) as wyoming_port:
+        async with (
+            certificates.followed(shown, self.parts.look_every_s),
+            wyoming.serving(gateway, settings) as wyoming_port,
+        ):
             self.wyoming_port = wyoming_port or 0
             if engine:
                 gateway.engine_loaded(engine)
@@ -259,11 +263,12 @@ class ServerHere(Server):
         if engine:
             await engine.close()
 
-    def _listen(self) -> tuple[Any, SecureListener | None, Trust | None]:
+    def _listen(
+        self, shown: Certificates | None
+    ) -> tuple[Any, SecureListener | None, Trust | None]:
         settings, secure, trust = self.settings, None, None
         listener = bind(settings.server.host, settings.server.port)
         self.port = listener.getsockname()[1]
-        self.certificates = shown = certificates.of(settings)
         if shown:
             shown.look()
             secure = SecureListener(bind(settings.server.host, settings.tls.port), shown.context)

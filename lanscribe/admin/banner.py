@@ -1,6 +1,7 @@
 """What the server prints when it is ready: where it listens, and for whom."""
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def banner(
     local = hosts[0] if host not in {"0.0.0.0", "::"} else "127.0.0.1"
     urls = [("ws", name, port) for name in hosts]
     if doors.secure:
-        urls += [("wss", name, doors.secure.socket.getsockname()[1]) for name in hosts]
+        secure_port = doors.secure.socket.getsockname()[1]
+        urls += [("wss", name, secure_port) for name in _secure_names(doors, hosts)]
     wyoming = f"tcp://{network.url_host(hosts[0])}:{wyoming_port}"
     if wyoming_port is None:
         wyoming = "none: its port is taken by another program, see above"
@@ -71,6 +73,12 @@ def _https(doors: Doors) -> list[str]:
     if fingerprint := doors.certificates.fingerprint:
         lines.append(f"  proof      SHA-256 {fingerprint}")
     return lines
+
+
+def _secure_names(doors: Doors, hosts: Sequence[str]) -> Sequence[str]:
+    """Those under which a device can trust this box; all while there is no certificate."""
+    names = doors.certificates.names if doors.certificates else ()
+    return [name for name in hosts if name in names] or names[:1] or hosts
 
 
 def _best_name(doors: Doors) -> str:

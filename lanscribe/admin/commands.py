@@ -42,6 +42,7 @@ WORDS = {
     "print-env": Command("lanscribe.admin.launch", "print the settings as shell variables"),
     "key": Command("lanscribe.admin.key", "show, make or replace the key; sign browsers out"),
     "qr": Command("lanscribe.admin.qr", "show the QR code that leads a phone to this server"),
+    "trust": Command("lanscribe.admin.trust", "show or replace what devices trust for https"),
     "models": Command("lanscribe.admin.models", "list or check the installed models"),
     "plan": Command("lanscribe.voxtral.plan_report", "say whether Voxtral fits into a GPU"),
     "delay": Command("lanscribe.voxtral.delay", "make a Voxtral folder with another delay"),

@@ -30,6 +30,7 @@ from lanscribe.admin import machine
 from lanscribe.admin.card_checks import judge_gpu, judge_voxtral
 from lanscribe.admin.check import SETUP, Check
 from lanscribe.admin.machine import KeyFacts, PortFacts
+from lanscribe.admin.tls_check import TlsFacts, judge_tls
 from lanscribe.identity import network
 from lanscribe.installation import Outcome
 from lanscribe.voxtral import files as voxtral_files
@@ -140,12 +141,11 @@ def judge_port(facts: PortFacts) -> Check:
     return _judge_port("port", "fail", facts, is_ours=_is_ours(facts.health), other=other)
 
 
-def judge_tls(facts: PortFacts | None) -> Check:
-    """The same for TLS; a server with a certificate does not start without this port."""
-    if facts is None:
-        return Check("tls", "ok", "not set up; there is no certificate in the settings")
+def judge_tls_port(facts: PortFacts, *, is_own: bool) -> Check:
+    """The same for TLS; a server with a certificate of its owner's does not start without it."""
     other = "set another tls.port in config/local.toml"
-    return _judge_port("tls", "fail", facts, is_ours=_is_ours(facts.health), other=other)
+    fault: Literal["warn", "fail"] = "fail" if is_own else "warn"
+    return _judge_port("tls", fault, facts, is_ours=_is_ours(facts.health), other=other)
 
 
 def judge_wyoming(facts: PortFacts | None) -> Check:
@@ -280,12 +280,16 @@ class Examination:
         return machine.port(self.host, int(self.values.get("LANSCRIBE_SERVER_PORT", "8000")))
 
     @property
-    def tls(self) -> PortFacts | None:
-        """What is on the port for TLS; None without a certificate."""
-        if not self.values.get("LANSCRIBE_TLS_CERT"):
-            return None
+    def tls(self) -> Check:
+        """Whether https is served, and with what certificate."""
+        mode = self.values.get("LANSCRIBE_TLS_MODE", "auto")
+        if mode == "off":
+            return judge_tls(TlsFacts(mode, None), Check("tls", "ok", ""))
         number = int(self.values.get("LANSCRIBE_TLS_PORT", "8443"))
-        return machine.port(self.host, number, is_secure=True)
+        facts = machine.port(self.host, number, is_secure=True)
+        is_own = mode == "own" or bool(self.values.get("LANSCRIBE_TLS_CERT"))
+        port = judge_tls_port(facts, is_own=is_own)
+        return judge_tls(TlsFacts(mode, machine.certificate(self.project)), port)
 
     @property
     def wyoming(self) -> PortFacts | None:
@@ -315,7 +319,7 @@ CHECKS: dict[str, Callable[[Examination], Check]] = {
         os.environ,
     ),
     "port": lambda it: judge_port(it.port),
-    "tls": lambda it: judge_tls(it.tls),
+    "tls": lambda it: it.tls,
     "wyoming": lambda it: judge_wyoming(it.wyoming),
     "server": lambda it: judge_server(it.port),
     "access": lambda it: judge_access(

@@ -105,6 +105,11 @@ def settings(project: Path = PROJECT_DIR) -> Outcome | None:
     return run_in_venv(["-m", "lanscribe", "print-env"], project)
 
 
+def certificate(project: Path = PROJECT_DIR) -> Outcome | None:
+    """The facts about the certificate for https as JSON, or None before setup."""
+    return run_in_venv(["-m", "lanscribe", "trust", "--json"], project)
+
+
 def packages(project: Path = PROJECT_DIR) -> Outcome | None:
     """The faults of the environment, one a line, or None when there is no environment."""
     return run_in_venv(["-m", "lanscribe", "installation", "verify", "embedded"], project)

@@ -5,8 +5,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from lanscribe.admin.orders import Orders
 from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ConfigError, LanscribeError
-from lanscribe.identity import network
+from lanscribe.identity import certificates, network
 from lanscribe.identity.certificates import Certificates
 from lanscribe.installation import say
 from lanscribe.server import discovery, logs
@@ -26,7 +26,6 @@ from lanscribe.server import wyoming as wyoming_server
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
 from lanscribe.server.trust import Trust
-from lanscribe.tasks import end
 from lanscribe.vllm import command as vllm_command
 from lanscribe.vllm.service import VllmService
 
@@ -103,20 +102,20 @@ class Obedience:
 
 def _doors(prepared: Prepared) -> Doors | None:
     """Listen; None, and the reason is told, if that is not possible."""
-    settings, certificates = prepared.settings, prepared.certificates
+    settings, shown = prepared.settings, prepared.certificates
     host = settings.server.host
     listener = _listen(host, settings.server.port, "port")
     if isinstance(listener, str):
         say("lanscribe", listener)
         return None
     plain = Doors(listener, prepared.has_key)
-    if certificates is None:
+    if shown is None:
         return plain
     secure = _listen(host, settings.tls.port, "tls-port")
     if not isinstance(secure, str):
-        door = SecureListener(secure, certificates.context)
-        return replace(plain, secure=door, certificates=certificates)
-    if settings.tls.mode == "own" or settings.tls.cert:
+        door = SecureListener(secure, shown.context)
+        return replace(plain, secure=door, certificates=shown)
+    if certificates.is_own(settings.tls):
         listener.close()
         say("lanscribe", secure)
         return None
@@ -153,7 +152,7 @@ async def _run(
     orders.take(lambda: call_soon(obedience.obey, stop))
     is_ready = asyncio.Event()
     async with (
-        _followed(doors.certificates),
+        certificates.followed(doors.certificates),
         wyoming_server.serving(gateway, settings) as wyoming_port,
         _announced(settings, doors.plain, wyoming_port, is_ready),
     ):
@@ -184,19 +183,6 @@ def _trust(doors: Doors) -> Trust | None:
     if doors.secure is None or doors.certificates is None:
         return None
     return Trust(doors.certificates, doors.secure.socket.getsockname()[1])
-
-
-@asynccontextmanager
-async def _followed(certificates: Certificates | None) -> AsyncIterator[None]:
-    """Keep the certificates up to date meanwhile."""
-    if certificates is None:
-        yield
-        return
-    following = asyncio.create_task(certificates.follow())
-    try:
-        yield
-    finally:
-        await end(following)
 
 
 def _announced(

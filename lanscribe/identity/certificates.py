@@ -3,18 +3,20 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 from cryptography import x509
 
-from lanscribe.config import Settings
+from lanscribe.config import Settings, TlsSettings
 from lanscribe.errors import ConfigError
 from lanscribe.identity import box_certificate
 from lanscribe.identity.authority import AuthorityError, fingerprint
 from lanscribe.identity.box_certificate import BoxCertificate
 from lanscribe.identity.own_certificate import OwnCertificate
 from lanscribe.identity.shown import Shown
+from lanscribe.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,24 @@ class Certificates:
         return self._shown.names if self._shown else ()
 
 
+@asynccontextmanager
+async def followed(
+    certificates: Certificates | None, look_every_s: float = LOOK_EVERY_S
+) -> AsyncIterator[None]:
+    """Keep certificates up to date until the context ends; None are none."""
+    following = [asyncio.create_task(one.follow(look_every_s)) for one in [certificates] if one]
+    try:
+        yield
+    finally:
+        if following:
+            await end(*following)
+
+
+def is_own(tls: TlsSettings) -> bool:
+    """Whether the settings ask for a certificate of the owner's."""
+    return tls.mode == "own" or (tls.mode == "auto" and bool(tls.cert or tls.key))
+
+
 def of(settings: Settings) -> Certificates | None:
     """The certificates that the settings ask for; None without TLS. Makes no files.
 
@@ -79,7 +99,7 @@ def of(settings: Settings) -> Certificates | None:
     tls = settings.tls
     if tls.mode == "off":
         return None
-    if tls.mode == "own" or tls.cert or tls.key:
-        return Certificates(OwnCertificate(tls).look)
+    if is_own(tls):
+        return Certificates(OwnCertificate(tls, settings.auth.hostnames).look)
     find = partial(box_certificate.this_machine, settings)
     return Certificates(BoxCertificate(box_certificate.folder(settings), find).look)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 2**12
 """The largest form; it has one field."""
 _MOST_FIELDS = 8
+_LEAD = "A browser that shows the key once, on the next page, is let in from then on."
 _COOKIE_RULES = "Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
@@ -70,7 +71,8 @@ def wants_page(connection: HTTPConnection) -> bool:
 
 def refusal_page(error: AuthError, answer: Response) -> Response:
     """A refusal for people, with the status and the headers of `answer`, that for programs."""
-    said = _note(answer.status_code, "You are not let in", error.public_message, "/sign-in")
+    text = f"{_LEAD} What the server says to programs: {error.public_message}."
+    said = _note(answer.status_code, "You are not let in", text, "/sign-in")
     for name, value in answer.headers.items():
         if name not in {"content-type", "content-length"}:
             said.headers[name] = value

@@ -22,7 +22,7 @@ from lanscribe.admin.doctor import (
     judge_python,
     judge_server,
     judge_settings,
-    judge_tls,
+    judge_tls_port,
     judge_wyoming,
     table,
 )
@@ -287,10 +287,12 @@ def test_port_taken_by_something_else() -> None:
 
 
 def test_the_port_for_tls() -> None:
-    assert judge_tls(None).result.startswith("not set up")
-    assert judge_tls(PortFacts("0.0.0.0", 8443, "")) == Check("tls", "ok", "8443 is free")
-    assert judge_tls(taken(READY, 8443)).result == "8443: lanscribe is running there"
-    check = judge_tls(taken(None, 8443))
+    free = PortFacts("0.0.0.0", 8443, "")
+    assert judge_tls_port(free, is_own=True) == Check("tls", "ok", "8443 is free")
+    running = judge_tls_port(taken(READY, 8443), is_own=True)
+    assert running.result == "8443: lanscribe is running there"
+    assert judge_tls_port(taken(None, 8443), is_own=False).status == "warn"
+    check = judge_tls_port(taken(None, 8443), is_own=True)
     assert (check.status, "tls.port in config/local.toml" in check.remedy) == ("fail", True)
 
 
@@ -320,19 +322,21 @@ def test_home_assistants_port_free_or_not_wanted() -> None:
 @pytest.mark.parametrize(
     ("lines", "tls", "wyoming"),
     [
-        ("", None, 0),
-        ("LANSCRIBE_TLS_CERT=c.pem\n", 0, 0),
-        ("LANSCRIBE_WYOMING_ENABLED=False\n", None, None),
+        ("", "any free one; your own certificate, 20 days left", 0),
+        ("LANSCRIBE_TLS_MODE=off\n", "off in the settings", 0),
+        ("LANSCRIBE_WYOMING_ENABLED=False\n", "any free one; your own", None),
     ],
 )
 def test_ports_are_asked_about_when_the_settings_want_them(
-    monkeypatch: pytest.MonkeyPatch, lines: str, tls: int | None, wyoming: int | None
+    monkeypatch: pytest.MonkeyPatch, lines: str, tls: str, wyoming: int | None
 ) -> None:
     lines += "LANSCRIBE_TLS_PORT=0\nLANSCRIBE_WYOMING_PORT=0\n"
     monkeypatch.setattr(machine, "settings", lambda _: Outcome(0, lines))
     examination = doctor.Examination()
-    asked = [facts and facts.port for facts in (examination.tls, examination.wyoming)]
-    assert asked == [tls, wyoming]
+    told = '{"mode": "own", "days_left": 20, "readable_by_others": "", "trouble": ""}'
+    monkeypatch.setattr(machine, "certificate", lambda _: Outcome(0, told))
+    assert examination.tls.result.startswith(tls)
+    assert (examination.wyoming and examination.wyoming.port) == wyoming
 
 
 def test_network() -> None:

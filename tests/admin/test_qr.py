@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import zxingcpp
+from cryptography.x509 import load_pem_x509_certificate
 from numpy.typing import NDArray
 
 from lanscribe import PROJECT_DIR
 from lanscribe.admin import control, machine, qr, records
 from lanscribe.admin.qr import Screen, below, drawn, main, screen
+from lanscribe.server.trust import short_fingerprint
+from tests.servers import StartServer
 
 FINGERPRINT = ":".join(f"{number:02X}" for number in range(200, 232))
 ADDRESS = f"https://192.168.178.123:8443/#{'aB3-_' * 8}xyz"
@@ -219,3 +222,20 @@ def test_without_a_server_there_is_no_address() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "no server runs on port 1" in done.stderr
     assert "start it: bash serve.sh" in done.stderr
+
+
+def test_the_code_of_a_running_server_leads_to_its_certificate(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    server = start_server(
+        LANSCRIBE_TLS_MODE="auto", LANSCRIBE_TLS_PORT="0", LANSCRIBE_SERVER_STATE_DIR=str(state)
+    )
+    command = [sys.executable, "-m", "lanscribe", "qr", "--port", str(server.port)]
+    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
+    *code, shown, _, _ = done.stdout.splitlines()
+    address, _, fragment = decoded(is_dark("\n".join(code), on_light=False)).partition("#")
+    assert shown == f"  {address}"
+    assert address.endswith(f":{server.secure_port}/")
+    authority = load_pem_x509_certificate((state / "tls/authority.pem").read_bytes())
+    assert fragment == short_fingerprint(authority)

@@ -1,11 +1,12 @@
 """Chromium and Firefox of the system, started once for all tests of this folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -16,7 +17,7 @@ from tests.browser import chromium, firefox
 from tests.browser.chromium import ChromiumPage
 from tests.browser.driving import Browser, Page
 from tests.browser.sites import unconstrained
-from tests.servers import ServeHere
+from tests.servers import Parts, ServeHere, ServerHere
 
 BROWSERS = {"chromium": chromium, "firefox": firefox}
 
@@ -69,6 +70,16 @@ def running(
         file.write_bytes(one.certificate.public_bytes(Encoding.PEM))
     with ExitStack() as ends:
         yield Running(files, ends)
+
+
+@pytest.fixture
+def serve_here(serve_here: ServeHere) -> ServeHere:
+    """The same, for servers that end though a browser keeps its idle connections open."""
+
+    def start(parts: Parts | None = None, **tables: Mapping[str, Any]) -> ServerHere:
+        return serve_here(parts, **{"limits": {"close_timeout_s": 0.2}, **tables})
+
+    return start
 
 
 @pytest.fixture(params=list(BROWSERS))

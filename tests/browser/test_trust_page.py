@@ -1,6 +1,7 @@
 """The page /trust in real browsers: what it says of the device, to everybody, on any screen."""
 
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.browser.driving import Browser, Page, Refused
 from tests.browser.trust_box import TrustBox, trust_box
 
 NAMES = ("box.local", "lanscribe.local", "box.lan")
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 YES = "Yes: this device trusts the box."
 NOT_YET = "Not yet: this device does not trust the box."
 VERDICT = """() => new Promise((resolve) => {
@@ -247,3 +249,18 @@ def test_what_the_page_offers_is_downloaded_whole(
     tab.do(download())
     found = x509.load_pem_x509_certificate((tmp_path / "lanscribe.pem").read_bytes())
     assert found == authority.certificate
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("is_trusting", [True, False], ids=["trusting", "not"])
+def test_axe_finds_nothing(running: Running, box: TrustBox, is_trusting: bool, scheme: Any) -> None:
+    """Nothing against WCAG 2.2 AA, and none of its best practices, with every section open."""
+    with running.browser("chromium", is_trusting=is_trusting).page() as page:
+        assert isinstance(page, ChromiumPage)
+        page.do(page.tab.emulate_media(color_scheme=scheme))
+        page.open(f"{box.url('http')}#{'A' * 43}")
+        page.run(VERDICT)
+        page.run("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        page.do(page.tab.evaluate(AXE))
+        found = page.run("async () => (await axe.run()).violations")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []

@@ -1,6 +1,7 @@
 """The same server over TLS, with a certificate made for the tests."""
 
 import asyncio
+import http.client
 import random
 import socket
 import ssl
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,33 @@ def test_what_is_held_when_the_connection_breaks_is_received(
     assert [message.get("text") for message in received] == ["one", "two", None]
 
 
+def test_without_a_certificate_yet_a_connection_ends_and_the_plain_door_serves(
+    certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    """As with a clock that is not set; the context is asked for at each connection."""
+    contexts = [None, own_context(certificate)]
+
+    async def converse() -> None:
+        listeners = [bind("127.0.0.1", 0), bind("127.0.0.1", 0)]
+        tls = SecureListener(listeners[1], lambda: contexts.pop(0))
+        app = PlainTextResponse("home")
+        server = make_server(app, LimitSettings(), _no_drain, tls)
+        serving = asyncio.create_task(server.serve([listeners[0]]))
+        await until(lambda: server.started)
+        with pytest.raises(ConnectionError):
+            await asyncio.open_connection(*listeners[1].getsockname(), ssl=trusting)
+        for listener, context in zip(listeners, (None, trusting), strict=True):
+            reader, writer = await asyncio.open_connection(*listener.getsockname(), ssl=context)
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).endswith(b"home")
+            writer.transport.abort()
+        await until(lambda: not server.server_state.tasks and len(server._intake.crowd) == 0)
+        server.stop(at_once=True)
+        await serving
+
+    asyncio.run(converse())
+
+
 def test_one_that_sends_on_after_its_refusal_leaves_nothing_in_the_log(
     certificate: tuple[Path, Path], trusting: ssl.SSLContext, serve_here: ServeHere
 ) -> None:
@@ -289,7 +317,7 @@ def test_the_doctor_knows_the_server_on_all_its_ports(
 ) -> None:
     server = serve_here(tls=settings_of(certificate))
     facts = machine.port(server.host, server.secure_port, is_secure=True)
-    assert doctor.judge_tls(facts).result.endswith("lanscribe is running there")
+    assert doctor.judge_tls_port(facts, is_own=True).result.endswith("lanscribe is running there")
     facts = machine.wyoming_port(server.host, server.wyoming_port)
     assert doctor.judge_wyoming(facts).result.endswith("lanscribe is running there")
     facts = machine.wyoming_port(server.host, server.port)
@@ -321,6 +349,24 @@ def test_who_does_not_speak_tls_harms_nobody(
     asyncio.run(converse())
     server.stop()
     assert "Traceback" not in server.log
+
+
+def test_no_answer_redirects_to_https_or_asks_for_https_alone(
+    serve_here: ServeHere, certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    server = serve_here(tls=settings_of(certificate))
+    plain = http.client.HTTPConnection(server.host, server.port, timeout=DEADLINE_S)
+    secure = http.client.HTTPSConnection(
+        server.host, server.secure_port, timeout=DEADLINE_S, context=trusting
+    )
+    for connection in (plain, secure):
+        with closing(connection):
+            for path in ("/", "/health", "/trust", "/sign-in", "/none"):
+                connection.request("GET", path, headers={"Accept": "text/html"})
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.getheader("Strict-Transport-Security") is None
+                assert not (answer.getheader("Location") or "").startswith("https:")
 
 
 def test_a_request_that_comes_with_the_handshakes_end_is_answered(

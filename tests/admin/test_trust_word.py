@@ -1,0 +1,211 @@
+"""serve.sh trust: shows, replaces and removes what devices trust."""
+
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lanscribe import PROJECT_DIR
+from lanscribe.admin import banner, serving
+from lanscribe.admin.commands import dispatch
+from lanscribe.admin.trust import facts
+from lanscribe.config import ServerSettings, Settings, TlsSettings
+from lanscribe.engines.base import EngineInfo
+from lanscribe.identity import authority as authorities
+from lanscribe.identity import box_certificate, certificates
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LANSCRIBE_TLS_MODE", "auto")
+    monkeypatch.setenv("LANSCRIBE_SERVER_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def settings_of(state: Path, **tls: object) -> Settings:
+    tls = {"mode": "auto", "port": 0, **tls}
+    server = ServerSettings(host="127.0.0.1", port=0, state_dir=str(state))
+    return Settings(server=server, tls=TlsSettings.model_validate(tls))
+
+
+def started(state: Path) -> str:
+    """The fingerprint after a server has started."""
+    shown = certificates.of(settings_of(state))
+    assert shown is not None
+    shown.look()
+    return shown.fingerprint
+
+
+def test_it_shows_the_fingerprint_the_file_and_the_page(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof = started(state)
+    assert dispatch(["trust"]) == 0
+    told = capsys.readouterr().out
+    assert f"SHA-256 {proof}" in told
+    assert str(state / "tls" / "authority.pem") in told
+    assert re.search(r"http://\S+:\d+/trust$", told, re.MULTILINE)
+    assert "PRIVATE" not in told
+
+
+def test_a_new_one_is_taken_by_a_server_that_runs(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = certificates.of(settings_of(state))
+    assert shown is not None
+    shown.look()
+    before = shown.fingerprint
+    assert dispatch(["trust", "--new"]) == 0
+    told = capsys.readouterr()
+    assert "every device has to trust this box again" in told.err
+    shown.look()
+    assert shown.fingerprint != before
+    assert shown.fingerprint in told.out
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_one_is_said_and_a_new_one_mends_it(
+    state: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    started(state)
+    path = state / "tls" / authorities.KEY_FILE
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:300])
+    else:
+        path.unlink()
+    shown = certificates.of(settings_of(state))
+    assert shown is not None
+    shown.look()
+    assert shown.context() is None
+    assert "bash serve.sh trust --new" in shown.trouble
+    assert dispatch(["trust"]) == 1
+    assert "bash serve.sh trust --new" in capsys.readouterr().err
+    assert dispatch(["trust", "--new"]) == 0
+    shown.look()
+    assert shown.context() is not None
+
+
+def test_the_removal_names_this_certificate_on_every_system(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started(state)
+    assert dispatch(["trust", "--remove"]) == 0
+    told = capsys.readouterr().out
+    pem = state / "tls" / authorities.CERTIFICATE_FILE
+    command = ["openssl", "x509", "-in", str(pem), "-noout", "-fingerprint", "-sha1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    sha1 = done.stdout.strip().partition("=")[2].replace(":", "")
+    assert f"certutil -user -delstore Root {sha1}" in told
+    assert f"security delete-certificate -Z {sha1}" in told
+    assert "certutil -d sql:$HOME/.pki/nssdb -D -n lanscribe" in told
+    assert f"rm -r {state / 'tls'}" in told
+
+
+def test_without_one_it_says_what_makes_it(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["trust"]) == 1
+    assert "the first bash serve.sh makes it" in capsys.readouterr().err
+    assert not state.exists()
+
+
+def test_the_facts_for_the_doctor(state: Path, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    assert facts(settings_of(state, mode="off"), now).mode == "off"
+    assert facts(settings_of(state), now).days_left is None
+    proof = started(state)
+    found = facts(settings_of(state), now + timedelta(seconds=2))
+    assert (found.mode, found.fingerprint, found.trouble) == ("box", proof, "")
+    assert (found.days_left, found.authority_days_left) == (395, 3649)
+    own = settings_of(state, cert=str(state / "tls" / "leaf.pem"), key="k")
+    assert facts(own, now + 9 * DAY).days_left in {386, 387}
+    assert facts(settings_of(state, cert=str(tmp_path / "no"), key="k"), now).trouble
+    (state / "tls" / authorities.KEY_FILE).chmod(0o644)
+    assert facts(settings_of(state), now).readable_by_others.endswith(authorities.KEY_FILE)
+    (state / "tls" / authorities.KEY_FILE).write_bytes(b"")
+    assert "damaged" in facts(settings_of(state), now).trouble
+
+
+def test_a_check_of_the_settings_makes_no_files(state: Path) -> None:
+    command = [sys.executable, "-m", "lanscribe", "check-config"]
+    done = subprocess.run(
+        command, cwd=PROJECT_DIR, env=dict(os.environ), capture_output=True, check=False
+    )
+    assert done.returncode == 0
+    assert not state.exists()
+
+
+def doors_of(settings: Settings) -> banner.Doors:
+    prepared = serving.Prepared(settings, certificates.of(settings), False, "")
+    doors = serving._doors(prepared)
+    assert doors is not None
+    return doors
+
+
+def lines_of(settings: Settings, doors: banner.Doors) -> list[str]:
+    engine = EngineInfo("fake", "m", ("en",), word_times=False, max_session_s=None, capacity=1)
+    return banner.banner(settings, doors, None, engine, None).splitlines()
+
+
+def test_the_banner_has_the_address_and_the_fingerprint(state: Path) -> None:
+    settings = settings_of(state)
+    doors = doors_of(settings)
+    assert doors.secure is not None
+    assert doors.certificates is not None
+    with doors.plain, doors.secure.socket as secure:
+        doors.certificates.look()
+        told = lines_of(settings, doors)
+        assert f"  https      https://127.0.0.1:{secure.getsockname()[1]}/" in told
+        assert any(line.endswith(f" SHA-256 {doors.certificates.fingerprint}") for line in told)
+
+
+def test_the_banner_says_why_there_is_no_certificate(state: Path) -> None:
+    box_certificate.folder(settings_of(state)).parent.mkdir()
+    box_certificate.folder(settings_of(state)).write_text("a file in the place of the folder")
+    settings = settings_of(state)
+    doors = doors_of(settings)
+    assert doors.secure is not None
+    assert doors.certificates is not None
+    with doors.plain, doors.secure.socket:
+        doors.certificates.look()
+        assert any(
+            line.startswith("  https      none: ") and str(state / "tls") in line
+            for line in lines_of(settings, doors)
+        )
+
+
+def test_a_taken_port_costs_only_https(state: Path) -> None:
+    first = doors_of(settings_of(state))
+    assert first.secure is not None
+    with first.plain, first.secure.socket as taken:
+        number = taken.getsockname()[1]
+        settings = settings_of(state, port=number)
+        doors = doors_of(settings)
+        with doors.plain:
+            assert doors.secure is None
+            told = lines_of(settings, doors)
+            assert any(
+                line.startswith(f"  https      none: cannot listen on 127.0.0.1:{number}")
+                and "--tls-port" in line
+                for line in told
+            )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "::", "0.0.0.0"])
+def test_any_address_to_listen_on_will_do(state: Path, host: str) -> None:
+    settings = settings_of(state)
+    server = settings.server.model_copy(update={"host": host})
+    settings = settings.model_copy(update={"server": server})
+    doors = doors_of(settings)
+    assert doors.secure is not None
+    assert doors.certificates is not None
+    with doors.plain, doors.secure.socket:
+        doors.certificates.look()
+        assert doors.certificates.context() is not None
+        if host in {"127.0.0.1", "::1", "localhost"}:
+            assert doors.certificates.names[0] == host
+        assert any("https://" in line for line in lines_of(settings, doors))
