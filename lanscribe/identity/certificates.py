@@ -39,7 +39,7 @@ class Certificates:
         trouble = ""
         try:
             self._shown = self._look()
-        except (AuthorityError, OSError) as error:
+        except (AuthorityError, OSError, ValueError) as error:
             trouble = str(error)
         except ConfigError as error:
             trouble = error.public_message
