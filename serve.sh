@@ -19,15 +19,15 @@ die() {
 usage() {
   cat <<'TEXT'
 usage: bash serve.sh [--port N] [--model base-en|tiny-en] [--auth lan|key|open]
-                     [--tls-cert FILE --tls-key FILE] [--max-model-len N]
-                     [--gpu-memory-utilization F] [more flags]
+                     [--tls auto|own|off] [--tls-cert FILE --tls-key FILE]
+                     [--max-model-len N] [--gpu-memory-utilization F] [more flags]
        bash serve.sh --direct [--port N] [--host H] [--max-model-len N]
                               [--gpu-memory-utilization F] [more flags of vLLM's]
        bash serve.sh WORD [flags]
 
 Runs lanscribe until Ctrl-C. First: bash setup.sh. Without flags it listens on port 8000 of all
-addresses of this machine, and admits the home network and clients with the key in config/key.
-config/lanscribe.toml has every setting.
+addresses of this machine, and on 8443 for https, and admits the home network and clients with the
+key in config/key. config/lanscribe.toml has every setting.
 On an NVIDIA card it starts vLLM too, and restarts it if it fails; logs/vllm.log has vLLM's output.
 
   --direct  run vLLM's own server for the network, without lanscribe in front of it

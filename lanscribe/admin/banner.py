@@ -76,7 +76,7 @@ def _https(doors: Doors) -> list[str]:
     port = doors.secure.socket.getsockname()[1]
     lines = [f"  https      https://{network.url_host(_best_name(doors))}:{port}/"]
     if fingerprint := doors.certificates.fingerprint:
-        lines.append(f"  proof      SHA-256 {fingerprint}")
+        lines.append(f"  authority  SHA-256 {fingerprint}")
     return lines
 
 

@@ -34,6 +34,9 @@ def judge_tls(facts: TlsFacts, port: Check) -> Check:
         return Check("tls", "warn", why, "see the line settings")
     told = json.loads(facts.outcome.output)
     certificate = _judge_own(told) if told["mode"] == "own" else _judge_box(told)
+    if certificate.status == "ok" and (file := told["readable_by_others"]):
+        why = f"others on this machine can read the private key in {file}"
+        return Check("tls", "warn", why, f"chmod 600 {file}")
     if certificate.status != "ok":
         return certificate
     result = f"{port.result}; {certificate.result}"

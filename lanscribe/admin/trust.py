@@ -12,6 +12,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
@@ -28,6 +29,7 @@ from lanscribe.identity import leaf as leaves
 from lanscribe.identity.authority import AuthorityError
 from lanscribe.identity.certificates import LOOK_EVERY_S, is_own
 from lanscribe.installation import say
+from lanscribe.server import keys
 
 _REMOVAL = """\
 Remove "{name}" on each device that trusts it:
@@ -62,6 +64,8 @@ class Facts:
     """Of the certificate; None if there is none yet."""
     authority_days_left: int | None = None
     fingerprint: str = ""
+    readable_by_others: str = ""
+    """The file of a private key that others on this machine can read; "" if none."""
     trouble: str = ""
     """Why there is none; "" if there is one, or the next start makes it."""
 
@@ -112,6 +116,7 @@ def facts(settings: Settings, now: datetime) -> Facts:
         (leaf.period.end - now).days if leaf else None,
         (authority.end - now).days,
         authorities.fingerprint(authority.certificate),
+        _readable(folder / authorities.KEY_FILE),
     )
 
 
@@ -121,7 +126,15 @@ def _own_facts(settings: Settings, now: datetime) -> Facts:
         end = x509.load_pem_x509_certificate(content).not_valid_after_utc
     except (OSError, ValueError) as error:
         return Facts("own", trouble=f"tls.cert: {settings.tls.cert}: {error}")
-    return Facts("own", (end - now).days)
+    key = PROJECT_DIR / settings.tls.key
+    return Facts("own", (end - now).days, readable_by_others=_readable(key))
+
+
+def _readable(path: Path) -> str:
+    try:
+        return str(path) if keys.others_can_read(path) else ""
+    except OSError:
+        return ""
 
 
 def _make(settings: Settings) -> int:

@@ -39,7 +39,7 @@ class Certificates:
         trouble = ""
         try:
             self._shown = self._look()
-        except (AuthorityError, OSError) as error:
+        except (AuthorityError, OSError, ValueError) as error:
             trouble = str(error)
         except ConfigError as error:
             trouble = error.public_message
@@ -100,6 +100,6 @@ def of(settings: Settings) -> Certificates | None:
     if tls.mode == "off":
         return None
     if is_own(tls):
-        return Certificates(OwnCertificate(tls).look)
+        return Certificates(OwnCertificate(tls, settings.auth.hostnames).look)
     find = partial(box_certificate.this_machine, settings)
     return Certificates(BoxCertificate(box_certificate.folder(settings), find).look)

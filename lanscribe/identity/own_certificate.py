@@ -1,5 +1,6 @@
 """A certificate of the owner's own: files that are named in the settings, or renewed by ACME."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -18,8 +19,11 @@ Marks = tuple[tuple[int, int, int] | None, ...]
 class OwnCertificate:
     """Reads tls.cert and tls.key, again whenever they change."""
 
-    def __init__(self, settings: TlsSettings) -> None:
-        """Raises ConfigError if one of the two is not named, or the files will not do."""
+    def __init__(self, settings: TlsSettings, hostnames: Sequence[str] = ()) -> None:
+        """Raises ConfigError if one of the two is not named, or the files will not do.
+
+        hostnames: names of this machine that a wildcard in the certificate may stand for.
+        """
         if not settings.cert or not settings.key:
             lacking = "cert" if not settings.cert else "key"
             raise ConfigError(
@@ -27,6 +31,7 @@ class OwnCertificate:
                 " tls.key"
             )
         self._settings = settings
+        self._hostnames = hostnames
         self._marks: Marks = ()
         self._shown = self.look()
 
@@ -51,18 +56,19 @@ class OwnCertificate:
                 f"tls.cert, tls.key: {cert} and {key} are not a certificate and its key: {why};"
                 " both have to be PEM, the key without a passphrase"
             ) from error
-        return Shown(context, None, _names(PROJECT_DIR / cert))
+        return Shown(context, None, _names(PROJECT_DIR / cert, self._hostnames))
 
 
-def _names(path: Path) -> tuple[str, ...]:
-    """The names and addresses of a certificate, without those that stand for many."""
+def _names(path: Path, hostnames: Sequence[str]) -> tuple[str, ...]:
+    """The names and addresses of a certificate, and the hostnames that its wildcards cover."""
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         subjects = subjects_of(certificate)
     except (OSError, ValueError):
         return ()
     found = best_first(subjects, subjects.names)
-    return tuple(name for name in found if not name.startswith("*"))
+    covered = [name for name in hostnames if f"*.{name.partition('.')[2]}" in subjects.names]
+    return (*(name for name in found if not name.startswith("*")), *covered)
 
 
 def _check_readable(name: str, file: str) -> None:

@@ -333,7 +333,7 @@ def test_ports_are_asked_about_when_the_settings_want_them(
     lines += "LANSCRIBE_TLS_PORT=0\nLANSCRIBE_WYOMING_PORT=0\n"
     monkeypatch.setattr(machine, "settings", lambda _: Outcome(0, lines))
     examination = doctor.Examination()
-    told = '{"mode": "own", "days_left": 20, "trouble": ""}'
+    told = '{"mode": "own", "days_left": 20, "readable_by_others": "", "trouble": ""}'
     monkeypatch.setattr(machine, "certificate", lambda _: Outcome(0, told))
     assert examination.tls.result.startswith(tls)
     assert (examination.wyoming and examination.wyoming.port) == wyoming

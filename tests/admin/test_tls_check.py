@@ -8,8 +8,14 @@ from lanscribe.installation import Outcome
 
 FREE = Check("tls", "ok", "8443 is free")
 TAKEN = Check("tls", "warn", "8443 is taken", "end what runs there")
-BOX = {"mode": "box", "days_left": 396, "authority_days_left": 3650, "trouble": ""}
-OWN = {"mode": "own", "days_left": 60, "trouble": ""}
+BOX = {
+    "mode": "box",
+    "days_left": 396,
+    "authority_days_left": 3650,
+    "readable_by_others": "",
+    "trouble": "",
+}
+OWN = {"mode": "own", "days_left": 60, "readable_by_others": "", "trouble": ""}
 
 
 def judged(told: dict[str, object], port: Check = FREE) -> Check:
@@ -34,6 +40,7 @@ def test_what_cannot_be_read_is_a_warning() -> None:
         ({**BOX, "days_left": None}, "ok", "the next start makes"),
         ({**BOX, "authority_days_left": 60}, "warn", "the authority ends in 60 days"),
         ({**BOX, "trouble": "authority.key is damaged"}, "warn", "no https: authority.key is"),
+        ({**BOX, "readable_by_others": "a.key"}, "warn", "can read the private key in a.key"),
         (OWN, "ok", "8443 is free; your own certificate, 60 days left"),
         ({**OWN, "days_left": 13}, "warn", "your certificate ends in 13 days"),
         ({**OWN, "days_left": -1}, "fail", "your certificate has ended"),

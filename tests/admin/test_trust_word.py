@@ -124,6 +124,8 @@ def test_the_facts_for_the_doctor(state: Path, tmp_path: Path) -> None:
     own = settings_of(state, cert=str(state / "tls" / "leaf.pem"), key="k")
     assert facts(own, now + 9 * DAY).days_left in {386, 387}
     assert facts(settings_of(state, cert=str(tmp_path / "no"), key="k"), now).trouble
+    (state / "tls" / authorities.KEY_FILE).chmod(0o644)
+    assert facts(settings_of(state), now).readable_by_others.endswith(authorities.KEY_FILE)
     (state / "tls" / authorities.KEY_FILE).write_bytes(b"")
     assert "damaged" in facts(settings_of(state), now).trouble
 

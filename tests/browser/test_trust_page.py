@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from lanscribe.identity.authority import Authority
 from lanscribe.server.trust import short_fingerprint
-from tests.browser.authority import Authority
 from tests.browser.chromium import ChromiumPage
 from tests.browser.conftest import Running
 from tests.browser.driving import Browser, Page, Refused
+from tests.browser.sites import certificate_for
 from tests.browser.trust_box import TrustBox, trust_box
+from tests.servers import ServeHere
 
 NAMES = ("box.local", "lanscribe.local", "box.lan")
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
@@ -43,14 +45,6 @@ FIREFOX = "Gecko/20100101 Firefox/145.0"
 def box(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustBox]:
     with trust_box(authority, NAMES, tmp_path_factory.mktemp("box")) as box:
         yield box
-
-
-@pytest.fixture
-def tab(running: Running) -> Iterator[ChromiumPage]:
-    """A tab of Chromium, which trusts the authority."""
-    with running.browser("chromium").page() as page:
-        assert isinstance(page, ChromiumPage)
-        yield page
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -269,6 +263,41 @@ def test_axe_finds_nothing(running: Running, box: TrustBox, is_trusting: bool, s
         page.open(f"{box.url('http')}#{'A' * 43}")
         page.run(VERDICT)
         page.run("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
-        page.do(page.tab.evaluate(AXE))
-        found = page.run("async () => (await axe.run()).violations")
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+        assert violations(page) == []
+
+
+def violations(page: ChromiumPage) -> list[tuple[str, list[str]]]:
+    """What axe has against a page: the rule, and the elements that break it."""
+    page.do(page.tab.evaluate(AXE))
+    found = page.run("async () => (await axe.run()).violations")
+    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+
+
+def test_axe_would_find_something(tab: ChromiumPage, box: TrustBox) -> None:
+    tab.open(box.url("http"))
+    tab.run("() => { document.title = '' }")
+    assert [rule for rule, _ in violations(tab)] == ["document-title"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("is_secure", [True, False], ids=["form", "note"])
+def test_axe_finds_nothing_where_the_key_is_taken(
+    tab: ChromiumPage,
+    serve_here: ServeHere,
+    authority: Authority,
+    tmp_path: Path,
+    is_secure: bool,
+    scheme: Any,
+) -> None:
+    certificate = str(certificate_for(authority, ["127.0.0.1"], tmp_path))
+    box = serve_here(
+        server={"state_dir": str(tmp_path)},
+        tls={"mode": "own", "cert": certificate, "key": certificate, "port": 0},
+        auth={"mode": "key", "key": "a-key-of-the-tests"},
+    )
+    tab.do(tab.tab.emulate_media(color_scheme=scheme))
+    door = f"https://127.0.0.1:{box.secure_port}" if is_secure else box.http_url
+    tab.open(f"{door}/sign-in")
+    assert bool(tab.run("() => document.forms.length")) == is_secure
+    assert violations(tab) == []
+    assert tab.complaints == []

@@ -1,5 +1,7 @@
 import json
 import logging
+import os
+import shutil
 import ssl
 import stat
 import subprocess
@@ -17,7 +19,9 @@ from lanscribe.identity import secret_files
 from lanscribe.identity.authority import AuthorityError
 from lanscribe.identity.certificates import Certificates
 from lanscribe.identity.shown import Shown
+from lanscribe.identity.terms import Subjects
 from tests.identity.boxes import Box, verified, verify_flag
+from tests.servers import ServeHere
 
 DAY = timedelta(days=1)
 
@@ -50,6 +54,46 @@ def test_python_trusts_it_over_a_connection(box: Box) -> None:
         shake_hands(shown.context, trusting, name)
     with pytest.raises(ssl.SSLCertVerificationError, match="not valid for"):
         shake_hands(shown.context, trusting, "other.local")
+
+
+@pytest.mark.parametrize("name", ["example.com", "evil-lan", "8.8.8.8", "2001:db8::1"])
+def test_python_refuses_what_the_authority_may_not_vouch_for(box: Box, name: str) -> None:
+    box.now = datetime.now(UTC)
+    box.certificate().look()
+    authority = authorities.load(box.folder)
+    assert authority is not None
+    is_address = verify_flag(name)[0] == "-verify_ip"
+    subjects = Subjects((), (name,)) if is_address else Subjects((name,), ())
+    leaves.save(box.folder, leaves.issue(authority, subjects, "nas", box.now))
+    forged = leaves.load(box.folder)
+    assert forged is not None
+    trusting = ssl.create_default_context(cafile=box.folder / authorities.CERTIFICATE_FILE)
+    with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"):
+        shake_hands(forged.context, trusting, name)
+
+
+ASK = "require('https').get(process.argv[1], (a) => process.exit(a.statusCode === 200 ? 0 : 1))"
+
+
+@pytest.mark.parametrize("program", ["curl", "node"])
+def test_other_programs_trust_a_running_server(
+    tmp_path: Path, serve_here: ServeHere, program: str
+) -> None:
+    """And only with the authority."""
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is absent")
+    tls = {"mode": "auto", "port": 0}
+    server = serve_here(server={"host": "127.0.0.1", "state_dir": str(tmp_path)}, tls=tls)
+    pem = str(tmp_path / "tls" / authorities.CERTIFICATE_FILE)
+    for host in ("127.0.0.1", "localhost"):
+        url = f"https://{host}:{server.secure_port}/health"
+        command = ["curl", "-sSf", url] if program == "curl" else ["node", "-e", ASK, url]
+        for trusted, is_right in ((pem, True), ("", False)):
+            names = {"CURL_CA_BUNDLE": trusted, "NODE_EXTRA_CA_CERTS": trusted}
+            given = {name: value for name, value in names.items() if value}
+            environment = {**os.environ, **given}
+            done = subprocess.run(command, env=environment, capture_output=True, check=False)
+            assert (done.returncode == 0) is is_right, (url, trusted, done.stderr)
 
 
 def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> None:
@@ -206,6 +250,7 @@ def test_a_bad_look_keeps_the_certificate_and_is_one_warning(
 STARTED_TOGETHER = """
 import json, sys
 from pathlib import Path
+from lanscribe.identity.terms import Subjects
 from tests.identity.boxes import Box
 sys.stdin.readline()
 shown = Box(Path(sys.argv[1])).certificate().look()

@@ -73,6 +73,15 @@ def test_its_names_are_known_without_those_that_stand_for_many(owner: Owner) -> 
     assert shown.authority is None
 
 
+def test_a_wildcard_stands_for_the_hostnames_of_the_settings(owner: Owner) -> None:
+    owner.put("*.example.org")
+    hostnames = ["box.example.org", "a.box.example.org", "example.org"]
+    assert OwnCertificate(owner.settings, hostnames).look().names == (
+        "127.0.0.1",
+        "box.example.org",
+    )
+
+
 def test_it_is_read_once_while_the_files_stay(owner: Owner) -> None:
     own = OwnCertificate(owner.settings)
     assert own.look() is own.look()

@@ -3,14 +3,18 @@
 import random
 import re
 import socket
+from pathlib import Path
 
 import pytest
 from ifaddr import IP, Adapter
 
 from lanscribe.config import AuthSettings
 from lanscribe.errors import AuthError
+from lanscribe.identity import tailscale
 from lanscribe.identity.names import own_names
 from lanscribe.server.home import LOOK_EVERY_S, Home
+from tests.identity.test_tailscale import program
+from tests.support import DEADLINE_S
 
 SUFFIXES = ["lan", "fritz.box", "home.example", "tail1234.ts.net"]
 TAILNET, PREFIX = "100.101.102.103", "2001:db8:1:2"
@@ -133,6 +137,20 @@ def test_without_a_word_it_answers_to_the_name_that_the_machine_has() -> None:
     assert admits_host(home, f"{name}:8000")
     assert admits_host(home, f"{name}.lan")
     assert not admits_host(home, f"not-{name}.lan")
+
+
+def test_the_name_that_tailscale_gives_is_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the search domain of the tailnet is not in resolv.conf, and the name differs."""
+    status = """echo '{"Self": {"DNSName": "nas-1.tail9999.ts.net."}}'"""
+    monkeypatch.setattr(tailscale, "PROGRAMS", (program(tmp_path, status),))
+    home = Network().home()
+    home._tailnet_name.wait(DEADLINE_S)
+    for host in ("nas-1.tail9999.ts.net:8443", "NAS-1", "nas-1.tail9999.ts.net."):
+        assert admits_host(home, host)
+    for host in ("nas.tail9999.ts.net", "nas-1.ts.net", "tail9999.ts.net", "nas-1.lan"):
+        assert not admits_host(home, host)
 
 
 def test_names_are_looked_up_again_when_the_network_has_changed() -> None:

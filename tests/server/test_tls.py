@@ -1,6 +1,7 @@
 """The same server over TLS, with a certificate made for the tests."""
 
 import asyncio
+import http.client
 import random
 import socket
 import ssl
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +349,24 @@ def test_who_does_not_speak_tls_harms_nobody(
     asyncio.run(converse())
     server.stop()
     assert "Traceback" not in server.log
+
+
+def test_no_answer_redirects_to_https_or_asks_for_https_alone(
+    serve_here: ServeHere, certificate: tuple[Path, Path], trusting: ssl.SSLContext
+) -> None:
+    server = serve_here(tls=settings_of(certificate))
+    plain = http.client.HTTPConnection(server.host, server.port, timeout=DEADLINE_S)
+    secure = http.client.HTTPSConnection(
+        server.host, server.secure_port, timeout=DEADLINE_S, context=trusting
+    )
+    for connection in (plain, secure):
+        with closing(connection):
+            for path in ("/", "/health", "/trust", "/sign-in", "/none"):
+                connection.request("GET", path, headers={"Accept": "text/html"})
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.getheader("Strict-Transport-Security") is None
+                assert not (answer.getheader("Location") or "").startswith("https:")
 
 
 def test_a_request_that_comes_with_the_handshakes_end_is_answered(

@@ -24,7 +24,7 @@ const WORDS = {
 };
 const SAME =
   "The code that you scanned has the fingerprint that this page shows. A changed page could lie about " +
-  "this too: compare what your device shows before it installs the certificate.";
+  "this too: compare what your device shows of the certificate.";
 const ANOTHER =
   "Stop: the code that you scanned has another fingerprint than this page. Something between this " +
   "device and the box may have changed the page, or the box has made a new authority since.";
