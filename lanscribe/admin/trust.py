@@ -24,7 +24,7 @@ from lanscribe.admin.sources import load
 from lanscribe.config import Settings
 from lanscribe.errors import ConfigError
 from lanscribe.identity import authority as authorities
-from lanscribe.identity import box_certificate, network
+from lanscribe.identity import box_certificate, network, secret_files
 from lanscribe.identity import leaf as leaves
 from lanscribe.identity.authority import AuthorityError
 from lanscribe.identity.certificates import LOOK_EVERY_S, is_own
@@ -93,7 +93,7 @@ def main(options: argparse.Namespace) -> int:
         say("lanscribe", error.public_message)
         return 2
     except (AuthorityError, OSError) as error:
-        say("lanscribe", str(error))
+        say("lanscribe", secret_files.told(error))
         return 1
 
 
@@ -107,7 +107,7 @@ def facts(settings: Settings, now: datetime) -> Facts:
     try:
         authority = authorities.load(folder)
     except (AuthorityError, OSError) as error:
-        return Facts("box", trouble=str(error))
+        return Facts("box", trouble=secret_files.told(error))
     if authority is None:
         return Facts("box")
     leaf = leaves.load(folder)
