@@ -77,8 +77,14 @@ class ChromiumPage:
         for key in keys:
             self.do(self.tab.keyboard.press(key))
 
-    def arrive(self, path: str) -> None:
-        self.do(self.tab.wait_for_url(lambda url: urlsplit(url).path == path))
+    def submit(self, *keys: str) -> str:
+        return self.do(self._submitted(keys))
+
+    async def _submitted(self, keys: Sequence[str]) -> str:
+        async with self.tab.expect_navigation():
+            for key in keys:
+                await self.tab.keyboard.press(key)
+        return urlsplit(self.tab.url).path
 
     def cookies(self) -> list[Cookie]:
         return [

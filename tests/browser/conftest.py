@@ -1,20 +1,23 @@
 """Chromium and Firefox of the system, started once for all tests of this folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from lanscribe.identity.authority import Authority, make
 from lanscribe.identity.names import own_names
 from tests.browser import chromium, firefox
-from tests.browser.authority import Authority, make
+from tests.browser.chromium import ChromiumPage
 from tests.browser.driving import Browser, Page
 from tests.browser.sites import unconstrained
-from tests.servers import ServeHere
+from tests.servers import Parts, ServeHere, ServerHere
 
 BROWSERS = {"chromium": chromium, "firefox": firefox}
 
@@ -47,7 +50,7 @@ class Running:
 @pytest.fixture(scope="package")
 def authority() -> Authority:
     """The authority that the browsers trust."""
-    return make(own_names("box", []))
+    return make(own_names("box", []), datetime.now(UTC))
 
 
 @pytest.fixture(scope="package")
@@ -69,6 +72,16 @@ def running(
         yield Running(files, ends)
 
 
+@pytest.fixture
+def serve_here(serve_here: ServeHere) -> ServeHere:
+    """The same, for servers that end though a browser keeps its idle connections open."""
+
+    def start(parts: Parts | None = None, **tables: Mapping[str, Any]) -> ServerHere:
+        return serve_here(parts, **{"limits": {"close_timeout_s": 0.2}, **tables})
+
+    return start
+
+
 @pytest.fixture(params=list(BROWSERS))
 def browser(request: pytest.FixtureRequest, running: Running) -> Browser:
     """Each browser, which trusts the authority."""
@@ -86,3 +99,11 @@ def page(browser: Browser, serve_here: ServeHere) -> Iterator[Page]:
 def stranger(request: pytest.FixtureRequest, running: Running) -> Browser:
     """Each browser, which does not trust the authority."""
     return running.browser(request.param, is_trusting=False)
+
+
+@pytest.fixture
+def tab(running: Running, serve_here: ServeHere) -> Iterator[ChromiumPage]:
+    """A tab of Chromium, which trusts the authority, for what only Chromium is asked."""
+    with running.browser("chromium").page() as page:
+        assert isinstance(page, ChromiumPage)
+        yield page

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from tests.support import DEADLINE_S
 
 NAMES_HERE = (
-    *("lanscribe.local", "box.local", "nas.lan", "box.fritz.box", "www.example.com", "box.lan"),
-    *("rebound.example.net", "another.example.org", "nas.lan.example.net", "203.0.113.5"),
+    *("lanscribe.local", "lanscribe-2.local", "box.local", "box.lan", "box.fritz.box", "nas.lan"),
+    *("rebound.example.net", "another.example.org", "www.example.com", "203.0.113.5"),
 )
 """Names, and an address, that each browser of the tests resolves to 127.0.0.1."""
 
@@ -51,8 +51,8 @@ class Page(Protocol):
     def press(self, *keys: str) -> None:
         """Press keys one after the other: a character, or "Tab", "Enter" or "Space"."""
 
-    def arrive(self, path: str) -> None:
-        """Wait until the page at `path`, to which the last press leads, is loaded."""
+    def submit(self, *keys: str) -> str:
+        """Press keys, and wait until the page to which they lead is loaded; its path."""
 
     def cookies(self) -> list[Cookie]:
         """Those that this tab would send somewhere."""

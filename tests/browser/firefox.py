@@ -107,14 +107,14 @@ class FirefoxPage:
             for kind in ("keyDown", "keyUp")
         ]
         keyboard = {"type": "key", "id": "keyboard", "actions": presses}
-        self._session.events.clear()
         self._session.call("input.performActions", context=self._context, actions=[keyboard])
 
-    def arrive(self, path: str) -> None:
-        while True:
-            loaded = self._session.event()["params"]
-            if loaded["context"] == self._context and urlsplit(loaded["url"]).path == path:
-                return
+    def submit(self, *keys: str) -> str:
+        self._session.events.clear()
+        self.press(*keys)
+        while (loaded := self._session.event()["params"])["context"] != self._context:
+            pass
+        return str(urlsplit(loaded["url"]).path)
 
     def cookies(self) -> list[Cookie]:
         partition = {"type": "context", "context": self._context}

@@ -50,6 +50,43 @@ SIGN_IN = """async (key) => {
 }"""
 """What the form of the page /sign-in sends."""
 
+SPEAK = """(url, model, chunks) => new Promise((resolve) => {
+  const text = new Promise((done) => {
+    window.end = done;
+  });
+  window.session = { socket: new WebSocket(url), text };
+  const send = (event) => window.session.socket.send(JSON.stringify(event));
+  window.say = (sounds) => {
+    for (const audio of sounds) send({ type: "input_audio_buffer.append", audio });
+  };
+  window.session.socket.onclose = () => window.end("closed");
+  window.session.socket.onmessage = (message) => {
+    const event = JSON.parse(message.data);
+    if (event.type === "session.created") {
+      send({ type: "session.update", model });
+      send({ type: "input_audio_buffer.commit", final: false });
+      window.say(chunks);
+    }
+    if (event.type === "transcription.delta") resolve(event.delta);
+    if (event.type === "transcription.done") window.end(event.text);
+  };
+})"""
+"""A session of vLLM's dialect that stays open: its first delta. chunks: PCM, base64."""
+
+SPEAK_ON = """async (chunks) => {
+  window.say(chunks);
+  window.session.socket.send(JSON.stringify({ type: "input_audio_buffer.commit", final: true }));
+  return await window.session.text;
+}"""
+"""The end of that session: its whole text, or "closed"."""
+
+MICROPHONE = """async () => {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  const [track] = stream.getTracks();
+  return [track.kind, track.readyState, track.muted];
+}"""
+"""The microphone as a page gets it."""
+
 LISTEN = """async () => {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   const context = new AudioContext();
@@ -58,7 +95,7 @@ LISTEN = """async () => {
   const samples = new Float32Array(analyser.fftSize);
   const until = performance.now() + 20_000;
   let loudest = 0;
-  while (loudest === 0 && performance.now() < until) {
+  while (loudest < 0.01 && performance.now() < until) {
     await new Promise((resolve) => setTimeout(resolve, 20));
     analyser.getFloatTimeDomainData(samples);
     loudest = Math.max(...samples.map(Math.abs));
@@ -67,4 +104,4 @@ LISTEN = """async () => {
   await context.close();
   return loudest;
 }"""
-"""The microphone: the loudest sample of the first that is not silent; 0 after 20 s of silence."""
+"""The microphone: the loudest sample so far, as soon as it is no silence, or after 20 s."""

@@ -16,20 +16,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.browser.authority import Authority
+from lanscribe.identity.authority import Authority
 
-PAGE = b"<!doctype html><title>A page of another site</title><h1>Not the box</h1>"
+PAGE = "<!doctype html><title>A page of another site</title><pre>{}</pre>"
+"""The browser's cookies, as the site got them."""
 
 
 class _Pages(BaseHTTPRequestHandler):
-    """Answers every GET with the same page."""
+    """Answers every GET with PAGE."""
 
     def do_GET(self) -> None:
+        page = PAGE.format(self.headers.get("Cookie", "")).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(PAGE)))
+        self.send_header("Content-Length", str(len(page)))
         self.end_headers()
-        self.wfile.write(PAGE)
+        self.wfile.write(page)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lanscribe.engines.fake import spoken
-from tests.browser.authority import Authority
+from lanscribe.identity.authority import Authority
+from tests.browser.chromium import ChromiumPage
 from tests.browser.driving import Page
 from tests.browser.scripts import ASK, DIAL, LOAD, SIGN_IN, TRANSCRIBE
 from tests.browser.sites import certificate_for, site
@@ -18,6 +19,8 @@ WAVE = base64.b64encode(by_libsndfile(spoken([7]), "WAV", subtype="FLOAT")).deco
 ANOTHER_SITE = "another.example.org"
 REBOUND = "rebound.example.net"
 """A name of an attacker, which leads to the box itself."""
+OFFER, OFFER_KEY = "realtime", "openai-insecure-api-key."
+"""How a browser's WebSocket shows a key."""
 INCLUDE = {"credentials": "include"}
 
 
@@ -145,3 +148,40 @@ def test_a_name_that_was_rebound_to_the_box(
     }
     assert not has_begun(box)
     assert box.log.count("turned away") - before == 7
+
+
+def test_a_frame_of_another_site(
+    tab: ChromiumPage, serve_here: ServeHere, certificate: Path
+) -> None:
+    """No page of the box is shown in one, so nobody types the key or clicks into it."""
+    page, box = tab, started(serve_here, certificate, "lan")
+    with site(certificate) as port:
+        page.open(f"https://127.0.0.1:{port}/")
+        own = f"https://127.0.0.1:{port}/framed"
+        for path in ("/sign-in", "/trust", "/"):
+            page.run(LOAD, "iframe", f"{secure_base(box)}{path}")
+        page.run(LOAD, "iframe", own)
+        shown = [frame.url for frame in page.tab.frames[1:]]
+    assert shown == ["chrome-error://chromewebdata/"] * 3 + [own]
+
+
+@pytest.mark.parametrize("mode", ["lan", "key"])
+def test_a_page_of_another_site_with_the_key(
+    page: Page, serve_here: ServeHere, certificate: Path, mode: str
+) -> None:
+    """A web client of somebody else, in which a user has typed the key: it may read."""
+    box = started(serve_here, certificate, mode)
+    base, socket_url = secure_base(box), box.secure_url
+    right, wrong = ({"headers": {"Authorization": f"Bearer {key}"}} for key in (KEY, "wrong"))
+    with site() as port:
+        page.open(f"http://{ANOTHER_SITE}:{port}/")
+        assert page.run(ASK, f"{base}/v1/models", right) == 200
+        assert page.run(TRANSCRIBE, f"{base}/v1/audio/transcriptions", WAVE, right) == 200
+        assert page.run(DIAL, socket_url, [OFFER, f"{OFFER_KEY}{KEY}"]) == "session.created"
+        begun = has_begun(box)
+        assert page.run(ASK, f"{base}/v1/models", wrong) == 401
+        assert page.run(TRANSCRIBE, f"{base}/v1/audio/transcriptions", WAVE, wrong) == 401
+        assert page.run(DIAL, socket_url, [OFFER, f"{OFFER_KEY}wrong"]) == "refused"
+        assert page.run(ASK, f"{base}/v1/models", {**right, **INCLUDE}) == "unreadable"
+    assert len(begun) == 2
+    assert has_begun(box) == begun

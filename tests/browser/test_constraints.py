@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.authority import Authority
+from lanscribe.identity.authority import Authority
 from tests.browser.driving import Browser, Page, Refused
 from tests.browser.sites import certificate_for, site
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from lanscribe.identity.authority import Authority
 from lanscribe.server.trust import short_fingerprint
-from tests.browser.authority import Authority
 from tests.browser.chromium import ChromiumPage
 from tests.browser.conftest import Running
 from tests.browser.driving import Browser, Page, Refused
@@ -45,14 +45,6 @@ FIREFOX = "Gecko/20100101 Firefox/145.0"
 def box(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrustBox]:
     with trust_box(authority, NAMES, tmp_path_factory.mktemp("box")) as box:
         yield box
-
-
-@pytest.fixture
-def tab(running: Running) -> Iterator[ChromiumPage]:
-    """A tab of Chromium, which trusts the authority."""
-    with running.browser("chromium").page() as page:
-        assert isinstance(page, ChromiumPage)
-        yield page
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -11,9 +11,9 @@ import uvicorn
 from cryptography import x509
 from starlette.applications import Starlette
 
+from lanscribe.identity.authority import Authority
 from lanscribe.server import front
 from lanscribe.server.trust import Trust
-from tests.browser.authority import Authority
 from tests.browser.sites import certificate_for
 
 
