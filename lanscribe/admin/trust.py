@@ -150,8 +150,11 @@ def _make(settings: Settings) -> int:
 
 def _tell(settings: Settings, *, is_removal: bool) -> int:
     if not is_removal and is_own(settings.tls):
-        say("lanscribe", f"tls.cert names your own certificate, {settings.tls.cert}; no device")
-        say("lanscribe", "needs this box's authority, unless yours is one that nobody knows")
+        say(
+            "lanscribe",
+            f"tls.cert names your own certificate, {settings.tls.cert}, which devices trust if they"
+            " know who issued it; the box's own authority is not in use",
+        )
         return 1
     authority = authorities.load(box_certificate.folder(settings))
     if authority is None:

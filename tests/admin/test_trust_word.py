@@ -113,6 +113,18 @@ def test_the_removal_names_this_certificate_on_every_system(
     assert f"rm -r {state / 'tls'}" in told
 
 
+def test_with_a_certificate_of_the_owners_there_is_nothing_to_trust(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LANSCRIBE_TLS_CERT", "mine.pem")
+    monkeypatch.setenv("LANSCRIBE_TLS_KEY", "mine.key")
+    assert dispatch(["trust"]) == 1
+    told = capsys.readouterr().err
+    assert "mine.pem" in told
+    assert told.count("\n") == 1
+    assert not state.exists()
+
+
 def test_without_one_it_says_what_makes_it(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["trust"]) == 1
     assert "the first bash serve.sh makes it" in capsys.readouterr().err
