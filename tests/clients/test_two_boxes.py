@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,10 @@ def name_of(folder: Path, number: int) -> str:
     return said[-1] if said else ""
 
 
+def is_named(folder: Path, number: int) -> bool:
+    return name_of(folder, number) != ""
+
+
 def are_named_apart(folder: Path) -> bool:
     return {name_of(folder, 1), name_of(folder, 2)} == NAMES
 
@@ -113,6 +118,24 @@ def test_two_boxes_that_start_together_are_named_apart(
     time.sleep(offset_s)
     start(network, 2, tmp_path)
     wait_until(lambda: are_named_apart(tmp_path), lambda: texts(tmp_path))
+
+
+@pytest.mark.slow
+def test_two_networks_that_are_joined_later_have_one_box_of_each_name(
+    network: Lan, tmp_path: Path
+) -> None:
+    """The box with the lower address leaves the name; the other one keeps it."""
+    network.run("client", "ip link set to2 nomaster")
+    for number in (1, 2):
+        looking = [sys.executable, "-m", "tests.server.quick_looks", tmp_path / f"state{number}"]
+        network.start(f"box{number}", *looking, log=tmp_path / f"box{number}.out")
+    for number in (1, 2):
+        wait_until(partial(is_named, tmp_path, number), lambda: texts(tmp_path))
+        assert name_of(tmp_path, number) == "lanscribe.local"
+    network.run("client", "ip link set to2 master br0")
+    wait_until(lambda: are_named_apart(tmp_path), lambda: texts(tmp_path))
+    assert name_of(tmp_path, 2) == "lanscribe.local"
+    assert (tmp_path / "state1/name").read_text() == "lanscribe-2\n"
 
 
 @pytest.mark.slow
