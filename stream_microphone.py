@@ -1,7 +1,10 @@
 #!/usr/bin/env -S uv run --script
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["numpy>=2", "rich>=14", "sounddevice>=0.5", "soxr>=1", "websockets>=15"]
+# dependencies = [
+#   "ifaddr>=0.2", "numpy>=2", "rich>=14", "sounddevice>=0.5", "soxr>=1", "websockets>=15",
+#   "zeroconf>=0.140",
+# ]
 # ///
 """Speak, and read along: sends the microphone to a server with vLLM's realtime protocol.
 
@@ -36,24 +39,25 @@ import re
 import socket
 import ssl
 import sys
+import time
 import unicodedata
 from argparse import ArgumentTypeError
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from html import escape
 from http import HTTPStatus
 from http.client import BadStatusLine, HTTPException
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from itertools import accumulate, pairwise, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeVar
 from unicodedata import category
 from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 import numpy as np
 import numpy.typing as npt
@@ -417,9 +421,18 @@ def shown(path: str | os.PathLike[str]) -> str:
 # >>> clients/address.py: edit it there, then run: .venv/bin/python -m clients.generate
 DEFAULT_URL = "ws://127.0.0.1:8000"
 URL_FLAG, KEY_FLAG, MODEL_FLAG = "--url", "--api-key", "--model"
+DISCOVER_FLAG, CA_FLAG = "--discover", "--ca-file"
 URL_VARIABLE, KEY_VARIABLE = "LANSCRIBE_URL", "LANSCRIBE_API_KEY"
+CA_VARIABLE = "LANSCRIBE_CA_FILE"
 SCHEMES = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
 DEFAULT_PORTS = {"ws": 8000, "wss": 443}
+HOME_TLS_PORT = 8443
+"""The port of wss:// for a server at home; elsewhere a proxy has 443."""
+HOME_NAME = re.compile(
+    r"[^.]+|.+\.(local|lan|internal|localdomain|home\.arpa|fritz\.box)", re.IGNORECASE
+)
+SHARED_ADDRESSES = ip_network("100.64.0.0/10")
+"""Addresses that Tailscale and some providers give (RFC 6598)."""
 ENDPOINT = re.compile(
     r"(/v1)*(/audio/(transcriptions|translations))?(/realtime|/models|/health|/docs)?/?$",
     re.IGNORECASE,
@@ -444,6 +457,10 @@ class Server:
     """What has the key; "" if there is none."""
     has_port: bool = True
     """Whether the person named the port."""
+    context: ssl.SSLContext | None = None
+    """For TLS with the authority that the person names; None for those of the system."""
+    ca_by: str = ""
+    """What names the authority, with its file; "" if nothing does."""
 
     @property
     def place(self) -> str:
@@ -477,8 +494,14 @@ class Server:
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """The options that name the server, the model and the key."""
-    address = f"default: {URL_VARIABLE}, or {DEFAULT_URL}; without a port 8000, or 443 with TLS"
-    parser.add_argument(URL_FLAG, help=address)
+    ports = f"without a port 8000; with TLS {HOME_TLS_PORT} at home, 443 elsewhere"
+    parser.add_argument(URL_FLAG, help=f"default: {URL_VARIABLE}, or {DEFAULT_URL}; {ports}")
+    find = "find the server in this network; done by itself if no URL is given and none runs here"
+    parser.add_argument(DISCOVER_FLAG, action="store_true", help=find)
+    authority = (
+        f"the server's authority for wss://, from /trust/lanscribe.pem; default: {CA_VARIABLE}"
+    )
+    parser.add_argument(CA_FLAG, metavar="FILE", help=authority)
     parser.add_argument(MODEL_FLAG, default="", help="default: the first that the server lists")
     parser.add_argument(KEY_FLAG, help=f"the key; default: {KEY_VARIABLE}")
 
@@ -501,7 +524,10 @@ def parse_server_options(
 
 def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Server:
     """The server that the options and the environment name; exits with 2 if they are wrong."""
+    if options.discover and options.url is not None:
+        parser.error(f"{DISCOVER_FLAG} and {URL_FLAG} both say where the server is: leave out one")
     url, named_by = given(options.url, URL_FLAG, URL_VARIABLE)
+    named_by = "" if options.discover else named_by
     key, key_by = given(options.api_key, KEY_FLAG, KEY_VARIABLE)
     url = url if named_by else DEFAULT_URL
     try:
@@ -516,7 +542,36 @@ def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> S
         parser.error(f"{named_by} has a user name, and {key_by} a key: only one can be sent")
     headers = {"Authorization": login or f"Bearer {key}"} if login or key else {}
     key_by = key_by if key else named_by if "api_key=" in address else ""
-    return Server(address, headers, unquoted(options.model), named_by, key_by, port is not None)
+    server = Server(address, headers, unquoted(options.model), named_by, key_by, port is not None)
+    return with_authority(server, parser, options.ca_file)
+
+
+def with_authority(server: Server, parser: argparse.ArgumentParser, file: str | None) -> Server:
+    """The server with the authority of the flag or the variable; exits with 2 if it is wrong."""
+    path, ca_by = given(file, CA_FLAG, CA_VARIABLE)
+    if not ca_by:
+        return server
+    try:
+        context = trusting(Path(path).read_bytes())
+    except OSError as error:
+        parser.error(f"{ca_by}: got {path!r}: {error.strerror}; expected a certificate's file")
+    except ValueError as error:
+        parser.error(f"{ca_by}: got {path!r}: {error}")
+    return replace(server, context=context, ca_by=f"{ca_by} {path}")
+
+
+def trusting(certificate: bytes) -> ssl.SSLContext:
+    """TLS that trusts this authority and no other; PEM or DER. Raises ValueError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    is_pem = b"-----BEGIN CERTIFICATE" in certificate
+    try:
+        context.load_verify_locations(
+            cadata=certificate.decode("ascii", "ignore") if is_pem else certificate
+        )
+    except (ssl.SSLError, ValueError) as error:
+        expected = "expected such as http://HOST:8000/trust/lanscribe.pem"
+        raise ValueError(f"it holds no certificate, as PEM or DER; {expected}") from error
+    return context
 
 
 def given(value: str | None, flag: str, variable: str) -> tuple[str, str]:
@@ -543,10 +598,25 @@ def realtime_url(text: str) -> str:
     parts = split_url(text)
     scheme = SCHEMES[parts.scheme]
     host = host_of(parts)
-    port = parts.port or ("" if scheme == "wss" else DEFAULT_PORTS[scheme])
+    usual = default_port(scheme, parts.hostname or "")
+    port = parts.port or ("" if usual == DEFAULT_PORTS["wss"] else usual)
     base = quote(ENDPOINT.sub("", re.sub("/+", "/", parts.path)), safe="/%:@!$&'()*+,;=~")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
     return urlunsplit((scheme, f"{host}:{port}".rstrip(":"), f"{base}/v1/realtime", query, ""))
+
+
+def default_port(scheme: str, host: str) -> int:
+    """The port of a ws:// or wss:// address without one; host: a name or address, no brackets."""
+    return HOME_TLS_PORT if scheme == "wss" and is_at_home(host) else DEFAULT_PORTS[scheme]
+
+
+def is_at_home(host: str) -> bool:
+    """Whether a name or an address belongs to a home network, by how it is written."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return HOME_NAME.fullmatch(host) is not None
+    return address.is_private or (address.version == 4 and address in SHARED_ADDRESSES)
 
 
 def split_url(text: str) -> SplitResult:
@@ -622,12 +692,206 @@ def checked_key(key: str) -> str:
 # <<< clients/address.py
 
 
+# >>> clients/discovery.py: edit it there, then run: .venv/bin/python -m clients.generate
+KIND = "_lanscribe._tcp.local."
+SEARCH_S = 3.0
+"""How long servers are looked for."""
+OTHERS_S = 0.7
+"""How long others are waited for once one has answered."""
+LOOPBACK_S = 1.0
+NO_ZEROCONF = (
+    "finding servers needs the package zeroconf: pip install zeroconf, run this with uv,"
+    f" or name the server with {URL_FLAG} ws://HOST:8000"
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A server that announces itself."""
+
+    name: str
+    """The machine's name, such as lanscribe.local."""
+    address: str
+    port: int
+    tls_port: int = 0
+    """0 without TLS."""
+    auth: str = ""
+    """Who may come in: lan, key or open; "" if it does not say."""
+
+    @property
+    def url(self) -> str:
+        """What to type after --url."""
+        return f"ws://{bracketed(self.address)}:{self.port}"
+
+    @property
+    def secure_url(self) -> str:
+        """The same with TLS."""
+        return f"wss://{bracketed(self.address)}:{self.tls_port}"
+
+
+def located(server: Server, *, discovers: bool) -> Server:
+    """The server; one that is found if the person asks for that, or names none and none runs here.
+
+    Exits with 2 if several are found. Raises Trouble if none is, or if it needs a key.
+    """
+    if server.named_by or (not discovers and is_running_here(server)):
+        return server
+    if not discovers:
+        tell(f"nothing answers at {server.place}: looking for a server in this network")
+    found = search()
+    if not found:
+        raise Trouble(nobody(server, discovers=discovers))
+    if len(found) > 1:
+        tell("several servers are in this network; name one:")
+        for one in found:
+            tell(f"  {URL_FLAG} {one.url}   ({one.name})")
+        sys.exit(2)
+    return named_by_itself(found[0], server, discovers=discovers)
+
+
+def named_by_itself(found: Found, server: Server, *, discovers: bool) -> Server:
+    """The one server that was found, with the key and the authority of the command line.
+
+    The key goes to a server that nobody named only if TLS proves who that is. Raises Trouble.
+    """
+    is_proven = bool(server.headers and found.tls_port and server.context)
+    url = found.secure_url if is_proven else found.url
+    if found.auth == "key" and not server.headers:
+        needs = f"{found.name} ({found.url}) needs a key: pass it with {KEY_FLAG} or in"
+        raise Trouble(
+            f"{needs} {KEY_VARIABLE}; on the server's machine, bash serve.sh key shows it"
+        )
+    sends_key = is_proven or discovers
+    if server.headers and not sends_key and found.auth == "key":
+        needs = (
+            f"found {found.name}, which needs the key; it is sent only to a server that you name"
+        )
+        raise Trouble(f"{needs}: {URL_FLAG} {found.url}, or {DISCOVER_FLAG} with {CA_FLAG} FILE")
+    tell(f"found {found.name}: {url}")
+    headers = server.headers if sends_key else {}
+    named_by = DISCOVER_FLAG if discovers else URL_FLAG
+    return replace(server, url=realtime_url(url), headers=headers, named_by=named_by, has_port=True)
+
+
+def nobody(server: Server, *, discovers: bool) -> str:
+    """The line where no server is found."""
+    why = "is serve.sh running, and is this machine in its network?"
+    named = f"a network that blocks multicast needs {URL_FLAG} ws://HOST:{DEFAULT_PORTS['ws']}"
+    if discovers:
+        return f"{DISCOVER_FLAG}: no server answered within {SEARCH_S:g} s: {why} {named}"
+    where = "Connection refused, and no server was found in this network"
+    return f"{server.place}: {where}: {why} {named}"
+
+
+def is_running_here(server: Server) -> bool:
+    """Whether anything but a refusal comes from the address."""
+    try:
+        socket.create_connection((server.host, server.port), LOOPBACK_S).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True  # the connection itself tells what is wrong
+    return True
+
+
+def search() -> list[Found]:
+    """The servers that answer, by name. Raises Trouble if this machine cannot look for any."""
+    try:
+        import zeroconf  # noqa: PLC0415  # only who looks for a server needs it
+    except ImportError as error:
+        raise Trouble(NO_ZEROCONF) from error
+    try:
+        with closing(zeroconf.Zeroconf()) as seeker:
+            return collected(zeroconf, seeker)
+    except OSError as error:
+        why = f"cannot look for servers: {error.strerror or error}"
+        raise Trouble(f"{why}; name one with {URL_FLAG} ws://HOST:8000") from error
+
+
+def collected(zeroconf: Any, seeker: Any) -> list[Found]:
+    """What answers until SEARCH_S is over, or for OTHERS_S after the first server."""
+    names: queue.Queue[str] = queue.Queue()
+
+    def note(zeroconf: Any, service_type: str, name: str, state_change: Any) -> None:
+        names.put(name)
+
+    browser = zeroconf.ServiceBrowser(seeker, KIND, handlers=[note])
+    found: dict[str, Found] = {}
+    ends_s = time.monotonic() + SEARCH_S
+    networks = own_networks()
+    while (left_s := ends_s - time.monotonic()) > 0:
+        try:
+            name = names.get(timeout=left_s)
+        except queue.Empty:
+            break
+        info = seeker.get_service_info(KIND, name, timeout=1000 * left_s)
+        if info and info.parsed_addresses():
+            found[name] = found_by(info, networks)
+            ends_s = min(ends_s, time.monotonic() + OTHERS_S)
+    browser.cancel()
+    return sorted(found.values(), key=lambda one: (one.name, one.address, one.port))
+
+
+def found_by(info: Any, networks: Iterable[str]) -> Found:
+    """A server by what it announces."""
+    texts = {key: str(value or "") for key, value in info.decoded_properties.items()}
+    tls = texts.get("tls", "")
+    return Found(
+        plain(str(info.server).rstrip(".")),
+        nearest(info.parsed_scoped_addresses(), networks),
+        info.port,
+        int(tls) if tls.isascii() and tls.isdecimal() and int(tls) < 65_536 else 0,
+        texts.get("auth", ""),
+    )
+
+
+def nearest(addresses: Sequence[str], networks: Iterable[str]) -> str:
+    """The address that this machine most probably reaches: in a network of its own, then IPv4.
+
+    networks: those of this machine, such as 192.168.1.0/24.
+    """
+    own = [ip_network(one) for one in networks]
+
+    def distance(address: str) -> tuple[bool, bool]:
+        parsed = ip_address(address.partition("%")[0])
+        return not any(parsed in network for network in own), parsed.version == 6
+
+    return min(addresses, key=distance)
+
+
+def own_networks() -> list[str]:
+    """The networks of this machine; zeroconf brings ifaddr with it."""
+    import ifaddr  # noqa: PLC0415  # as zeroconf
+
+    ips = [ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    pairs = [(ip.ip if isinstance(ip.ip, str) else ip.ip[0], ip.network_prefix) for ip in ips]
+    return [str(ip_network(f"{address}/{prefix}", strict=False)) for address, prefix in pairs]
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
+def tell(line: str) -> None:
+    """Print a remark on stderr."""
+    sys.stderr.write(f"{line}\n")
+
+
+# <<< clients/discovery.py
+
+
 # >>> clients/reasons.py: edit it there, then run: .venv/bin/python -m clients.generate
 CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, ValueError, TypeError)
 """The errors of a connection that cannot be made."""
 PROGRAMMING = re.compile(r"session\.update|input_audio_buffer|GET /|Authorization|\?api_key=")
 """What stands in the sentences of a server that only help a programmer."""
 PROBE_S = 2.0
+SELF_SIGNED = 18
+UNKNOWN = (SELF_SIGNED, 19, 20, 21)
+"""Numbers of OpenSSL (X509_V_ERR) for a certificate by an authority that is not trusted."""
+EXPIRED = (10, 9)
+"""Those for one that has expired, and for one that is not valid yet."""
 NO_HTTP = "did not receive a valid HTTP response"
 NO_SERVER = "what answers there is no speech server"
 
@@ -714,16 +978,47 @@ def unsafe(error: OSError, server: Server) -> tuple[str, str]:
     if isinstance(error, TlsPort):
         return "this port is TLS", f"use wss://{server.place}{server.base}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = error.verify_message.rstrip(".")
-        if "mismatch" in why:
-            return why, f"put a name into {named(server)} that the certificate has"
-        signer = "let SSL_CERT_FILE name the certificate of its signer"
-        or_plain = f"or use ws:// with the plain port, {DEFAULT_PORTS['ws']}"
-        return f"its certificate is not trusted ({why})", f"{signer}, {or_plain}"
+        return untrusted(error, server)
     reason = str(getattr(error, "reason", "") or error).replace("_", " ").lower()
     if any(word in reason for word in ("wrong version", "record layer", "http request", "packet")):
         return "this port is not TLS", f"use ws://{server.place}{server.base}"
     return f"TLS fails ({reason})", f"is the port in {named(server)} right?"
+
+
+def untrusted(error: ssl.SSLCertVerificationError, server: Server) -> tuple[str, str]:
+    """What is wrong with the certificate of the server, and what to do."""
+    code, why = error.verify_code, error.verify_message.rstrip(".")
+    or_plain = f"or use ws:// with the plain port, {DEFAULT_PORTS['ws']}"
+    if "mismatch" in why:
+        return why, f"put a name or address into {named(server)} that the certificate has"
+    if code in EXPIRED:
+        what = "has expired" if code == EXPIRED[0] else "is not valid yet"
+        clock = "is the clock of this machine right, and that of the server's?"
+        return f"its certificate {what}", f"{clock} else make a new certificate there, {or_plain}"
+    if code in UNKNOWN and server.ca_by:
+        what = f"its certificate is not by the authority in {server.ca_by}"
+        return (
+            what,
+            f"is that file of this server, and of its newest authority? {get_authority(server)}",
+        )
+    if code == SELF_SIGNED:
+        own = f"{CA_FLAG} FILE with that certificate"
+        return (
+            "its certificate is signed by itself",
+            f"get it from its owner, then {own}, {or_plain}",
+        )
+    if code in UNKNOWN:
+        what = "got a certificate by an authority that this machine does not know"
+        return what, f"{get_authority(server)}, {or_plain}"
+    return f"its certificate is not trusted ({why})", f"{get_authority(server)}, {or_plain}"
+
+
+def get_authority(server: Server) -> str:
+    """How to get the server's authority, and be sure that it is the server's."""
+    host = server.place.rpartition(":")[0]
+    where = f"http://{host}:{DEFAULT_PORTS['ws']}/trust/lanscribe.pem"
+    check = "compare the fingerprint with that of bash serve.sh trust on the server's machine"
+    return f"get {where}, {check}, then {CA_FLAG} FILE"
 
 
 def unknown_name(error: socket.gaierror, server: Server) -> tuple[str, str]:
@@ -869,15 +1164,18 @@ class Unfollowed(HTTPRedirectHandler):
 def first_model(server: Server) -> str:
     """The first model that the server lists. Raises one of CONNECT_ERRORS."""
     request = Request(server.models_url, headers=dict(server.headers))
-    with build_opener(ProxyHandler({}), Unfollowed).open(request, timeout=10) as reply:
+    secure = HTTPSHandler(context=server.context)
+    with build_opener(ProxyHandler({}), Unfollowed, secure).open(request, timeout=10) as reply:
         return str(json.load(reply)["data"][0]["id"])
 
 
-async def open_socket(url: str, headers: Mapping[str, str]) -> ClientConnection:
-    """A connection to the server. Raises one of CONNECT_ERRORS."""
+async def open_socket(url: str, server: Server) -> ClientConnection:
+    """A connection to the server, by its address or one that resumes. Raises CONNECT_ERRORS."""
+    secure = server.context or True if url.startswith("wss:") else None
     return await connect(
         url,
-        additional_headers=headers,
+        ssl=secure,
+        additional_headers=server.headers,
         proxy=None,
         ping_timeout=None,
         close_timeout=1,
@@ -1900,7 +2198,7 @@ class Talk:
         try:
             if not server.model and not self._session.token:
                 self._model = await asyncio.to_thread(first_model, server)
-            ws = await open_socket(self._session.address, server.headers)
+            ws = await open_socket(self._session.address, server)
         except CONNECT_ERRORS as error:
             raise await self._session.unreached(error) from error
         try:
@@ -2109,6 +2407,7 @@ def main() -> int:
         options = parse_options()
         if options.list_devices:
             return list_devices()
+        options.server = located(options.server, discovers=options.discover)
         with closing(Screen(options.save, options.format, options.captions)) as screen:
             return asyncio.run(listen(options, screen))
     except Trouble as trouble:

@@ -3,12 +3,14 @@
 import argparse
 import os
 import re
+import ssl
 import sys
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Address, ip_address, ip_network
+from pathlib import Path
 from unicodedata import category
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
@@ -16,9 +18,18 @@ from clients.output import put
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
 URL_FLAG, KEY_FLAG, MODEL_FLAG = "--url", "--api-key", "--model"
+DISCOVER_FLAG, CA_FLAG = "--discover", "--ca-file"
 URL_VARIABLE, KEY_VARIABLE = "LANSCRIBE_URL", "LANSCRIBE_API_KEY"
+CA_VARIABLE = "LANSCRIBE_CA_FILE"
 SCHEMES = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
 DEFAULT_PORTS = {"ws": 8000, "wss": 443}
+HOME_TLS_PORT = 8443
+"""The port of wss:// for a server at home; elsewhere a proxy has 443."""
+HOME_NAME = re.compile(
+    r"[^.]+|.+\.(local|lan|internal|localdomain|home\.arpa|fritz\.box)", re.IGNORECASE
+)
+SHARED_ADDRESSES = ip_network("100.64.0.0/10")
+"""Addresses that Tailscale and some providers give (RFC 6598)."""
 ENDPOINT = re.compile(
     r"(/v1)*(/audio/(transcriptions|translations))?(/realtime|/models|/health|/docs)?/?$",
     re.IGNORECASE,
@@ -43,6 +54,10 @@ class Server:
     """What has the key; "" if there is none."""
     has_port: bool = True
     """Whether the person named the port."""
+    context: ssl.SSLContext | None = None
+    """For TLS with the authority that the person names; None for those of the system."""
+    ca_by: str = ""
+    """What names the authority, with its file; "" if nothing does."""
 
     @property
     def place(self) -> str:
@@ -76,8 +91,14 @@ class Server:
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """The options that name the server, the model and the key."""
-    address = f"default: {URL_VARIABLE}, or {DEFAULT_URL}; without a port 8000, or 443 with TLS"
-    parser.add_argument(URL_FLAG, help=address)
+    ports = f"without a port 8000; with TLS {HOME_TLS_PORT} at home, 443 elsewhere"
+    parser.add_argument(URL_FLAG, help=f"default: {URL_VARIABLE}, or {DEFAULT_URL}; {ports}")
+    find = "find the server in this network; done by itself if no URL is given and none runs here"
+    parser.add_argument(DISCOVER_FLAG, action="store_true", help=find)
+    authority = (
+        f"the server's authority for wss://, from /trust/lanscribe.pem; default: {CA_VARIABLE}"
+    )
+    parser.add_argument(CA_FLAG, metavar="FILE", help=authority)
     parser.add_argument(MODEL_FLAG, default="", help="default: the first that the server lists")
     parser.add_argument(KEY_FLAG, help=f"the key; default: {KEY_VARIABLE}")
 
@@ -100,7 +121,10 @@ def parse_server_options(
 
 def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Server:
     """The server that the options and the environment name; exits with 2 if they are wrong."""
+    if options.discover and options.url is not None:
+        parser.error(f"{DISCOVER_FLAG} and {URL_FLAG} both say where the server is: leave out one")
     url, named_by = given(options.url, URL_FLAG, URL_VARIABLE)
+    named_by = "" if options.discover else named_by
     key, key_by = given(options.api_key, KEY_FLAG, KEY_VARIABLE)
     url = url if named_by else DEFAULT_URL
     try:
@@ -115,7 +139,36 @@ def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> S
         parser.error(f"{named_by} has a user name, and {key_by} a key: only one can be sent")
     headers = {"Authorization": login or f"Bearer {key}"} if login or key else {}
     key_by = key_by if key else named_by if "api_key=" in address else ""
-    return Server(address, headers, unquoted(options.model), named_by, key_by, port is not None)
+    server = Server(address, headers, unquoted(options.model), named_by, key_by, port is not None)
+    return with_authority(server, parser, options.ca_file)
+
+
+def with_authority(server: Server, parser: argparse.ArgumentParser, file: str | None) -> Server:
+    """The server with the authority of the flag or the variable; exits with 2 if it is wrong."""
+    path, ca_by = given(file, CA_FLAG, CA_VARIABLE)
+    if not ca_by:
+        return server
+    try:
+        context = trusting(Path(path).read_bytes())
+    except OSError as error:
+        parser.error(f"{ca_by}: got {path!r}: {error.strerror}; expected a certificate's file")
+    except ValueError as error:
+        parser.error(f"{ca_by}: got {path!r}: {error}")
+    return replace(server, context=context, ca_by=f"{ca_by} {path}")
+
+
+def trusting(certificate: bytes) -> ssl.SSLContext:
+    """TLS that trusts this authority and no other; PEM or DER. Raises ValueError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    is_pem = b"-----BEGIN CERTIFICATE" in certificate
+    try:
+        context.load_verify_locations(
+            cadata=certificate.decode("ascii", "ignore") if is_pem else certificate
+        )
+    except (ssl.SSLError, ValueError) as error:
+        expected = "expected such as http://HOST:8000/trust/lanscribe.pem"
+        raise ValueError(f"it holds no certificate, as PEM or DER; {expected}") from error
+    return context
 
 
 def given(value: str | None, flag: str, variable: str) -> tuple[str, str]:
@@ -142,10 +195,25 @@ def realtime_url(text: str) -> str:
     parts = split_url(text)
     scheme = SCHEMES[parts.scheme]
     host = host_of(parts)
-    port = parts.port or ("" if scheme == "wss" else DEFAULT_PORTS[scheme])
+    usual = default_port(scheme, parts.hostname or "")
+    port = parts.port or ("" if usual == DEFAULT_PORTS["wss"] else usual)
     base = quote(ENDPOINT.sub("", re.sub("/+", "/", parts.path)), safe="/%:@!$&'()*+,;=~")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
     return urlunsplit((scheme, f"{host}:{port}".rstrip(":"), f"{base}/v1/realtime", query, ""))
+
+
+def default_port(scheme: str, host: str) -> int:
+    """The port of a ws:// or wss:// address without one; host: a name or address, no brackets."""
+    return HOME_TLS_PORT if scheme == "wss" and is_at_home(host) else DEFAULT_PORTS[scheme]
+
+
+def is_at_home(host: str) -> bool:
+    """Whether a name or an address belongs to a home network, by how it is written."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return HOME_NAME.fullmatch(host) is not None
+    return address.is_private or (address.version == 4 and address in SHARED_ADDRESSES)
 
 
 def split_url(text: str) -> SplitResult:

@@ -25,6 +25,7 @@ _SHARED = (
     "clients/terminal.py",
     "clients/output.py",
     "clients/address.py",
+    "clients/discovery.py",
     "clients/reasons.py",
     "clients/protocol.py",
     "clients/stitch.py",

@@ -1,9 +1,8 @@
 """The protocol: how the server is reached, and its messages."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -27,15 +26,18 @@ class Unfollowed(HTTPRedirectHandler):
 def first_model(server: Server) -> str:
     """The first model that the server lists. Raises one of CONNECT_ERRORS."""
     request = Request(server.models_url, headers=dict(server.headers))
-    with build_opener(ProxyHandler({}), Unfollowed).open(request, timeout=10) as reply:
+    secure = HTTPSHandler(context=server.context)
+    with build_opener(ProxyHandler({}), Unfollowed, secure).open(request, timeout=10) as reply:
         return str(json.load(reply)["data"][0]["id"])
 
 
-async def open_socket(url: str, headers: Mapping[str, str]) -> ClientConnection:
-    """A connection to the server. Raises one of CONNECT_ERRORS."""
+async def open_socket(url: str, server: Server) -> ClientConnection:
+    """A connection to the server, by its address or one that resumes. Raises CONNECT_ERRORS."""
+    secure = server.context or True if url.startswith("wss:") else None
     return await connect(
         url,
-        additional_headers=headers,
+        ssl=secure,
+        additional_headers=server.headers,
         proxy=None,
         ping_timeout=None,
         close_timeout=1,

@@ -24,6 +24,7 @@ from websockets.exceptions import (
 from websockets.frames import CloseCode
 
 from clients.address import (
+    CA_FLAG,
     DEFAULT_PORTS,
     KEY_FLAG,
     KEY_VARIABLE,
@@ -39,6 +40,11 @@ CONNECT_ERRORS = (OSError, HTTPException, WebSocketException, LookupError, Value
 PROGRAMMING = re.compile(r"session\.update|input_audio_buffer|GET /|Authorization|\?api_key=")
 """What stands in the sentences of a server that only help a programmer."""
 PROBE_S = 2.0
+SELF_SIGNED = 18
+UNKNOWN = (SELF_SIGNED, 19, 20, 21)
+"""Numbers of OpenSSL (X509_V_ERR) for a certificate by an authority that is not trusted."""
+EXPIRED = (10, 9)
+"""Those for one that has expired, and for one that is not valid yet."""
 NO_HTTP = "did not receive a valid HTTP response"
 NO_SERVER = "what answers there is no speech server"
 
@@ -125,16 +131,47 @@ def unsafe(error: OSError, server: Server) -> tuple[str, str]:
     if isinstance(error, TlsPort):
         return "this port is TLS", f"use wss://{server.place}{server.base}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = error.verify_message.rstrip(".")
-        if "mismatch" in why:
-            return why, f"put a name into {named(server)} that the certificate has"
-        signer = "let SSL_CERT_FILE name the certificate of its signer"
-        or_plain = f"or use ws:// with the plain port, {DEFAULT_PORTS['ws']}"
-        return f"its certificate is not trusted ({why})", f"{signer}, {or_plain}"
+        return untrusted(error, server)
     reason = str(getattr(error, "reason", "") or error).replace("_", " ").lower()
     if any(word in reason for word in ("wrong version", "record layer", "http request", "packet")):
         return "this port is not TLS", f"use ws://{server.place}{server.base}"
     return f"TLS fails ({reason})", f"is the port in {named(server)} right?"
+
+
+def untrusted(error: ssl.SSLCertVerificationError, server: Server) -> tuple[str, str]:
+    """What is wrong with the certificate of the server, and what to do."""
+    code, why = error.verify_code, error.verify_message.rstrip(".")
+    or_plain = f"or use ws:// with the plain port, {DEFAULT_PORTS['ws']}"
+    if "mismatch" in why:
+        return why, f"put a name or address into {named(server)} that the certificate has"
+    if code in EXPIRED:
+        what = "has expired" if code == EXPIRED[0] else "is not valid yet"
+        clock = "is the clock of this machine right, and that of the server's?"
+        return f"its certificate {what}", f"{clock} else make a new certificate there, {or_plain}"
+    if code in UNKNOWN and server.ca_by:
+        what = f"its certificate is not by the authority in {server.ca_by}"
+        return (
+            what,
+            f"is that file of this server, and of its newest authority? {get_authority(server)}",
+        )
+    if code == SELF_SIGNED:
+        own = f"{CA_FLAG} FILE with that certificate"
+        return (
+            "its certificate is signed by itself",
+            f"get it from its owner, then {own}, {or_plain}",
+        )
+    if code in UNKNOWN:
+        what = "got a certificate by an authority that this machine does not know"
+        return what, f"{get_authority(server)}, {or_plain}"
+    return f"its certificate is not trusted ({why})", f"{get_authority(server)}, {or_plain}"
+
+
+def get_authority(server: Server) -> str:
+    """How to get the server's authority, and be sure that it is the server's."""
+    host = server.place.rpartition(":")[0]
+    where = f"http://{host}:{DEFAULT_PORTS['ws']}/trust/lanscribe.pem"
+    check = "compare the fingerprint with that of bash serve.sh trust on the server's machine"
+    return f"get {where}, {check}, then {CA_FLAG} FILE"
 
 
 def unknown_name(error: socket.gaierror, server: Server) -> tuple[str, str]:

@@ -34,6 +34,7 @@ PURE = {
     "engines/embedded/repeats.py",
     "engines/embedded/streaming.py",
     "errors.py",
+    "identity/local_name.py",
     "identity/names.py",
     "identity/terms.py",
     "media/frames.py",

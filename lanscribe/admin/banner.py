@@ -31,8 +31,12 @@ def banner(
     wyoming_port: int | None,
     engine: EngineInfo,
     log_file: Path | None,
+    local_name: str = "",
 ) -> str:
-    """The text of the banner; wyoming_port is None when another program has it."""
+    """The text of the banner; wyoming_port is None when another program has it.
+
+    local_name: by which this box is found, such as lanscribe.local; "" if it is not known.
+    """
     host, port = doors.plain.getsockname()[:2]
     hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]
     local = hosts[0] if host not in {"0.0.0.0", "::"} else "127.0.0.1"
@@ -50,6 +54,7 @@ def banner(
                 f"  clients    {scheme}://{network.url_host(name)}:{number}/v1/realtime"
                 for scheme, name, number in urls
             ),
+            *([f"  by name    http://{local_name}:{port}"] if local_name else []),
             *_https(doors),
             *([f"  wyoming    {wyoming}"] if settings.wyoming.enabled else []),
             f"  health     http://{network.url_host(local)}:{port}/health",

@@ -5,13 +5,13 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from lanscribe import config
+from lanscribe import PROJECT_DIR, config
 from lanscribe.admin import qr, records
 from lanscribe.admin.banner import Doors, banner
 from lanscribe.admin.orders import Orders
@@ -20,6 +20,7 @@ from lanscribe.engines.base import Engine
 from lanscribe.errors import ConfigError, LanscribeError
 from lanscribe.identity import certificates, network
 from lanscribe.identity.certificates import Certificates
+from lanscribe.identity.kept_name import KeptName
 from lanscribe.installation import say
 from lanscribe.server import discovery, logs
 from lanscribe.server import wyoming as wyoming_server
@@ -30,6 +31,9 @@ from lanscribe.vllm import command as vllm_command
 from lanscribe.vllm.service import VllmService
 
 log = logging.getLogger("lanscribe")
+
+_NAMING_S = 1.2
+"""How long the banner waits for this box's name in multicast DNS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +154,25 @@ async def _run(
         server.stop(at_once=orders.is_in_a_hurry)
 
     orders.take(lambda: call_soon(obedience.obey, stop))
-    is_ready = asyncio.Event()
     async with (
         certificates.followed(doors.certificates),
         wyoming_server.serving(gateway, settings) as wyoming_port,
-        _announced(settings, doors.plain, wyoming_port, is_ready),
+        _announced(settings, doors, wyoming_port) as announcement,
+        asyncio.TaskGroup() as telling,
     ):
+
+        async def tell(engine: Engine) -> None:
+            name = await announcement.name(_NAMING_S) if announcement else ""
+            text = banner(settings, doors, wyoming_port, engine.describe(), log_file, name)
+            address = trust.scanned_url() if trust else ""
+            _tell(text + qr.at_start(address, sys.stdout, os.environ))
 
         def ready(engine: Engine) -> None:
             gateway.engine_loaded(engine)
             if not server.should_exit:
-                text = banner(settings, doors, wyoming_port, engine.describe(), log_file)
-                address = trust.scanned_url() if trust else ""
-                _tell(text + qr.at_start(address, sys.stdout, os.environ))
-                is_ready.set()
+                telling.create_task(tell(engine))
+                if announcement:
+                    announcement.begin()
 
         serving = asyncio.create_task(server.serve([doors.plain]))
         supplying = asyncio.create_task(_supply_engine(settings, gateway, ready, serving))
@@ -185,20 +194,26 @@ def _trust(doors: Doors) -> Trust | None:
     return Trust(doors.certificates, doors.secure.socket.getsockname()[1])
 
 
-def _announced(
-    settings: config.Settings,
-    listener: socket.socket,
-    wyoming_port: int | None,
-    is_ready: asyncio.Event,
-) -> AbstractAsyncContextManager[None]:
-    """Announce this server on the network once it is ready, if discovery is enabled."""
+@asynccontextmanager
+async def _announced(
+    settings: config.Settings, doors: Doors, wyoming_port: int | None
+) -> AsyncIterator[discovery.Announcement | None]:
+    """What announces this server on the network once it is ready; None if that is disabled."""
     if not settings.discovery.enabled:
-        return nullcontext()
-    host, port = listener.getsockname()[:2]
+        yield None
+        return
+    host, port = doors.plain.getsockname()[:2]
+    secure_port = doors.secure.socket.getsockname()[1] if doors.secure else None
     is_for_others = settings.auth.mode != "key"  # see wyoming_server.check_peer
-    services = discovery.services(port, wyoming_port if is_for_others else None)
-    find_addresses = partial(discovery.announced_addresses, host)
-    return discovery.announced(services, find_addresses, is_ready)
+    wyoming_port = wyoming_port if is_for_others else None
+    has_own_prefix = "own-prefix" in settings.auth.networks
+    announcement = discovery.Announcement(
+        discovery.services(port, secure_port, wyoming_port, settings.auth.mode),
+        partial(discovery.announced_networks, host, has_own_prefix=has_own_prefix),
+        KeptName(PROJECT_DIR / settings.server.state_dir, settings.discovery.name),
+    )
+    async with announcement.running():
+        yield announcement
 
 
 async def _supply_engine(

@@ -24,7 +24,7 @@ from lanscribe.admin.sources import load
 from lanscribe.config import Settings
 from lanscribe.errors import ConfigError
 from lanscribe.identity import authority as authorities
-from lanscribe.identity import box_certificate, network
+from lanscribe.identity import box_certificate, network, secret_files
 from lanscribe.identity import leaf as leaves
 from lanscribe.identity.authority import AuthorityError
 from lanscribe.identity.certificates import LOOK_EVERY_S, is_own
@@ -93,7 +93,7 @@ def main(options: argparse.Namespace) -> int:
         say("lanscribe", error.public_message)
         return 2
     except (AuthorityError, OSError) as error:
-        say("lanscribe", str(error))
+        say("lanscribe", secret_files.told(error))
         return 1
 
 
@@ -107,7 +107,7 @@ def facts(settings: Settings, now: datetime) -> Facts:
     try:
         authority = authorities.load(folder)
     except (AuthorityError, OSError) as error:
-        return Facts("box", trouble=str(error))
+        return Facts("box", trouble=secret_files.told(error))
     if authority is None:
         return Facts("box")
     leaf = leaves.load(folder)
@@ -150,8 +150,11 @@ def _make(settings: Settings) -> int:
 
 def _tell(settings: Settings, *, is_removal: bool) -> int:
     if not is_removal and is_own(settings.tls):
-        say("lanscribe", f"tls.cert names your own certificate, {settings.tls.cert}; no device")
-        say("lanscribe", "needs this box's authority, unless yours is one that nobody knows")
+        say(
+            "lanscribe",
+            f"tls.cert names your own certificate, {settings.tls.cert}, which devices trust if they"
+            " know who issued it; the box's own authority is not in use",
+        )
         return 1
     authority = authorities.load(box_certificate.folder(settings))
     if authority is None:

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from lanscribe.config import Settings, TlsSettings
 from lanscribe.errors import ConfigError
-from lanscribe.identity import box_certificate
+from lanscribe.identity import box_certificate, secret_files
 from lanscribe.identity.authority import AuthorityError, fingerprint
 from lanscribe.identity.box_certificate import BoxCertificate
 from lanscribe.identity.own_certificate import OwnCertificate
@@ -40,7 +40,7 @@ class Certificates:
         try:
             self._shown = self._look()
         except (AuthorityError, OSError, ValueError) as error:
-            trouble = str(error)
+            trouble = secret_files.told(error)
         except ConfigError as error:
             trouble = error.public_message
         if trouble and trouble != self.trouble:

@@ -41,6 +41,16 @@ def replace(path: Path, content: bytes) -> None:
     _flush(path.parent)
 
 
+def told(error: Exception) -> str:
+    """What an error of this module, or of whoever uses it, says to people."""
+    if isinstance(error, OSError) and error.filename:
+        return (
+            f"{error.filename}: {error.strerror}; the folder of server.state_dir has to be one that"
+            " this user can write"
+        )
+    return str(error)
+
+
 def mark(path: Path) -> tuple[int, int, int] | None:
     """What changes when a file does, that of a symbolic link; None if it is absent."""
     try:

@@ -1,13 +1,17 @@
 """serve.sh trust: shows, replaces and removes what devices trust."""
 
+import json
 import os
 import re
+import ssl
 import subprocess
 import sys
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from lanscribe import PROJECT_DIR
 from lanscribe.admin import banner, serving
@@ -17,6 +21,8 @@ from lanscribe.config import ServerSettings, Settings, TlsSettings
 from lanscribe.engines.base import EngineInfo
 from lanscribe.identity import authority as authorities
 from lanscribe.identity import box_certificate, certificates
+from tests.servers import StartServer
+from tests.support import DEADLINE_S
 
 DAY = timedelta(days=1)
 
@@ -107,6 +113,18 @@ def test_the_removal_names_this_certificate_on_every_system(
     assert f"rm -r {state / 'tls'}" in told
 
 
+def test_with_a_certificate_of_the_owners_there_is_nothing_to_trust(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LANSCRIBE_TLS_CERT", "mine.pem")
+    monkeypatch.setenv("LANSCRIBE_TLS_KEY", "mine.key")
+    assert dispatch(["trust"]) == 1
+    told = capsys.readouterr().err
+    assert "mine.pem" in told
+    assert told.count("\n") == 1
+    assert not state.exists()
+
+
 def test_without_one_it_says_what_makes_it(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["trust"]) == 1
     assert "the first bash serve.sh makes it" in capsys.readouterr().err
@@ -137,6 +155,32 @@ def test_a_check_of_the_settings_makes_no_files(state: Path) -> None:
     )
     assert done.returncode == 0
     assert not state.exists()
+
+
+@pytest.mark.slow
+def test_a_server_has_https_by_itself_and_the_same_authority_after_a_restart(
+    start_server: StartServer, state: Path
+) -> None:
+    server = start_server("fake", "--tls-port", "0")
+    told = [line for line in server.banner if line.startswith(("  https", "  authority"))]
+    pem = state / "tls" / authorities.CERTIFICATE_FILE
+    proof = authorities.fingerprint(x509.load_pem_x509_certificate(pem.read_bytes()))
+    assert told == [
+        f"  https      https://127.0.0.1:{server.secure_port}/",
+        f"  authority  SHA-256 {proof}",
+    ]
+    trusting = ssl.create_default_context(cafile=pem)
+    url = f"https://127.0.0.1:{server.secure_port}/trust/check"
+    with urllib.request.urlopen(url, timeout=DEADLINE_S, context=trusting) as answer:
+        assert json.load(answer)["fingerprint"] == proof
+    leaf = (state / "tls" / "leaf.pem").read_bytes()
+    assert server.stop() == 0
+    server.restart()
+    assert f"  authority  SHA-256 {proof}" in server.banner
+    assert (state / "tls" / "leaf.pem").read_bytes() == leaf
+    assert server.stop() == 0
+    assert "PRIVATE" not in server.log
+    assert "Traceback" not in server.log
 
 
 def doors_of(settings: Settings) -> banner.Doors:
@@ -173,7 +217,7 @@ def test_the_banner_says_why_there_is_no_certificate(state: Path) -> None:
     with doors.plain, doors.secure.socket:
         doors.certificates.look()
         assert any(
-            line.startswith("  https      none: ") and str(state / "tls") in line
+            line.startswith(f"  https      none: {state / 'tls'}: ") and "state_dir" in line
             for line in lines_of(settings, doors)
         )
 

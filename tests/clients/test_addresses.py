@@ -141,10 +141,10 @@ def test_a_user_and_a_key_cannot_both_be_sent(refusal_of: Callable[..., str]) ->
 
 
 def test_a_user_is_sent_and_not_shown() -> None:
-    server = server_of("--url", "https://me:p%40ss@box/speech")
-    assert server.url == "wss://box/speech/v1/realtime"
+    server = server_of("--url", "https://me:p%40ss@box.example/speech")
+    assert server.url == "wss://box.example/speech/v1/realtime"
     assert server.headers == {"Authorization": "Basic bWU6cEBzcw=="}
-    assert (server.place, server.key_by) == ("box:443", "")
+    assert (server.place, server.key_by) == ("box.example:443", "")
 
 
 @pytest.mark.parametrize("flag", ["--save", "--captions"])
@@ -169,7 +169,10 @@ def test_a_reference_without_a_name_is_wrong(refusal_of: Callable[..., str]) -> 
         ("http://box", "ws://box:8000/v1/realtime"),
         ("HTTP://box:80", "ws://box:80/v1/realtime"),
         ("box:", "ws://box:8000/v1/realtime"),
-        ("wss://box", "wss://box/v1/realtime"),
+        ("wss://box", "wss://box:8443/v1/realtime"),
+        ("https://BOX.local", "wss://box.local:8443/v1/realtime"),
+        ("wss://box.example", "wss://box.example/v1/realtime"),
+        ("wss://[fd00::7]", "wss://[fd00::7]:8443/v1/realtime"),
         ("https://box:443/", "wss://box:443/v1/realtime"),
         ("http://box:8000/v1/", "ws://box:8000/v1/realtime"),
         ("http://box:8000/v1/v1", "ws://box:8000/v1/realtime"),
@@ -178,7 +181,7 @@ def test_a_reference_without_a_name_is_wrong(refusal_of: Callable[..., str]) -> 
         ("http://box:8000/v1/audio/transcriptions/realtime", "ws://box:8000/v1/realtime"),
         ("http://box:8000/v1/models#top", "ws://box:8000/v1/realtime"),
         ("http://box:8000/health", "ws://box:8000/v1/realtime"),
-        ("https://box/a//b/v1/realtime?x=1&y", "wss://box/a/b/v1/realtime?x=1&y"),
+        ("https://b.example/a//b/v1/realtime?x=1&y", "wss://b.example/a/b/v1/realtime?x=1&y"),
         ("box/spr\u00e4che", "ws://box:8000/spr%C3%A4che/v1/realtime"),
         ("b\u00fccher.example", "ws://xn--bcher-kva.example:8000/v1/realtime"),
         ("BOX.local", "ws://box.local:8000/v1/realtime"),
@@ -191,6 +194,33 @@ def test_a_reference_without_a_name_is_wrong(refusal_of: Callable[..., str]) -> 
 )
 def test_an_address_is_what_a_person_means(typed: str, url: str) -> None:
     assert client.realtime_url(typed) == url
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("box", 8443),
+        ("localhost", 8443),
+        ("lanscribe.local", 8443),
+        ("box.fritz.box", 8443),
+        ("box.home.arpa", 8443),
+        ("127.0.0.1", 8443),
+        ("10.1.2.3", 8443),
+        ("192.168.1.7", 8443),
+        ("100.64.0.1", 8443),
+        ("fd00::7", 8443),
+        ("fe80::7%eth0", 8443),
+        ("100.128.0.1", 443),
+        ("8.8.8.8", 443),
+        ("2606:4700::1", 443),
+        ("box.example", 443),
+        ("local.example", 443),
+        ("box.tail1234.ts.net", 443),
+    ],
+)
+def test_tls_without_a_port_is_8443_at_home_and_443_elsewhere(host: str, port: int) -> None:
+    assert client.default_port("wss", host) == port
+    assert client.default_port("ws", host) == 8000
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
@@ -37,7 +38,7 @@ def told(numbers_wav: Callable[..., Path]) -> Callable[..., str]:
     path = numbers_wav([7])
 
     def line(*arguments: str, **environment: str) -> str:
-        nothing = {"LANSCRIBE_URL": "", "LANSCRIBE_API_KEY": ""}
+        nothing = {"LANSCRIBE_URL": "", "LANSCRIBE_API_KEY": "", "LANSCRIBE_CA_FILE": ""}
         shown = failure("--audio_path", path, *arguments, **(nothing | environment))
         return shown.removeprefix(f"{SCRIPT}: ")
 
@@ -192,14 +193,97 @@ def test_tls_and_none_are_told_apart(
         assert line == f"{secure}: this port is TLS: use wss://{secure}"
         line = told("--url", f"wss://{secure}", *more)
         assert line == (
-            f"{secure}: its certificate is not trusted (self-signed certificate): let"
-            " SSL_CERT_FILE name the certificate of its signer, or use ws:// with the plain port,"
-            " 8000"
+            f"{secure}: its certificate is signed by itself: get it from its owner, then --ca-file"
+            " FILE with that certificate, or use ws:// with the plain port, 8000"
         )
     trusted = str(certificate[0])
     assert text_of("--url", f"wss://{secure}", SSL_CERT_FILE=trusted) == "7\n"
+    assert text_of("--url", f"wss://{secure}", "--ca-file", trusted) == "7\n"
+    assert text_of("--url", f"wss://{secure}", LANSCRIBE_CA_FILE=trusted) == "7\n"
     line = told("--url", f"wss://localhost:{running.secure_port}", SSL_CERT_FILE=trusted)
-    assert line.endswith("'localhost': put a name into --url that the certificate has")
+    assert line.endswith("'localhost': put a name or address into --url that the certificate has")
+
+
+def unverified(code: int, message: str) -> ssl.SSLCertVerificationError:
+    """What Python raises for a certificate that it does not trust."""
+    error = ssl.SSLCertVerificationError(1, "failed")
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+OR_PLAIN = ", or use ws:// with the plain port, 8000"
+GET_IT = (
+    "get http://box:8000/trust/lanscribe.pem, compare the fingerprint with that of bash serve.sh"
+    " trust on the server's machine, then --ca-file FILE"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "ca_by", "line"),
+    [
+        (
+            20,
+            "",
+            "got a certificate by an authority that this machine does not know:"
+            f" {GET_IT}{OR_PLAIN}",
+        ),
+        (
+            19,
+            "--ca-file a.pem",
+            "its certificate is not by the authority in --ca-file a.pem: is that file of this"
+            f" server, and of its newest authority? {GET_IT}",
+        ),
+        (
+            10,
+            "",
+            "its certificate has expired: is the clock of this machine right, and that of the"
+            f" server's? else make a new certificate there{OR_PLAIN}",
+        ),
+        (
+            9,
+            "",
+            "its certificate is not valid yet: is the clock of this machine right, and that of the"
+            f" server's? else make a new certificate there{OR_PLAIN}",
+        ),
+        (47, "", f"its certificate is not trusted (permitted subtree): {GET_IT}{OR_PLAIN}"),
+    ],
+)
+def test_each_fault_of_a_certificate_has_its_line(code: int, ca_by: str, line: str) -> None:
+    server = client.Server("wss://box:8443/v1/realtime", ca_by=ca_by)
+    error = unverified(code, "permitted subtree")
+    assert str(client.explain(error, server)) == f"box:8443: {line}"
+
+
+def test_a_certificate_by_an_authority_as_pem_and_as_der(
+    serve_here: ServeHere, tmp_path: Path, told: Callable[..., str], text_of: Callable[..., str]
+) -> None:
+    """Both forms that /trust gives; another authority is not enough."""
+    certificate = make_certificate(tmp_path, "-nodes")
+    running = serve_here(tls=settings_of(certificate))
+    url = ("--url", f"wss://127.0.0.1:{running.secure_port}")
+    der = tmp_path / "lanscribe.crt"
+    der.write_bytes(ssl.PEM_cert_to_DER_cert(certificate[0].read_text(encoding="ascii")))
+    assert text_of(*url, "--ca-file", der) == "7\n"
+    other = tmp_path / "other"
+    other.mkdir()
+    wrong = make_certificate(other, "-nodes")[0]
+    line = told(*url, "--ca-file", wrong)
+    assert f"its certificate is not by the authority in --ca-file {wrong}: " in line
+
+
+def test_a_file_that_holds_no_authority(numbers_wav: Callable[..., Path], tmp_path: Path) -> None:
+    def refusal(file: Path) -> str:
+        ended = run("--audio_path", numbers_wav([7]), "--url", "wss://box", "--ca-file", file)
+        assert ended.returncode == 2
+        return str(ended.stderr.splitlines()[-1].partition("error: ")[2])
+
+    missing, text = tmp_path / "none.pem", tmp_path / "text.pem"
+    text.write_text("no certificate")
+    expected = "No such file or directory; expected a certificate's file"
+    assert refusal(missing) == f"--ca-file: got '{missing}': {expected}"
+    expected = "expected such as http://HOST:8000/trust/lanscribe.pem"
+    told = f"--ca-file: got '{text}': it holds no certificate, as PEM or DER; {expected}"
+    assert refusal(text) == told
 
 
 def test_a_server_that_was_there_is_not_asked_for_tls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from ifaddr import IP, Adapter
 
-from lanscribe.identity.adapters import shared_addresses
+from lanscribe.identity.adapters import every_address, shared_addresses, shared_networks
 
 ETHERNET, LOOPBACK, TUNNEL = "0x1003", "0x9", "0x1091"
 """The flags of adapters as Linux gives them."""
@@ -73,3 +73,19 @@ def test_every_network_counts_and_none_that_is_this_machines_own(tmp_path: Path)
         "192.168.2.7",
         "10.0.0.2",
     ]
+
+
+def test_two_adapters_in_one_network_are_one() -> None:
+    """Such as a cable and Wi-Fi: two answers to one name would contradict each other there."""
+    adapters = [
+        adapter("none0", "192.168.1.7", "fd00::7"),
+        adapter("none1", "10.0.0.2", "fe80::7"),
+        adapter("none2", "192.168.1.8"),
+        adapter("none3", "127.0.0.1"),
+    ]
+    assert shared_networks(adapters) == [("10.0.0.2",), ("192.168.1.7", "fd00::7", "192.168.1.8")]
+
+
+def test_every_address_of_the_machine_is_its_own() -> None:
+    adapters = [adapter("none0", "192.168.1.7", "fe80::7"), adapter("lo", "127.0.0.1")]
+    assert every_address(adapters) == {"192.168.1.7", "fe80::7", "127.0.0.1"}

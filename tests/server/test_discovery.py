@@ -7,20 +7,23 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import ifaddr
 import pytest
 from zeroconf import IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from lanscribe import PROJECT_DIR
+from lanscribe import PROJECT_DIR, __version__
+from lanscribe.identity.kept_name import KeptName
 from lanscribe.server.discovery import (
+    Announcement,
     Service,
-    announced,
-    announced_addresses,
+    announced_networks,
     are_the_same,
     services,
 )
+from lanscribe.server.naming import hear_one_network
 from tests.servers import StartServer
 from tests.support import DEADLINE_S
 
@@ -40,6 +43,7 @@ ip link add docker0 type bridge
 ip link set docker0 up
 ip addr add 172.17.0.1/16 dev docker0
 """
+WYOMING = Service("_wyoming._tcp", 1)
 Changes = asyncio.Queue[tuple[str, ServiceStateChange]]
 
 
@@ -56,6 +60,9 @@ async def browser(
         changes.put_nowait((name, state_change))
 
     async with AsyncZeroconf(interfaces=[address]) as seeker:
+        await seeker.zeroconf.async_wait_for_start()
+        for reader in seeker.zeroconf.engine.readers:
+            hear_one_network(reader.sock, [address])
         search = AsyncServiceBrowser(seeker.zeroconf, kind, handlers=[note])
         yield seeker, changes
         await search.async_cancel()
@@ -96,7 +103,8 @@ def test_a_server_is_found_until_it_stops(start_server: StartServer) -> None:
             for info in infos.values():
                 assert info.parsed_addresses(IPVersion.V4Only) == [LOOPBACK]
             app = infos["_lanscribe._tcp.local."].decoded_properties
-            assert app["path"] == "/v1/realtime"
+            assert app == {"path": "/v1/realtime", "auth": "lan", "version": __version__}
+            assert {info.server for info in infos.values()} == {"lanscribe.local."}
             assert await asyncio.to_thread(server.stop) == 0
             for kind, info in infos.items():
                 await removed(info.name, searches[kind][1])
@@ -105,13 +113,15 @@ def test_a_server_is_found_until_it_stops(start_server: StartServer) -> None:
     assert "Traceback" not in server.log
 
 
-def test_nothing_is_announced_before_the_server_is_ready(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_announced_before_the_server_is_ready(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     """Without an address, for then even the beginning of it is a warning."""
 
     async def end_early() -> None:
-        nothing = asyncio.Event()
-        async with announced([Service("_wyoming._tcp", 1)], list, nothing):
-            await asyncio.sleep(0)
+        announcement = Announcement([WYOMING], list, KeptName(tmp_path, "lanscribe"))
+        async with announcement.running():
+            assert await announcement.name(DEADLINE_S) == ""
 
     asyncio.run(end_early())
     assert not caplog.records
@@ -120,23 +130,24 @@ def test_nothing_is_announced_before_the_server_is_ready(caplog: pytest.LogCaptu
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("addresses", [[], ["203.0.113.9"]], ids=["none", "not ours"])
 def test_without_a_network_there_is_one_warning(
-    caplog: pytest.LogCaptureFixture, addresses: list[str]
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, addresses: list[str]
 ) -> None:
     looks = 0
 
     async def announce() -> None:
-        ready, looked_often = asyncio.Event(), asyncio.Event()
-        ready.set()
+        looked_often = asyncio.Event()
 
-        def find_addresses() -> list[str]:
+        def find_networks() -> list[list[str]]:
             nonlocal looks
             looks += 1
             if looks == 3:
                 looked_often.set()
-            return addresses
+            return [addresses] if addresses else []
 
-        offered = [Service("_wyoming._tcp", 1)]
-        async with announced(offered, find_addresses, ready, look_every_s=0):
+        name = KeptName(tmp_path, "lanscribe")
+        announcement = Announcement([WYOMING], find_networks, name, look_every_s=0)
+        async with announcement.running():
+            announcement.begin()
             await asyncio.wait_for(looked_often.wait(), DEADLINE_S)
 
     asyncio.run(announce())
@@ -146,18 +157,19 @@ def test_without_a_network_there_is_one_warning(
 
 
 @pytest.mark.slow
-def test_an_address_that_comes_and_one_that_changes_are_announced() -> None:
+def test_an_address_that_comes_and_one_that_changes_are_announced(tmp_path: Path) -> None:
     kind, others = "_lanscribe-test._tcp.local.", "127.0.0.2"
     addresses: list[str] = []
 
     async def move() -> None:
-        ready = asyncio.Event()
-        ready.set()
-        offered = [Service("_lanscribe-test._tcp", 8000)]
-        async with (
-            browser(kind) as (seeker, changes),
-            announced(offered, lambda: list(addresses), ready, look_every_s=0.01),
-        ):
+        announcement = Announcement(
+            [Service("_lanscribe-test._tcp", 8000)],
+            lambda: [list(addresses)] if addresses else [],
+            KeptName(tmp_path, "lanscribe"),
+            look_every_s=0.01,
+        )
+        async with browser(kind) as (seeker, changes), announcement.running():
+            announcement.begin()
             addresses.append(LOOPBACK)
             info = await found(kind, 8000, seeker, changes)
             assert info.parsed_addresses(IPVersion.V4Only) == [LOOPBACK]
@@ -172,40 +184,55 @@ def test_an_address_that_comes_and_one_that_changes_are_announced() -> None:
 @pytest.mark.parametrize(
     ("found", "is_same"),
     [
-        (["192.168.1.7", "10.0.0.2"], True),
-        (["10.0.0.2", "192.168.1.7"], True),
-        (["192.168.1.7"], False),
-        (["192.168.1.8", "10.0.0.2"], False),
+        ([["192.168.1.7", "fd00::7"], ["10.0.0.2"]], True),
+        ([["10.0.0.2"], ["fd00::7", "192.168.1.7"]], True),
+        ([["192.168.1.7", "fd00::7"]], False),
+        ([["192.168.1.8", "fd00::7"], ["10.0.0.2"]], False),
+        ([["192.168.1.7"], ["fd00::7", "10.0.0.2"]], False),
         ([], False),
     ],
 )
-def test_what_counts_as_a_change(found: list[str], is_same: bool) -> None:
-    assert are_the_same(["192.168.1.7", "10.0.0.2"], found) is is_same
+def test_what_counts_as_a_change(found: list[list[str]], is_same: bool) -> None:
+    assert are_the_same([["192.168.1.7", "fd00::7"], ["10.0.0.2"]], found) is is_same
 
 
 def test_what_is_announced() -> None:
-    assert [(one.kind, one.port) for one in services(8000, 10300)] == [
-        ("_lanscribe._tcp", 8000),
-        ("_wyoming._tcp", 10300),
-    ]
-    assert [one.kind for one in services(8000, None)] == ["_lanscribe._tcp"]
+    app, home = services(8000, 8443, 10300, "key")
+    assert (app.kind, app.port) == ("_lanscribe._tcp", 8000)
+    assert (home.kind, home.port) == ("_wyoming._tcp", 10300)
+    told = {"path": "/v1/realtime", "tls": "8443", "auth": "key", "version": __version__}
+    assert app.properties == told
+    (alone,) = services(8000, None, None, "lan")
+    assert "tls" not in alone.properties
 
 
 def test_addresses_are_those_that_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer with a global IPv6 address is let in by own-prefix alone."""
     ips = [ifaddr.IP("192.168.1.7", 24, "x"), ifaddr.IP(("fd00::7", 0, 0), 64, "x")]
     adapters = [
-        ifaddr.Adapter("x", "x", ips),
+        ifaddr.Adapter("x", "x", [*ips, ifaddr.IP(("2001:db8::7", 0, 0), 64, "x")]),
         ifaddr.Adapter("y", "y", [ifaddr.IP("10.0.0.2", 8, "y")]),
+        ifaddr.Adapter("z", "z", [ifaddr.IP(("2001:db8:9::7", 0, 0), 64, "z")]),
     ]
     monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters)
-    assert announced_addresses("192.168.1.7") == ["192.168.1.7"]
-    assert announced_addresses("box.local") == []
-    assert announced_addresses("0.0.0.0") == ["192.168.1.7", "10.0.0.2"]
-    assert announced_addresses("::") == ["192.168.1.7", "fd00::7", "10.0.0.2"]
+
+    def networks(host: str, *, has_own_prefix: bool = False) -> list[list[str]]:
+        return list(map(list, announced_networks(host, has_own_prefix=has_own_prefix)))
+
+    assert networks("192.168.1.7") == [["192.168.1.7"]]
+    assert networks("box.local") == []
+    assert networks("0.0.0.0", has_own_prefix=True) == [["192.168.1.7"], ["10.0.0.2"]]
+    assert networks("::") == [["192.168.1.7", "fd00::7"], ["10.0.0.2"]]
+    assert networks("::", has_own_prefix=True) == [
+        ["192.168.1.7", "fd00::7", "2001:db8::7"],
+        ["10.0.0.2"],
+        ["2001:db8:9::7"],
+    ]
 
 
 def test_the_addresses_of_this_machine_can_be_listened_on() -> None:
-    for address in announced_addresses("::"):
+    networks = announced_networks("::", has_own_prefix=True)
+    for address in (one for addresses in networks for one in addresses):
         with socket.create_server(
             (address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET
         ):
@@ -228,5 +255,5 @@ def test_every_network_hears_of_it() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    ours = ["192.168.50.7", "192.168.60.7", "fd50::7", "fd60::7"]
-    assert json.loads(done.stdout) == dict.fromkeys(ours, ours)
+    networks = (["192.168.50.7", "fd50::7"], ["192.168.60.7", "fd60::7"])
+    assert json.loads(done.stdout) == {one: both for both in networks for one in both}

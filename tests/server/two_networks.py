@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from functools import partial
+import tempfile
+from pathlib import Path
 
 from zeroconf import IPVersion
 from zeroconf.asyncio import AsyncServiceInfo
 
-from lanscribe.server.discovery import Service, announced, announced_addresses
+from lanscribe.identity.kept_name import KeptName
+from lanscribe.server.discovery import Announcement, Service, announced_networks
 from tests.server.test_discovery import browser, found
 from tests.support import DEADLINE_S
 
@@ -21,17 +23,20 @@ async def heard(address: str) -> list[str]:
         return sorted(info.parsed_addresses(IPVersion.All))
 
 
-async def main() -> dict[str, list[str]]:
+def networks() -> list[list[str]]:
+    """The addresses of this namespace, network by network."""
+    return list(map(list, announced_networks("::", has_own_prefix=False)))
+
+
+async def main(state_dir: Path) -> dict[str, list[str]]:
     """Announce once, and listen on every network."""
-    ready = asyncio.Event()
-    ready.set()
-    find_addresses = partial(announced_addresses, "::")
-    async with (
-        asyncio.timeout(DEADLINE_S),
-        announced([Service(KIND, 8000)], find_addresses, ready),
-    ):
-        return {address: await heard(address) for address in find_addresses()}
+    offered = [Service(KIND, 8000)]
+    announcement = Announcement(offered, networks, KeptName(state_dir, "lanscribe"))
+    async with asyncio.timeout(DEADLINE_S), announcement.running():
+        announcement.begin()
+        return {one: await heard(one) for addresses in networks() for one in addresses}
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(main())))  # noqa: T201
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(asyncio.run(main(Path(folder)))))  # noqa: T201
