@@ -153,6 +153,7 @@ class Naming:
         """Return when another machine has the name too, and this one is to leave it."""
         await self._is_taken.wait()
         log.warning("another machine is %s too: this one takes another", full_name(self.label))
+        self._is_held = False
         self.label = next(self._labels)
 
     def look(self) -> None:
