@@ -28,6 +28,7 @@ FLAGS = (
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
     "--host-resolver-rules=" + ",".join(f"MAP {name} 127.0.0.1" for name in NAMES_HERE),
 )
+ERROR_PAGE = "chrome-error://chromewebdata/"
 T = TypeVar("T")
 
 
@@ -63,10 +64,16 @@ class ChromiumPage:
             self.complaints.append(message.text)
 
     def open(self, url: str) -> None:
+        self.do(self._opened(url))
+
+    async def _opened(self, url: str) -> None:
+        if self.tab.url == ERROR_PAGE:
+            await self.tab.goto("about:blank")  # so that the next error page can be told from it
         try:
-            self.do(self.tab.goto(url))
+            await self.tab.goto(url)
         except async_api.Error as error:
             if match := re.search(r"net::(ERR_\w+)", error.message):
+                await self.tab.wait_for_url(ERROR_PAGE)  # it comes later, and would stop the next
                 raise Refused(match[1]) from error
             raise
 

@@ -16,9 +16,10 @@ from tests.support import DEADLINE_S
 
 NAMES_HERE = (
     *("lanscribe.local", "lanscribe-2.local", "box.local", "box.lan", "box.fritz.box", "nas.lan"),
-    *("rebound.example.net", "another.example.org", "www.example.com", "203.0.113.5"),
+    *("rebound.example.net", "another.example.org", "www.example.com"),
+    *("192.168.77.7", "203.0.113.5"),
 )
-"""Names, and an address, that each browser of the tests resolves to 127.0.0.1."""
+"""Names and addresses that each browser of the tests resolves to 127.0.0.1."""
 
 
 class Refused(Exception):

@@ -7,7 +7,7 @@ import pytest
 
 from lanscribe.engines.fake import spoken
 from lanscribe.identity.authority import Authority
-from tests.browser.chromium import ChromiumPage
+from tests.browser.chromium import ERROR_PAGE, ChromiumPage
 from tests.browser.driving import Page
 from tests.browser.scripts import ASK, DIAL, LOAD, SIGN_IN, TRANSCRIBE
 from tests.browser.sites import certificate_for, site
@@ -162,7 +162,7 @@ def test_a_frame_of_another_site(
             page.run(LOAD, "iframe", f"{secure_base(box)}{path}")
         page.run(LOAD, "iframe", own)
         shown = [frame.url for frame in page.tab.frames[1:]]
-    assert shown == ["chrome-error://chromewebdata/"] * 3 + [own]
+    assert shown == [ERROR_PAGE] * 3 + [own]
 
 
 @pytest.mark.parametrize("mode", ["lan", "key"])

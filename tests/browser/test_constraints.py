@@ -13,7 +13,9 @@ OUTSIDE = ("www.example.com", "203.0.113.5")
 REFUSALS = {"chromium": "ERR_CERT_INVALID", "firefox": "SEC_ERROR_CERT_NOT_IN_NAME_SPACE"}
 
 
-@pytest.mark.parametrize("name", ["nas.lan", "box.fritz.box", "lanscribe.local", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "name", ["nas.lan", "box.fritz.box", "lanscribe.local", "192.168.77.7", "127.0.0.1"]
+)
 def test_a_name_within_is_trusted(
     page: Page, authority: Authority, tmp_path: Path, name: str
 ) -> None:
