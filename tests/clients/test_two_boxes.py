@@ -127,7 +127,12 @@ def test_two_networks_that_are_joined_later_have_one_box_of_each_name(
     """The box with the lower address leaves the name; the other one keeps it."""
     network.run("client", "ip link set to2 nomaster")
     for number in (1, 2):
-        looking = [sys.executable, "-m", "tests.server.quick_looks", tmp_path / f"state{number}"]
+        looking = [
+            sys.executable,
+            "-m",
+            "tests.server.quick_looks",
+            str(tmp_path / f"state{number}"),
+        ]
         network.start(f"box{number}", *looking, log=tmp_path / f"box{number}.out")
     for number in (1, 2):
         wait_until(partial(is_named, tmp_path, number), lambda: texts(tmp_path))
