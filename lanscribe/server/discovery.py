@@ -140,8 +140,10 @@ class Announcement:
                 self._take(label, networks)
                 await self._is_ready.wait()
                 async with _registered(self._offered, networks, label):
+                    naming.is_alone = False
                     if not await self._lost(naming, networks):
                         return
+                naming.is_alone = True
 
     def _take(self, label: str, networks: Networks) -> None:
         if all(ip_address(one).is_loopback for addresses in networks for one in addresses):

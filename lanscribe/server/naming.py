@@ -35,6 +35,8 @@ _MANY, _MANY_PAUSE_S = 15, 5.0
 """How many names of others are tried without a pause, and the pause after each further one."""
 _GROUPS = {4: const._MDNS_ADDR, 6: const._MDNS_ADDR6}
 _LINUX_IP_MULTICAST_ALL = 49
+_ADDRESSES = {const._TYPE_A, const._TYPE_AAAA}
+"""What zeroconf answers itself for the host of a service, unlike questions for every record."""
 
 Heed = Callable[["Link", DNSIncoming], None]
 
@@ -117,6 +119,8 @@ class Naming:
         self._links = [Link(addresses, self._heed) for addresses in networks]
         self._is_held = self._may_pass = False
         self._is_taken = asyncio.Event()
+        self.is_alone = True
+        """Whether no other responder of this program answers with the addresses of the name."""
         self.label = ""
         """The name without its domain; "" before the first one is tried."""
 
@@ -188,7 +192,8 @@ class Naming:
             if is_rival:
                 self._contest(link, theirs)
         elif self._is_held:
-            if any(is_for_all(question, name) for question in message.questions):
+            kinds = {one.type for one in message.questions if one.name.lower() == name}
+            if const._TYPE_ANY in kinds or (self.is_alone and kinds & _ADDRESSES):
                 link.defend(self.label)
         elif is_rival and local_name.loses(link.addresses, theirs):
             self._may_pass = True
@@ -205,11 +210,6 @@ class Naming:
     def _close(self) -> None:
         for link in self._links:
             link.close()
-
-
-def is_for_all(question: DNSQuestion, name: str) -> bool:
-    """Whether a question is for every record of a name; zeroconf answers those for addresses."""
-    return question.name.lower() == name and question.type == const._TYPE_ANY
 
 
 def _socket(addresses: Sequence[str]) -> socket.socket:

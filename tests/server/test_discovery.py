@@ -12,6 +12,7 @@ from pathlib import Path
 import ifaddr
 import pytest
 from zeroconf import IPVersion, ServiceStateChange, Zeroconf
+from zeroconf._services.info import AddressResolver  # at its top without types
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from lanscribe import PROJECT_DIR, __version__
@@ -111,6 +112,27 @@ def test_a_server_is_found_until_it_stops(start_server: StartServer) -> None:
 
     asyncio.run(look())
     assert "Traceback" not in server.log
+
+
+@pytest.mark.slow
+def test_the_name_has_its_addresses_before_the_server_is_ready(tmp_path: Path) -> None:
+    """A model may load for minutes, while /health and the pages answer."""
+
+    async def ask() -> tuple[list[str], list[str]]:
+        kept = KeptName(tmp_path, "early-box")
+        announcement = Announcement([WYOMING], lambda: [[LOOPBACK]], kept)
+        async with AsyncZeroconf(interfaces=[LOOPBACK]) as seeker, announcement.running():
+            resolver = AddressResolver("early-box.local.")
+            async with asyncio.timeout(DEADLINE_S):
+                while not await resolver.async_request(seeker.zeroconf, 500):
+                    pass
+            before = resolver.parsed_addresses()
+            announcement.begin()
+            async with browser("_wyoming._tcp.local.") as (_, changes):
+                info = await found("_wyoming._tcp.local.", 1, seeker, changes)
+            return before, info.parsed_addresses()
+
+    assert asyncio.run(ask()) == ([LOOPBACK], [LOOPBACK])
 
 
 def test_nothing_is_announced_before_the_server_is_ready(
