@@ -261,6 +261,10 @@ class Server(uvicorn.Server):
             server.close()
         await first_of(self._drain(), self._until_in_a_hurry())
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            transport: Any = getattr(connection, "transport", None)
+            if transport:
+                transport.abort()  # a peer that keeps silent would hold TLS open for longer
 
     async def _until_in_a_hurry(self) -> None:
         await self._is_in_a_hurry.wait()
