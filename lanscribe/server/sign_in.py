@@ -18,7 +18,7 @@ from lanscribe.server.access import own_origins
 from lanscribe.server.exchange import Exchange, answering
 from lanscribe.server.key_check import KeyCheck
 from lanscribe.server.pages import page
-from lanscribe.server.trust import NONE_YET, OFF, Trust
+from lanscribe.server.trust import OFF, Trust
 from lanscribe.session.bounds import Bounds
 
 log = logging.getLogger(__name__)
@@ -171,8 +171,8 @@ class SignIn:
             return None
         url = self._trust.https_url(request.url.hostname or "") if self._trust else ""
         if not url:
-            why = f"The key is only taken over https. {NONE_YET if self._trust else OFF}"
-            return _note(404, title, why, "/")
+            lacking = self._trust.why_no_url if self._trust else OFF
+            return _note(404, title, f"The key is only taken over https. {lacking}", "/")
         place = f"{url}sign-in"
         why = "Over http, others on the way could read the key. Sign in over https instead."
         return _note(403 if request.method == "POST" else 200, "Sign in", why, place)
