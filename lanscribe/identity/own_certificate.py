@@ -9,6 +9,7 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import TlsSettings
 from lanscribe.errors import ConfigError
 from lanscribe.identity import secret_files
+from lanscribe.identity.authority import UNREADABLE
 from lanscribe.identity.leaf import new_context, subjects_of
 from lanscribe.identity.shown import Shown
 from lanscribe.identity.terms import best_first
@@ -62,9 +63,9 @@ class OwnCertificate:
 def _names(path: Path, hostnames: Sequence[str]) -> tuple[str, ...]:
     """The names and addresses of a certificate, and the hostnames that its wildcards cover."""
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        certificate = x509.load_pem_x509_certificate(secret_files.read(path))
         subjects = subjects_of(certificate)
-    except (OSError, ValueError):
+    except (OSError, *UNREADABLE):
         return ()
     found = best_first(subjects, subjects.names)
     covered = [name for name in hostnames if f"*.{name.partition('.')[2]}" in subjects.names]
@@ -73,6 +74,6 @@ def _names(path: Path, hostnames: Sequence[str]) -> tuple[str, ...]:
 
 def _check_readable(name: str, file: str) -> None:
     try:
-        (PROJECT_DIR / file).read_bytes()
+        secret_files.read(PROJECT_DIR / file)
     except OSError as error:
         raise ConfigError(f"tls.{name}: {file} cannot be read: {error.strerror}") from error
