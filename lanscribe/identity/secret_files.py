@@ -18,6 +18,7 @@ _MOST_BYTES = 2**20
 """No certificate with its chain, and no key, is as large."""
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 """What link says on a file system without hard links, such as FAT."""
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
@@ -114,6 +115,9 @@ def told(error: Exception) -> str:
     """What an error of this module, or of whoever uses it, says to people."""
     if not isinstance(error, OSError) or not error.filename:
         return str(error)
+    if error.errno in _FULL:
+        folder = Path(error.filename).parent
+        return f"cannot write {error.filename}: {error.strerror}; make room on the disk of {folder}"
     if error.errno == errno.EISDIR:
         return f"{error.filename}: it is a folder; expected a file there, or nothing: move it away"
     return (

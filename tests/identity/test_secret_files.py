@@ -89,7 +89,9 @@ def test_a_full_disk_leaves_nothing_and_names_the_file(
     assert callable(put)
     with pytest.raises(OSError, match="No space left") as caught:
         put(tmp_path / "one", b"content")
-    assert secret_files.told(caught.value).startswith(f"{tmp_path / 'one'}: No space left")
+    assert secret_files.told(caught.value).startswith(
+        f"cannot write {tmp_path / 'one'}: No space left"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
