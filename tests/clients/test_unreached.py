@@ -272,7 +272,7 @@ def test_a_certificate_by_an_authority_as_pem_and_as_der(
 
 
 def test_a_file_that_holds_no_authority(numbers_wav: Callable[..., Path], tmp_path: Path) -> None:
-    def refusal(file: Path) -> str:
+    def refusal(file: Path | str) -> str:
         ended = run("--audio_path", numbers_wav([7]), "--url", "wss://box", "--ca-file", file)
         assert ended.returncode == 2
         return str(ended.stderr.splitlines()[-1].partition("error: ")[2])
@@ -281,6 +281,7 @@ def test_a_file_that_holds_no_authority(numbers_wav: Callable[..., Path], tmp_pa
     text.write_text("no certificate")
     expected = "No such file or directory; expected a certificate's file"
     assert refusal(missing) == f"--ca-file: got '{missing}': {expected}"
+    assert refusal("") == "--ca-file: got ''; expected a certificate's file"
     expected = "expected such as http://HOST:8000/trust/lanscribe.pem"
     told = f"--ca-file: got '{text}': it holds no certificate, as PEM or DER; {expected}"
     assert refusal(text) == told
