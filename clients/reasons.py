@@ -26,11 +26,13 @@ from websockets.frames import CloseCode
 from clients.address import (
     CA_FLAG,
     DEFAULT_PORTS,
+    HOME_TLS_PORT,
     KEY_FLAG,
     KEY_VARIABLE,
     MODEL_FLAG,
     URL_FLAG,
     Server,
+    without_authority,
     written,
 )
 from clients.terminal import Trouble
@@ -134,7 +136,14 @@ def unsafe(error: OSError, server: Server) -> tuple[str, str]:
         return untrusted(error, server)
     reason = str(getattr(error, "reason", "") or error).replace("_", " ").lower()
     if any(word in reason for word in ("wrong version", "record layer", "http request", "packet")):
-        return "this port is not TLS", f"use ws://{server.place}{server.base}"
+        plain_url = f"use ws://{server.place}{server.base}"
+        if not server.ca_by:
+            return "this port is not TLS", plain_url
+        secure = f"with TLS serve.sh has {HOME_TLS_PORT}"
+        return (
+            "this port is not TLS",
+            f"{secure}; or {without_authority(server.ca_by)} and {plain_url}",
+        )
     return f"TLS fails ({reason})", f"is the port in {named(server)} right?"
 
 
@@ -142,6 +151,8 @@ def untrusted(error: ssl.SSLCertVerificationError, server: Server) -> tuple[str,
     """What is wrong with the certificate of the server, and what to do."""
     code, why = error.verify_code, error.verify_message.rstrip(".")
     or_plain = f"or use ws:// with the plain port, {DEFAULT_PORTS['ws']}"
+    if server.ca_by:
+        or_plain += f", and {without_authority(server.ca_by)}"
     if "mismatch" in why:
         return why, f"put a name or address into {named(server)} that the certificate has"
     if code in EXPIRED:
