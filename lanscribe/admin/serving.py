@@ -74,6 +74,9 @@ def serve(prepare: Callable[[], Prepared]) -> int:
         except LanscribeError as error:
             log.error("%s", error.public_message)
             return 1
+        except Exception:
+            log.exception("the server has ended by a defect")
+            return 1
         if orders.wants_restart and orders.hold_back():  # the record stays
             log.info("starting again")
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
