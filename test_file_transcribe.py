@@ -571,6 +571,8 @@ def with_authority(
     server: Server, parser: argparse.ArgumentParser, path: str, ca_by: str
 ) -> Server:
     """The server with the authority in the file; exits with 2 if it is wrong."""
+    if not path:
+        parser.error(f"{ca_by}: got ''; expected a certificate's file")
     try:
         context = trusting(certificate_in(Path(path)))
     except OSError as error:
@@ -1089,15 +1091,19 @@ def unsafe(error: OSError, server: Server) -> tuple[str, str]:
         return untrusted(error, server)
     reason = str(getattr(error, "reason", "") or error).replace("_", " ").lower()
     if any(word in reason for word in ("wrong version", "record layer", "http request", "packet")):
-        plain_url = f"use ws://{server.place}{server.base}"
-        if not server.ca_by:
-            return "this port is not TLS", plain_url
-        secure = f"with TLS serve.sh has {HOME_TLS_PORT}"
-        return (
-            "this port is not TLS",
-            f"{secure}; or {without_authority(server.ca_by)} and {plain_url}",
-        )
+        return "this port is not TLS", plain_advice(server)
     return f"TLS fails ({reason})", f"is the port in {named(server)} right?"
+
+
+def plain_advice(server: Server) -> str:
+    """What to use instead of TLS at a plain port: the server's other port keeps TLS."""
+    plain = f"ws://{server.place}{server.base}"
+    if server.ca_by:
+        plain += f" ({without_authority(server.ca_by)})"
+    if server.port == HOME_TLS_PORT or not (server.ca_by or server.port == DEFAULT_PORTS["ws"]):
+        return f"use {plain}"
+    host = server.place.rpartition(":")[0]
+    return f"use wss://{host}:{HOME_TLS_PORT}{server.base}, or without TLS {plain}"
 
 
 def untrusted(error: ssl.SSLCertVerificationError, server: Server) -> tuple[str, str]:

@@ -158,6 +158,8 @@ def with_authority(
     server: Server, parser: argparse.ArgumentParser, path: str, ca_by: str
 ) -> Server:
     """The server with the authority in the file; exits with 2 if it is wrong."""
+    if not path:
+        parser.error(f"{ca_by}: got ''; expected a certificate's file")
     try:
         context = trusting(certificate_in(Path(path)))
     except OSError as error:

@@ -201,8 +201,8 @@ def test_tls_and_none_are_told_apart(
     assert text_of("--url", f"wss://{secure}", "--ca-file", trusted) == "7\n"
     assert text_of("--url", secure, "--ca-file", trusted) == "7\n"
     assert told("--url", plain, "--ca-file", trusted) == (
-        f"{plain}: this port is not TLS: with TLS serve.sh has 8443; or leave out --ca-file and"
-        f" use ws://{plain}"
+        f"{plain}: this port is not TLS: use wss://127.0.0.1:8443, or without TLS ws://{plain}"
+        " (leave out --ca-file)"
     )
     assert text_of("--url", f"wss://{secure}", LANSCRIBE_CA_FILE=trusted) == "7\n"
     line = told("--url", f"wss://localhost:{running.secure_port}", SSL_CERT_FILE=trusted)
@@ -504,3 +504,13 @@ def test_what_a_server_says_to_programmers_is_left_out(told: Callable[..., str])
 
     with server(handler) as place:
         assert told("--url", place) == "the server says: nothing was heard. Look at the log"
+
+
+def test_tls_at_the_usual_plain_port_is_advised_to_keep_tls() -> None:
+    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    for place, secure in (("box", "box:8443"), ("[fd00::7]", "[fd00::7]:8443")):
+        server = client.Server(f"wss://{place}:8000/speech/v1/realtime", named_by="--url")
+        assert str(client.explain(error, server)) == (
+            f"{place}:8000: this port is not TLS: use wss://{secure}/speech, or without TLS"
+            f" ws://{place}:8000/speech"
+        )
