@@ -1,9 +1,11 @@
 """serve.sh trust: shows, replaces and removes what devices trust."""
 
+import errno
 import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from lanscribe.admin.trust import facts
 from lanscribe.config import ServerSettings, Settings, TlsSettings
 from lanscribe.engines.base import EngineInfo
 from lanscribe.identity import authority as authorities
-from lanscribe.identity import box_certificate, certificates
+from lanscribe.identity import box_certificate, certificates, secret_files
 from lanscribe.server.trust import Trust
 from tests.servers import StartServer
 from tests.support import DEADLINE_S
@@ -312,3 +314,46 @@ def test_any_address_to_listen_on_will_do(state: Path, host: str) -> None:
         if host in {"127.0.0.1", "::1", "localhost"}:
             assert doors.certificates.names[0] == host
         assert any("https://" in line for line in lines_of(settings, doors))
+
+
+def test_one_port_for_both_doors_is_said_as_such() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = Settings.model_validate(
+        {"server": {"host": "127.0.0.1", "port": port}, "tls": {"port": port}}
+    )
+    doors = doors_of(settings)
+    doors.plain.close()
+    assert doors.secure is None
+    assert f"server.port and tls.port are both {port}" in doors.secure_trouble
+    assert "--tls-port" in doors.secure_trouble
+
+
+def test_a_full_disk_is_named_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        secret_files.replace(tmp_path / "leaf.pem", b"x")
+    assert secret_files.told(caught.value) == (
+        f"cannot write {tmp_path}/leaf.pem: No space left on device; make room on the disk of"
+        f" {tmp_path}"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_private_key_that_others_can_read_is_warned_of(
+    state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_of(state)
+    started(state)
+    serving._warn_of_readable_keys(settings)
+    assert not caplog.records
+    key = state / "tls" / authorities.KEY_FILE
+    key.chmod(0o644)
+    serving._warn_of_readable_keys(settings)
+    (record,) = caplog.records
+    assert record.getMessage() == f"others on this machine can read {key}; chmod 600 {key}"
