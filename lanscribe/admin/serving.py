@@ -202,8 +202,7 @@ async def _run(
 
         async def tell(engine: Engine) -> None:
             name = await announcement.name(_NAMING_S) if announcement else ""
-            if name and doors.certificates and name not in doors.certificates.names:
-                await asyncio.to_thread(doors.certificates.look)
+            await asyncio.to_thread(_take_name, name, doors.certificates)
             text = banner(settings, doors, wyoming_port, engine.describe(), log_file, name)
             address = trust.scanned_url() if trust else ""
             _tell(text + qr.at_start(address, sys.stdout, os.environ))
@@ -226,6 +225,12 @@ async def _run(
     orders.served()
     serving.result()
     supplying.result()
+
+
+def _take_name(name: str, shown: Certificates | None) -> None:
+    """Have the name that was found in the box's certificate before people read it."""
+    if name and shown and not shown.is_owners and name not in shown.names:
+        shown.look()
 
 
 def _trust(doors: Doors) -> Trust | None:

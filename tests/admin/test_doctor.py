@@ -362,7 +362,7 @@ def test_network_with_ipv6_only() -> None:
 def test_the_addresses_come_from_the_environment_and_before_setup_from_the_routes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(machine.network, "routed_addresses", lambda: ["192.168.1.5"])
+    monkeypatch.setattr("lanscribe.identity.network.routed_addresses", lambda: ["192.168.1.5"])
     assert machine.addresses(tmp_path) == ["192.168.1.5"]
     monkeypatch.undo()
     assert {*reachable.addresses("::")} <= {*machine.addresses()}

@@ -107,7 +107,7 @@ def test_without_a_list_of_adapters_the_routes_are_left(monkeypatch: pytest.Monk
     def refuse() -> None:
         raise OSError(1, "Operation not permitted")
 
-    monkeypatch.setattr(reachable.ifaddr, "get_adapters", refuse)
+    monkeypatch.setattr("ifaddr.get_adapters", refuse)
     monkeypatch.setattr(reachable, "routed_addresses", lambda: ["192.168.1.5"])
     assert reachable.addresses("::") == ["192.168.1.5"]
 
