@@ -28,6 +28,7 @@ from lanscribe.engines.base import EngineInfo
 from lanscribe.identity import authority as authorities
 from lanscribe.identity import box_certificate, certificates, secret_files
 from lanscribe.server.trust import Trust
+from tests.identity.boxes import ODD_FILES, put_odd_file
 from tests.servers import StartServer
 from tests.support import DEADLINE_S
 
@@ -207,6 +208,25 @@ def test_the_facts_for_the_doctor(state: Path, tmp_path: Path) -> None:
     assert facts(settings_of(state), now).readable_by_others.endswith(authorities.KEY_FILE)
     (state / "tls" / authorities.KEY_FILE).write_bytes(b"")
     assert "damaged" in facts(settings_of(state), now).trouble
+
+
+def test_the_facts_say_that_an_authority_is_not_valid_yet(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        patch.setattr(authorities, "EARLIEST", now + DAY)
+        started(state)
+    assert "is valid only from" in facts(settings_of(state), now).trouble
+    assert facts(settings_of(state), now + 2 * DAY).trouble == ""
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_the_facts_name_what_is_no_file_at_once(state: Path, tmp_path: Path, kind: str) -> None:
+    put_odd_file(tmp_path / "mine.pem", kind)
+    own = settings_of(state, cert=str(tmp_path / "mine.pem"), key="k")
+    told = facts(own, datetime.now(UTC)).trouble
+    assert told.startswith(f"tls.cert: {tmp_path / 'mine.pem'}: it ")
 
 
 def test_a_check_of_the_settings_makes_no_files(state: Path) -> None:

@@ -18,6 +18,7 @@ from lanscribe.identity import leaf as leaves
 from lanscribe.identity.authority import Authority
 from lanscribe.identity.own_certificate import OwnCertificate
 from lanscribe.identity.terms import Subjects
+from tests.identity.boxes import ODD_FILES, put_odd_file
 from tests.servers import Parts, ServeHere
 from tests.support import DEADLINE_S, client, counting, text_of
 
@@ -116,6 +117,15 @@ def test_a_pair_that_is_being_written_keeps_the_old_one(
     assert shown.context() is not before
     assert shown.names[0] == "two.local"
     assert shown.trouble == ""
+
+
+@pytest.mark.parametrize("name", ["cert", "key"])
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_what_is_no_file_is_said_at_once(owner: Owner, name: str, kind: str) -> None:
+    path: Path = getattr(owner, name)
+    put_odd_file(path, kind)
+    with pytest.raises(ConfigError, match=rf"tls\.{name}: {path} cannot be read: it "):
+        certificates.of(Settings(tls=owner.settings))
 
 
 def test_links_are_followed_as_certbot_changes_them(owner: Owner) -> None:
