@@ -26,12 +26,11 @@ from pathlib import Path
 from typing import Literal
 
 from lanscribe import PROJECT_DIR
-from lanscribe.admin import machine
+from lanscribe.admin import control, machine
 from lanscribe.admin.card_checks import judge_gpu, judge_voxtral
 from lanscribe.admin.check import SETUP, Check
 from lanscribe.admin.machine import KeyFacts, PortFacts
-from lanscribe.admin.tls_check import TlsFacts, judge_tls
-from lanscribe.identity import network
+from lanscribe.admin.tls_check import TlsFacts, judge_running, judge_tls
 from lanscribe.installation import Outcome
 from lanscribe.voxtral import files as voxtral_files
 from lanscribe.voxtral import gpu
@@ -215,11 +214,15 @@ def _offer(networks: Sequence[str]) -> str:
     return f"for {whose} to come in without the key, add to auth.networks: {added}"
 
 
-def judge_network(addresses: Sequence[str]) -> Check:
-    """Under which names other devices reach this machine."""
-    if not any(address[0].isdecimal() for address in addresses):
-        return Check("network", "warn", "this machine has no address on a network", "connect it")
-    return Check("network", "ok", ", ".join(addresses))
+def judge_network(found: Sequence[str], host: str = "0.0.0.0") -> Check:
+    """Under which names other devices reach this machine. host: server.host."""
+    kept = [one for one in found if ":" not in one or host != "0.0.0.0"]
+    if any(":" in one or one[0].isdecimal() for one in kept):
+        return Check("network", "ok", ", ".join(kept))
+    if ipv6 := [one for one in found if ":" in one]:
+        why = f"only IPv6 addresses ({', '.join(ipv6)}), and server.host 0.0.0.0 is IPv4 only"
+        return Check("network", "warn", why, 'set server.host = "::" in config/local.toml')
+    return Check("network", "warn", "this machine has no address on a network", "connect it")
 
 
 class Examination:
@@ -287,7 +290,11 @@ class Examination:
             return judge_tls(TlsFacts(mode, None), Check("tls", "ok", ""))
         number = int(self.values.get("LANSCRIBE_TLS_PORT", "8443"))
         facts = machine.port(self.host, number, is_secure=True)
+        with control.running() as servers:
+            owners = [one.tls for one, _ in servers if one.tls_port == number]
         is_own = mode == "own" or bool(self.values.get("LANSCRIBE_TLS_CERT"))
+        if check := judge_running(facts, owners, is_own=is_own):
+            return check
         port = judge_tls_port(facts, is_own=is_own)
         return judge_tls(TlsFacts(mode, machine.certificate(self.project)), port)
 
@@ -325,7 +332,7 @@ CHECKS: dict[str, Callable[[Examination], Check]] = {
     "access": lambda it: judge_access(
         it.values.get("LANSCRIBE_AUTH_MODE", "lan"), it.key, it.offers
     ),
-    "network": lambda _: judge_network(network.lan_addresses()),
+    "network": lambda it: judge_network(machine.addresses(it.project), it.host),
 }
 """What is checked, in the order of the report."""
 
