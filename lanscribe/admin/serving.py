@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from lanscribe.identity import certificates, network
 from lanscribe.identity.certificates import Certificates
 from lanscribe.identity.kept_name import KeptName
 from lanscribe.installation import say
-from lanscribe.server import discovery, logs
+from lanscribe.server import discovery, keys, logs
 from lanscribe.server import wyoming as wyoming_server
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
@@ -66,7 +66,9 @@ def serve(prepare: Callable[[], Prepared]) -> int:
         log.warning("no TLS: %s", doors.secure_trouble)
     if doors.secure and prepared.certificates:
         prepared.certificates.look()
-    with records.recorded("gateway", *doors.plain.getsockname()[:2]):
+        _warn_of_readable_keys(settings)
+    host, port = doors.plain.getsockname()[:2]
+    with records.recorded("gateway", host, port, _more(settings, doors)):
         try:
             asyncio.run(_run(settings, doors, log_file, Obedience(orders, prepare)))
         except ConfigError:
@@ -74,10 +76,22 @@ def serve(prepare: Callable[[], Prepared]) -> int:
         except LanscribeError as error:
             log.error("%s", error.public_message)
             return 1
+        except Exception:
+            log.exception("the server has ended by a defect")
+            return 1
         if orders.wants_restart and orders.hold_back():  # the record stays
             log.info("starting again")
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
+
+
+def _more(settings: config.Settings, doors: Doors) -> records.More:
+    """Where the key is and whose certificate is shown, for the record of this server."""
+    place = settings.auth.key_place
+    if doors.secure is None or doors.certificates is None:
+        return records.More(place, "off")
+    owner = "own" if doors.certificates.is_owners else "box"
+    return records.More(place, owner, doors.secure.socket.getsockname()[1])
 
 
 class Obedience:
@@ -104,6 +118,14 @@ class Obedience:
         return ""
 
 
+def _warn_of_readable_keys(settings: config.Settings) -> None:
+    """Warn if others on this machine can read the private key behind the certificate."""
+    path = certificates.key_file(settings)
+    with suppress(OSError):
+        if keys.others_can_read(path):
+            log.warning("others on this machine can read %s; chmod 600 %s", path, path)
+
+
 def _doors(prepared: Prepared) -> Doors | None:
     """Listen; None, and the reason is told, if that is not possible."""
     settings, shown = prepared.settings, prepared.certificates
@@ -115,7 +137,14 @@ def _doors(prepared: Prepared) -> Doors | None:
     plain = Doors(listener, prepared.has_key)
     if shown is None:
         return plain
-    secure = _listen(host, settings.tls.port, "tls-port")
+    secure: socket.socket | str
+    if settings.tls.port == settings.server.port != 0:
+        secure = (
+            f"server.port and tls.port are both {settings.tls.port}; http and https need a port"
+            " each: choose another with --tls-port"
+        )
+    else:
+        secure = _listen(host, settings.tls.port, "tls-port")
     if not isinstance(secure, str):
         door = SecureListener(secure, shown.context)
         return replace(plain, secure=door, certificates=shown)

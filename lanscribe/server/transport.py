@@ -174,13 +174,20 @@ class Server(uvicorn.Server):
 
     def _drop_who_vanished(self) -> None:
         for connection in list(self.server_state.connections):
-            transport: Any = getattr(connection, "transport", None)
-            peer = transport.get_extra_info("socket") if transport else None
-            if peer is None or peer.fileno() < 0:
-                continue  # it is not connected yet, or gone
-            if has_vanished(peer, self._intake.limits.vanished_s):
-                log.info("a client has vanished: it no longer acknowledges anything")
-                transport.abort()
+            try:
+                self._drop_if_vanished(getattr(connection, "transport", None))
+            except Exception:  # what is wrong with one connection is no matter of the others
+                log.exception("a connection was left alone by a defect of the server")
+
+    def _drop_if_vanished(self, transport: Any) -> None:
+        if transport is None or transport.is_closing():  # of TLS, it knows its socket no more
+            return
+        peer = transport.get_extra_info("socket")
+        if peer is None or peer.fileno() < 0:
+            return
+        if has_vanished(peer, self._intake.limits.vanished_s):
+            log.info("a client has vanished: it no longer acknowledges anything")
+            transport.abort()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -123,7 +123,7 @@ def test_captions_grow_and_other_formats_come_at_the_end(
     program = start_microphone("--url", fake_server.url, *files, in_terminal=True)
     sound_card.play(numbers_wav(loud(hill(20))))
     program.out.wait_until(lambda text: re.search(r" 19\d\d\b", text) is not None)
-    assert re.search(r" 1\d\d\b", captions.read_text())
+    program.out.wait_until(lambda _: re.search(r"\b1\d\d\b", captions.read_text()) is not None)
     program.interrupt()
     assert program.wait() == 0
     verbose = json.loads(saved.read_text())

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
@@ -199,6 +200,37 @@ def test_one_that_sends_on_after_its_refusal_leaves_nothing_in_the_log(
         await asyncio.sleep(PAUSE_S)
 
     asyncio.run(send_on())
+    assert "Traceback" not in server.log
+
+
+REFUSED_UPGRADE = (
+    b"GET /v1/realtime HTTP/1.1\r\nHost: evil\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("request_bytes", [REFUSED_UPGRADE, b"nonsense\r\n\r\n"])
+def test_a_closed_connection_whose_peer_keeps_silent_harms_no_other(
+    certificate: tuple[Path, Path],
+    trusting: ssl.SSLContext,
+    serve_here: ServeHere,
+    request_bytes: bytes,
+) -> None:
+    """TLS waits for the peer's close, and no longer knows its socket meanwhile."""
+    server = serve_here(tls=settings_of(certificate))
+    peer = socket.create_connection(("127.0.0.1", server.secure_port), DEADLINE_S)
+    with trusting.wrap_socket(peer, server_hostname="127.0.0.1") as silent:
+        silent.sendall(request_bytes)
+        assert silent.recv(9).startswith(b"HTTP/1.1 ")
+
+        async def look() -> None:
+            for _ in range(100):
+                server._web._drop_who_vanished()
+                await asyncio.sleep(0)
+
+        asyncio.run_coroutine_threadsafe(look(), server._loop).result(DEADLINE_S)
+        assert httpx.get(f"{server.http_url}/health").status_code == 200
+    server.stop()
     assert "Traceback" not in server.log
 
 
