@@ -193,6 +193,7 @@ def test_what_waits_does_not_keep_a_connection_from_its_end(
             await until(lambda: any(isinstance(c, HttpProtocol) for c in connections(server)))
             (http,) = connections(server)
             transport, tls = http.transport, http.transport._ssl_protocol
+            tls._ssl_shutdown_timeout = 10 * DEADLINE_S
             transport.pause_reading()
             peer.send_records(HEAD, b"x" * RECORDS)
             await until(lambda: tls._waiting_bytes > 0)
