@@ -189,8 +189,8 @@ class Doorkeeper:
     def _may_be_by_page(self, request: HTTPConnection) -> bool:
         """Whether a page of another site may have sent the keys, in a browser at that address.
 
-        Such a page says so, but over plain http it can send a key in the query without a mark, and
-        any key to a name of its own that leads here.
+        Its browser adds Origin or Sec-Fetch-Site, but neither to a GET over plain http. So the page
+        can send a key in the query, or any key to a Host of its own that leads here (rebinding).
         """
         sender = sender_of(request)
         try:

@@ -10,13 +10,12 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from lanscribe.errors import ProtocolError
-from lanscribe.identity.authority import fingerprint
+from lanscribe.identity.authority import common_name, file_name, fingerprint
 from lanscribe.identity.network import url_host
 from lanscribe.server import pages
 from lanscribe.server.access import name_in
@@ -105,7 +104,8 @@ class Trust:
         shown = fingerprint(authority)
         hosts = [url_host(name) for name in self._certificates.names if not _is_loopback(name)]
         values = {
-            "name": _name(authority),
+            "name": common_name(authority),
+            "file": file_name(authority),
             "url": url,
             "fingerprint": shown,
             "hosts": json.dumps(hosts),
@@ -144,7 +144,8 @@ class Trust:
         if (authority := self._certificates.authority) is None:
             return self._no_form()
         content = authority.public_bytes(Encoding.PEM)
-        return Response(content, 200, _FORM_HEADERS, "application/x-pem-file")
+        saved = {"Content-Disposition": f'attachment; filename="{file_name(authority)}.pem"'}
+        return Response(content, 200, _FORM_HEADERS | saved, "application/x-pem-file")
 
     async def _profile(self, _request: Request) -> Response:
         """For iPhone and iPad."""
@@ -169,15 +170,16 @@ def short_fingerprint(certificate: x509.Certificate) -> str:
 def profile(authority: x509.Certificate) -> bytes:
     """A configuration profile for Apple's devices with one root certificate."""
     digest = _digest(authority)
-    about = f"Lets this device trust {_name(authority)}, the speech-to-text server of this home."
+    name = common_name(authority)
+    about = f"Lets this device trust {name}, the speech-to-text server of this home."
     root = {
         "PayloadType": "com.apple.security.root",
         "PayloadVersion": 1,
         "PayloadIdentifier": f"local.lanscribe.{digest.hex()[:16]}.root",
         "PayloadUUID": _identifier("root", digest),
-        "PayloadDisplayName": _name(authority),
+        "PayloadDisplayName": name,
         "PayloadDescription": about,
-        "PayloadCertificateFileName": "lanscribe.crt",
+        "PayloadCertificateFileName": f"{file_name(authority)}.crt",
         "PayloadContent": authority.public_bytes(Encoding.DER),
     }
     whole = {
@@ -185,7 +187,7 @@ def profile(authority: x509.Certificate) -> bytes:
         "PayloadVersion": 1,
         "PayloadIdentifier": f"local.lanscribe.{digest.hex()[:16]}",
         "PayloadUUID": _identifier("profile", digest),
-        "PayloadDisplayName": _name(authority),
+        "PayloadDisplayName": name,
         "PayloadDescription": about,
         "PayloadOrganization": "lanscribe",
         "PayloadRemovalDisallowed": False,
@@ -207,12 +209,6 @@ def _identifier(part: str, digest: bytes) -> str:
 
 def _digest(certificate: x509.Certificate) -> bytes:
     return certificate.fingerprint(SHA256())
-
-
-def _name(certificate: x509.Certificate) -> str:
-    """Its common name, under which devices list it."""
-    (name, *_) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(name.value)
 
 
 def _host_of(origin: str) -> str:

@@ -3,15 +3,19 @@
 import json
 import os
 import re
+import shutil
 import ssl
 import subprocess
 import sys
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from cryptography import x509
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from lanscribe import PROJECT_DIR
 from lanscribe.admin import banner, serving
@@ -21,6 +25,7 @@ from lanscribe.config import ServerSettings, Settings, TlsSettings
 from lanscribe.engines.base import EngineInfo
 from lanscribe.identity import authority as authorities
 from lanscribe.identity import box_certificate, certificates
+from lanscribe.server.trust import Trust
 from tests.servers import StartServer
 from tests.support import DEADLINE_S
 
@@ -109,8 +114,62 @@ def test_the_removal_names_this_certificate_on_every_system(
     sha1 = done.stdout.strip().partition("=")[2].replace(":", "")
     assert f"certutil -user -delstore Root {sha1}" in told
     assert f"security delete-certificate -Z {sha1}" in told
-    assert "certutil -d sql:$HOME/.pki/nssdb -D -n lanscribe" in told
+    name = name_of(pem)
+    assert f"certutil -d sql:$HOME/.pki/nssdb -D -n {name}\n" in told
+    assert f"rm /usr/local/share/ca-certificates/{name}.crt\n" in told
+    assert f"rm /etc/pki/ca-trust/source/anchors/{name}.pem\n" in told
     assert f"rm -r {state / 'tls'}" in told
+
+
+def name_of(pem: Path) -> str:
+    """What a device calls an authority."""
+    return authorities.file_name(x509.load_pem_x509_certificate(pem.read_bytes()))
+
+
+@pytest.mark.skipif(shutil.which("certutil") is None, reason="no certutil (libnss3-tools) here")
+def test_a_new_authority_is_installed_and_removed_beside_the_old_one(
+    state: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    removals = []
+    names = []
+    for word in ("--new", "--new"):
+        assert dispatch(["trust", word]) == 0
+        pem = state / "tls" / authorities.CERTIFICATE_FILE
+        names.append(name_of(pem))
+        (tmp_path / f"{names[-1]}.pem").write_bytes(pem.read_bytes())
+        page = steps_of(pem)
+        in_shell(page["mkdir"], tmp_path)
+        in_shell(page["certutil"], tmp_path)
+        capsys.readouterr()
+        assert dispatch(["trust", "--remove"]) == 0
+        removals.append(re.findall(r"certutil -d .* -D -n \S+", capsys.readouterr().out))
+    listed = "certutil -L -d sql:$HOME/.pki/nssdb"
+    assert all(name in in_shell(listed, tmp_path) for name in names)
+    in_shell(removals[0][0], tmp_path)
+    told = in_shell(listed, tmp_path)
+    assert (names[0] in told, names[1] in told) == (False, True)
+
+
+def steps_of(pem: Path) -> dict[str, str]:
+    """The commands of the page's section for Chromium on Linux, by their first words."""
+    authority = x509.load_pem_x509_certificate(pem.read_bytes())
+    shown = Mock(authority=authority, names=("box.local",))
+    with TestClient(Starlette(routes=Trust(shown, 8443).routes())) as client:
+        page = client.get("/trust").text
+    lines = [line for part in re.findall(r"<pre>([^<]*)</pre>", page) for line in part.split("\n")]
+    return {line.split()[0]: line for line in lines if "nssdb" in line}
+
+
+def in_shell(command: str, folder: Path) -> str:
+    done = subprocess.run(
+        ["bash", "-euc", command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_with_a_certificate_of_the_owners_there_is_nothing_to_trust(

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 
-from lanscribe.identity.authority import fingerprint
+from lanscribe.identity.authority import file_name, fingerprint
 from lanscribe.server import front
 from lanscribe.server.trust import Trust, short_fingerprint
 
@@ -87,6 +87,8 @@ def test_the_binary_form_is_the_certificate() -> None:
 def test_the_text_form_is_the_certificate() -> None:
     answer = get("/trust/lanscribe.pem")
     assert answer.headers["content-type"] == "application/x-pem-file"
+    saved = f'attachment; filename="{file_name(AUTHORITY)}.pem"'
+    assert answer.headers["content-disposition"] == saved
     assert x509.load_pem_x509_certificates(answer.content) == [AUTHORITY]
     assert fingerprint(AUTHORITY) in openssl(answer.content)
 
@@ -124,6 +126,21 @@ def test_the_fingerprint_is_shown_as_devices_show_it() -> None:
 def test_the_page_shows_the_whole_fingerprint_in_groups() -> None:
     groups = re.findall(r"<li>((?:[0-9A-F]{2}:){3}[0-9A-F]{2})</li>", get("/trust").text)
     assert ":".join(groups) == fingerprint(AUTHORITY)
+
+
+@pytest.mark.parametrize("name", ["lanscribe on box (57f4f214)", NASTY])
+def test_every_step_has_the_name_of_this_authority(name: str) -> None:
+    """A device may trust several boxes, and an old authority beside a new one."""
+    authority = made(name)
+    file = file_name(authority)
+    assert re.fullmatch(r"lanscribe-[0-9a-f]{8}", file)
+    assert (file == "lanscribe-57f4f214") == (name != NASTY)
+    text = get("/trust", Trust(Shown(authority), 8443)).text
+    saved = re.findall(r'href="/trust/lanscribe\.(crt|pem)" download="([^"]*)"', text)
+    assert saved == [*[("crt", f"{file}.crt")] * 3, ("pem", f"{file}.pem")]
+    commands = " ".join(re.findall(r"<(?:pre|code|strong)>([^<]*)</", text))
+    assert f"cp {file}.pem /usr/local/share/ca-certificates/{file}.crt" in commands
+    assert not re.search(r"lanscribe\.(crt|pem)|-n lanscribe\s", commands)
 
 
 def test_the_page_escapes_whatever_the_certificate_is_called() -> None:
