@@ -353,7 +353,7 @@ def knock_with(one: Doorkeeper, scheme: str, query: str, headers: dict[str, str]
 
 @pytest.mark.parametrize("person", PEOPLE_SEND)
 @pytest.mark.parametrize("page", PAGES_GUESS)
-def test_a_page_that_guesses_pauses_neither_the_sign_in_nor_a_program(
+def test_a_page_that_guesses_pauses_no_other_sender_of_the_key(
     tmp_path: Path, page: tuple[str, str, dict[str, str]], person: tuple[str, str, dict[str, str]]
 ) -> None:
     auth = AuthSettings.model_validate({"mode": "key", "key": KEY})
