@@ -25,7 +25,7 @@ from lanscribe.errors import ConfigError
 from lanscribe.identity import authority as authorities
 from lanscribe.identity import box_certificate, network, secret_files
 from lanscribe.identity import leaf as leaves
-from lanscribe.identity.authority import AuthorityError
+from lanscribe.identity.authority import UNREADABLE, AuthorityError
 from lanscribe.identity.certificates import LOOK_EVERY_S, is_own
 from lanscribe.installation import say
 from lanscribe.server import keys
@@ -109,6 +109,8 @@ def facts(settings: Settings, now: datetime) -> Facts:
         return Facts("box", trouble=secret_files.told(error))
     if authority is None:
         return Facts("box")
+    if authority.begin > now and (why := box_certificate.why_not_valid(authority, now)):
+        return Facts("box", trouble=f"{folder / authorities.CERTIFICATE_FILE} {why}")
     leaf = leaves.load(folder)
     return Facts(
         "box",
@@ -121,10 +123,11 @@ def facts(settings: Settings, now: datetime) -> Facts:
 
 def _own_facts(settings: Settings, now: datetime) -> Facts:
     try:
-        content = (PROJECT_DIR / settings.tls.cert).read_bytes()
+        content = secret_files.read(PROJECT_DIR / settings.tls.cert)
         end = x509.load_pem_x509_certificate(content).not_valid_after_utc
-    except (OSError, ValueError) as error:
-        return Facts("own", trouble=f"tls.cert: {settings.tls.cert}: {error}")
+    except (OSError, *UNREADABLE) as error:
+        why = getattr(error, "strerror", None) or error
+        return Facts("own", trouble=f"tls.cert: {settings.tls.cert}: {why}")
     key = PROJECT_DIR / settings.tls.key
     return Facts("own", (end - now).days, readable_by_others=_readable(key))
 

@@ -52,6 +52,10 @@ class Certificates(Protocol):
     def names(self) -> tuple[str, ...]:
         """The names and addresses in the certificate that is shown now, the best address first."""
 
+    @property
+    def why_nameless(self) -> str:
+        """Why no name is known though a certificate is shown; "" if one is, or none is shown."""
+
 
 class Trust:
     """The routes below /trust of a box that serves https."""
@@ -84,6 +88,20 @@ class Trust:
         return f"https://{url_host(kept)}:{self._port}/"
 
     @property
+    def own_names(self) -> tuple[str, ...]:
+        """What a certificate of the owner's calls this box; none in a certificate of its own.
+
+        Without names that stand for many.
+        """
+        return self._certificates.names if self._certificates.authority is None else ()
+
+    @property
+    def why_no_url(self) -> str:
+        """Why `https_url` is ""."""
+        why = self._certificates.why_nameless
+        return f"This box serves https, but its name is not known: {why}." if why else NONE_YET
+
+    @property
     def fingerprint(self) -> str:
         """That of the authority; "" with certificates of the owner."""
         authority = self._certificates.authority
@@ -98,7 +116,7 @@ class Trust:
         authority = self._certificates.authority
         url = self.https_url(request.url.hostname or "")
         if not self._certificates.names:
-            return _note("No https yet", NONE_YET, "/docs", 404)
+            return _note("No address for https", self.why_no_url, "/docs", 404)
         if authority is None:
             return _note("Nothing to install", OWN, url)
         shown = fingerprint(authority)
@@ -120,7 +138,7 @@ class Trust:
         """
         names = self._certificates.names
         if not names:
-            return _refusal(NONE_YET)
+            return _refusal(self.why_no_url)
         told = {
             "server": "lanscribe",
             "fingerprint": self.fingerprint,
@@ -154,7 +172,7 @@ class Trust:
         return Response(profile(authority), 200, _FORM_HEADERS, "application/x-apple-aspen-config")
 
     def _no_form(self) -> Response:
-        return _refusal(OWN if self._certificates.names else NONE_YET)
+        return _refusal(OWN if self._certificates.names else self.why_no_url)
 
 
 def routes_without_https() -> list[Route]:

@@ -1,9 +1,11 @@
 """serve.sh trust: shows, replaces and removes what devices trust."""
 
+import errno
 import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -24,8 +26,9 @@ from lanscribe.admin.trust import facts
 from lanscribe.config import ServerSettings, Settings, TlsSettings
 from lanscribe.engines.base import EngineInfo
 from lanscribe.identity import authority as authorities
-from lanscribe.identity import box_certificate, certificates
+from lanscribe.identity import box_certificate, certificates, secret_files
 from lanscribe.server.trust import Trust
+from tests.identity.boxes import ODD_FILES, put_odd_file
 from tests.servers import StartServer
 from tests.support import DEADLINE_S
 
@@ -207,6 +210,25 @@ def test_the_facts_for_the_doctor(state: Path, tmp_path: Path) -> None:
     assert "damaged" in facts(settings_of(state), now).trouble
 
 
+def test_the_facts_say_that_an_authority_is_not_valid_yet(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        patch.setattr(authorities, "EARLIEST", now + DAY)
+        started(state)
+    assert "is valid only from" in facts(settings_of(state), now).trouble
+    assert facts(settings_of(state), now + 2 * DAY).trouble == ""
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_the_facts_name_what_is_no_file_at_once(state: Path, tmp_path: Path, kind: str) -> None:
+    put_odd_file(tmp_path / "mine.pem", kind)
+    own = settings_of(state, cert=str(tmp_path / "mine.pem"), key="k")
+    told = facts(own, datetime.now(UTC)).trouble
+    assert told.startswith(f"tls.cert: {tmp_path / 'mine.pem'}: it ")
+
+
 def test_a_check_of_the_settings_makes_no_files(state: Path) -> None:
     command = [sys.executable, "-m", "lanscribe", "check-config"]
     done = subprocess.run(
@@ -312,3 +334,46 @@ def test_any_address_to_listen_on_will_do(state: Path, host: str) -> None:
         if host in {"127.0.0.1", "::1", "localhost"}:
             assert doors.certificates.names[0] == host
         assert any("https://" in line for line in lines_of(settings, doors))
+
+
+def test_one_port_for_both_doors_is_said_as_such() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = Settings.model_validate(
+        {"server": {"host": "127.0.0.1", "port": port}, "tls": {"port": port}}
+    )
+    doors = doors_of(settings)
+    doors.plain.close()
+    assert doors.secure is None
+    assert f"server.port and tls.port are both {port}" in doors.secure_trouble
+    assert "--tls-port" in doors.secure_trouble
+
+
+def test_a_full_disk_is_named_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        secret_files.replace(tmp_path / "leaf.pem", b"x")
+    assert secret_files.told(caught.value) == (
+        f"cannot write {tmp_path}/leaf.pem: No space left on device; make room on the disk of"
+        f" {tmp_path}"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_private_key_that_others_can_read_is_warned_of(
+    state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_of(state)
+    started(state)
+    serving._warn_of_readable_keys(settings)
+    assert not caplog.records
+    key = state / "tls" / authorities.KEY_FILE
+    key.chmod(0o644)
+    serving._warn_of_readable_keys(settings)
+    (record,) = caplog.records
+    assert record.getMessage() == f"others on this machine can read {key}; chmod 600 {key}"

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from lanscribe.identity import leaf as leaves
 from lanscribe.identity.authority import Authority
 from lanscribe.identity.own_certificate import OwnCertificate
 from lanscribe.identity.terms import Subjects
+from tests.identity.boxes import ODD_FILES, put_odd_file
 from tests.servers import Parts, ServeHere
 from tests.support import DEADLINE_S, client, counting, text_of
 
@@ -118,6 +119,15 @@ def test_a_pair_that_is_being_written_keeps_the_old_one(
     assert shown.trouble == ""
 
 
+@pytest.mark.parametrize("name", ["cert", "key"])
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_what_is_no_file_is_said_at_once(owner: Owner, name: str, kind: str) -> None:
+    path: Path = getattr(owner, name)
+    put_odd_file(path, kind)
+    with pytest.raises(ConfigError, match=rf"tls\.{name}: {path} cannot be read: it "):
+        certificates.of(Settings(tls=owner.settings))
+
+
 def test_links_are_followed_as_certbot_changes_them(owner: Owner) -> None:
     """It leaves the files of the past, and lets its links lead to new ones."""
     for name in ("fullchain", "privkey"):
@@ -177,3 +187,50 @@ def test_a_session_outlasts_the_change_of_its_certificate(
 
     asyncio.run(converse())
     assert "PRIVATE" not in server.log
+
+
+def test_clients_that_would_refuse_it_are_a_warning_once(
+    owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [datetime.now(UTC)]
+    found = OwnCertificate(owner.settings, clock=lambda: now[0])
+    shown = certificates.Certificates(found.look)
+    shown.look()
+    assert not caplog.records
+    for days, words in ((999, "it ended on 2"), (-999, "it is valid only from 2")):
+        now[0] = datetime.now(UTC) + timedelta(days=days)
+        shown.look()
+        shown.look()
+        (record,) = caplog.records
+        assert f"{owner.cert}: clients refuse it: {words}" in record.getMessage()
+        caplog.clear()
+
+
+def test_a_wildcard_alone_names_no_box_and_the_remedy_is_told(owner: Owner) -> None:
+    subjects = Subjects(("*.example.org",), ())
+    content = leaves.issue(owner.authority, subjects, "nas", datetime.now(UTC))
+    owner.cert.write_bytes(content)
+    owner.key.write_bytes(content)
+    shown = certificates.Certificates(OwnCertificate(owner.settings).look)
+    shown.look()
+    assert shown.names == ()
+    assert "has *.example.org; name this box in auth.hostnames" in shown.why_nameless
+    named = certificates.Certificates(OwnCertificate(owner.settings, ["box.example.org"]).look)
+    named.look()
+    assert (named.names, named.why_nameless) == (("box.example.org",), "")
+
+
+def test_https_that_comes_back_is_told(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    found = certificates.Certificates(OwnCertificate(owner.settings).look)
+    found.look()
+    whole = owner.key.read_bytes()
+    owner.key.write_bytes(b"")
+    found.look()
+    owner.key.write_bytes(whole)
+    found.look()
+    found.look()
+    assert [record.getMessage()[:20] for record in caplog.records] == [
+        "the certificate stay",
+        "the certificate is r",
+    ]

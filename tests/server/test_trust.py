@@ -48,6 +48,7 @@ class Shown:
 
     authority: x509.Certificate | None
     names: tuple[str, ...] = NAMES
+    why_nameless: str = ""
 
 
 AUTHORITY = made(NASTY)
@@ -55,6 +56,7 @@ DIGEST = AUTHORITY.fingerprint(hashes.SHA256())
 BOX = Trust(Shown(AUTHORITY), 8443)
 OWN_BOX = Trust(Shown(None), 8443)
 NEW_BOX = Trust(Shown(None, ()), 8443)
+NAMELESS_BOX = Trust(Shown(None, (), "it has *.example.org; name this box"), 8443)
 
 
 def get(
@@ -268,3 +270,15 @@ def test_a_program_gets_the_paths() -> None:
     assert text.startswith("lanscribe: live speech to text.\nWebSocket: /v1/realtime")
     assert "https: https://box:8443/   how a phone comes to trust it: /trust\n" in text
     assert "https" not in get("/", None, Accept="*/*").text
+
+
+def test_a_certificate_that_names_no_box_is_told_from_none() -> None:
+    assert "is not known: it has *.example.org; name this box." in get("/trust", NAMELESS_BOX).text
+    answer = get("/trust/check", NAMELESS_BOX)
+    assert answer.status_code == 404
+    assert "serves https" in answer.json()["error"]["message"]
+
+
+def test_only_a_certificate_of_the_owner_names_this_box() -> None:
+    assert BOX.own_names == NEW_BOX.own_names == ()
+    assert OWN_BOX.own_names == NAMES
