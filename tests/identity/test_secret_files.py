@@ -13,7 +13,7 @@ from tests.identity.boxes import ODD_FILES, put_odd_file
 def test_only_a_regular_file_of_limited_size_is_read(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "one"
     put_odd_file(path, kind)
-    with pytest.raises(OSError, match=r"not a regular file|has more than 1048576 bytes") as caught:
+    with pytest.raises(OSError, match=r"not a regular|more than 1048576|directory") as caught:
         secret_files.read(path)
     assert caught.value.filename == str(path)
 
