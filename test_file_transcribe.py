@@ -35,11 +35,11 @@ import io
 import json
 import math
 import os
-import queue
 import random
 import re
 import socket
 import ssl
+import stat
 import struct
 import sys
 import tempfile
@@ -431,10 +431,13 @@ def shown(path: str | os.PathLike[str]) -> str:
 
 # >>> clients/address.py: edit it there, then run: .venv/bin/python -m clients.generate
 DEFAULT_URL = "ws://127.0.0.1:8000"
+SECURE_URL = "wss://127.0.0.1:8443"
+"""The default if the person names an authority."""
 URL_FLAG, KEY_FLAG, MODEL_FLAG = "--url", "--api-key", "--model"
 DISCOVER_FLAG, CA_FLAG = "--discover", "--ca-file"
 URL_VARIABLE, KEY_VARIABLE = "LANSCRIBE_URL", "LANSCRIBE_API_KEY"
 CA_VARIABLE = "LANSCRIBE_CA_FILE"
+MOST_CA_BYTES = 2**20
 SCHEMES = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
 DEFAULT_PORTS = {"ws": 8000, "wss": 443}
 HOME_TLS_PORT = 8443
@@ -508,11 +511,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     ports = f"without a port 8000; with TLS {HOME_TLS_PORT} at home, 443 elsewhere"
     parser.add_argument(URL_FLAG, help=f"default: {URL_VARIABLE}, or {DEFAULT_URL}; {ports}")
     find = "find the server in this network; done by itself if no URL is given and none runs here"
-    parser.add_argument(DISCOVER_FLAG, action="store_true", help=find)
-    authority = (
-        f"the server's authority for wss://, from /trust/lanscribe.pem; default: {CA_VARIABLE}"
-    )
-    parser.add_argument(CA_FLAG, metavar="FILE", help=authority)
+    to_whom = f"a key goes to whoever answers, unless {CA_FLAG} proves who that is"
+    parser.add_argument(DISCOVER_FLAG, action="store_true", help=f"{find}; {to_whom}")
+    authority = "the server's authority, from /trust/lanscribe.pem; then only wss:// is used"
+    parser.add_argument(CA_FLAG, metavar="FILE", help=f"{authority}; default: {CA_VARIABLE}")
     parser.add_argument(MODEL_FLAG, default="", help="default: the first that the server lists")
     parser.add_argument(KEY_FLAG, help=f"the key; default: {KEY_VARIABLE}")
 
@@ -540,9 +542,11 @@ def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> S
     url, named_by = given(options.url, URL_FLAG, URL_VARIABLE)
     named_by = "" if options.discover else named_by
     key, key_by = given(options.api_key, KEY_FLAG, KEY_VARIABLE)
-    url = url if named_by else DEFAULT_URL
+    path, ca_by = given(options.ca_file, CA_FLAG, CA_VARIABLE)
+    url = url if named_by else SECURE_URL if ca_by else DEFAULT_URL
     try:
-        address, login, port = realtime_url(url), login_of(url), split_url(url).port
+        address, login = realtime_url(secured(url) if ca_by else url), login_of(url)
+        port = split_url(url).port
     except ValueError as error:
         parser.error(f"{named_by}: got {url!r}: {error}; expected such as ws://HOST:8000")
     try:
@@ -554,23 +558,51 @@ def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> S
     headers = {"Authorization": login or f"Bearer {key}"} if login or key else {}
     key_by = key_by if key else named_by if "api_key=" in address else ""
     server = Server(address, headers, unquoted(options.model), named_by, key_by, port is not None)
-    return with_authority(server, parser, options.ca_file)
-
-
-def with_authority(server: Server, parser: argparse.ArgumentParser, file: str | None) -> Server:
-    """The server with the authority of the flag or the variable; exits with 2 if it is wrong."""
-    path, ca_by = given(file, CA_FLAG, CA_VARIABLE)
     if not ca_by:
         return server
+    if server.url.startswith("ws:"):
+        expected = f"expected such as wss://{server.place.rpartition(':')[0]}"
+        secure = f"with {ca_by} only wss:// is used; {expected}"
+        parser.error(f"{named_by}: got {url!r}: {secure}, or {without_authority(ca_by)}")
+    return with_authority(server, parser, path, ca_by)
+
+
+def with_authority(
+    server: Server, parser: argparse.ArgumentParser, path: str, ca_by: str
+) -> Server:
+    """The server with the authority in the file; exits with 2 if it is wrong."""
     if not path:
         parser.error(f"{ca_by}: got ''; expected a certificate's file")
     try:
-        context = trusting(Path(path).read_bytes())
+        context = trusting(certificate_in(Path(path)))
     except OSError as error:
         parser.error(f"{ca_by}: got {path!r}: {error.strerror}; expected a certificate's file")
     except ValueError as error:
         parser.error(f"{ca_by}: got {path!r}: {error}")
     return replace(server, context=context, ca_by=f"{ca_by} {path}")
+
+
+def without_authority(ca_by: str) -> str:
+    """How to use no authority, which stands in the flag or the variable, maybe with its file."""
+    name = ca_by.partition(" ")[0]
+    return f"leave out {CA_FLAG}" if name == CA_FLAG else f"unset {name}"
+
+
+def secured(url: str) -> str:
+    """A URL, host:port or host as wss:// if it has no scheme."""
+    return url if "://" in url else f"wss://{url}"
+
+
+def certificate_in(path: Path) -> bytes:
+    """What a file contains. Raises OSError, or ValueError if it cannot be a certificate's."""
+    expected = "expected a certificate's file"
+    if stat.S_ISREG(path.stat().st_mode):
+        with path.open("rb") as file:
+            content = file.read(MOST_CA_BYTES + 1)
+        if len(content) > MOST_CA_BYTES:
+            raise ValueError(f"it is larger than {MOST_CA_BYTES // 2**20} MiB; {expected}")
+        return content
+    raise ValueError(f"it is no regular file; {expected}")
 
 
 def trusting(certificate: bytes) -> ssl.SSLContext:
@@ -711,6 +743,14 @@ SEARCH_S = 3.0
 """How long servers are looked for."""
 OTHERS_S = 0.7
 """How long others are waited for once one has answered."""
+MOST_NAMES = 64
+"""How many names are asked for their address and port; anybody can announce any number."""
+HOME_NETWORKS = (
+    *map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")),
+    *map(ip_network, ("fc00::/7", "fe80::/10")),
+    SHARED_ADDRESSES,
+)
+"""Where a server of this network can be, besides the networks of this machine."""
 LOOPBACK_S = 1.0
 NO_ZEROCONF = (
     "finding servers needs the package zeroconf: pip install zeroconf, run this with uv,"
@@ -741,6 +781,10 @@ class Found:
         """The same with TLS."""
         return f"wss://{bracketed(self.address)}:{self.tls_port}"
 
+    def url_for(self, server: Server) -> str:
+        """What to type for a client that trusts one authority, or any."""
+        return self.secure_url if server.context else self.url
+
 
 def located(server: Server, *, discovers: bool) -> Server:
     """The server; one that is found if the person asks for that, or names none and none runs here.
@@ -754,36 +798,47 @@ def located(server: Server, *, discovers: bool) -> Server:
     found = search()
     if not found:
         raise Trouble(nobody(server, discovers=discovers))
-    if len(found) > 1:
+    fit = [one for one in found if one.tls_port] if server.context else found
+    if not fit:
+        raise Trouble(no_tls(found[0], server))
+    if len(fit) > 1:
         tell("several servers are in this network; name one:")
-        for one in found:
-            tell(f"  {URL_FLAG} {one.url}   ({one.name})")
+        for one in fit:
+            tell(f"  {URL_FLAG} {one.url_for(server)}   ({one.name})")
         sys.exit(2)
-    return named_by_itself(found[0], server, discovers=discovers)
+    return named_by_itself(fit[0], server, discovers=discovers)
 
 
 def named_by_itself(found: Found, server: Server, *, discovers: bool) -> Server:
     """The one server that was found, with the key and the authority of the command line.
 
-    The key goes to a server that nobody named only if TLS proves who that is. Raises Trouble.
+    The key goes to a server that nobody named only if TLS proves who that is, or if the person
+    asks for a search. Raises Trouble.
     """
-    is_proven = bool(server.headers and found.tls_port and server.context)
-    url = found.secure_url if is_proven else found.url
+    url = found.url_for(server)
     if found.auth == "key" and not server.headers:
-        needs = f"{found.name} ({found.url}) needs a key: pass it with {KEY_FLAG} or in"
+        needs = f"{found.name} ({url}) needs a key: pass it with {KEY_FLAG} or in"
         raise Trouble(
             f"{needs} {KEY_VARIABLE}; on the server's machine, bash serve.sh key shows it"
         )
-    sends_key = is_proven or discovers
+    sends_key = server.context is not None or discovers
     if server.headers and not sends_key and found.auth == "key":
         needs = (
             f"found {found.name}, which needs the key; it is sent only to a server that you name"
         )
-        raise Trouble(f"{needs}: {URL_FLAG} {found.url}, or {DISCOVER_FLAG} with {CA_FLAG} FILE")
+        raise Trouble(f"{needs}: {URL_FLAG} {url}, or {DISCOVER_FLAG} with {CA_FLAG} FILE")
     tell(f"found {found.name}: {url}")
     headers = server.headers if sends_key else {}
     named_by = DISCOVER_FLAG if discovers else URL_FLAG
     return replace(server, url=realtime_url(url), headers=headers, named_by=named_by, has_port=True)
+
+
+def no_tls(found: Found, server: Server) -> str:
+    """The line where no server that is found has TLS, and the person names an authority."""
+    what = f"found {found.name} ({found.url}), which announces no TLS"
+    why = f"with {server.ca_by} only wss:// is used, so nothing was sent"
+    turn_on = f"give that server a certificate, or {without_authority(server.ca_by)}"
+    return f"{what}; {why}: {turn_on}"
 
 
 def nobody(server: Server, *, discovers: bool) -> str:
@@ -810,52 +865,94 @@ def is_running_here(server: Server) -> bool:
 def search() -> list[Found]:
     """The servers that answer, by name. Raises Trouble if this machine cannot look for any."""
     try:
-        import zeroconf  # noqa: PLC0415  # only who looks for a server needs it
+        import zeroconf.asyncio  # noqa: PLC0415  # only who looks for a server needs it
     except ImportError as error:
         raise Trouble(NO_ZEROCONF) from error
     try:
-        with closing(zeroconf.Zeroconf()) as seeker:
-            return collected(zeroconf, seeker)
+        return asyncio.run(collected(zeroconf))
     except OSError as error:
         why = f"cannot look for servers: {error.strerror or error}"
         raise Trouble(f"{why}; name one with {URL_FLAG} ws://HOST:8000") from error
 
 
-def collected(zeroconf: Any, seeker: Any) -> list[Found]:
+async def collected(zeroconf: Any) -> list[Found]:
     """What answers until SEARCH_S is over, or for OTHERS_S after the first server."""
-    names: queue.Queue[str] = queue.Queue()
-
-    def note(zeroconf: Any, service_type: str, name: str, state_change: Any) -> None:
-        names.put(name)
-
-    browser = zeroconf.ServiceBrowser(seeker, KIND, handlers=[note])
-    found: dict[str, Found] = {}
-    ends_s = time.monotonic() + SEARCH_S
-    networks = own_networks()
-    while (left_s := ends_s - time.monotonic()) > 0:
-        try:
-            name = names.get(timeout=left_s)
-        except queue.Empty:
-            break
-        info = seeker.get_service_info(KIND, name, timeout=1000 * left_s)
-        if info and info.parsed_addresses():
-            found[name] = found_by(info, networks)
-            ends_s = min(ends_s, time.monotonic() + OTHERS_S)
-    browser.cancel()
-    return sorted(found.values(), key=lambda one: (one.name, one.address, one.port))
+    # zeroconf logs a traceback when it sends on some names that others announce
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    async with zeroconf.asyncio.AsyncZeroconf() as seeker:
+        answers = Answers(zeroconf, seeker.zeroconf, own_networks())
+        services = zeroconf.asyncio.AsyncServiceBrowser
+        browser = services(seeker.zeroconf, KIND, handlers=[answers.note])
+        await answers.wait()
+        await browser.async_cancel()
+    return sorted(answers.found.values(), key=lambda one: (one.name, one.address, one.port))
 
 
-def found_by(info: Any, networks: Iterable[str]) -> Found:
-    """A server by what it announces."""
+class Answers:
+    """Asks all names that are announced for their address and port, at the same time."""
+
+    def __init__(self, zeroconf: Any, seeker: Any, networks: Iterable[str]) -> None:
+        """networks: those of this machine, such as 192.168.1.0/24."""
+        self.found: dict[str, Found] = {}
+        self._zeroconf, self._seeker, self._networks = zeroconf, seeker, list(networks)
+        self._questions: dict[str, asyncio.Task[None]] = {}
+        self._deadline = asyncio.timeout(SEARCH_S)
+
+    def note(self, zeroconf: Any, service_type: str, name: str, state_change: Any) -> None:
+        """Ask a name, unless it was asked before, too many were, or it cannot be one."""
+        if name in self._questions or len(self._questions) >= MOST_NAMES:
+            return
+        with suppress(self._zeroconf.Error, ValueError):
+            info = self._zeroconf.asyncio.AsyncServiceInfo(KIND, name)
+            self._questions[name] = asyncio.create_task(self._ask(name, info))
+
+    async def wait(self) -> None:
+        """Until SEARCH_S is over, or for OTHERS_S after the first server."""
+        with suppress(TimeoutError):
+            async with self._deadline:
+                await asyncio.Event().wait()
+        for question in self._questions.values():
+            question.cancel()
+        await asyncio.gather(*self._questions.values(), return_exceptions=True)
+
+    async def _ask(self, name: str, info: Any) -> None:
+        with suppress(self._zeroconf.Error, ValueError):
+            is_answered = await info.async_request(self._seeker, 1000 * SEARCH_S)
+            one = found_by(info, self._networks) if is_answered else None
+            if one and not self.found:
+                ends_s = asyncio.get_running_loop().time() + OTHERS_S
+                self._deadline.reschedule(min(ends_s, self._deadline.when() or ends_s))
+            if one:
+                self.found[name] = one
+
+
+def found_by(info: Any, networks: Sequence[str]) -> Found | None:
+    """A server by what it announces; None if no client of this network can use it.
+
+    Raises ValueError if it is no announcement at all.
+    """
     texts = {key: str(value or "") for key, value in info.decoded_properties.items()}
+    name = " ".join(plain(str(info.server or "").rstrip(".")).split())
+    addresses = [one for one in info.parsed_scoped_addresses() if is_near(one, networks)]
+    if not name or not addresses or not 0 < (info.port or 0) < 65_536:
+        return None
     tls = texts.get("tls", "")
     return Found(
-        plain(str(info.server).rstrip(".")),
-        nearest(info.parsed_scoped_addresses(), networks),
+        name,
+        nearest(addresses, networks),
         info.port,
-        int(tls) if tls.isascii() and tls.isdecimal() and int(tls) < 65_536 else 0,
+        int(tls) if re.fullmatch("[0-9]{1,5}", tls) and int(tls) < 65_536 else 0,
         texts.get("auth", ""),
     )
+
+
+def is_near(address: str, networks: Iterable[str]) -> bool:
+    """Whether a server of this network can have the address, which may end with %SCOPE."""
+    parsed = ip_address(address.partition("%")[0])
+    if parsed.is_unspecified or parsed.is_multicast or parsed.is_loopback:
+        return False
+    own = [ip_network(one) for one in networks]
+    return any(parsed in network for network in (*HOME_NETWORKS, *own))
 
 
 def nearest(addresses: Sequence[str], networks: Iterable[str]) -> str:
@@ -1001,7 +1098,9 @@ def unsafe(error: OSError, server: Server) -> tuple[str, str]:
 def plain_advice(server: Server) -> str:
     """What to use instead of TLS at a plain port: the server's other port keeps TLS."""
     plain = f"ws://{server.place}{server.base}"
-    if server.port != DEFAULT_PORTS["ws"]:
+    if server.ca_by:
+        plain += f" ({without_authority(server.ca_by)})"
+    if server.port == HOME_TLS_PORT or not (server.ca_by or server.port == DEFAULT_PORTS["ws"]):
         return f"use {plain}"
     host = server.place.rpartition(":")[0]
     return f"use wss://{host}:{HOME_TLS_PORT}{server.base}, or without TLS {plain}"
@@ -1011,6 +1110,8 @@ def untrusted(error: ssl.SSLCertVerificationError, server: Server) -> tuple[str,
     """What is wrong with the certificate of the server, and what to do."""
     code, why = error.verify_code, error.verify_message.rstrip(".")
     or_plain = f"or use ws:// with the plain port, {DEFAULT_PORTS['ws']}"
+    if server.ca_by:
+        or_plain += f", and {without_authority(server.ca_by)}"
     if "mismatch" in why:
         return why, f"put a name or address into {named(server)} that the certificate has"
     if code in EXPIRED:
@@ -4407,6 +4508,7 @@ def transcribe(options: argparse.Namespace) -> int:
     """Transcribe and print; the exit status. Raises Trouble."""
     reference = read_reference(options.reference) if options.reference else ""
     with closing(AudioSource(options.audio_path, options.track)) as recording:
+        options.server = located(options.server, discovers=options.discover)
         shows_text = options.format == "txt" and not options.json
         screen = Screen(recording.about.duration_s, shows_text=shows_text)
         run = Transcription(options, recording, screen)
@@ -4436,7 +4538,6 @@ def main() -> int:
     try:
         open_streams()
         options = parse_options()
-        options.server = located(options.server, discovers=options.discover)
         return transcribe(options)
     except Trouble as trouble:
         sys.stderr.write(f"{Path(__file__).name}: {trouble}\n")

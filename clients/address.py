@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import ssl
+import stat
 import sys
 from base64 import b64encode
 from collections.abc import Mapping
@@ -17,10 +18,13 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from clients.output import put
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
+SECURE_URL = "wss://127.0.0.1:8443"
+"""The default if the person names an authority."""
 URL_FLAG, KEY_FLAG, MODEL_FLAG = "--url", "--api-key", "--model"
 DISCOVER_FLAG, CA_FLAG = "--discover", "--ca-file"
 URL_VARIABLE, KEY_VARIABLE = "LANSCRIBE_URL", "LANSCRIBE_API_KEY"
 CA_VARIABLE = "LANSCRIBE_CA_FILE"
+MOST_CA_BYTES = 2**20
 SCHEMES = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
 DEFAULT_PORTS = {"ws": 8000, "wss": 443}
 HOME_TLS_PORT = 8443
@@ -94,11 +98,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     ports = f"without a port 8000; with TLS {HOME_TLS_PORT} at home, 443 elsewhere"
     parser.add_argument(URL_FLAG, help=f"default: {URL_VARIABLE}, or {DEFAULT_URL}; {ports}")
     find = "find the server in this network; done by itself if no URL is given and none runs here"
-    parser.add_argument(DISCOVER_FLAG, action="store_true", help=find)
-    authority = (
-        f"the server's authority for wss://, from /trust/lanscribe.pem; default: {CA_VARIABLE}"
-    )
-    parser.add_argument(CA_FLAG, metavar="FILE", help=authority)
+    to_whom = f"a key goes to whoever answers, unless {CA_FLAG} proves who that is"
+    parser.add_argument(DISCOVER_FLAG, action="store_true", help=f"{find}; {to_whom}")
+    authority = "the server's authority, from /trust/lanscribe.pem; then only wss:// is used"
+    parser.add_argument(CA_FLAG, metavar="FILE", help=f"{authority}; default: {CA_VARIABLE}")
     parser.add_argument(MODEL_FLAG, default="", help="default: the first that the server lists")
     parser.add_argument(KEY_FLAG, help=f"the key; default: {KEY_VARIABLE}")
 
@@ -126,9 +129,11 @@ def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> S
     url, named_by = given(options.url, URL_FLAG, URL_VARIABLE)
     named_by = "" if options.discover else named_by
     key, key_by = given(options.api_key, KEY_FLAG, KEY_VARIABLE)
-    url = url if named_by else DEFAULT_URL
+    path, ca_by = given(options.ca_file, CA_FLAG, CA_VARIABLE)
+    url = url if named_by else SECURE_URL if ca_by else DEFAULT_URL
     try:
-        address, login, port = realtime_url(url), login_of(url), split_url(url).port
+        address, login = realtime_url(secured(url) if ca_by else url), login_of(url)
+        port = split_url(url).port
     except ValueError as error:
         parser.error(f"{named_by}: got {url!r}: {error}; expected such as ws://HOST:8000")
     try:
@@ -140,23 +145,51 @@ def server_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> S
     headers = {"Authorization": login or f"Bearer {key}"} if login or key else {}
     key_by = key_by if key else named_by if "api_key=" in address else ""
     server = Server(address, headers, unquoted(options.model), named_by, key_by, port is not None)
-    return with_authority(server, parser, options.ca_file)
-
-
-def with_authority(server: Server, parser: argparse.ArgumentParser, file: str | None) -> Server:
-    """The server with the authority of the flag or the variable; exits with 2 if it is wrong."""
-    path, ca_by = given(file, CA_FLAG, CA_VARIABLE)
     if not ca_by:
         return server
+    if server.url.startswith("ws:"):
+        expected = f"expected such as wss://{server.place.rpartition(':')[0]}"
+        secure = f"with {ca_by} only wss:// is used; {expected}"
+        parser.error(f"{named_by}: got {url!r}: {secure}, or {without_authority(ca_by)}")
+    return with_authority(server, parser, path, ca_by)
+
+
+def with_authority(
+    server: Server, parser: argparse.ArgumentParser, path: str, ca_by: str
+) -> Server:
+    """The server with the authority in the file; exits with 2 if it is wrong."""
     if not path:
         parser.error(f"{ca_by}: got ''; expected a certificate's file")
     try:
-        context = trusting(Path(path).read_bytes())
+        context = trusting(certificate_in(Path(path)))
     except OSError as error:
         parser.error(f"{ca_by}: got {path!r}: {error.strerror}; expected a certificate's file")
     except ValueError as error:
         parser.error(f"{ca_by}: got {path!r}: {error}")
     return replace(server, context=context, ca_by=f"{ca_by} {path}")
+
+
+def without_authority(ca_by: str) -> str:
+    """How to use no authority, which stands in the flag or the variable, maybe with its file."""
+    name = ca_by.partition(" ")[0]
+    return f"leave out {CA_FLAG}" if name == CA_FLAG else f"unset {name}"
+
+
+def secured(url: str) -> str:
+    """A URL, host:port or host as wss:// if it has no scheme."""
+    return url if "://" in url else f"wss://{url}"
+
+
+def certificate_in(path: Path) -> bytes:
+    """What a file contains. Raises OSError, or ValueError if it cannot be a certificate's."""
+    expected = "expected a certificate's file"
+    if stat.S_ISREG(path.stat().st_mode):
+        with path.open("rb") as file:
+            content = file.read(MOST_CA_BYTES + 1)
+        if len(content) > MOST_CA_BYTES:
+            raise ValueError(f"it is larger than {MOST_CA_BYTES // 2**20} MiB; {expected}")
+        return content
+    raise ValueError(f"it is no regular file; {expected}")
 
 
 def trusting(certificate: bytes) -> ssl.SSLContext:

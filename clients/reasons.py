@@ -32,6 +32,7 @@ from clients.address import (
     MODEL_FLAG,
     URL_FLAG,
     Server,
+    without_authority,
     written,
 )
 from clients.terminal import Trouble
@@ -142,7 +143,9 @@ def unsafe(error: OSError, server: Server) -> tuple[str, str]:
 def plain_advice(server: Server) -> str:
     """What to use instead of TLS at a plain port: the server's other port keeps TLS."""
     plain = f"ws://{server.place}{server.base}"
-    if server.port != DEFAULT_PORTS["ws"]:
+    if server.ca_by:
+        plain += f" ({without_authority(server.ca_by)})"
+    if server.port == HOME_TLS_PORT or not (server.ca_by or server.port == DEFAULT_PORTS["ws"]):
         return f"use {plain}"
     host = server.place.rpartition(":")[0]
     return f"use wss://{host}:{HOME_TLS_PORT}{server.base}, or without TLS {plain}"
@@ -152,6 +155,8 @@ def untrusted(error: ssl.SSLCertVerificationError, server: Server) -> tuple[str,
     """What is wrong with the certificate of the server, and what to do."""
     code, why = error.verify_code, error.verify_message.rstrip(".")
     or_plain = f"or use ws:// with the plain port, {DEFAULT_PORTS['ws']}"
+    if server.ca_by:
+        or_plain += f", and {without_authority(server.ca_by)}"
     if "mismatch" in why:
         return why, f"put a name or address into {named(server)} that the certificate has"
     if code in EXPIRED:

@@ -55,6 +55,7 @@ PURE = {
     "media/tracks.py",
     "server/paths.py",
     "server/slots.py",
+    "server/tls_records.py",
     "server/uploads.py",
     "session/lag.py",
     "session/outbox.py",

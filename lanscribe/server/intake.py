@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from asyncio.sslproto import SSLProtocol
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,9 +17,10 @@ log = logging.getLogger(__name__)
 
 TURN_S = 0.001
 """How long all connections together may parse before everything else runs."""
-HANDSHAKES_REST = 3.0
+COSTLY_REST = 3.0
 """TLS handshakes pause for this multiple of the time they took, so that everything else can run:
-each is a signature, a millisecond of work that cannot be cut, and a hundred may come at once."""
+each is a signature, a millisecond of work that cannot be cut, and a hundred may come at once. So do
+the connections whose TLS records take much more time than their bytes are worth."""
 REQUESTS_PER_S = 50
 REQUESTS_AT_ONCE = 200
 """Per address. A request on a connection of its own costs a millisecond; a page with all its files,
@@ -61,16 +61,19 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
+        if not self._waiting:
+            self._is_going_on = False
+            return
         loop = asyncio.get_running_loop()
         begin_s = loop.time()
         while self._waiting:
             _take_turn(self._waiting.popleft())
             if loop.time() >= begin_s + TURN_S:
                 break
-        self._is_going_on = bool(self._waiting)
-        if self._is_going_on and self._rest:
+        self._is_going_on = bool(self._waiting or self._rest)
+        if self._rest:
             loop.call_later(self._rest * (loop.time() - begin_s), self._go_on)
-        elif self._is_going_on:
+        elif self._waiting:
             loop.call_soon(self._go_on)
 
 
@@ -90,7 +93,8 @@ class Intake:
     crowd: Crowd[asyncio.Transport]
     requests: AddressPaces
     turns: Turns = field(default_factory=Turns)
-    handshakes: Turns = field(default_factory=lambda: Turns(HANDSHAKES_REST))
+    handshakes: Turns = field(default_factory=lambda: Turns(COSTLY_REST))
+    slow_lane: Turns = field(default_factory=lambda: Turns(COSTLY_REST))
     tls_notes: TokenBucket = field(default_factory=lambda: TokenBucket(1 / TLS_NOTE_S, burst=0))
 
     def admit(self, transport: asyncio.Transport, address: str) -> bool:
@@ -125,8 +129,7 @@ def make_intake(limits: Bounds, proxies: Iterable[str]) -> Intake:
 
 def _is_spare(transport: asyncio.Transport) -> bool:
     """Whether a connection is idle; a transport below TLS is still in its handshake."""
-    protocol = transport.get_protocol()
-    return isinstance(protocol, SSLProtocol) or bool(getattr(protocol, "is_spare", False))
+    return bool(getattr(transport.get_protocol(), "is_spare", False))
 
 
 class StandIn(asyncio.BaseProtocol):

@@ -23,7 +23,8 @@ from uvicorn.protocols.utils import get_remote_addr
 
 from lanscribe.config import LimitSettings
 from lanscribe.server.http_protocol import HttpProtocol
-from lanscribe.server.intake import Intake, StandIn, Turns, make_intake
+from lanscribe.server.intake import Intake, make_intake
+from lanscribe.server.tls_turns import shake_hands
 from lanscribe.server.websocket_protocol import WebSocketProtocol
 from lanscribe.session.bounds import Bounds
 from lanscribe.tasks import first_of
@@ -53,63 +54,6 @@ class SecureListener:
     socket: socket.socket
     context: Callable[[], ssl.SSLContext | None]
     """Asked for each new connection; None, which closes it, while there is no certificate."""
-
-
-class _HandshakeTurns(StandIn, asyncio.BufferedProtocol):
-    """Stands between a transport and TLS during the handshake: each step waits for its turn.
-
-    A step is a signature, a millisecond of work; a hundred may come at once.
-    """
-
-    is_spare = True
-
-    def __init__(self, transport: asyncio.Transport, turns: Turns) -> None:
-        self.transport = transport
-        self._turns = turns
-        self._waiting_bytes = 0
-        self._is_over = False
-
-    def begin(self) -> None:
-        """Take the place of the transport's protocol, which is TLS by now."""
-        if not self._is_over:
-            self.before = self.transport.get_protocol()
-            self.transport.set_protocol(self)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """The buffer for the next received bytes."""
-        buffer: memoryview = self.before.get_buffer(sizehint)
-        return buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Note how many bytes have arrived, and read no more until the turn."""
-        self.transport.pause_reading()
-        self._waiting_bytes = nbytes
-        self._turns.ask(self)
-
-    def take_turn(self) -> None:
-        """Continue the handshake with the received bytes."""
-        count, self._waiting_bytes = self._waiting_bytes, 0
-        if self.transport.is_closing():
-            return
-        self.transport.resume_reading()  # before TLS, which may pause it
-        self.before.buffer_updated(count)
-        if self._is_over:
-            self._make_way()
-
-    def end(self) -> None:
-        """The handshake is done or has failed: let TLS get further bytes directly."""
-        self._is_over = True
-        if not self._waiting_bytes:
-            self._make_way()
-
-    def _make_way(self) -> None:
-        if self.transport.get_protocol() is self:
-            self.transport.set_protocol(self.before)
-
-    def eof_received(self) -> bool | None:
-        """Pass it on."""
-        is_kept_open: bool | None = self.before.eof_received()
-        return is_kept_open
 
 
 class _TlsHandshake(asyncio.Protocol):
@@ -164,31 +108,19 @@ class _TlsHandshake(asyncio.Protocol):
         self._transport.abort()
 
     async def _shake_hands(self, transport: asyncio.Transport, address: str) -> None:
-        limits = self._intake.limits
         await asyncio.sleep(self._intake.requests.take(address, 1, time.monotonic()))
         if transport.is_closing():
-            return  # dropped meanwhile; start_tls would wait for ever
+            return  # dropped meanwhile; the handshake would wait for ever
         context = self._find_context()
         if context is None:
             transport.abort()
             return
-        loop = asyncio.get_running_loop()
-        steps = _HandshakeTurns(transport, self._intake.handshakes)
-        loop.call_soon(steps.begin)  # by then start_tls has set TLS as the protocol
         try:
-            secured = await loop.start_tls(
-                transport,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=limits.handshake_timeout_s,
-                ssl_shutdown_timeout=limits.close_timeout_s,
-            )
+            secured = await shake_hands(transport, self, context, self._intake)
         except OSError as error:
             log.debug("a TLS handshake failed: %s", error)
             secured = None
         finally:
-            steps.end()
             self._leave()
         if secured is not None and not transport.is_closing():  # `secured` never says so
             secured.set_protocol(self._http)

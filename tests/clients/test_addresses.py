@@ -1,19 +1,22 @@
 """What a person types to name the server: what it means, and what is said if it is wrong."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import stream_microphone
 import test_file_transcribe as client
-from test_file_transcribe import KEY_VARIABLE, URL_VARIABLE, Server
+from test_file_transcribe import CA_VARIABLE, KEY_VARIABLE, URL_VARIABLE, Server
+from tests.server.test_tls import make_certificate
 
 SUCH_AS = "; expected such as ws://HOST:8000"
 
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in (URL_VARIABLE, KEY_VARIABLE):
+    for variable in (URL_VARIABLE, KEY_VARIABLE, CA_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -253,3 +256,76 @@ def test_a_server_has_names_for_people_and_for_programs(
 ) -> None:
     server = Server(url)
     assert (server.place, server.host, server.models_url) == (place, host, models_url)
+
+
+# With an authority, TLS or nothing.
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> str:
+    """A file with a certificate."""
+    return str(make_certificate(tmp_path, "-nodes")[0])
+
+
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("box", "wss://box:8443"),
+        ("box:9000", "wss://box:9000"),
+        ("speech.example.org/a", "wss://speech.example.org/a"),
+        ("fd00::7", "wss://[fd00::7]:8443"),
+        ("https://box", "wss://box:8443"),
+    ],
+)
+def test_an_address_without_a_scheme_has_tls(authority: str, typed: str, url: str) -> None:
+    server = server_of("--url", typed, "--ca-file", authority)
+    assert server.url == f"{url}/v1/realtime"
+    assert server.context is not None
+
+
+def test_the_server_of_this_machine_is_reached_by_tls_too(
+    authority: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CA_VARIABLE, authority)
+    for arguments in ([], ["--discover"]):
+        assert server_of(*arguments).url == "wss://127.0.0.1:8443/v1/realtime"
+
+
+def test_an_authority_and_no_tls_contradict_each_other(
+    authority: str, refusal_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "--url: got 'ws://box:8000': with --ca-file only wss:// is used; expected such as"
+    refusal = refusal_of("--url", "ws://box:8000", "--ca-file", authority)
+    assert refusal == f"{told} wss://box, or leave out --ca-file"
+    monkeypatch.setenv(URL_VARIABLE, "http://[fd00::7]")
+    monkeypatch.setenv(CA_VARIABLE, authority)
+    told = "LANSCRIBE_URL: got 'http://[fd00::7]': with LANSCRIBE_CA_FILE only wss:// is used;"
+    assert refusal_of() == f"{told} expected such as wss://[fd00::7], or unset LANSCRIBE_CA_FILE"
+
+
+def test_an_address_that_is_wrong_is_shown_as_it_was_typed(
+    authority: str, refusal_of: Callable[..., str]
+) -> None:
+    assert refusal_of("--url", "box:0", "--ca-file", authority).startswith("--url: got 'box:0': ")
+
+
+def test_an_authority_is_in_a_file_of_usual_size(
+    tmp_path: Path, refusal_of: Callable[..., str]
+) -> None:
+    pipe, large = tmp_path / "pipe", tmp_path / "large.pem"
+    os.mkfifo(pipe)
+    with large.open("wb") as file:
+        file.truncate(2**20 + 1)
+    expected = "expected a certificate's file"
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        told = f"--ca-file: got '{path}': it is no regular file; {expected}"
+        assert refusal_of("--url", "box", "--ca-file", str(path)) == told
+    told = f"--ca-file: got '{large}': it is larger than 1 MiB; {expected}"
+    assert refusal_of("--url", "box", "--ca-file", str(large)) == told
+
+
+def test_the_help_says_to_whom_a_key_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        server_of("--help")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a key goes to whoever answers, unless --ca-file proves who that is" in told

@@ -199,6 +199,11 @@ def test_tls_and_none_are_told_apart(
     trusted = str(certificate[0])
     assert text_of("--url", f"wss://{secure}", SSL_CERT_FILE=trusted) == "7\n"
     assert text_of("--url", f"wss://{secure}", "--ca-file", trusted) == "7\n"
+    assert text_of("--url", secure, "--ca-file", trusted) == "7\n"
+    assert told("--url", plain, "--ca-file", trusted) == (
+        f"{plain}: this port is not TLS: use wss://127.0.0.1:8443, or without TLS ws://{plain}"
+        " (leave out --ca-file)"
+    )
     assert text_of("--url", f"wss://{secure}", LANSCRIBE_CA_FILE=trusted) == "7\n"
     line = told("--url", f"wss://localhost:{running.secure_port}", SSL_CERT_FILE=trusted)
     assert line.endswith("'localhost': put a name or address into --url that the certificate has")
@@ -244,6 +249,12 @@ GET_IT = (
             "",
             "its certificate is not valid yet: is the clock of this machine right, and that of the"
             f" server's? else make a new certificate there{OR_PLAIN}",
+        ),
+        (
+            10,
+            "LANSCRIBE_CA_FILE a.pem",
+            "its certificate has expired: is the clock of this machine right, and that of the"
+            f" server's? else make a new certificate there{OR_PLAIN}, and unset LANSCRIBE_CA_FILE",
         ),
         (47, "", f"its certificate is not trusted (permitted subtree): {GET_IT}{OR_PLAIN}"),
     ],
