@@ -8,6 +8,8 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
+from lanscribe.identity.names import label_of
+
 TARGETS = ("198.51.100.1", "192.168.255.254", "10.255.255.254", "172.31.255.254")
 """One address on the way out (RFC 5737, never in use) and one in each private range."""
 UNUSED_PORT = 9
@@ -37,9 +39,9 @@ def usable(addresses: Iterable[str | None]) -> list[str]:
 
 
 def local_name(hostname: str) -> list[str]:
-    """The multicast DNS name of a host; empty if it has no name of its own."""
-    label = hostname.partition(".")[0].lower()
-    return [f"{label}.local"] if label and label != "localhost" else []
+    """The multicast DNS name of a host; empty if it has no name that DNS can carry."""
+    label = label_of(hostname)
+    return [f"{label}.local"] if label else []
 
 
 def url_host(host: str) -> str:

@@ -21,6 +21,11 @@ def test_addresses_come_in_order_each_once_and_only_those_others_can_reach() -> 
         ("localhost", []),
         ("localhost.localdomain", []),
         ("", []),
+        ("Max's Mac", []),
+        ("max.s mac", ["max.local"]),
+        ("b" * 63, [f"{'b' * 63}.local"]),
+        ("b" * 64, []),
+        ("büro", []),
     ],
 )
 def test_local_name(hostname: str, expected: list[str]) -> None:
