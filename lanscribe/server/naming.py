@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 
 PROBES, PROBE_S = 3, 0.25
 """How often a name is asked for before it is taken, and how long each answer is awaited."""
-_LATER_S = 1.0
-"""The pause of a machine that loses to one that probes at the same moment (section 8.2)."""
+LATER_S, MOST_DEFEATS = 1.0, 10
+"""The pause of a machine that loses to one that probes at the same moment (section 8.2), and how
+often it loses before it believes that the other takes the name."""
 MOST_NAMES = 15
 """How many names are tried before a pause (section 8.1); then the first one is tried again."""
 FREE_LOSSES, PATIENCE = 3, Backoff(first_s=5.0, longest_s=300.0)
@@ -225,10 +226,10 @@ class Naming:
         """Probe until the name is free or another machine says that it has it."""
         defeats = 0
         while not await self._is_free():
-            if not self._may_pass:
+            if not self._may_pass or defeats == MOST_DEFEATS:
                 return False
             defeats += 1
-            await asyncio.sleep(_LATER_S + defeats * random.random())
+            await asyncio.sleep(LATER_S * (1 + defeats * random.random()))
         return True
 
     async def _is_free(self) -> bool:

@@ -245,3 +245,20 @@ def test_a_spoofer_that_has_every_name_does_not_drive_the_number_up(
     assert len(set(asked)) == MOST_NAMES
     assert f"box-{MOST_NAMES}.local." in asked
     assert pauses.noted == [0, 5, 10, 20]
+
+
+def test_a_spoofer_that_ever_probes_for_a_name_does_not_hold_up_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(naming, "LATER_S", 0)
+    home = Home()
+    asked: list[str] = []
+
+    def probe(message: DNSIncoming) -> None:
+        asked.append(message.questions[0].name)
+        if asked[-1] == "box.local.":
+            home.hear(said(OTHER, lambda link: link.ask("box", probes=True)))
+
+    home.box.links[0].connection_made(Wire(probe))
+    assert asyncio.run(home.box.find()) == "box-2"
+    assert asked.count("box.local.") == naming.MOST_DEFEATS + 1
