@@ -551,6 +551,8 @@ def with_authority(server: Server, parser: argparse.ArgumentParser, file: str | 
     path, ca_by = given(file, CA_FLAG, CA_VARIABLE)
     if not ca_by:
         return server
+    if not path:
+        parser.error(f"{ca_by}: got ''; expected a certificate's file")
     try:
         context = trusting(Path(path).read_bytes())
     except OSError as error:
@@ -981,8 +983,17 @@ def unsafe(error: OSError, server: Server) -> tuple[str, str]:
         return untrusted(error, server)
     reason = str(getattr(error, "reason", "") or error).replace("_", " ").lower()
     if any(word in reason for word in ("wrong version", "record layer", "http request", "packet")):
-        return "this port is not TLS", f"use ws://{server.place}{server.base}"
+        return "this port is not TLS", plain_advice(server)
     return f"TLS fails ({reason})", f"is the port in {named(server)} right?"
+
+
+def plain_advice(server: Server) -> str:
+    """What to use instead of TLS at a plain port: the server's other port keeps TLS."""
+    plain = f"ws://{server.place}{server.base}"
+    if server.port != DEFAULT_PORTS["ws"]:
+        return f"use {plain}"
+    host = server.place.rpartition(":")[0]
+    return f"use wss://{host}:{HOME_TLS_PORT}{server.base}, or without TLS {plain}"
 
 
 def untrusted(error: ssl.SSLCertVerificationError, server: Server) -> tuple[str, str]:

@@ -148,6 +148,8 @@ def with_authority(server: Server, parser: argparse.ArgumentParser, file: str | 
     path, ca_by = given(file, CA_FLAG, CA_VARIABLE)
     if not ca_by:
         return server
+    if not path:
+        parser.error(f"{ca_by}: got ''; expected a certificate's file")
     try:
         context = trusting(Path(path).read_bytes())
     except OSError as error:

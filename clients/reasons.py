@@ -26,6 +26,7 @@ from websockets.frames import CloseCode
 from clients.address import (
     CA_FLAG,
     DEFAULT_PORTS,
+    HOME_TLS_PORT,
     KEY_FLAG,
     KEY_VARIABLE,
     MODEL_FLAG,
@@ -134,8 +135,17 @@ def unsafe(error: OSError, server: Server) -> tuple[str, str]:
         return untrusted(error, server)
     reason = str(getattr(error, "reason", "") or error).replace("_", " ").lower()
     if any(word in reason for word in ("wrong version", "record layer", "http request", "packet")):
-        return "this port is not TLS", f"use ws://{server.place}{server.base}"
+        return "this port is not TLS", plain_advice(server)
     return f"TLS fails ({reason})", f"is the port in {named(server)} right?"
+
+
+def plain_advice(server: Server) -> str:
+    """What to use instead of TLS at a plain port: the server's other port keeps TLS."""
+    plain = f"ws://{server.place}{server.base}"
+    if server.port != DEFAULT_PORTS["ws"]:
+        return f"use {plain}"
+    host = server.place.rpartition(":")[0]
+    return f"use wss://{host}:{HOME_TLS_PORT}{server.base}, or without TLS {plain}"
 
 
 def untrusted(error: ssl.SSLCertVerificationError, server: Server) -> tuple[str, str]:

@@ -7,7 +7,7 @@ documentation. `lanscribe.admin.sources` reads their values.
 import re
 import sys
 from collections.abc import Callable, Iterator
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -30,6 +30,10 @@ LEAST_REQUEST_TOKENS = 825
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[^/?#@:\s]+)(:[0-9]{1,5})?", re.I | re.A)
 """An Origin as browsers send it (RFC 6454)."""
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_-]+)*\.?", re.I | re.A
+)
+"""A name as it is in a Host header, without a port; other letters are sent as xn--."""
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 """Browsers leave them out."""
 
@@ -142,6 +146,18 @@ def _network(text: str) -> str:
     return text
 
 
+def _hostname(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        if not _HOST_NAME.fullmatch(text):
+            raise ValueError(
+                "it should be a host name or an address alone, such as box.example.org: no scheme,"
+                " port, path or *, and letters beyond ASCII as xn--"
+            ) from None
+    return text
+
+
 def _origin(text: str) -> str:
     if not _ORIGIN.fullmatch(text):
         raise ValueError("it should be scheme://host or scheme://host:port, without a path")
@@ -181,7 +197,7 @@ class AuthSettings(_Table):
     """The key itself, of 12 letters or more; empty takes the one in key_file."""
     key_file: str = "config/key"
     """The file with the key, relative to the project; setup.sh makes it."""
-    hostnames: tuple[str, ...] = ()
+    hostnames: tuple[Annotated[str, AfterValidator(_hostname)], ...] = ()
     """Further names of this server, besides localhost, *.local and its own name in the network."""
     origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
     """Origins of web pages that are as good as the server's own, such as https://ha.example.org."""
@@ -195,6 +211,11 @@ class AuthSettings(_Table):
     def key_name(self) -> str:
         """The name under which `key` was given: a file's key, or a variable."""
         return self._key_name
+
+    @property
+    def key_place(self) -> str:
+        """Where the key is: the name of its setting, or its file."""
+        return self._key_name if self.key.get_secret_value() else self.key_file
 
 
 class LimitSettings(_Table):

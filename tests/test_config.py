@@ -83,6 +83,24 @@ def test_a_file_that_is_not_there_by_default_is_done_without(
         ("[limits]\nidle_timeout_s = 0", ["limits.idle_timeout_s", "greater than 0"]),
         ("[auth]\nmode = 'none'", ["auth.mode", "'none'", "'lan', 'key' or 'open'"]),
         ("[auth]\nhostnames = 'box'", ["auth.hostnames", "'box'"]),
+        *(
+            (
+                f"[auth]\nhostnames = ['{name}']",
+                ["auth.hostnames", name, "name or an address alone"],
+            )
+            for name in (
+                "https://box.example.org",
+                "*.example.org",
+                "box.example.org:8443",
+                "box.example.org/",
+                "[fd00::7]",
+                "b\u00fccher.example",
+                "a b",
+                "-a",
+                ".",
+            )
+        ),
+        ("[auth]\nhostnames = ['']", ["auth.hostnames", "name or an address alone"]),
         ("[auth]\nmode = 2020-01-01", ["auth.mode"]),
         ("[auth]\nproxies = ['home']", ["auth.proxies", "'home'", "IPv4 or IPv6 network"]),
         ("[server\n", ["is not TOML", "line 1"]),
@@ -361,9 +379,15 @@ def test_an_origin_is_as_browsers_send_it(given: str, origin: str) -> None:
     assert AuthSettings.model_validate({"origins": [given]}).origins == (origin,)
 
 
+@pytest.mark.parametrize("name", ["box", "Box.Example.org.", "xn--bcher-kva.example", "fd00::7"])
+def test_a_hostname_is_a_name_or_an_address_alone(name: str) -> None:
+    assert AuthSettings.model_validate({"hostnames": [name]}).hostnames == (name,)
+
+
 def test_the_printed_environment_reads_back(file: Path) -> None:
     file.write_text(
-        "[auth]\nhostnames = ['a b', 'c']\nproxies = ['10.0.0.0/8', '::1']\n"
+        "[vllm]\narguments = 'a b'\n[auth]\nhostnames = ['a.b', 'c']\n"
+        "proxies = ['10.0.0.0/8', '::1']\n"
         "origins = ['https://a.example:8443']\nnetworks = ['tailscale']\n"
         "[limits]\nidle_timeout_s = 7"
     )

@@ -80,6 +80,8 @@ def _https(doors: Doors) -> list[str]:
     if not doors.certificates.context():
         return [f"  https      none: {doors.certificates.trouble}"]
     port = doors.secure.socket.getsockname()[1]
+    if why := doors.certificates.why_nameless:
+        return [f"  https      on port {port}, but no name is known: {why}"]
     lines = [f"  https      https://{network.url_host(_best_name(doors))}:{port}/"]
     if fingerprint := doors.certificates.fingerprint:
         lines.append(f"  authority  SHA-256 {fingerprint}")
@@ -88,6 +90,8 @@ def _https(doors: Doors) -> list[str]:
 
 def _secure_names(doors: Doors, hosts: Sequence[str]) -> Sequence[str]:
     """Those under which a device can trust this box."""
+    if doors.certificates and doors.certificates.why_nameless:
+        return ()
     names = doors.certificates.names if doors.certificates else ()
     return [name for name in hosts if name in names] or names[:1] or hosts
 
@@ -100,7 +104,7 @@ def _best_name(doors: Doors) -> str:
 
 def _access(auth: config.AuthSettings, has_key: bool) -> str:
     """Who has access; never the key itself, because the banner may end up in somebody's log."""
-    place = auth.key_name if auth.key.get_secret_value() else auth.key_file
+    place = auth.key_place
     if auth.mode == "open":
         return "anybody who can reach it"
     if auth.mode == "key":

@@ -9,10 +9,12 @@ bash serve.sh key --sign-out    sign out all browsers that have signed in with t
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lanscribe import PROJECT_DIR
+from lanscribe.admin import control
+from lanscribe.admin.records import Record
 from lanscribe.errors import ConfigError
 from lanscribe.installation import say
 from lanscribe.server import keys
@@ -66,6 +68,17 @@ def _renew() -> int:
     except OSError as error:
         say("lanscribe", f"{auth.key_file}: {error.strerror}; the key is the old one")
         return 1
+    with control.running() as servers:
+        others, is_elsewhere = _elsewhere([one for one, _ in servers], auth.key_file)
+    for one in others:
+        say(
+            "lanscribe",
+            f"the new key has no effect in {one}: its key is that in {one.key_place}, and key new"
+            f" changes {auth.key_file} only; change {one.key_place} where that server is started,"
+            " then start it again",
+        )
+    if is_elsewhere:
+        return 1
     say(
         "lanscribe",
         f"made a new key: {auth.key_file}. It counts at once, also in a running server: apps that"
@@ -103,11 +116,25 @@ def _key_file() -> tuple[Path, str]:
     return PROJECT_DIR / name, name
 
 
+def _elsewhere(servers: Sequence[Record], place: str) -> tuple[list[Record], bool]:
+    """The servers whose key is not the one in `place`, and whether that counts in no server."""
+    known = [one for one in servers if one.key_place]
+    others = [one for one in known if one.key_place != place]
+    return others, bool(others) and len(others) == len(known)
+
+
 def _show() -> int:
     from lanscribe.admin.sources import load  # noqa: PLC0415  as above
 
     auth = load(environ=os.environ).auth
     _note_on_mode(auth.mode)
+    with control.running() as servers:
+        others, is_elsewhere = _elsewhere([one for one, _ in servers], auth.key_place)
+    for one in others:
+        say("lanscribe", f"the key of {one} is that in {one.key_place}, not in {auth.key_place}")
+    if is_elsewhere:
+        say("lanscribe", f"the key in {auth.key_place} is not shown: it counts in no server here")
+        return 1
     key = auth.key.get_secret_value() or keys.read(PROJECT_DIR / auth.key_file)
     if key is None:
         say("lanscribe", f"there is no key in {auth.key_file}; bash serve.sh key make makes one")

@@ -31,7 +31,7 @@ _MAX_PID = 2**31 - 1
 _MAX_BYTES = 10_000
 """A record has about 200 bytes, and the refusal."""
 _MAX_REFUSAL = 1000
-_OPTIONAL = {"is_listening", "refusal"}
+_OPTIONAL = {"is_listening", "refusal", "key_place", "tls"}
 """Fields that the records of older servers do not have."""
 
 
@@ -52,6 +52,10 @@ class Record:
     """Whether it holds the port now; during a restart it does not, and another may take it."""
     refusal: str = ""
     """Why it has not obeyed the last order to restart; such an order begins a run too."""
+    key_place: str = ""
+    """Where its key is: a file, or the name of a setting, never the key; "" if it is not known."""
+    tls: str = ""
+    """Its certificate: box, of its own authority; own, of the owner's; off; "" if not known."""
 
     def __str__(self) -> str:
         name = "lanscribe" if self.kind == "gateway" else "vLLM without the gateway"
@@ -95,14 +99,15 @@ def begin() -> None:
     atexit.register(remove_own)
 
 
-def write(kind: Kind, host: str, port: int) -> None:
+def write(kind: Kind, host: str, port: int, *, key_place: str = "", tls: str = "") -> None:
     """Write the record of this process; it keeps the run of `begin`, or else begins one."""
     with locked():
         before = read(_own_path())
         is_own = before is not None and before.start_mark == _own_mark()
         run = before.run if before and is_own and before.kind == kind else uuid.uuid4().hex
         try:
-            _write(Record(os.getpid(), _own_mark(), run, kind, host, port))
+            made = Record(os.getpid(), _own_mark(), run, kind, host, port)
+            _write(replace(made, key_place=_printable(key_place), tls=tls))
         except OSError as error:  # nothing else depends on it
             why = f"{_own_path()}: {error.strerror}"
             sys.stderr.write(f"lanscribe: {why}; serve.sh stop will not find it\n")
@@ -110,17 +115,18 @@ def write(kind: Kind, host: str, port: int) -> None:
 
 def refuse_restart(why: str) -> None:
     """Note in the record of this process that an order to restart was not obeyed."""
-    lines = "; ".join(why.splitlines())[:_MAX_REFUSAL]
-    told = "".join(letter if letter.isprintable() else "?" for letter in lines)
+    told = _printable("; ".join(why.splitlines()))
     with locked(), suppress(OSError):
         if (before := read(_own_path())) is not None:
             _write(replace(before, run=uuid.uuid4().hex, refusal=told))
 
 
 @contextmanager
-def recorded(kind: Kind, host: str, port: int) -> Iterator[None]:
+def recorded(
+    kind: Kind, host: str, port: int, *, key_place: str = "", tls: str = ""
+) -> Iterator[None]:
     """Keep this process in the records until the context ends."""
-    write(kind, host, port)
+    write(kind, host, port, key_place=key_place, tls=tls)
     try:
         yield
     finally:
@@ -137,6 +143,10 @@ def remove(path: Path) -> None:
     """Remove a record, if that is possible."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:_MAX_REFUSAL])
 
 
 def _own_path() -> Path:
@@ -182,8 +192,10 @@ def _is_record(found: Any) -> bool:
         and found["kind"] in {"gateway", "direct"}
         and found["start_mark"] != ""
         and type(found.get("is_listening", True)) is bool
-        and isinstance(found.get("refusal", ""), str)
-        and str(found.get("refusal", "")).isprintable()
+        and all(
+            isinstance(text := found.get(name, ""), str) and text.isprintable()
+            for name in ("refusal", "key_place", "tls")
+        )
     )
 
 

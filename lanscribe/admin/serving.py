@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from lanscribe.identity import certificates, network
 from lanscribe.identity.certificates import Certificates
 from lanscribe.identity.kept_name import KeptName
 from lanscribe.installation import say
-from lanscribe.server import discovery, logs
+from lanscribe.server import discovery, keys, logs
 from lanscribe.server import wyoming as wyoming_server
 from lanscribe.server.gateway import Gateway
 from lanscribe.server.transport import SecureListener, bind, make_server
@@ -66,7 +66,13 @@ def serve(prepare: Callable[[], Prepared]) -> int:
         log.warning("no TLS: %s", doors.secure_trouble)
     if doors.secure and prepared.certificates:
         prepared.certificates.look()
-    with records.recorded("gateway", *doors.plain.getsockname()[:2]):
+        _warn_of_readable_keys(settings)
+    with records.recorded(
+        "gateway",
+        *doors.plain.getsockname()[:2],
+        key_place=settings.auth.key_place,
+        tls=_tls_of(doors),
+    ):
         try:
             asyncio.run(_run(settings, doors, log_file, Obedience(orders, prepare)))
         except ConfigError:
@@ -81,6 +87,13 @@ def serve(prepare: Callable[[], Prepared]) -> int:
             log.info("starting again")
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return 0
+
+
+def _tls_of(doors: Doors) -> str:
+    """Whose certificate the secure door shows, for the record of this server."""
+    if doors.secure is None or doors.certificates is None:
+        return "off"
+    return "own" if doors.certificates.is_owners else "box"
 
 
 class Obedience:
@@ -107,6 +120,14 @@ class Obedience:
         return ""
 
 
+def _warn_of_readable_keys(settings: config.Settings) -> None:
+    """Warn if others on this machine can read the private key behind the certificate."""
+    path = certificates.key_file(settings)
+    with suppress(OSError):
+        if keys.others_can_read(path):
+            log.warning("others on this machine can read %s; chmod 600 %s", path, path)
+
+
 def _doors(prepared: Prepared) -> Doors | None:
     """Listen; None, and the reason is told, if that is not possible."""
     settings, shown = prepared.settings, prepared.certificates
@@ -118,7 +139,14 @@ def _doors(prepared: Prepared) -> Doors | None:
     plain = Doors(listener, prepared.has_key)
     if shown is None:
         return plain
-    secure = _listen(host, settings.tls.port, "tls-port")
+    secure: socket.socket | str
+    if settings.tls.port == settings.server.port != 0:
+        secure = (
+            f"server.port and tls.port are both {settings.tls.port}; http and https need a port"
+            " each: choose another with --tls-port"
+        )
+    else:
+        secure = _listen(host, settings.tls.port, "tls-port")
     if not isinstance(secure, str):
         door = SecureListener(secure, shown.context)
         return replace(plain, secure=door, certificates=shown)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.x509.oid import NameOID
 
 from lanscribe import PROJECT_DIR
 from lanscribe.admin import control
@@ -39,11 +38,11 @@ Remove "{name}" on each device that trusts it:
   iPhone, iPad   Settings, General, VPN & Device Management: the profile, then Remove Profile
   Windows        certutil -user -delstore Root {sha1}
   macOS          security delete-certificate -Z {sha1} ~/Library/Keychains/login.keychain-db
-  Debian, Ubuntu sudo rm /usr/local/share/ca-certificates/lanscribe.crt
+  Debian, Ubuntu sudo rm /usr/local/share/ca-certificates/{file}.crt
                  sudo update-ca-certificates --fresh
-  Fedora         sudo rm /etc/pki/ca-trust/source/anchors/lanscribe.pem
+  Fedora         sudo rm /etc/pki/ca-trust/source/anchors/{file}.pem
                  sudo update-ca-trust
-  Chromium,      certutil -d sql:$HOME/.pki/nssdb -D -n lanscribe
+  Chromium,      certutil -d sql:$HOME/.pki/nssdb -D -n {file}
     on Linux
   Firefox        Settings, Privacy & Security, Certificates, View Certificates, Authorities:
                  the entry, then Delete or Distrust
@@ -164,7 +163,8 @@ def _tell(settings: Settings, *, is_removal: bool) -> int:
     if is_removal:
         sha1 = certificate.fingerprint(SHA1()).hex().upper()
         folder = box_certificate.folder(settings)
-        sys.stdout.write(_REMOVAL.format(name=_name(certificate), sha1=sha1, folder=folder))
+        name, file = authorities.common_name(certificate), authorities.file_name(certificate)
+        sys.stdout.write(_REMOVAL.format(name=name, sha1=sha1, file=file, folder=folder))
     else:
         sys.stdout.write(_shown(settings, certificate))
     return 0
@@ -173,7 +173,7 @@ def _tell(settings: Settings, *, is_removal: bool) -> int:
 def _shown(settings: Settings, certificate: x509.Certificate) -> str:
     place = box_certificate.folder(settings) / authorities.CERTIFICATE_FILE
     lines = [
-        f"{_name(certificate)}, until {certificate.not_valid_after_utc:%Y-%m-%d}",
+        f"{authorities.common_name(certificate)}, until {certificate.not_valid_after_utc:%Y-%m-%d}",
         f"  fingerprint  SHA-256 {authorities.fingerprint(certificate)}",
         f"  certificate  {place}",
         *(f"  to trust it  {url}" for url in _urls(settings)),
@@ -190,8 +190,3 @@ def _urls(settings: Settings) -> list[str]:
         hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]
         found += [f"http://{network.url_host(name)}:{port}/trust" for name in hosts]
     return found
-
-
-def _name(certificate: x509.Certificate) -> str:
-    (name, *_) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(name.value)

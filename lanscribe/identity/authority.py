@@ -4,6 +4,7 @@ It vouches for nothing but homes: its name constraints permit names that public 
 this machine's own names, and private addresses (terms.py).
 """
 
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ CERTIFICATE_FILE = "authority.pem"
 KEY_FILE = "authority.key"
 """The key and the certificate: one file, so that no crash leaves one without the other."""
 REMEDY = "put it back from a backup, or run bash serve.sh trust --new, and trust it on each device"
+_ID = re.compile(r"\(([0-9a-f]{8})\)$")
+"""At the end of the common name of an authority."""
 _HOST_LETTERS = 40
 """A common name has at most 64 letters (RFC 5280), 24 of which are not the host's."""
 
@@ -68,8 +71,8 @@ def make(names: Iterable[str], now: datetime) -> Authority:
     own = list(names)
     key = ec.generate_private_key(ec.SECP256R1())
     host = label_of(own[0])[:_HOST_LETTERS] if own else "this machine"
-    common_name = f"lanscribe on {host} ({secrets.token_hex(4)})"
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    called = f"lanscribe on {host} ({secrets.token_hex(4)})"
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, called)])
     public = key.public_key()
     builder = (
         x509.CertificateBuilder()
@@ -129,6 +132,18 @@ def mend_copy(folder: Path, authority: Authority) -> None:
 def fingerprint(certificate: x509.Certificate) -> str:
     """The SHA-256 of a certificate as devices show it: AB:CD:…"""
     return certificate.fingerprint(SHA256()).hex(":").upper()
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """The name under which devices list a certificate."""
+    (name, *_) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value)
+
+
+def file_name(certificate: x509.Certificate) -> str:
+    """What a device calls it, such as lanscribe-57f4f214: it may trust several boxes."""
+    found = _ID.search(common_name(certificate))
+    return f"lanscribe-{found[1] if found else certificate.fingerprint(SHA256()).hex()[:8]}"
 
 
 def _usage() -> x509.KeyUsage:

@@ -6,11 +6,14 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from cryptography import x509
 
+from lanscribe import PROJECT_DIR
 from lanscribe.config import Settings, TlsSettings
 from lanscribe.errors import ConfigError
+from lanscribe.identity import authority as authorities
 from lanscribe.identity import box_certificate, secret_files
 from lanscribe.identity.authority import AuthorityError, fingerprint
 from lanscribe.identity.box_certificate import BoxCertificate
@@ -27,10 +30,15 @@ LOOK_EVERY_S = 30.0
 class Certificates:
     """What the TLS door shows. A running connection keeps the certificate that it began with."""
 
-    def __init__(self, look: Callable[[], Shown]) -> None:
-        """look: finds what to show now; raises AuthorityError, ConfigError or OSError."""
+    def __init__(self, look: Callable[[], Shown], *, is_owners: bool = False) -> None:
+        """look: finds what to show now; raises AuthorityError, ConfigError or OSError.
+
+        is_owners: whether the owner has made them, not this box.
+        """
+        self.is_owners = is_owners
         self._look = look
         self._shown: Shown | None = None
+        self._warning = ""
         self.trouble = ""
         """Why the last look failed; "" if it did not. What was shown before is shown on."""
 
@@ -45,7 +53,13 @@ class Certificates:
             trouble = error.public_message
         if trouble and trouble != self.trouble:
             log.warning("%s: %s", "the certificate stays" if self._shown else "no TLS", trouble)
+        if self.trouble and not trouble:
+            log.info("the certificate is right again: https is on")
         self.trouble = trouble
+        warning = self._shown.warning if self._shown else ""
+        if warning and warning != self._warning:
+            log.warning("%s", warning)
+        self._warning = warning
 
     async def follow(self, look_every_s: float = LOOK_EVERY_S) -> None:
         """Look again and again, until it is cancelled."""
@@ -72,6 +86,14 @@ class Certificates:
         """The names and addresses in the certificate that is shown now, the best address first."""
         return self._shown.names if self._shown else ()
 
+    @property
+    def why_nameless(self) -> str:
+        """Why no name is known though a certificate is shown; "" if one is, or none is shown."""
+        if self._shown is None or self._shown.names:
+            return ""
+        has = ", ".join(self._shown.wildcards) or "no name"
+        return f"the certificate in tls.cert has {has}; name this box in auth.hostnames"
+
 
 @asynccontextmanager
 async def followed(
@@ -84,6 +106,13 @@ async def followed(
     finally:
         if following:
             await end(*following)
+
+
+def key_file(settings: Settings) -> Path:
+    """The file of the private key that has to be secret: the owner's, or the authority's."""
+    if is_own(settings.tls):
+        return PROJECT_DIR / settings.tls.key
+    return box_certificate.folder(settings) / authorities.KEY_FILE
 
 
 def is_own(tls: TlsSettings) -> bool:
@@ -100,6 +129,6 @@ def of(settings: Settings) -> Certificates | None:
     if tls.mode == "off":
         return None
     if is_own(tls):
-        return Certificates(OwnCertificate(tls, settings.auth.hostnames).look)
+        return Certificates(OwnCertificate(tls, settings.auth.hostnames).look, is_owners=True)
     find = partial(box_certificate.this_machine, settings)
     return Certificates(BoxCertificate(box_certificate.folder(settings), find).look)

@@ -1,6 +1,8 @@
 """A certificate of the owner's own: files that are named in the settings, or renewed by ACME."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -11,7 +13,7 @@ from lanscribe.errors import ConfigError
 from lanscribe.identity import secret_files
 from lanscribe.identity.leaf import new_context, subjects_of
 from lanscribe.identity.shown import Shown
-from lanscribe.identity.terms import best_first
+from lanscribe.identity.terms import Subjects, best_first
 
 Marks = tuple[tuple[int, int, int] | None, ...]
 
@@ -19,7 +21,12 @@ Marks = tuple[tuple[int, int, int] | None, ...]
 class OwnCertificate:
     """Reads tls.cert and tls.key, again whenever they change."""
 
-    def __init__(self, settings: TlsSettings, hostnames: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: TlsSettings,
+        hostnames: Sequence[str] = (),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """Raises ConfigError if one of the two is not named, or the files will not do.
 
         hostnames: names of this machine that a wildcard in the certificate may stand for.
@@ -32,6 +39,8 @@ class OwnCertificate:
             )
         self._settings = settings
         self._hostnames = hostnames
+        self._clock = clock
+        self._certificate: x509.Certificate | None = None
         self._marks: Marks = ()
         self._shown = self.look()
 
@@ -42,7 +51,24 @@ class OwnCertificate:
         if marks != self._marks:
             self._shown = self._read()
             self._marks = marks
+        if (warning := self._warning()) != self._shown.warning:
+            self._shown = replace(self._shown, warning=warning)
         return self._shown
+
+    def _warning(self) -> str:
+        if self._certificate is None:
+            return ""
+        begin = self._certificate.not_valid_before_utc
+        end = self._certificate.not_valid_after_utc
+        which = f"tls.cert: {self._settings.cert}: clients refuse it:"
+        if self._clock() > end:
+            return f"{which} it ended on {end:%Y-%m-%d}; renew that file, no restart is needed"
+        if self._clock() < begin:
+            return (
+                f"{which} it is valid only from {begin:%Y-%m-%d} on; is the clock of this machine"
+                " right?"
+            )
+        return ""
 
     def _read(self) -> Shown:
         cert, key = self._settings.cert, self._settings.key
@@ -56,16 +82,29 @@ class OwnCertificate:
                 f"tls.cert, tls.key: {cert} and {key} are not a certificate and its key: {why};"
                 " both have to be PEM, the key without a passphrase"
             ) from error
-        return Shown(context, None, _names(PROJECT_DIR / cert, self._hostnames))
+        self._certificate = _first_in(PROJECT_DIR / cert)
+        subjects = _subjects_of(self._certificate)
+        wildcards = tuple(name for name in subjects.names if name.startswith("*"))
+        return Shown(context, None, _names(subjects, self._hostnames), wildcards)
 
 
-def _names(path: Path, hostnames: Sequence[str]) -> tuple[str, ...]:
-    """The names and addresses of a certificate, and the hostnames that its wildcards cover."""
+def _first_in(path: Path) -> x509.Certificate | None:
+    """The certificate in a file, before those of its chain; None if it is unusual."""
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-        subjects = subjects_of(certificate)
+        return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
-        return ()
+        return None
+
+
+def _subjects_of(certificate: x509.Certificate | None) -> Subjects:
+    try:
+        return subjects_of(certificate) if certificate else Subjects((), ())
+    except ValueError:
+        return Subjects((), ())
+
+
+def _names(subjects: Subjects, hostnames: Sequence[str]) -> tuple[str, ...]:
+    """The names and addresses of a certificate, and the hostnames that its wildcards cover."""
     found = best_first(subjects, subjects.names)
     covered = [name for name in hostnames if f"*.{name.partition('.')[2]}" in subjects.names]
     return (*(name for name in found if not name.startswith("*")), *covered)

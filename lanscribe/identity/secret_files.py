@@ -1,14 +1,16 @@
 """Files that only their owner may read, whole at every moment, even after a crash."""
 
+import errno
 import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
@@ -35,14 +37,18 @@ def replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     _flush(path.parent)
 
 
 def told(error: Exception) -> str:
     """What an error of this module, or of whoever uses it, says to people."""
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename:
+        folder = Path(error.filename).parent
+        return f"cannot write {error.filename}: {error.strerror}; make room on the disk of {folder}"
     if isinstance(error, OSError) and error.filename:
         return (
             f"{error.filename}: {error.strerror}; the folder of server.state_dir has to be one that"

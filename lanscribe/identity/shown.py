@@ -15,3 +15,7 @@ class Shown:
     """The box's own authority; None with a certificate of the owner's."""
     names: tuple[str, ...]
     """The names and addresses in it, the best address first."""
+    wildcards: tuple[str, ...] = ()
+    """Names in it that stand for many, such as *.example.org."""
+    warning: str = ""
+    """Why clients refuse it, though it is shown; "" if they have no reason."""

@@ -231,7 +231,7 @@ async def _refuse(error: AuthError, scope: Scope, receive: Receive, send: Send) 
         await WebSocket(scope, receive, send).send_denial_response(response)
         return
     if wants_page(HTTPConnection(scope)):
-        response = refusal_page(error, response)
+        response = refusal_page(error, response, scope["path"])
     await response(scope, receive, send)
 
 

@@ -115,7 +115,7 @@ class Gateway:
         """timing: of endless sessions; that of the settings if None. trust: None without https."""
         self._settings = settings
         self._trust = trust
-        self.home = Home(settings.auth)
+        self.home = Home(settings.auth, certified=lambda: trust.own_names if trust else ())
         """Who counts as part of the home network, over every protocol."""
         self._timing = timing or Timing.of(settings.rollover)
         self._limits = Bounds.of(settings.limits)

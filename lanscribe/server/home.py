@@ -26,8 +26,14 @@ class Home:
         find_names: Callable[[], Collection[str]] = machine_names,
         find_adapters: Callable[[], Iterable[ifaddr.Adapter]] = ifaddr.get_adapters,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        certified: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """clock: seconds since any moment."""
+        """clock: seconds since any moment.
+
+        certified: the names in a certificate of the owner's, which the owner has given to this box.
+        """
+        self._certified = certified
         self._hostnames = auth.hostnames
         self._networks = auth.networks
         self._find_names = find_names
@@ -52,7 +58,9 @@ class Home:
     def check_host(self, host: str | None) -> None:
         """Admit a Host header that is one of the machine's names. Raises AuthError."""
         try:
-            check_host(host, self._hostnames)  # without a look at the network
+            check_host(
+                host, (*self._hostnames, *self._certified())
+            )  # without a look at the network
         except AuthError:
             check_host(host, self._own_names())
 

@@ -4,8 +4,9 @@ Also the page that a browser is shown instead of an answer for programs.
 """
 
 import logging
+import re
 from collections.abc import Collection
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
@@ -18,7 +19,7 @@ from lanscribe.server.access import own_origins
 from lanscribe.server.exchange import Exchange, answering
 from lanscribe.server.key_check import KeyCheck
 from lanscribe.server.pages import page
-from lanscribe.server.trust import NONE_YET, OFF, Trust
+from lanscribe.server.trust import OFF, Trust
 from lanscribe.session.bounds import Bounds
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 2**12
 """The largest form; it has one field."""
 _MOST_FIELDS = 8
+_PLACE = re.compile(r"/(?!/)[!-\[\]-~]{0,499}|/")
+"""A path on this server, whatever a browser makes of it: // and a backslash could name another."""
 _LEAD = "A browser that shows the key once, on the next page, is let in from then on."
 _COOKIE_RULES = "Path=/; Secure; HttpOnly; SameSite=Strict"
 
@@ -69,10 +72,18 @@ def wants_page(connection: HTTPConnection) -> bool:
     return is_read and is_opening and "text/html" in connection.headers.get("accept", "")
 
 
-def refusal_page(error: AuthError, answer: Response) -> Response:
-    """A refusal for people, with the status and the headers of `answer`, that for programs."""
+def refusal_page(error: AuthError, answer: Response, asked: str) -> Response:
+    """A refusal for people, with the status and the headers of `answer`, that for programs.
+
+    asked: the path that was asked for, to which signing in leads back.
+    """
     text = f"{_LEAD} What the server says to programs: {error.public_message}."
-    said = _note(answer.status_code, "You are not let in", text, "/sign-in")
+    said = _note(
+        answer.status_code,
+        "You are not let in",
+        text,
+        _sign_in_for(own_path(quote(asked, safe="/"))),
+    )
     for name, value in answer.headers.items():
         if name not in {"content-type", "content-length"}:
             said.headers[name] = value
@@ -107,30 +118,35 @@ class SignIn:
             return
         body = await exchange.body(MOST_BYTES)
         answer = self._obstacle(request) or self._foreign(request)
-        await exchange.respond(answer or self._admitted(_key_in(body), exchange.address))
+        key, place = _field(body, "key").strip(), own_path(_field(body, "next"))
+        await exchange.respond(answer or self._admitted(key, place, exchange.address))
 
     def _form_for(self, request: Request) -> Response:
+        place = own_path(request.query_params.get("next", ""))
         if has_pass(request, self._key_check, self._origins):
-            return _form(200, "This browser is signed in.", "good")
-        return _form()
+            return _form(place, 200, "This browser is signed in.", "good")
+        return _form(place)
 
-    def _admitted(self, key: str, address: str) -> Response:
-        """The way in for whoever shows the key; else the form again."""
+    def _admitted(self, key: str, place: str, address: str) -> Response:
+        """The way in for whoever shows the key, on to a path of this server; else the form again.
+
+        place: the path.
+        """
         if not key:
-            return _form(400, "Type the key first.")
+            return _form(place, 400, "Type the key first.")
         try:
             self._key_check.check([key], address)
         except AuthError as error:
             log.debug("%s could not sign in: %s", address, error.code)
             wait_s = error.retry_after_s or 0.0
             why = f"Wait {wait_s:.0f} s, then try again." if wait_s else "That is not the key."
-            form = _form(error.kind.http_status, why)
+            form = _form(place, error.kind.http_status, why)
             if wait_s:
                 form.headers["Retry-After"] = f"{max(1, round(wait_s))}"
             return form
-        return self._with_pass(address)
+        return self._with_pass(place, address)
 
-    def _with_pass(self, address: str) -> Response:
+    def _with_pass(self, place: str, address: str) -> Response:
         try:
             value = self._key_check.new_pass()
         except (OSError, ConfigError) as error:
@@ -138,7 +154,7 @@ class SignIn:
             why = "The server could not store what it needs for this. Its log says why."
             return _note(500, "You could not sign in", why, "/sign-in")
         log.info("%s has signed in", address)
-        return _going_to("/", value, passes.LIFETIME_S)
+        return _going_to(place, value, passes.LIFETIME_S)
 
     async def _sign_out(self, exchange: Exchange) -> None:
         await exchange.body(MOST_BYTES)
@@ -171,15 +187,26 @@ class SignIn:
             return None
         url = self._trust.https_url(request.url.hostname or "") if self._trust else ""
         if not url:
-            why = f"The key is only taken over https. {NONE_YET if self._trust else OFF}"
-            return _note(404, title, why, "/")
-        place = f"{url}sign-in"
+            lacking = self._trust.why_no_url if self._trust else OFF
+            return _note(404, title, f"The key is only taken over https. {lacking}", "/")
+        asked = own_path(request.query_params.get("next", ""))
+        place = f"{url.removesuffix('/')}{_sign_in_for(asked)}"
         why = "Over http, others on the way could read the key. Sign in over https instead."
         return _note(403 if request.method == "POST" else 200, "Sign in", why, place)
 
 
-def _form(status: int = 200, message: str = "", state: str = "bad") -> Response:
-    return page("sign_in", status, message=message, state=state)
+def own_path(text: str) -> str:
+    """`text` if it is a path of this server and nothing else; "/" for an address elsewhere."""
+    return text if _PLACE.fullmatch(text) else "/"
+
+
+def _sign_in_for(asked: str) -> str:
+    """The path of the form that leads back to one of `own_path`."""
+    return "/sign-in" if asked == "/" else f"/sign-in?next={quote(asked, safe='/')}"
+
+
+def _form(place: str, status: int = 200, message: str = "", state: str = "bad") -> Response:
+    return page("sign_in", status, message=message, state=state, place=place)
 
 
 def _note(status: int, title: str, text: str, url: str) -> Response:
@@ -193,10 +220,10 @@ def _going_to(place: str, value: str, lifetime_s: int) -> Response:
     return answer
 
 
-def _key_in(form: bytes) -> str:
-    """The key in a form; "" if there is none."""
+def _field(form: bytes, name: str) -> str:
+    """A field of a form; "" if there is none."""
     try:
         fields = parse_qs(form.decode(), max_num_fields=_MOST_FIELDS)
     except ValueError:
         return ""
-    return fields.get("key", [""])[0].strip()
+    return fields.get(name, [""])[0]

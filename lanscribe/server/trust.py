@@ -10,13 +10,12 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from lanscribe.errors import ProtocolError
-from lanscribe.identity.authority import fingerprint
+from lanscribe.identity.authority import common_name, file_name, fingerprint
 from lanscribe.identity.network import url_host
 from lanscribe.server import pages
 from lanscribe.server.http_errors import JsonResponse, error_response
@@ -53,6 +52,10 @@ class Certificates(Protocol):
     def names(self) -> tuple[str, ...]:
         """The names and addresses in the certificate that is shown now, the best address first."""
 
+    @property
+    def why_nameless(self) -> str:
+        """Why no name is known though a certificate is shown; "" if one is, or none is shown."""
+
 
 class Trust:
     """The routes below /trust of a box that serves https."""
@@ -85,6 +88,20 @@ class Trust:
         return f"https://{url_host(kept)}:{self._port}/"
 
     @property
+    def own_names(self) -> tuple[str, ...]:
+        """What a certificate of the owner's calls this box; none in a certificate of its own.
+
+        Without names that stand for many.
+        """
+        return self._certificates.names if self._certificates.authority is None else ()
+
+    @property
+    def why_no_url(self) -> str:
+        """Why `https_url` is ""."""
+        why = self._certificates.why_nameless
+        return f"This box serves https, but its name is not known: {why}." if why else NONE_YET
+
+    @property
     def fingerprint(self) -> str:
         """That of the authority; "" with certificates of the owner."""
         authority = self._certificates.authority
@@ -99,13 +116,14 @@ class Trust:
         authority = self._certificates.authority
         url = self.https_url(request.url.hostname or "")
         if not self._certificates.names:
-            return _note("No https yet", NONE_YET, "/docs", 404)
+            return _note("No address for https", self.why_no_url, "/docs", 404)
         if authority is None:
             return _note("Nothing to install", OWN, url)
         shown = fingerprint(authority)
         hosts = [url_host(name) for name in self._certificates.names if not _is_loopback(name)]
         values = {
-            "name": _name(authority),
+            "name": common_name(authority),
+            "file": file_name(authority),
             "url": url,
             "fingerprint": shown,
             "hosts": json.dumps(hosts),
@@ -116,7 +134,7 @@ class Trust:
     async def _check(self, _request: Request) -> Response:
         """What a page on another name of this box may read, if its browser trusts this one."""
         if not self._certificates.names:
-            return _refusal(NONE_YET)
+            return _refusal(self.why_no_url)
         told = {
             "server": "lanscribe",
             "fingerprint": self.fingerprint,
@@ -138,7 +156,8 @@ class Trust:
         if (authority := self._certificates.authority) is None:
             return self._no_form()
         content = authority.public_bytes(Encoding.PEM)
-        return Response(content, 200, _FORM_HEADERS, "application/x-pem-file")
+        saved = {"Content-Disposition": f'attachment; filename="{file_name(authority)}.pem"'}
+        return Response(content, 200, _FORM_HEADERS | saved, "application/x-pem-file")
 
     async def _profile(self, _request: Request) -> Response:
         """For iPhone and iPad."""
@@ -147,7 +166,7 @@ class Trust:
         return Response(profile(authority), 200, _FORM_HEADERS, "application/x-apple-aspen-config")
 
     def _no_form(self) -> Response:
-        return _refusal(OWN if self._certificates.names else NONE_YET)
+        return _refusal(OWN if self._certificates.names else self.why_no_url)
 
 
 def routes_without_https() -> list[Route]:
@@ -163,15 +182,16 @@ def short_fingerprint(certificate: x509.Certificate) -> str:
 def profile(authority: x509.Certificate) -> bytes:
     """A configuration profile for Apple's devices with one root certificate."""
     digest = _digest(authority)
-    about = f"Lets this device trust {_name(authority)}, the speech-to-text server of this home."
+    name = common_name(authority)
+    about = f"Lets this device trust {name}, the speech-to-text server of this home."
     root = {
         "PayloadType": "com.apple.security.root",
         "PayloadVersion": 1,
         "PayloadIdentifier": f"local.lanscribe.{digest.hex()[:16]}.root",
         "PayloadUUID": _identifier("root", digest),
-        "PayloadDisplayName": _name(authority),
+        "PayloadDisplayName": name,
         "PayloadDescription": about,
-        "PayloadCertificateFileName": "lanscribe.crt",
+        "PayloadCertificateFileName": f"{file_name(authority)}.crt",
         "PayloadContent": authority.public_bytes(Encoding.DER),
     }
     whole = {
@@ -179,7 +199,7 @@ def profile(authority: x509.Certificate) -> bytes:
         "PayloadVersion": 1,
         "PayloadIdentifier": f"local.lanscribe.{digest.hex()[:16]}",
         "PayloadUUID": _identifier("profile", digest),
-        "PayloadDisplayName": _name(authority),
+        "PayloadDisplayName": name,
         "PayloadDescription": about,
         "PayloadOrganization": "lanscribe",
         "PayloadRemovalDisallowed": False,
@@ -201,12 +221,6 @@ def _identifier(part: str, digest: bytes) -> str:
 
 def _digest(certificate: x509.Certificate) -> bytes:
     return certificate.fingerprint(SHA256())
-
-
-def _name(certificate: x509.Certificate) -> str:
-    """Its common name, under which devices list it."""
-    (name, *_) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(name.value)
 
 
 def _is_loopback(name: str) -> bool:

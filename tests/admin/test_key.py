@@ -1,5 +1,6 @@
 """`serve.sh key`: it shows, makes and replaces the key, and signs browsers out."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from lanscribe import PROJECT_DIR
+from lanscribe.admin import records
 from lanscribe.admin.commands import dispatch
 from lanscribe.server import keys
 from tests.servers import StartServer
@@ -23,6 +25,7 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "key"
     monkeypatch.setenv("LANSCRIBE_AUTH_KEY_FILE", str(path))
     monkeypatch.setenv("LANSCRIBE_SERVER_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(records, "RECORDS_DIR", tmp_path / "servers")
     keys.make(path)
     return path
 
@@ -127,3 +130,51 @@ def test_a_pipe_in_the_place_of_the_key_does_not_hang_the_start(tmp_path: Path) 
     )
     assert done.returncode == 2
     assert f"{tmp_path / 'key'}: the key cannot be read: it is not a regular file" in done.stderr
+
+
+def test_a_running_server_with_another_key_is_named(
+    key_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = keys.read(key_file)
+    with records.recorded("gateway", "127.0.0.1", 8000, key_place="LANSCRIBE_AUTH_KEY"):
+        assert dispatch(["key"]) == 1
+        said = capsys.readouterr()
+        assert "on port 8000" in said.err
+        assert f"is that in LANSCRIBE_AUTH_KEY, not in {key_file}" in said.err
+        assert said.out == ""
+        assert dispatch(["key", "new"]) == 1
+        said = capsys.readouterr()
+    assert "the new key has no effect in lanscribe on port 8000" in said.err
+    assert f"key new changes {key_file} only; change LANSCRIBE_AUTH_KEY where that" in said.err
+    assert "counts at once" not in said.err
+    assert keys.read(key_file) != before
+
+
+@pytest.mark.parametrize("place", ["", "the file"])
+def test_a_running_server_with_the_same_key_or_of_an_older_version_changes_nothing(
+    key_file: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    with records.recorded("gateway", "127.0.0.1", 8000, key_place=place and str(key_file)):
+        assert dispatch(["key"]) == 0
+        assert capsys.readouterr().out == f"{keys.read(key_file)}\n"
+        assert dispatch(["key", "new"]) == 0
+        assert "counts at once" in capsys.readouterr().err
+
+
+def test_a_record_says_the_place_of_the_key_and_older_ones_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "RECORDS_DIR", tmp_path)
+    path = tmp_path / f"{os.getpid()}.json"
+    records.write("gateway", "::", 8000, key_place="a\nb", tls="own")
+    found = records.read(path)
+    assert found is not None
+    assert (found.key_place, found.tls) == ("a?b", "own")
+    older = json.loads(path.read_text())
+    del older["key_place"], older["tls"]
+    path.write_text(json.dumps(older))
+    found = records.read(path)
+    assert found is not None
+    assert (found.key_place, found.tls) == ("", "")
+    path.write_text(json.dumps({**older, "key_place": 5}))
+    assert records.read(path) is None

@@ -1,17 +1,23 @@
 """serve.sh trust: shows, replaces and removes what devices trust."""
 
+import errno
 import json
 import os
 import re
+import shutil
+import socket
 import ssl
 import subprocess
 import sys
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from cryptography import x509
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from lanscribe import PROJECT_DIR
 from lanscribe.admin import banner, serving
@@ -20,7 +26,8 @@ from lanscribe.admin.trust import facts
 from lanscribe.config import ServerSettings, Settings, TlsSettings
 from lanscribe.engines.base import EngineInfo
 from lanscribe.identity import authority as authorities
-from lanscribe.identity import box_certificate, certificates
+from lanscribe.identity import box_certificate, certificates, secret_files
+from lanscribe.server.trust import Trust
 from tests.servers import StartServer
 from tests.support import DEADLINE_S
 
@@ -109,8 +116,62 @@ def test_the_removal_names_this_certificate_on_every_system(
     sha1 = done.stdout.strip().partition("=")[2].replace(":", "")
     assert f"certutil -user -delstore Root {sha1}" in told
     assert f"security delete-certificate -Z {sha1}" in told
-    assert "certutil -d sql:$HOME/.pki/nssdb -D -n lanscribe" in told
+    name = name_of(pem)
+    assert f"certutil -d sql:$HOME/.pki/nssdb -D -n {name}\n" in told
+    assert f"rm /usr/local/share/ca-certificates/{name}.crt\n" in told
+    assert f"rm /etc/pki/ca-trust/source/anchors/{name}.pem\n" in told
     assert f"rm -r {state / 'tls'}" in told
+
+
+def name_of(pem: Path) -> str:
+    """What a device calls an authority."""
+    return authorities.file_name(x509.load_pem_x509_certificate(pem.read_bytes()))
+
+
+@pytest.mark.skipif(shutil.which("certutil") is None, reason="no certutil (libnss3-tools) here")
+def test_a_new_authority_is_installed_and_removed_beside_the_old_one(
+    state: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    removals = []
+    names = []
+    for word in ("--new", "--new"):
+        assert dispatch(["trust", word]) == 0
+        pem = state / "tls" / authorities.CERTIFICATE_FILE
+        names.append(name_of(pem))
+        (tmp_path / f"{names[-1]}.pem").write_bytes(pem.read_bytes())
+        page = steps_of(pem)
+        in_shell(page["mkdir"], tmp_path)
+        in_shell(page["certutil"], tmp_path)
+        capsys.readouterr()
+        assert dispatch(["trust", "--remove"]) == 0
+        removals.append(re.findall(r"certutil -d .* -D -n \S+", capsys.readouterr().out))
+    listed = "certutil -L -d sql:$HOME/.pki/nssdb"
+    assert all(name in in_shell(listed, tmp_path) for name in names)
+    in_shell(removals[0][0], tmp_path)
+    told = in_shell(listed, tmp_path)
+    assert (names[0] in told, names[1] in told) == (False, True)
+
+
+def steps_of(pem: Path) -> dict[str, str]:
+    """The commands of the page's section for Chromium on Linux, by their first words."""
+    authority = x509.load_pem_x509_certificate(pem.read_bytes())
+    shown = Mock(authority=authority, names=("box.local",))
+    with TestClient(Starlette(routes=Trust(shown, 8443).routes())) as client:
+        page = client.get("/trust").text
+    lines = [line for part in re.findall(r"<pre>([^<]*)</pre>", page) for line in part.split("\n")]
+    return {line.split()[0]: line for line in lines if "nssdb" in line}
+
+
+def in_shell(command: str, folder: Path) -> str:
+    done = subprocess.run(
+        ["bash", "-euc", command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_with_a_certificate_of_the_owners_there_is_nothing_to_trust(
@@ -258,3 +319,46 @@ def test_any_address_to_listen_on_will_do(state: Path, host: str) -> None:
         if host in {"127.0.0.1", "::1", "localhost"}:
             assert doors.certificates.names[0] == host
         assert any("https://" in line for line in lines_of(settings, doors))
+
+
+def test_one_port_for_both_doors_is_said_as_such() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = Settings.model_validate(
+        {"server": {"host": "127.0.0.1", "port": port}, "tls": {"port": port}}
+    )
+    doors = doors_of(settings)
+    doors.plain.close()
+    assert doors.secure is None
+    assert f"server.port and tls.port are both {port}" in doors.secure_trouble
+    assert "--tls-port" in doors.secure_trouble
+
+
+def test_a_full_disk_is_named_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        secret_files.replace(tmp_path / "leaf.pem", b"x")
+    assert secret_files.told(caught.value) == (
+        f"cannot write {tmp_path}/leaf.pem: No space left on device; make room on the disk of"
+        f" {tmp_path}"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_private_key_that_others_can_read_is_warned_of(
+    state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_of(state)
+    started(state)
+    serving._warn_of_readable_keys(settings)
+    assert not caplog.records
+    key = state / "tls" / authorities.KEY_FILE
+    key.chmod(0o644)
+    serving._warn_of_readable_keys(settings)
+    (record,) = caplog.records
+    assert record.getMessage() == f"others on this machine can read {key}; chmod 600 {key}"

@@ -84,6 +84,20 @@ def test_past_the_warning_the_microphone_works_and_the_page_still_says_not_yet(
         assert page.run(listen) is True
 
 
+def test_over_http_by_a_name_without_a_certificate_it_leads_to_https(
+    stranger: Browser, box: TrustBox
+) -> None:
+    with stranger.page() as page:
+        page.open(f"http://127.0.0.1:{box.port}/trust")
+        assert page.run(VERDICT) == "This page cannot tell."
+        advice = page.run("() => document.getElementById('advice').textContent")
+        assert advice.startswith("Over http no browser warns. Open the https address")
+        assert page.run("() => document.getElementById('go').getClientRects().length") == 1
+        assert page.run("() => document.getElementById('go').href") == (
+            f"https://box.local:{box.secure_port}/"
+        )
+
+
 @pytest.mark.parametrize(
     ("given", "verdict"),
     [
@@ -190,6 +204,44 @@ def test_nothing_is_wider_than_the_screen(
     assert tab.run("() => document.documentElement.scrollWidth") == width
     background = tab.run("() => getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(247, 246, 243)", "dark": "rgb(19, 23, 26)"}[scheme]
+
+
+DOUBLE = "() => { document.documentElement.style.fontSize = '200%' }"
+
+
+def test_nothing_is_wider_than_a_small_screen_with_large_text(
+    tab: ChromiumPage, box: TrustBox
+) -> None:
+    tab.do(tab.tab.set_viewport_size({"width": 320, "height": 700}))
+    tab.open(box.url("http"))
+    tab.run(DOUBLE)
+    tab.run("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    tab.run("() => { document.getElementById('go').hidden = false }")
+    assert tab.run("() => document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.parametrize("text", ["100%", "200%"])
+@pytest.mark.parametrize("is_secure", [True, False], ids=["form", "note"])
+def test_where_the_key_is_taken_nothing_is_wider_than_a_small_screen(
+    tab: ChromiumPage,
+    serve_here: ServeHere,
+    authority: Authority,
+    tmp_path: Path,
+    is_secure: bool,
+    text: str,
+) -> None:
+    names = ["the-speech-to-text-box-in-the-living-room.home.arpa", "127.0.0.1"]
+    certificate = str(certificate_for(authority, names, tmp_path))
+    box = serve_here(
+        server={"state_dir": str(tmp_path)},
+        tls={"mode": "own", "cert": certificate, "key": certificate, "port": 0},
+        auth={"mode": "key", "key": "a-key-of-the-tests"},
+    )
+    tab.do(tab.tab.set_viewport_size({"width": 320, "height": 700}))
+    door = f"https://127.0.0.1:{box.secure_port}" if is_secure else box.http_url
+    tab.open(f"{door}/sign-in")
+    tab.run(DOUBLE.replace("200%", text))
+    assert tab.run("() => document.documentElement.scrollWidth") == 320
 
 
 def test_the_policy_is_never_broken(tab: ChromiumPage, box: TrustBox) -> None:

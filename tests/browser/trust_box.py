@@ -23,6 +23,7 @@ class Shown:
 
     authority: x509.Certificate
     names: tuple[str, ...]
+    why_nameless: str = ""
 
 
 @dataclass(frozen=True)

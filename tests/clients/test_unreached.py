@@ -493,3 +493,13 @@ def test_what_a_server_says_to_programmers_is_left_out(told: Callable[..., str])
 
     with server(handler) as place:
         assert told("--url", place) == "the server says: nothing was heard. Look at the log"
+
+
+def test_tls_at_the_usual_plain_port_is_advised_to_keep_tls() -> None:
+    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    for place, secure in (("box", "box:8443"), ("[fd00::7]", "[fd00::7]:8443")):
+        server = client.Server(f"wss://{place}:8000/speech/v1/realtime", named_by="--url")
+        assert str(client.explain(error, server)) == (
+            f"{place}:8000: this port is not TLS: use wss://{secure}/speech, or without TLS"
+            f" ws://{place}:8000/speech"
+        )

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -177,3 +177,50 @@ def test_a_session_outlasts_the_change_of_its_certificate(
 
     asyncio.run(converse())
     assert "PRIVATE" not in server.log
+
+
+def test_clients_that_would_refuse_it_are_a_warning_once(
+    owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [datetime.now(UTC)]
+    found = OwnCertificate(owner.settings, clock=lambda: now[0])
+    shown = certificates.Certificates(found.look)
+    shown.look()
+    assert not caplog.records
+    for days, words in ((999, "it ended on 2"), (-999, "it is valid only from 2")):
+        now[0] = datetime.now(UTC) + timedelta(days=days)
+        shown.look()
+        shown.look()
+        (record,) = caplog.records
+        assert f"{owner.cert}: clients refuse it: {words}" in record.getMessage()
+        caplog.clear()
+
+
+def test_a_wildcard_alone_names_no_box_and_the_remedy_is_told(owner: Owner) -> None:
+    subjects = Subjects(("*.example.org",), ())
+    content = leaves.issue(owner.authority, subjects, "nas", datetime.now(UTC))
+    owner.cert.write_bytes(content)
+    owner.key.write_bytes(content)
+    shown = certificates.Certificates(OwnCertificate(owner.settings).look)
+    shown.look()
+    assert shown.names == ()
+    assert "has *.example.org; name this box in auth.hostnames" in shown.why_nameless
+    named = certificates.Certificates(OwnCertificate(owner.settings, ["box.example.org"]).look)
+    named.look()
+    assert (named.names, named.why_nameless) == (("box.example.org",), "")
+
+
+def test_https_that_comes_back_is_told(owner: Owner, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    found = certificates.Certificates(OwnCertificate(owner.settings).look)
+    found.look()
+    whole = owner.key.read_bytes()
+    owner.key.write_bytes(b"")
+    found.look()
+    owner.key.write_bytes(whole)
+    found.look()
+    found.look()
+    assert [record.getMessage()[:20] for record in caplog.records] == [
+        "the certificate stay",
+        "the certificate is r",
+    ]

@@ -216,3 +216,25 @@ def test_networks_are_looked_up_again_and_only_for_those_who_need_it() -> None:
     assert not admits_peer(home, "100.64.0.9", TAILNET)
     assert admits_peer(home, "2001:db8:9:9::1", "192.168.1.2")
     assert not admits_peer(home, f"{PREFIX}::9", "192.168.1.2")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_admitted"),
+    [
+        ("box.example.org:8443", True),
+        ("BOX.example.org.", True),
+        ("other.example.org", False),
+        ("box.example.org.evil.example", False),
+        ("evil.example", False),
+        ("*.example.net", False),
+        ("any.example.net", False),
+    ],
+)
+def test_names_in_the_owners_certificate_are_those_of_this_box(
+    host: str, is_admitted: bool
+) -> None:
+    names = ["box.example.org"]
+    home = Home(AuthSettings(), list, list, certified=lambda: names)
+    assert admits_host(home, host) is is_admitted
+    names.clear()
+    assert not admits_host(home, host)

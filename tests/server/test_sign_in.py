@@ -254,7 +254,7 @@ def test_a_browser_that_is_refused_gets_a_page_and_a_program_json(
     assert page.status_code == status
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["www-authenticate"] == "Bearer"
-    assert 'href="/sign-in"' in page.text
+    assert 'href="/sign-in?next=/v1/models"' in page.text
     for headers in ({}, {**BROWSER, "Sec-Fetch-Mode": "cors"}, {"Accept": "application/json"}):
         assert box.ask("/v1/models", peer=peer, headers=headers).json()["error"]
     assert box.ask("/v1/models", "POST", peer, headers=BROWSER).json()["error"]
@@ -266,3 +266,56 @@ def test_a_page_tells_who_guesses_how_long_to_wait(box: Box) -> None:
     page = box.ask("/", headers={**BROWSER, "X-API-Key": KEY})
     assert (page.status_code, page.headers["retry-after"]) == (429, "1")
     assert "too many wrong keys" in page.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs", "/docs/a%20b", "/docs/a%3Fb%26c", "/docs/%2F%2Fevil.example"]
+)
+def test_signing_in_leads_back_to_the_page_that_asked(box: Box, path: str) -> None:
+    (link,) = re.findall(r'href="(/sign-in[^"]*)"', box.ask(path, headers=BROWSER).text)
+    (place,) = re.findall(r'name="next" value="([^"]*)"', box.ask(link, headers=BROWSER).text)
+    for key, location in (("", None), ("no key of the tests", None), (KEY, place)):
+        answer = box.ask("/sign-in", "POST", data={"key": key, "next": place}, headers=OWN)
+        assert answer.headers.get("location") == location
+        if location is None:
+            assert f'name="next" value="{place}"' in answer.text
+    assert box.ask(place, headers={**OWN, **box.cookie()}).status_code != 401
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "/\t/evil.example",
+        "/\r\nSet-Cookie: a=b",
+        "https://evil.example",
+        "https:evil.example",
+        "javascript:alert(1)",
+        "evil.example",
+        "",
+        "/" + 600 * "x",
+        "/b\u00fccher",
+        " /docs",
+    ],
+)
+def test_signing_in_leads_nowhere_else(box: Box, place: str) -> None:
+    answer = box.ask("/sign-in", "POST", data={"key": KEY, "next": place}, headers=OWN)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert "a=b" not in answer.headers["set-cookie"]
+    form = box.ask("/sign-in", params={"next": place}, headers=BROWSER)
+    assert 'name="next" value="/"' in form.text
+    assert "evil" not in form.text
+
+
+def test_a_page_at_two_slashes_is_not_a_way_out(box: Box) -> None:
+    assert 'href="/sign-in"' in box.ask(f"{BOX}//evil.example", headers=BROWSER).text
+
+
+def test_the_way_to_https_keeps_the_page_that_asked(folder: Path) -> None:
+    box = Box(folder, Trust(Shown(None, ("box.example",)), 8443))
+    page = box.ask("/sign-in?next=/docs", base="http://box.example:8000", headers=BROWSER)
+    assert 'href="https://box.example:8443/sign-in?next=/docs"' in page.text
+    box.gateway.close()

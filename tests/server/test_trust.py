@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 
-from lanscribe.identity.authority import fingerprint
+from lanscribe.identity.authority import file_name, fingerprint
 from lanscribe.server import front
 from lanscribe.server.trust import Trust, short_fingerprint
 
@@ -47,6 +47,7 @@ class Shown:
 
     authority: x509.Certificate | None
     names: tuple[str, ...] = NAMES
+    why_nameless: str = ""
 
 
 AUTHORITY = made(NASTY)
@@ -54,6 +55,7 @@ DIGEST = AUTHORITY.fingerprint(hashes.SHA256())
 BOX = Trust(Shown(AUTHORITY), 8443)
 OWN_BOX = Trust(Shown(None), 8443)
 NEW_BOX = Trust(Shown(None, ()), 8443)
+NAMELESS_BOX = Trust(Shown(None, (), "it has *.example.org; name this box"), 8443)
 
 
 def get(
@@ -86,6 +88,8 @@ def test_the_binary_form_is_the_certificate() -> None:
 def test_the_text_form_is_the_certificate() -> None:
     answer = get("/trust/lanscribe.pem")
     assert answer.headers["content-type"] == "application/x-pem-file"
+    saved = f'attachment; filename="{file_name(AUTHORITY)}.pem"'
+    assert answer.headers["content-disposition"] == saved
     assert x509.load_pem_x509_certificates(answer.content) == [AUTHORITY]
     assert fingerprint(AUTHORITY) in openssl(answer.content)
 
@@ -123,6 +127,21 @@ def test_the_fingerprint_is_shown_as_devices_show_it() -> None:
 def test_the_page_shows_the_whole_fingerprint_in_groups() -> None:
     groups = re.findall(r"<li>((?:[0-9A-F]{2}:){3}[0-9A-F]{2})</li>", get("/trust").text)
     assert ":".join(groups) == fingerprint(AUTHORITY)
+
+
+@pytest.mark.parametrize("name", ["lanscribe on box (57f4f214)", NASTY])
+def test_every_step_has_the_name_of_this_authority(name: str) -> None:
+    """A device may trust several boxes, and an old authority beside a new one."""
+    authority = made(name)
+    file = file_name(authority)
+    assert re.fullmatch(r"lanscribe-[0-9a-f]{8}", file)
+    assert (file == "lanscribe-57f4f214") == (name != NASTY)
+    text = get("/trust", Trust(Shown(authority), 8443)).text
+    saved = re.findall(r'href="/trust/lanscribe\.(crt|pem)" download="([^"]*)"', text)
+    assert saved == [*[("crt", f"{file}.crt")] * 3, ("pem", f"{file}.pem")]
+    commands = " ".join(re.findall(r"<(?:pre|code|strong)>([^<]*)</", text))
+    assert f"cp {file}.pem /usr/local/share/ca-certificates/{file}.crt" in commands
+    assert not re.search(r"lanscribe\.(crt|pem)|-n lanscribe\s", commands)
 
 
 def test_the_page_escapes_whatever_the_certificate_is_called() -> None:
@@ -228,3 +247,15 @@ def test_a_program_gets_the_paths() -> None:
     assert text.startswith("lanscribe: live speech to text.\nWebSocket: /v1/realtime")
     assert "https: https://box:8443/   how a phone comes to trust it: /trust\n" in text
     assert "https" not in get("/", None, Accept="*/*").text
+
+
+def test_a_certificate_that_names_no_box_is_told_from_none() -> None:
+    assert "is not known: it has *.example.org; name this box." in get("/trust", NAMELESS_BOX).text
+    answer = get("/trust/check", NAMELESS_BOX)
+    assert answer.status_code == 404
+    assert "serves https" in answer.json()["error"]["message"]
+
+
+def test_only_a_certificate_of_the_owner_names_this_box() -> None:
+    assert BOX.own_names == NEW_BOX.own_names == ()
+    assert OWN_BOX.own_names == NAMES

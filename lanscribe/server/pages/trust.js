@@ -22,6 +22,10 @@ const WORDS = {
       "it does.",
   },
 };
+const ONLY_OVER_HTTPS =
+  "Over http no browser warns. Open the https address: if the browser warns you there, the device does " +
+  "not trust the box yet: do the steps below. If it does not warn you, and you have not gone past its " +
+  "warning before, it does.";
 const SAME =
   "The code that you scanned has the fingerprint that this page shows. A changed page could lie about " +
   "this too: compare what your device shows of the certificate.";
@@ -93,9 +97,10 @@ class Check {
 
   #show(verdict, isAskedFor) {
     const words = WORDS[verdict];
+    const isUntold = verdict === "unknown" && this.box.protocol === "http:";
     this.card.dataset.state = words.state;
-    element("go").hidden = verdict !== "trusted";
-    element("advice").textContent = words.advice;
+    element("go").hidden = verdict !== "trusted" && !isUntold;
+    element("advice").textContent = isUntold ? ONLY_OVER_HTTPS : words.advice;
     const said = isAskedFor ? `Checked at ${new Date().toLocaleTimeString()}: ${words.verdict}` : words.verdict;
     if (!element("verdict").textContent.endsWith(words.verdict) || isAskedFor) {
       element("verdict").textContent = said;
