@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Literal
 
 from lanscribe import PROJECT_DIR
-from lanscribe.admin import machine
+from lanscribe.admin import control, machine
 from lanscribe.admin.card_checks import judge_gpu, judge_voxtral
 from lanscribe.admin.check import SETUP, Check
 from lanscribe.admin.machine import KeyFacts, PortFacts
-from lanscribe.admin.tls_check import TlsFacts, judge_tls
+from lanscribe.admin.tls_check import TlsFacts, judge_running, judge_tls
 from lanscribe.identity import network
 from lanscribe.installation import Outcome
 from lanscribe.voxtral import files as voxtral_files
@@ -287,7 +287,11 @@ class Examination:
             return judge_tls(TlsFacts(mode, None), Check("tls", "ok", ""))
         number = int(self.values.get("LANSCRIBE_TLS_PORT", "8443"))
         facts = machine.port(self.host, number, is_secure=True)
+        with control.running() as servers:
+            owners = [one.tls for one, _ in servers if one.tls_port == number]
         is_own = mode == "own" or bool(self.values.get("LANSCRIBE_TLS_CERT"))
+        if check := judge_running(facts, owners, is_own=is_own):
+            return check
         port = judge_tls_port(facts, is_own=is_own)
         return judge_tls(TlsFacts(mode, machine.certificate(self.project)), port)
 

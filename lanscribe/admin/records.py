@@ -31,7 +31,7 @@ _MAX_PID = 2**31 - 1
 _MAX_BYTES = 10_000
 """A record has about 200 bytes, and the refusal."""
 _MAX_REFUSAL = 1000
-_OPTIONAL = {"is_listening", "refusal", "key_place", "tls"}
+_OPTIONAL = {"is_listening", "refusal", "key_place", "tls", "tls_port"}
 """Fields that the records of older servers do not have."""
 
 
@@ -56,6 +56,8 @@ class Record:
     """Where its key is: a file, or the name of a setting, never the key; "" if it is not known."""
     tls: str = ""
     """Its certificate: box, of its own authority; own, of the owner's; off; "" if not known."""
+    tls_port: int = 0
+    """Where it listens for https; 0 if it does not, or that is not known."""
 
     def __str__(self) -> str:
         name = "lanscribe" if self.kind == "gateway" else "vLLM without the gateway"
@@ -63,6 +65,16 @@ class Record:
         return f"{name}{where} (process {self.pid})"
 
 
+@dataclass(frozen=True, slots=True)
+class More:
+    """What a gateway adds to its record, for the commands that speak of it."""
+
+    key_place: str = ""
+    tls: str = ""
+    tls_port: int = 0
+
+
+NO_MORE = More()
 _FIELDS = {field.name for field in fields(Record)}
 
 
@@ -99,7 +111,7 @@ def begin() -> None:
     atexit.register(remove_own)
 
 
-def write(kind: Kind, host: str, port: int, *, key_place: str = "", tls: str = "") -> None:
+def write(kind: Kind, host: str, port: int, more: More = NO_MORE) -> None:
     """Write the record of this process; it keeps the run of `begin`, or else begins one."""
     with locked():
         before = read(_own_path())
@@ -107,7 +119,8 @@ def write(kind: Kind, host: str, port: int, *, key_place: str = "", tls: str = "
         run = before.run if before and is_own and before.kind == kind else uuid.uuid4().hex
         try:
             made = Record(os.getpid(), _own_mark(), run, kind, host, port)
-            _write(replace(made, key_place=_printable(key_place), tls=tls))
+            place = _printable(more.key_place)
+            _write(replace(made, key_place=place, tls=more.tls, tls_port=more.tls_port))
         except OSError as error:  # nothing else depends on it
             why = f"{_own_path()}: {error.strerror}"
             sys.stderr.write(f"lanscribe: {why}; serve.sh stop will not find it\n")
@@ -122,11 +135,9 @@ def refuse_restart(why: str) -> None:
 
 
 @contextmanager
-def recorded(
-    kind: Kind, host: str, port: int, *, key_place: str = "", tls: str = ""
-) -> Iterator[None]:
+def recorded(kind: Kind, host: str, port: int, more: More = NO_MORE) -> Iterator[None]:
     """Keep this process in the records until the context ends."""
-    write(kind, host, port, key_place=key_place, tls=tls)
+    write(kind, host, port, more)
     try:
         yield
     finally:
@@ -188,7 +199,8 @@ def _is_record(found: Any) -> bool:
         all(type(found[name]) is int for name in numbers)
         and all(isinstance(found[name], str) and found[name].isprintable() for name in texts)
         and 0 < found["pid"] <= _MAX_PID
-        and 0 <= found["port"] <= 65_535
+        and type(found.get("tls_port", 0)) is int
+        and all(0 <= found.get(name, 0) <= 65_535 for name in ("port", "tls_port"))
         and found["kind"] in {"gateway", "direct"}
         and found["start_mark"] != ""
         and type(found.get("is_listening", True)) is bool

@@ -67,12 +67,8 @@ def serve(prepare: Callable[[], Prepared]) -> int:
     if doors.secure and prepared.certificates:
         prepared.certificates.look()
         _warn_of_readable_keys(settings)
-    with records.recorded(
-        "gateway",
-        *doors.plain.getsockname()[:2],
-        key_place=settings.auth.key_place,
-        tls=_tls_of(doors),
-    ):
+    host, port = doors.plain.getsockname()[:2]
+    with records.recorded("gateway", host, port, _more(settings, doors)):
         try:
             asyncio.run(_run(settings, doors, log_file, Obedience(orders, prepare)))
         except ConfigError:
@@ -89,11 +85,13 @@ def serve(prepare: Callable[[], Prepared]) -> int:
     return 0
 
 
-def _tls_of(doors: Doors) -> str:
-    """Whose certificate the secure door shows, for the record of this server."""
+def _more(settings: config.Settings, doors: Doors) -> records.More:
+    """Where the key is and whose certificate is shown, for the record of this server."""
+    place = settings.auth.key_place
     if doors.secure is None or doors.certificates is None:
-        return "off"
-    return "own" if doors.certificates.is_owners else "box"
+        return records.More(place, "off")
+    owner = "own" if doors.certificates.is_owners else "box"
+    return records.More(place, owner, doors.secure.socket.getsockname()[1])
 
 
 class Obedience:

@@ -1,10 +1,12 @@
 """The doctor's finding about https. Standard library only."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from lanscribe.admin.check import SETUP, Check
+from lanscribe.admin.machine import PortFacts
 from lanscribe.installation import Outcome
 
 _SOON_DAYS = 14
@@ -41,6 +43,22 @@ def judge_tls(facts: TlsFacts, port: Check) -> Check:
         return certificate
     result = f"{port.result}; {certificate.result}"
     return Check("tls", port.status, result, port.remedy)
+
+
+def judge_running(port: PortFacts, owners: Collection[str], *, is_own: bool) -> Check | None:
+    """What the records of the servers at the port tell; None if the settings tell more.
+
+    owners: whose certificates they show. is_own: whether the settings name one of the owner's.
+    """
+    if not port.bind_error or not owners:
+        return None
+    if port.health is None:
+        why = f"{port.port}: lanscribe is running there, but has no certificate to show"
+        return Check("tls", "warn", why, "its log says why, in the line with: no TLS")
+    if "own" in owners and not is_own:
+        why = f"{port.port}: lanscribe is running there, with a certificate that its flags name"
+        return Check("tls", "ok", why)
+    return None
 
 
 def _judge_box(told: dict[str, Any]) -> Check:

@@ -19,13 +19,14 @@ from cryptography.hazmat.primitives.hashes import SHA1
 
 from lanscribe import PROJECT_DIR
 from lanscribe.admin import control
+from lanscribe.admin.records import Record
 from lanscribe.admin.sources import load
 from lanscribe.config import Settings
 from lanscribe.errors import ConfigError
 from lanscribe.identity import authority as authorities
 from lanscribe.identity import box_certificate, network, secret_files
 from lanscribe.identity import leaf as leaves
-from lanscribe.identity.authority import AuthorityError
+from lanscribe.identity.authority import UNREADABLE, AuthorityError
 from lanscribe.identity.certificates import LOOK_EVERY_S, is_own
 from lanscribe.installation import say
 from lanscribe.server import keys
@@ -109,6 +110,8 @@ def facts(settings: Settings, now: datetime) -> Facts:
         return Facts("box", trouble=secret_files.told(error))
     if authority is None:
         return Facts("box")
+    if authority.begin > now and (why := box_certificate.why_not_valid(authority, now)):
+        return Facts("box", trouble=f"{folder / authorities.CERTIFICATE_FILE} {why}")
     leaf = leaves.load(folder)
     return Facts(
         "box",
@@ -121,10 +124,11 @@ def facts(settings: Settings, now: datetime) -> Facts:
 
 def _own_facts(settings: Settings, now: datetime) -> Facts:
     try:
-        content = (PROJECT_DIR / settings.tls.cert).read_bytes()
+        content = secret_files.read(PROJECT_DIR / settings.tls.cert)
         end = x509.load_pem_x509_certificate(content).not_valid_after_utc
-    except (OSError, ValueError) as error:
-        return Facts("own", trouble=f"tls.cert: {settings.tls.cert}: {error}")
+    except (OSError, *UNREADABLE) as error:
+        why = getattr(error, "strerror", None) or error
+        return Facts("own", trouble=f"tls.cert: {settings.tls.cert}: {why}")
     key = PROJECT_DIR / settings.tls.key
     return Facts("own", (end - now).days, readable_by_others=_readable(key))
 
@@ -137,8 +141,16 @@ def _readable(path: Path) -> str:
 
 
 def _make(settings: Settings) -> int:
+    old = _certificate_for_devices(box_certificate.folder(settings))
     made = box_certificate.new_authority(settings, datetime.now(UTC))
     say("lanscribe", "made a new authority: every device has to trust this box again")
+    if old:
+        say(
+            "lanscribe",
+            f'devices still trust the old one: remove "{authorities.common_name(old)}" there, SHA-1'
+            f" {old.fingerprint(SHA1()).hex().upper()}, file name {authorities.file_name(old)}; the"
+            " steps are those of bash serve.sh trust --remove",
+        )
     sys.stdout.write(_shown(settings, made.certificate))
     if is_own(settings.tls) or settings.tls.mode == "off":
         say("lanscribe", "it is not in use: the settings say tls.mode = off or name tls.cert")
@@ -148,6 +160,9 @@ def _make(settings: Settings) -> int:
 
 
 def _tell(settings: Settings, *, is_removal: bool) -> int:
+    if not is_removal and (why := _why_not_in_use()):
+        say("lanscribe", why)
+        return 1
     if not is_removal and is_own(settings.tls):
         say(
             "lanscribe",
@@ -155,19 +170,48 @@ def _tell(settings: Settings, *, is_removal: bool) -> int:
             " know who issued it; the box's own authority is not in use",
         )
         return 1
-    authority = authorities.load(box_certificate.folder(settings))
-    if authority is None:
+    folder = box_certificate.folder(settings)
+    certificate = _certificate_for_devices(folder) if is_removal else None
+    if certificate is None and (authority := authorities.load(folder)):
+        certificate = authority.certificate
+    if certificate is None:
         say("lanscribe", "this box has no authority yet; the first bash serve.sh makes it")
         return 1
-    certificate = authority.certificate
     if is_removal:
         sha1 = certificate.fingerprint(SHA1()).hex().upper()
-        folder = box_certificate.folder(settings)
         name, file = authorities.common_name(certificate), authorities.file_name(certificate)
         sys.stdout.write(_REMOVAL.format(name=name, sha1=sha1, file=file, folder=folder))
     else:
         sys.stdout.write(_shown(settings, certificate))
     return 0
+
+
+def _certificate_for_devices(folder: Path) -> x509.Certificate | None:
+    """The certificate that devices have been given; None if it is absent or damaged."""
+    try:
+        content = (folder / authorities.CERTIFICATE_FILE).read_bytes()
+        return x509.load_pem_x509_certificate(content)
+    except (OSError, ValueError):
+        return None
+
+
+def _why_not_in_use() -> str:
+    """Why no running server shows a certificate of the box's own; "" if one does, or none runs."""
+    running = _gateways()
+    if not running or any(one.tls not in {"own", "off"} for one in running):
+        return ""
+    one = running[0]
+    if one.tls == "off":
+        return f"{one} serves no https, so there is nothing to trust; its first lines say why"
+    return (
+        f"{one} shows your own certificate, which devices trust if they know who issued it; the"
+        " box's own authority is not in use"
+    )
+
+
+def _gateways() -> list[Record]:
+    with control.running() as servers:
+        return [one for one, _ in servers if one.kind == "gateway"]
 
 
 def _shown(settings: Settings, certificate: x509.Certificate) -> str:
@@ -183,8 +227,7 @@ def _shown(settings: Settings, certificate: x509.Certificate) -> str:
 
 def _urls(settings: Settings) -> list[str]:
     """Where devices find the page that explains it, of the servers that run or would."""
-    with control.running() as servers:
-        places = [(one.host, one.port) for one, _ in servers if one.kind == "gateway" and one.port]
+    places = [(one.host, one.port) for one in _gateways() if one.port]
     found = []
     for host, port in places or [(settings.server.host, settings.server.port)]:
         hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]

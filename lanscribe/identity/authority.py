@@ -6,12 +6,13 @@ this machine's own names, and private addresses (terms.py).
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -24,9 +25,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lanscribe.identity import secret_files
 from lanscribe.identity.names import label_of
+from lanscribe.identity.public_suffixes import public_suffixes
 from lanscribe.identity.terms import (
     AUTHORITY_LASTS,
-    BEFORE_NOW,
+    EARLIEST,
     PERMITTED_NETWORKS,
     PERMITTED_SUFFIXES,
 )
@@ -36,6 +38,16 @@ CERTIFICATE_FILE = "authority.pem"
 KEY_FILE = "authority.key"
 """The key and the certificate: one file, so that no crash leaves one without the other."""
 REMEDY = "put it back from a backup, or run bash serve.sh trust --new, and trust it on each device"
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for certificates and keys that are damaged, or of unknown kinds."""
 _ID = re.compile(r"\(([0-9a-f]{8})\)$")
 """At the end of the common name of an authority."""
 _HOST_LETTERS = 40
@@ -61,13 +73,22 @@ class Authority:
         return tuple(one.value for one in permitted if isinstance(one, x509.DNSName))
 
     @property
+    def begin(self) -> datetime:
+        """Since when it is valid."""
+        return self.certificate.not_valid_before_utc
+
+    @property
     def end(self) -> datetime:
         """Until when it is valid."""
         return self.certificate.not_valid_after_utc
 
 
 def make(names: Iterable[str], now: datetime) -> Authority:
-    """A new authority. names: this machine's own, the bare one first, as names.own_names."""
+    """A new authority, valid since before any box existed, whatever the clock says.
+
+    names: this machine's own, the bare one first, as names.own_names finds them; public suffixes
+    are left out.
+    """
     own = list(names)
     key = ec.generate_private_key(ec.SECP256R1())
     host = label_of(own[0])[:_HOST_LETTERS] if own else "this machine"
@@ -80,8 +101,8 @@ def make(names: Iterable[str], now: datetime) -> Authority:
         .issuer_name(subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BEFORE_NOW)
-        .not_valid_after(now + AUTHORITY_LASTS)
+        .not_valid_before(EARLIEST)
+        .not_valid_after(max(now, EARLIEST) + AUTHORITY_LASTS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -95,11 +116,20 @@ def load(folder: Path) -> Authority | None:
     """The authority in a folder; None if there is none yet. Raises AuthorityError or OSError."""
     path = folder / KEY_FILE
     try:
-        content = path.read_bytes()
+        content = secret_files.read(path)
     except FileNotFoundError:
         if (folder / CERTIFICATE_FILE).exists():
             raise AuthorityError(f"{path} is missing; {REMEDY}") from None
         return None
+    except PermissionError as error:
+        why = "this user may not read it; change its owner or its mode"
+        raise AuthorityError(f"{path}: {why}, or {REMEDY}") from error
+    except OSError as error:
+        raise AuthorityError(f"{path}: {error.strerror}; move it away, then {REMEDY}") from error
+    return _parsed(path, content)
+
+
+def _parsed(path: Path, content: bytes) -> Authority:
     try:
         key = load_pem_private_key(content, password=None)
         certificate = x509.load_pem_x509_certificate(content)
@@ -108,8 +138,10 @@ def load(folder: Path) -> Authority | None:
         if certificate.public_key() != key.public_key():
             raise ValueError("the key is not that of the certificate")
         found = Authority(certificate, key)
-        _ = found.permitted_names
-    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+        _ = found.permitted_names, found.begin, found.end
+    except UnsupportedAlgorithm as error:
+        raise AuthorityError(f"{path} has a key of an unknown kind: {error}; {REMEDY}") from error
+    except UNREADABLE as error:
         raise AuthorityError(f"{path} is damaged; {REMEDY}") from error
     return found
 
@@ -125,7 +157,11 @@ def save(folder: Path, authority: Authority) -> None:
 def mend_copy(folder: Path, authority: Authority) -> None:
     """Write the copy of the certificate again if a crash has left none, or that of another one."""
     path, expected = folder / CERTIFICATE_FILE, authority.certificate.public_bytes(Encoding.PEM)
-    if not path.is_file() or path.read_bytes() != expected:
+    try:
+        is_right = secret_files.read(path) == expected
+    except OSError:
+        is_right = False
+    if not is_right:
         secret_files.replace(path, expected)
 
 
@@ -160,7 +196,8 @@ def _usage() -> x509.KeyUsage:
     )
 
 
-def _constraints(own: Iterable[str]) -> x509.NameConstraints:
-    names = dict.fromkeys([*PERMITTED_SUFFIXES, *own])
+def _constraints(own: Sequence[str]) -> x509.NameConstraints:
+    public = public_suffixes(own)
+    names = dict.fromkeys([*PERMITTED_SUFFIXES, *(name for name in own if name not in public)])
     permitted = [*map(x509.DNSName, names), *map(x509.IPAddress, PERMITTED_NETWORKS)]
     return x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None)

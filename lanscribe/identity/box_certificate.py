@@ -17,6 +17,7 @@ from lanscribe.identity import secret_files, surroundings, terms
 from lanscribe.identity.authority import Authority, AuthorityError
 from lanscribe.identity.leaf import Leaf
 from lanscribe.identity.network import lan_addresses
+from lanscribe.identity.public_suffixes import public_suffixes
 from lanscribe.identity.shown import Shown
 
 log = logging.getLogger(__name__)
@@ -103,18 +104,22 @@ class BoxCertificate:
     def _current_authority(self, machine: Machine, now: datetime) -> Authority:
         """That of the folder, which another process may have replaced, or a new one."""
         mark = secret_files.mark(self._folder / authorities.KEY_FILE)
-        if self._authority is None or mark != self._mark:
+        if self._authority is None or mark is None or mark != self._mark:
             self._authority, self._mark = self._load(machine, now), mark
-        if self._authority.end <= now:
-            path = self._folder / authorities.CERTIFICATE_FILE
-            raise AuthorityError(
-                f"{path} has ended on {self._authority.end:%Y-%m-%d}; bash serve.sh trust --new"
-                " makes another, which each device has to trust again"
-            )
+        if why := why_not_valid(self._authority, now):
+            raise AuthorityError(f"{self._folder / authorities.CERTIFICATE_FILE} {why}")
         return self._authority
 
     def _load(self, machine: Machine, now: datetime) -> Authority:
         with secret_files.locked(self._folder):
+            if self._authority and not (self._folder / authorities.KEY_FILE).exists():
+                authorities.save(self._folder, self._authority)
+                log.warning(
+                    "%s had vanished while the server runs: it has put its authority back, which"
+                    " devices trust; to get another one: bash serve.sh trust --new",
+                    self._folder / authorities.KEY_FILE,
+                )
+                return self._authority
             found = authorities.load(self._folder)
             if found is not None:
                 authorities.mend_copy(self._folder, found)
@@ -126,16 +131,29 @@ class BoxCertificate:
         return made
 
     def _wanted(self, machine: Machine, authority: Authority) -> terms.Subjects:
-        permitted = authority.permitted_names
-        wanted = terms.wanted(machine.names, machine.addresses, permitted)
-        left_out = {name.lower().rstrip(".") for name in machine.names} - set(wanted.names)
+        names = list(dict.fromkeys(name.lower().rstrip(".") for name in machine.names))
+        public = public_suffixes(names)
+        possible = [name for name in names if name not in public]
+        wanted = terms.wanted(possible, machine.addresses, authority.permitted_names)
+        left_out = set(names) - set(wanted.names)
         if left_out - self._left_out:
-            log.warning(
-                "not in the certificate, because the authority does not permit it: %s",
-                ", ".join(sorted(left_out)),
-            )
+            self._tell_left_out(left_out - public, left_out & public, machine)
         self._left_out = left_out
         return wanted
+
+    def _tell_left_out(self, unpermitted: set[str], public: set[str], machine: Machine) -> None:
+        if unpermitted:
+            log.warning(
+                "not in the certificate, because the authority does not permit it: %s",
+                ", ".join(sorted(unpermitted)),
+            )
+        if public:
+            log.warning(
+                "not in the certificate, because it is a public suffix, below which others have"
+                " domains: %s; use %s",
+                ", ".join(sorted(public)),
+                " or ".join(name for name in machine.names if name.endswith(".local")),
+            )
 
     def _why_due(self, authority: Authority, wanted: terms.Subjects, now: datetime) -> str:
         leaf = self._leaf
@@ -167,6 +185,22 @@ def new_authority(settings: Settings, now: datetime) -> Authority:
     with secret_files.locked(place):
         authorities.save(place, made)
     return made
+
+
+def why_not_valid(authority: Authority, now: datetime) -> str:
+    """Why an authority is of no use now, and what to do; "" if it is valid.
+
+    A clock that has not been set says nothing.
+    """
+    remedy = "bash serve.sh trust --new makes another, which each device has to trust again"
+    if authority.end <= now:
+        return f"has ended on {authority.end:%Y-%m-%d}; {remedy}"
+    if terms.EARLIEST <= now < authority.begin:
+        return (
+            f"is valid only from {authority.begin:%Y-%m-%d} on, and the clock of this machine says"
+            f" {now:%Y-%m-%d}; if the clock is right, {remedy}"
+        )
+    return ""
 
 
 def _check_clock(now: datetime) -> None:

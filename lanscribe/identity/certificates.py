@@ -15,7 +15,7 @@ from lanscribe.config import Settings, TlsSettings
 from lanscribe.errors import ConfigError
 from lanscribe.identity import authority as authorities
 from lanscribe.identity import box_certificate, secret_files
-from lanscribe.identity.authority import AuthorityError, fingerprint
+from lanscribe.identity.authority import UNREADABLE, AuthorityError, fingerprint
 from lanscribe.identity.box_certificate import BoxCertificate
 from lanscribe.identity.own_certificate import OwnCertificate
 from lanscribe.identity.shown import Shown
@@ -47,7 +47,7 @@ class Certificates:
         trouble = ""
         try:
             self._shown = self._look()
-        except (AuthorityError, OSError, ValueError) as error:
+        except (AuthorityError, OSError, *UNREADABLE) as error:
             trouble = secret_files.told(error)
         except ConfigError as error:
             trouble = error.public_message

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lanscribe.identity import secret_files
 from lanscribe.identity.local_name import belongs, candidates
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class KeptName:
         if label == self.label:
             return
         try:
-            self.state_dir.mkdir(parents=True, exist_ok=True)
+            secret_files.make_folder(self.state_dir)
             partial = self.state_dir / f".{FILE_NAME}.partial"
             partial.write_text(f"{label}\n", encoding="utf-8")
             partial.replace(self.state_dir / FILE_NAME)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lanscribe.identity import secret_files
-from lanscribe.identity.authority import Authority
+from lanscribe.identity.authority import UNREADABLE, Authority
 from lanscribe.identity.names import label_of
 from lanscribe.identity.terms import Period, Subjects, leaf_period
 
@@ -45,7 +45,7 @@ class Leaf:
         """Whether this authority has signed it."""
         try:
             self.certificate.verify_directly_issued_by(authority.certificate)
-        except (InvalidSignature, ValueError, TypeError):
+        except (InvalidSignature, *UNREADABLE):
             return False
         return True
 
@@ -91,11 +91,12 @@ def load(folder: Path) -> Leaf | None:
     """The leaf in a folder; None if it is absent or damaged, since another is made at once."""
     path = folder / FILE
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-        context = new_context(path, path)
-    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        certificate = x509.load_pem_x509_certificate(secret_files.read(path))
+        found = Leaf(certificate, new_context(path, path))
+        _ = found.subjects, found.period
+    except (OSError, *UNREADABLE):  # ssl.SSLError is an OSError
         return None
-    return Leaf(certificate, context)
+    return found
 
 
 def save(folder: Path, content: bytes) -> None:

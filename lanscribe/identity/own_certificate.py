@@ -11,6 +11,7 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import TlsSettings
 from lanscribe.errors import ConfigError
 from lanscribe.identity import secret_files
+from lanscribe.identity.authority import UNREADABLE
 from lanscribe.identity.leaf import new_context, subjects_of
 from lanscribe.identity.shown import Shown
 from lanscribe.identity.terms import Subjects, best_first
@@ -91,15 +92,15 @@ class OwnCertificate:
 def _first_in(path: Path) -> x509.Certificate | None:
     """The certificate in a file, before those of its chain; None if it is unusual."""
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError):
+        return x509.load_pem_x509_certificate(secret_files.read(path))
+    except (OSError, *UNREADABLE):
         return None
 
 
 def _subjects_of(certificate: x509.Certificate | None) -> Subjects:
     try:
         return subjects_of(certificate) if certificate else Subjects((), ())
-    except ValueError:
+    except UNREADABLE:
         return Subjects((), ())
 
 
@@ -112,6 +113,6 @@ def _names(subjects: Subjects, hostnames: Sequence[str]) -> tuple[str, ...]:
 
 def _check_readable(name: str, file: str) -> None:
     try:
-        (PROJECT_DIR / file).read_bytes()
+        secret_files.read(PROJECT_DIR / file)
     except OSError as error:
         raise ConfigError(f"tls.{name}: {file} cannot be read: {error.strerror}") from error

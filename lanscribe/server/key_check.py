@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from lanscribe import PROJECT_DIR
 from lanscribe.config import AuthSettings, Settings
 from lanscribe.errors import AuthError, ConfigError, GuessError
+from lanscribe.identity import secret_files
 from lanscribe.server import keys, passes
 from lanscribe.server.access import has_key
 from lanscribe.server.guesses import Guesses
@@ -122,8 +123,9 @@ class KeyCheck:
         """
         assert self._sign_in_file is not None
         path = self._sign_in_file.path
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keys.make(path)
+        secret_files.make_folder(path.parent)
+        if not keys.make(path) and keys.is_empty(path):
+            keys.replace(path)
         _sign_in_secret(path)
         secret = self._secret()
         if secret is None:

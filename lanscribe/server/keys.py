@@ -8,19 +8,19 @@ from pathlib import Path
 
 from lanscribe import PROJECT_DIR
 from lanscribe.errors import ConfigError
+from lanscribe.identity import secret_files
 
 KEY_FILE = PROJECT_DIR / "config" / "key"
 _KEY_BYTES = 32
 LEAST_LETTERS = 12
 """With 64 different letters that is 72 bits, too many to guess over a network."""
-_FILE_MODE = 0o600
 _MOST_BYTES = 2**12
 
 
 def make(path: Path = KEY_FILE) -> bool:
-    """Write a new key that only the owner can read; False if the file exists."""
+    """Write a new key that only the owner can read; False if the file exists. Raises OSError."""
     try:
-        _write(path)
+        secret_files.create(path, _new())
     except FileExistsError:
         return False
     return True
@@ -31,22 +31,20 @@ def replace(path: Path) -> None:
 
     The file of a symbolic link is replaced, not the link. Raises OSError.
     """
-    place = Path(os.path.realpath(path))
-    fresh = place.with_name(f"{place.name}.{secrets.token_hex(4)}")
+    secret_files.put(Path(os.path.realpath(path)), _new())
+
+
+def is_empty(path: Path) -> bool:
+    """Whether it is an empty file, as a full disk could leave one before files were put whole."""
     try:
-        _write(fresh)
-        fresh.replace(place)
+        found = path.stat()
     except OSError:
-        fresh.unlink(missing_ok=True)
-        raise
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
-def _write(path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(_KEY_BYTES) + "\n")
-        file.flush()
-        os.fsync(descriptor)
+def _new() -> bytes:
+    return f"{secrets.token_urlsafe(_KEY_BYTES)}\n".encode("ascii")
 
 
 def read(path: Path, command: str = "bash serve.sh key new") -> str | None:
@@ -55,24 +53,17 @@ def read(path: Path, command: str = "bash serve.sh key new") -> str | None:
     command: what puts another key there.
     """
     try:
-        key = _content(path).decode("ascii").strip()
+        key = secret_files.read(path, _MOST_BYTES).decode("ascii").strip()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"{path}: the key cannot be read: {error.strerror}") from error
+        if error.errno != errno.EFBIG:
+            raise ConfigError(f"{path}: the key cannot be read: {error.strerror}") from error
+        key = ""
     except UnicodeDecodeError:
         key = ""
     check(key, str(path), f"{command} replaces it")
     return key
-
-
-def _content(path: Path) -> bytes:
-    """The first bytes of a regular file; anything else, such as a pipe, could wait for ever."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        return file.read(_MOST_BYTES)
 
 
 def check(key: str, place: str, remedy: str) -> None:

@@ -136,7 +136,7 @@ def test_a_running_server_with_another_key_is_named(
     key_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = keys.read(key_file)
-    with records.recorded("gateway", "127.0.0.1", 8000, key_place="LANSCRIBE_AUTH_KEY"):
+    with records.recorded("gateway", "127.0.0.1", 8000, records.More("LANSCRIBE_AUTH_KEY")):
         assert dispatch(["key"]) == 1
         said = capsys.readouterr()
         assert "on port 8000" in said.err
@@ -154,7 +154,7 @@ def test_a_running_server_with_another_key_is_named(
 def test_a_running_server_with_the_same_key_or_of_an_older_version_changes_nothing(
     key_file: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
-    with records.recorded("gateway", "127.0.0.1", 8000, key_place=place and str(key_file)):
+    with records.recorded("gateway", "127.0.0.1", 8000, records.More(place and str(key_file))):
         assert dispatch(["key"]) == 0
         assert capsys.readouterr().out == f"{keys.read(key_file)}\n"
         assert dispatch(["key", "new"]) == 0
@@ -166,15 +166,16 @@ def test_a_record_says_the_place_of_the_key_and_older_ones_do_not(
 ) -> None:
     monkeypatch.setattr(records, "RECORDS_DIR", tmp_path)
     path = tmp_path / f"{os.getpid()}.json"
-    records.write("gateway", "::", 8000, key_place="a\nb", tls="own")
+    records.write("gateway", "::", 8000, records.More("a\nb", "own", 8443))
     found = records.read(path)
     assert found is not None
-    assert (found.key_place, found.tls) == ("a?b", "own")
+    assert (found.key_place, found.tls, found.tls_port) == ("a?b", "own", 8443)
     older = json.loads(path.read_text())
-    del older["key_place"], older["tls"]
+    del older["key_place"], older["tls"], older["tls_port"]
     path.write_text(json.dumps(older))
     found = records.read(path)
     assert found is not None
-    assert (found.key_place, found.tls) == ("", "")
-    path.write_text(json.dumps({**older, "key_place": 5}))
-    assert records.read(path) is None
+    assert (found.key_place, found.tls, found.tls_port) == ("", "", 0)
+    for name, wrong in (("key_place", 5), ("tls", None), ("tls_port", "1"), ("tls_port", -1)):
+        path.write_text(json.dumps({**older, name: wrong}))
+        assert records.read(path) is None

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from lanscribe.admin.check import Check
-from lanscribe.admin.tls_check import TlsFacts, judge_tls
+from lanscribe.admin.machine import PortFacts
+from lanscribe.admin.tls_check import TlsFacts, judge_running, judge_tls
 from lanscribe.installation import Outcome
 
 FREE = Check("tls", "ok", "8443 is free")
@@ -58,3 +59,22 @@ def test_a_taken_port_is_said_with_its_remedy() -> None:
     assert check.status == "warn"
     assert check.result.startswith("8443 is taken; the box's own")
     assert check.remedy == TAKEN.remedy
+
+
+def test_a_server_at_the_port_is_not_taken_for_another_program() -> None:
+    silent = PortFacts("0.0.0.0", 8443, "Address already in use")
+    check = judge_running(silent, ["box"], is_own=False)
+    assert check is not None
+    assert (check.status, "end what runs there" in check.remedy) == ("warn", False)
+    assert check.result == "8443: lanscribe is running there, but has no certificate to show"
+    assert judge_running(silent, [], is_own=False) is None
+    assert judge_running(PortFacts("0.0.0.0", 8443, ""), ["box"], is_own=False) is None
+
+
+def test_a_certificate_that_flags_name_is_not_the_boxs_own() -> None:
+    served = PortFacts("0.0.0.0", 8443, "Address already in use", (200, "{}"))
+    check = judge_running(served, ["own"], is_own=False)
+    assert check is not None
+    assert check.result.endswith("with a certificate that its flags name")
+    assert judge_running(served, ["own"], is_own=True) is None
+    assert judge_running(served, ["box"], is_own=False) is None

@@ -16,18 +16,22 @@ from unittest.mock import Mock
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from lanscribe import PROJECT_DIR
-from lanscribe.admin import banner, serving
+from lanscribe.admin import banner, records, serving
 from lanscribe.admin.commands import dispatch
 from lanscribe.admin.trust import facts
 from lanscribe.config import ServerSettings, Settings, TlsSettings
 from lanscribe.engines.base import EngineInfo
 from lanscribe.identity import authority as authorities
 from lanscribe.identity import box_certificate, certificates, secret_files
+from lanscribe.identity import leaf as leaves
+from lanscribe.identity.terms import Subjects
 from lanscribe.server.trust import Trust
+from tests.identity.boxes import ODD_FILES, put_odd_file
 from tests.servers import StartServer
 from tests.support import DEADLINE_S
 
@@ -38,6 +42,7 @@ DAY = timedelta(days=1)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LANSCRIBE_TLS_MODE", "auto")
     monkeypatch.setenv("LANSCRIBE_SERVER_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(records, "RECORDS_DIR", tmp_path / "servers")
     return tmp_path / "state"
 
 
@@ -209,6 +214,25 @@ def test_the_facts_for_the_doctor(state: Path, tmp_path: Path) -> None:
     assert "damaged" in facts(settings_of(state), now).trouble
 
 
+def test_the_facts_say_that_an_authority_is_not_valid_yet(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        patch.setattr(authorities, "EARLIEST", now + DAY)
+        started(state)
+    assert "is valid only from" in facts(settings_of(state), now).trouble
+    assert facts(settings_of(state), now + 2 * DAY).trouble == ""
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_the_facts_name_what_is_no_file_at_once(state: Path, tmp_path: Path, kind: str) -> None:
+    put_odd_file(tmp_path / "mine.pem", kind)
+    own = settings_of(state, cert=str(tmp_path / "mine.pem"), key="k")
+    told = facts(own, datetime.now(UTC)).trouble
+    assert re.fullmatch(f"tls.cert: {tmp_path / 'mine.pem'}: (it|Is a) .*", told)
+
+
 def test_a_check_of_the_settings_makes_no_files(state: Path) -> None:
     command = [sys.executable, "-m", "lanscribe", "check-config"]
     done = subprocess.run(
@@ -355,10 +379,59 @@ def test_a_private_key_that_others_can_read_is_warned_of(
 ) -> None:
     settings = settings_of(state)
     started(state)
+    caplog.clear()
     serving._warn_of_readable_keys(settings)
     assert not caplog.records
+    caplog.clear()
     key = state / "tls" / authorities.KEY_FILE
     key.chmod(0o644)
     serving._warn_of_readable_keys(settings)
     (record,) = caplog.records
     assert record.getMessage() == f"others on this machine can read {key}; chmod 600 {key}"
+
+
+def test_the_removal_needs_only_what_devices_have(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started(state)
+    pem = state / "tls" / authorities.CERTIFICATE_FILE
+    sha1 = x509.load_pem_x509_certificate(pem.read_bytes()).fingerprint(hashes.SHA1()).hex().upper()
+    (state / "tls" / authorities.KEY_FILE).unlink()
+    assert dispatch(["trust", "--remove"]) == 0
+    assert f"certutil -user -delstore Root {sha1}" in capsys.readouterr().out
+    assert dispatch(["trust", "--new"]) == 0
+    assert f"SHA-1 {sha1}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("tls", "words"), [("own", "shows your own certificate"), ("off", "serves no https")]
+)
+def test_a_running_server_with_other_flags_is_asked(
+    state: Path, capsys: pytest.CaptureFixture[str], tls: str, words: str
+) -> None:
+    started(state)
+    with records.recorded("gateway", "127.0.0.1", 8000, records.More(tls=tls)):
+        assert dispatch(["trust"]) == 1
+    said = capsys.readouterr()
+    assert f"lanscribe on port 8000 (process {os.getpid()}) {words}" in said.err
+    assert said.out == ""
+    with records.recorded("gateway", "127.0.0.1", 8000, records.More(tls="box")):
+        assert dispatch(["trust"]) == 0
+
+
+def test_the_banner_of_a_wildcard_says_where_its_name_goes(state: Path, tmp_path: Path) -> None:
+    authority = authorities.make(["nas"], datetime.now(UTC))
+    pair = leaves.issue(authority, Subjects(("*.example.org",), ()), "nas", datetime.now(UTC))
+    (tmp_path / "pair.pem").write_bytes(pair)
+    file = str(tmp_path / "pair.pem")
+    settings = settings_of(state, mode="own", cert=file, key=file)
+    doors = doors_of(settings)
+    assert doors.certificates
+    assert doors.secure
+    doors.certificates.look()
+    told = lines_of(settings, doors)
+    doors.plain.close()
+    doors.secure.socket.close()
+    (https,) = [line for line in told if "https" in line]
+    assert "has *.example.org; name this box in auth.hostnames" in https
+    assert not [line for line in told if "wss://" in line]

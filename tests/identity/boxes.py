@@ -1,5 +1,6 @@
 """A box whose clock, names and addresses a test sets, and openssl's opinion of its certificates."""
 
+import os
 import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,3 +43,22 @@ def verify_flag(subject: str) -> tuple[str, str]:
     """openssl's flag that asks whether a certificate is for this name or address."""
     is_address = ":" in subject or subject.replace(".", "").isdecimal()
     return ("-verify_ip" if is_address else "-verify_hostname", subject)
+
+
+ODD_FILES = ("pipe", "folder", "device", "huge")
+"""What can be in the place of a file, and would be read for ever, or not at all."""
+
+
+def put_odd_file(path: Path, kind: str) -> None:
+    """Put one of ODD_FILES at a path, in the place of what is there."""
+    path.unlink(missing_ok=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "huge":
+            with path.open("wb") as file:
+                file.truncate(2**40)

@@ -1,12 +1,16 @@
 import os
 import stat
+import subprocess
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +19,14 @@ from lanscribe.identity import leaf as leaves
 from lanscribe.identity import secret_files
 from lanscribe.identity.authority import Authority, AuthorityError
 from lanscribe.identity.names import own_names
-from lanscribe.identity.terms import PERMITTED_NETWORKS, Subjects, is_permitted
-from tests.identity.boxes import NOW, verified, verify_flag
+from lanscribe.identity.terms import (
+    AUTHORITY_LASTS,
+    EARLIEST,
+    PERMITTED_NETWORKS,
+    Subjects,
+    is_permitted,
+)
+from tests.identity.boxes import NOW, ODD_FILES, put_odd_file, verified, verify_flag
 
 OWN = own_names("nas", ["corp.example"])
 
@@ -173,3 +183,111 @@ def test_a_file_is_replaced_whole_or_not_at_all(
 def test_a_clock_that_is_set_later_ends_it() -> None:
     made = authorities.make(OWN, datetime(2026, 12, 1, tzinfo=UTC))
     assert made.end == datetime(2036, 11, 28, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("year", [1970, 2026, 2027, 2036, 2106])
+def test_it_is_valid_since_before_any_box_whatever_the_clock_says(year: int) -> None:
+    now = datetime(year, 12, 1, tzinfo=UTC)
+    made = authorities.make(OWN, now)
+    assert made.begin == EARLIEST
+    assert made.end == max(now, EARLIEST) + AUTHORITY_LASTS
+
+
+def forged_by_common_name(place: Path, authority: Authority, common_name: str) -> Path:
+    """A leaf by a thief of the key that has a common name, and no subjectAltName."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(EARLIEST)
+        .not_valid_after(authority.end)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
+    path = place / "forged.pem"
+    path.write_bytes(builder.sign(authority.key, SHA256()).public_bytes(Encoding.PEM))
+    return path
+
+
+def judged_leniently(place: Path, leaf: Path, *flags: str) -> str:
+    """What openssl says as programs call it, without -x509_strict; "" if it accepts the leaf."""
+    command = ["openssl", "verify", "-purpose", "sslserver", "-attime", str(int(NOW.timestamp()))]
+    command += ["-CAfile", str(place / authorities.CERTIFICATE_FILE), *flags, str(leaf)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr
+
+
+def test_openssl_holds_a_plain_common_name_to_the_constraints(
+    place: Path, authority: Authority
+) -> None:
+    leaf = forged_by_common_name(place, authority, "www.example.com")
+    assert "permitted subtree violation" in judged_leniently(place, leaf)
+
+
+def test_openssl_takes_a_wildcard_in_the_common_name_past_the_constraints(
+    place: Path, authority: Authority
+) -> None:
+    """What a thief of the key can do to OpenSSL's programs; docs/operations.md says so."""
+    leaf = forged_by_common_name(place, authority, "*.example.com")
+    assert judged_leniently(place, leaf, "-verify_hostname", "www.example.com") == ""
+
+
+def test_openssl_takes_a_common_name_with_a_dot_at_its_end_past_the_constraints(
+    place: Path, authority: Authority
+) -> None:
+    """Not for the name without the dot, but curl and Node compare names by themselves."""
+    leaf = forged_by_common_name(place, authority, "www.example.com.")
+    assert judged_leniently(place, leaf) == ""
+    assert "hostname mismatch" in judged_leniently(
+        place, leaf, "-verify_hostname", "www.example.com"
+    )
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_what_is_no_file_is_said_at_once(tmp_path: Path, authority: Authority, kind: str) -> None:
+    authorities.save(tmp_path, authority)
+    put_odd_file(tmp_path / authorities.KEY_FILE, kind)
+    with pytest.raises(AuthorityError, match=r"key: (it|Is) .*move it away.*trust --new"):
+        authorities.load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_a_copy_that_is_no_file_is_mended(tmp_path: Path, authority: Authority, kind: str) -> None:
+    authorities.save(tmp_path, authority)
+    path = tmp_path / authorities.CERTIFICATE_FILE
+    put_odd_file(path, kind)
+    authorities.mend_copy(tmp_path, authority)
+    assert path.read_bytes() == authority.certificate.public_bytes(Encoding.PEM)
+
+
+def test_one_that_this_user_may_not_read_is_said(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(secret_files, "read", refuse)
+    with pytest.raises(AuthorityError, match=r"may not read it; change its owner.*trust --new"):
+        authorities.load(tmp_path)
+
+
+KEYS = {
+    "unknown curve": ["EC", "-pkeyopt", "ec_paramgen_curve:secp160k1"],
+    "another curve": ["EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    "ed25519": ["ED25519"],
+    "encrypted": ["ED25519", "-aes256", "-pass", "pass:secret"],
+    "x448": ["X448"],
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_that_will_not_do_is_said(tmp_path: Path, authority: Authority, kind: str) -> None:
+    authorities.save(tmp_path, authority)
+    command = ["openssl", "genpkey", "-algorithm", *KEYS[kind]]
+    key = subprocess.run(command, capture_output=True, check=True).stdout
+    certificate = authority.certificate.public_bytes(Encoding.PEM)
+    (tmp_path / authorities.KEY_FILE).write_bytes(key + certificate)
+    with pytest.raises(AuthorityError, match=r"(damaged|unknown kind).*trust --new"):
+        authorities.load(tmp_path)

@@ -20,7 +20,7 @@ from lanscribe.identity.authority import AuthorityError
 from lanscribe.identity.certificates import Certificates
 from lanscribe.identity.shown import Shown
 from lanscribe.identity.terms import Subjects
-from tests.identity.boxes import Box, verified, verify_flag
+from tests.identity.boxes import ODD_FILES, Box, put_odd_file, verified, verify_flag
 from tests.servers import ServeHere
 
 DAY = timedelta(days=1)
@@ -182,6 +182,98 @@ def test_a_leaf_of_another_authority_is_made_again(box: Box, tmp_path: Path) -> 
     shown = box.certificate().look()
     assert shown.authority is not None
     leaf_of(box).verify_directly_issued_by(shown.authority)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_what_is_no_leaf_is_made_again_at_once(box: Box, kind: str) -> None:
+    box.certificate().look()
+    put_odd_file(box.folder / leaves.FILE, kind)
+    box.certificate().look()
+    assert (box.folder / leaves.FILE).is_file()
+    assert leaves.load(box.folder) is not None
+
+
+def test_a_folder_in_the_place_of_the_leaf_is_said(box: Box) -> None:
+    box.certificate().look()
+    put_odd_file(box.folder / leaves.FILE, "folder")
+    certificates = Certificates(box.certificate().look)
+    certificates.look()
+    assert certificates.trouble.startswith(f"{box.folder / leaves.FILE}: it is a folder")
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_what_is_no_authority_is_trouble_at_once(box: Box, kind: str) -> None:
+    certificates = Certificates(box.certificate().look)
+    certificates.look()
+    proof = certificates.fingerprint
+    put_odd_file(box.folder / authorities.KEY_FILE, kind)
+    certificates.look()
+    assert str(box.folder / authorities.KEY_FILE) in certificates.trouble
+    assert certificates.fingerprint == proof
+
+
+def test_a_public_suffix_is_in_no_leaf_and_the_log_says_what_is(
+    box: Box, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even if an older authority permits it."""
+    box.hostname = "studio"
+    box.certificate().look()
+    kept = authorities.load(box.folder)
+    assert kept is not None
+    assert "studio" not in kept.permitted_names
+    names = leaves.subjects_of(leaf_of(box)).names
+    assert "studio" not in names
+    assert "studio.local" in names
+    (told,) = [one for one in caplog.messages if "public suffix" in one]
+    assert "have domains: studio; use" in told
+    assert "studio.local" in told
+
+
+@pytest.mark.parametrize("lost", ["folder", "both", "key"])
+def test_an_authority_that_vanishes_under_a_server_is_put_back(
+    box: Box, caplog: pytest.LogCaptureFixture, lost: str
+) -> None:
+    certificate = box.certificate()
+    first = certificate.look()
+    if lost == "folder":
+        shutil.rmtree(box.folder)
+    else:
+        (box.folder / authorities.KEY_FILE).unlink()
+    if lost == "both":
+        (box.folder / authorities.CERTIFICATE_FILE).unlink()
+    for _ in range(3):
+        assert certificate.look().authority == first.authority
+    assert len([one for one in caplog.messages if "put its authority back" in one]) == 1
+    assert box.certificate().look().authority == first.authority
+    assert stat.S_IMODE(box.folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("is_same_server", [True, False])
+def test_a_clock_that_was_ahead_does_no_harm_when_it_is_right_again(
+    box: Box, is_same_server: bool
+) -> None:
+    right, box.now = box.now, datetime(2036, 2, 7, tzinfo=UTC)
+    certificate = box.certificate()
+    first = certificate.look()
+    box.now = right
+    second = (certificate if is_same_server else box.certificate()).look()
+    assert second.authority == first.authority
+    assert second.context is not first.context
+    files = (box.folder / authorities.CERTIFICATE_FILE, box.folder / leaves.FILE)
+    assert verified(*files, right, *verify_flag("nas.local")) == ""
+
+
+def test_an_authority_that_is_not_valid_yet_is_said(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older versions made it so when the clock was ahead."""
+    with monkeypatch.context() as patch:
+        patch.setattr(authorities, "EARLIEST", box.now + DAY)
+        made = authorities.make(["nas"], box.now)
+    with secret_files.locked(box.folder):
+        authorities.save(box.folder, made)
+    with pytest.raises(AuthorityError, match=r"valid only from 2027-03-02 on.*trust --new"):
+        box.certificate().look()
 
 
 def test_an_ended_authority_is_said(box: Box) -> None:

@@ -1,4 +1,5 @@
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,13 @@ def test_without_a_folder_that_can_be_written_the_server_goes_on(
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith("cannot keep the name lanscribe.local: ")
+
+
+def test_the_folder_that_it_makes_is_the_owners_alone(tmp_path: Path) -> None:
+    """Secrets are put there too."""
+    before = os.umask(0)
+    try:
+        KeptName(tmp_path / "state", "lanscribe").keep("lanscribe")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700

@@ -18,6 +18,7 @@ from lanscribe.identity import leaf as leaves
 from lanscribe.identity.authority import Authority
 from lanscribe.identity.own_certificate import OwnCertificate
 from lanscribe.identity.terms import Subjects
+from tests.identity.boxes import ODD_FILES, put_odd_file
 from tests.servers import Parts, ServeHere
 from tests.support import DEADLINE_S, client, counting, text_of
 
@@ -118,6 +119,15 @@ def test_a_pair_that_is_being_written_keeps_the_old_one(
     assert shown.trouble == ""
 
 
+@pytest.mark.parametrize("name", ["cert", "key"])
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_what_is_no_file_is_said_at_once(owner: Owner, name: str, kind: str) -> None:
+    path: Path = getattr(owner, name)
+    put_odd_file(path, kind)
+    with pytest.raises(ConfigError, match=rf"tls\.{name}: {path} cannot be read: (it|Is a) "):
+        certificates.of(Settings(tls=owner.settings))
+
+
 def test_links_are_followed_as_certbot_changes_them(owner: Owner) -> None:
     """It leaves the files of the past, and lets its links lead to new ones."""
     for name in ("fullchain", "privkey"):
@@ -186,7 +196,8 @@ def test_clients_that_would_refuse_it_are_a_warning_once(
     found = OwnCertificate(owner.settings, clock=lambda: now[0])
     shown = certificates.Certificates(found.look)
     shown.look()
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    caplog.clear()
     for days, words in ((999, "it ended on 2"), (-999, "it is valid only from 2")):
         now[0] = datetime.now(UTC) + timedelta(days=days)
         shown.look()

@@ -1,6 +1,7 @@
 """The key and the passes of a running server, whose files change meanwhile."""
 
 import itertools
+import os
 import random
 from pathlib import Path
 
@@ -188,3 +189,28 @@ def test_a_key_that_goes_while_somebody_signs_in_opens_nothing(
 
 def test_where_nobody_signs_in_there_are_no_passes(key_file: Path) -> None:
     assert not KeyCheck(AuthSettings(mode="key", key_file=str(key_file))).has_pass(["x"])
+
+
+def test_an_empty_secret_of_the_passes_is_replaced_by_itself(
+    key_file: Path, tmp_path: Path
+) -> None:
+    """As a full disk left it, before files were put whole."""
+    secret = tmp_path / "state" / "sign-in"
+    secret.parent.mkdir()
+    secret.touch()
+    check = KeyCheck(AuthSettings(key_file=str(key_file)), secret)
+    made = check.new_pass()
+    assert check.has_pass([made])
+    assert check.has_pass([check.new_pass()])
+    assert check.has_pass([made])
+
+
+def test_the_folder_of_the_passes_is_the_owners_alone(key_file: Path, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        secret = tmp_path / "a" / "state" / "sign-in"
+        KeyCheck(AuthSettings(key_file=str(key_file)), secret).new_pass()
+    finally:
+        os.umask(before)
+    modes = {folder.stat().st_mode & 0o777 for folder in (secret.parent, secret.parent.parent)}
+    assert modes == {0o700}

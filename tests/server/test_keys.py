@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -122,3 +123,31 @@ def test_of_a_huge_file_only_the_beginning_is_read(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(ConfigError, match="not a key"):
         keys.read(tmp_path / "key")
+
+
+def test_a_full_disk_leaves_no_file_and_the_next_try_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="No space left"):
+            keys.make(tmp_path / "key")
+        assert list(tmp_path.iterdir()) == []
+    assert keys.make(tmp_path / "key")
+    kept = keys.read(tmp_path / "key")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="No space left"):
+            keys.replace(tmp_path / "key")
+    assert keys.read(tmp_path / "key") == kept
+
+
+def test_only_an_empty_file_is_empty(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "full").write_text("x")
+    (tmp_path / "empty").touch()
+    found = [name for name in ("pipe", "full", "empty", "none") if keys.is_empty(tmp_path / name)]
+    assert found == ["empty"]
