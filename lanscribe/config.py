@@ -192,7 +192,7 @@ class AuthSettings(_Table):
     """Who may come in."""
 
     mode: Literal["lan", "key", "open"] = "lan"
-    """lan: the home network, and anybody with the key; key: only with the key; open: anybody."""
+    """lan: the home network, or the key; key: the key only; open: anybody, and every web page."""
     key: SecretStr = SecretStr("")
     """The key itself, of 12 letters or more; empty takes the one in key_file."""
     key_file: str = "config/key"

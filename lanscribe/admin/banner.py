@@ -7,9 +7,12 @@ from pathlib import Path
 
 from lanscribe import __version__, config
 from lanscribe.engines.base import EngineInfo
-from lanscribe.identity import network
+from lanscribe.identity import network, reachable
 from lanscribe.identity.certificates import Certificates
 from lanscribe.server.transport import SecureListener
+
+_BOX = "localhost"
+"""Where nobody but this machine reaches the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ def banner(
     local_name: by which this box is found, such as lanscribe.local; "" if it is not known.
     """
     host, port = doors.plain.getsockname()[:2]
-    hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]
-    local = hosts[0] if host not in {"0.0.0.0", "::"} else "127.0.0.1"
+    hosts = reachable.shown(host, settings, local_name) or [_BOX]
+    local = "127.0.0.1" if host in network.ALL_ADDRESSES else host
     urls = [("ws", name, port) for name in hosts]
     if doors.secure_port is not None:
         urls += [("wss", name, doors.secure_port) for name in _secure_names(doors, hosts)]

@@ -31,7 +31,6 @@ from lanscribe.admin.card_checks import judge_gpu, judge_voxtral
 from lanscribe.admin.check import SETUP, Check
 from lanscribe.admin.machine import KeyFacts, PortFacts
 from lanscribe.admin.tls_check import TlsFacts, judge_running, judge_tls
-from lanscribe.identity import network
 from lanscribe.installation import Outcome
 from lanscribe.voxtral import files as voxtral_files
 from lanscribe.voxtral import gpu
@@ -215,11 +214,15 @@ def _offer(networks: Sequence[str]) -> str:
     return f"for {whose} to come in without the key, add to auth.networks: {added}"
 
 
-def judge_network(addresses: Sequence[str]) -> Check:
-    """Under which names other devices reach this machine."""
-    if not any(address[0].isdecimal() for address in addresses):
-        return Check("network", "warn", "this machine has no address on a network", "connect it")
-    return Check("network", "ok", ", ".join(addresses))
+def judge_network(found: Sequence[str], host: str = "0.0.0.0") -> Check:
+    """Under which names other devices reach this machine. host: server.host."""
+    kept = [one for one in found if ":" not in one or host != "0.0.0.0"]
+    if any(":" in one or one[0].isdecimal() for one in kept):
+        return Check("network", "ok", ", ".join(kept))
+    if ipv6 := [one for one in found if ":" in one]:
+        why = f"only IPv6 addresses ({', '.join(ipv6)}), and server.host 0.0.0.0 is IPv4 only"
+        return Check("network", "warn", why, 'set server.host = "::" in config/local.toml')
+    return Check("network", "warn", "this machine has no address on a network", "connect it")
 
 
 class Examination:
@@ -329,7 +332,7 @@ CHECKS: dict[str, Callable[[Examination], Check]] = {
     "access": lambda it: judge_access(
         it.values.get("LANSCRIBE_AUTH_MODE", "lan"), it.key, it.offers
     ),
-    "network": lambda _: judge_network(network.lan_addresses()),
+    "network": lambda it: judge_network(machine.addresses(it.project), it.host),
 }
 """What is checked, in the order of the report."""
 

@@ -32,6 +32,12 @@ import json, sounddevice
 names = [device["name"] for device in sounddevice.query_devices() if device["max_input_channels"]]
 print(json.dumps({"version": sounddevice.get_portaudio_version()[1], "microphones": names}))
 """
+_REACHABLE = """
+import os
+from lanscribe.admin.sources import load
+from lanscribe.identity import reachable
+print(*reachable.shown("::", load(environ=os.environ)))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +148,13 @@ def home_networks(project: Path = PROJECT_DIR) -> list[str]:
     question = "from lanscribe.identity import home_networks as it; print(*it.at_hand())"
     outcome = run_in_venv(["-c", question], project)
     return outcome.output.split() if outcome and outcome.status == 0 else []
+
+
+def addresses(project: Path = PROJECT_DIR) -> list[str]:
+    """Addresses and names under which others reach this machine; before setup those with routes."""
+    outcome = run_in_venv(["-c", _REACHABLE], project)
+    known = outcome is not None and outcome.status == 0
+    return outcome.output.split() if outcome and known else network.routed_addresses()
 
 
 def port(host: str, number: int, *, is_secure: bool = False) -> PortFacts:

@@ -18,7 +18,7 @@ from lanscribe.admin.orders import Orders
 from lanscribe.engines import chosen, load_engine
 from lanscribe.engines.base import Engine
 from lanscribe.errors import ConfigError, LanscribeError
-from lanscribe.identity import certificates, network
+from lanscribe.identity import certificates, network, reachable
 from lanscribe.identity.certificates import Certificates
 from lanscribe.identity.kept_name import KeptName
 from lanscribe.installation import say
@@ -34,6 +34,12 @@ log = logging.getLogger("lanscribe")
 
 _NAMING_S = 1.2
 """How long the banner waits for this box's name in multicast DNS."""
+
+
+_ONLY_IPV6 = (
+    'other devices do not reach this server: server.host is "0.0.0.0", which is IPv4 only, and this'
+    ' machine has IPv6 addresses only; set server.host = "::"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ def serve(prepare: Callable[[], Prepared]) -> int:
     if prepared.note:
         log.warning("%s", prepared.note)
     orders = Orders()
+    if reachable.lacks_ipv4(settings.server.host):
+        log.warning("%s", _ONLY_IPV6)
     if doors.secure_trouble:
         log.warning("no TLS: %s", doors.secure_trouble)
     if doors.secure and prepared.certificates:
@@ -160,7 +168,7 @@ def _listen(host: str, port: int, flag: str) -> socket.socket | str:
     try:
         return bind(host, port)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name can be written like that
-        return network.why_not_listening(host, port, error, flag)
+        return network.why_not_listening(host, port, error, flag, reachable.addresses("0.0.0.0"))
 
 
 async def _run(
@@ -192,6 +200,7 @@ async def _run(
 
         async def tell(engine: Engine) -> None:
             name = await announcement.name(_NAMING_S) if announcement else ""
+            await asyncio.to_thread(_take_name, name, doors.certificates)
             text = banner(settings, doors, wyoming_port, engine.describe(), log_file, name)
             address = trust.scanned_url() if trust else ""
             _tell(text + qr.at_start(address, sys.stdout, os.environ))
@@ -214,6 +223,12 @@ async def _run(
     orders.served()
     serving.result()
     supplying.result()
+
+
+def _take_name(name: str, shown: Certificates | None) -> None:
+    """Have the name that was found in the box's certificate before people read it."""
+    if name and shown and not shown.is_owners and name not in shown.names:
+        shown.look()
 
 
 def _trust(doors: Doors) -> Trust | None:

@@ -24,7 +24,7 @@ from lanscribe.admin.sources import load
 from lanscribe.config import Settings
 from lanscribe.errors import ConfigError
 from lanscribe.identity import authority as authorities
-from lanscribe.identity import box_certificate, network, secret_files
+from lanscribe.identity import box_certificate, network, reachable, secret_files
 from lanscribe.identity import leaf as leaves
 from lanscribe.identity.authority import UNREADABLE, AuthorityError
 from lanscribe.identity.certificates import LOOK_EVERY_S, is_own
@@ -230,6 +230,6 @@ def _urls(settings: Settings) -> list[str]:
     places = [(one.host, one.port) for one in _gateways() if one.port]
     found = []
     for host, port in places or [(settings.server.host, settings.server.port)]:
-        hosts = network.lan_addresses() if host in {"0.0.0.0", "::"} else [host]
+        hosts = reachable.shown(host, settings) or ["localhost"]
         found += [f"http://{network.url_host(name)}:{port}/trust" for name in hosts]
     return found

@@ -13,16 +13,13 @@ from lanscribe import PROJECT_DIR
 from lanscribe.config import Settings
 from lanscribe.identity import authority as authorities
 from lanscribe.identity import leaf as leaves
-from lanscribe.identity import secret_files, surroundings, terms
+from lanscribe.identity import reachable, secret_files, surroundings, terms
 from lanscribe.identity.authority import Authority, AuthorityError
 from lanscribe.identity.leaf import Leaf
-from lanscribe.identity.network import lan_addresses
 from lanscribe.identity.public_suffixes import public_suffixes
 from lanscribe.identity.shown import Shown
 
 log = logging.getLogger(__name__)
-
-_ALL_ADDRESSES = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +44,10 @@ def folder(settings: Settings) -> Path:
 def this_machine(settings: Settings) -> Machine:
     """The names and addresses of this machine. Raises OSError if they cannot be listed."""
     own = tuple(surroundings.machine_names())
-    names = (f"{settings.discovery.name}.local", *_local_name(settings), *own)
-    host = settings.server.host
+    names = (*_local_name(settings), f"{settings.discovery.name}.local", *own)
     found = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     addresses = [one if isinstance(one, str) else one[0] for one in found]
-    best = lan_addresses() if host in _ALL_ADDRESSES else [host]
+    best = reachable.shown(settings.server.host, settings)
     return Machine(
         own, (*names, *settings.auth.hostnames, "localhost"), (*addresses,), (*best, *names)
     )

@@ -1,6 +1,6 @@
-"""This machine's addresses, as people need them. Standard library only, for the doctor.
+"""This machine's addresses by its routing table. Standard library only, for the doctor.
 
-adapters.py finds all addresses, for programs.
+reachable.py has all that people are shown.
 """
 
 import errno
@@ -8,22 +8,20 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
-from lanscribe.identity.names import label_of
-
 TARGETS = ("198.51.100.1", "192.168.255.254", "10.255.255.254", "172.31.255.254")
 """One address on the way out (RFC 5737, never in use) and one in each private range."""
 UNUSED_PORT = 9
+ALL_ADDRESSES = ("0.0.0.0", "::")
+"""To listen on every address: of IPv4, or of IPv4 and IPv6."""
 
 
-def lan_addresses() -> list[str]:
-    """IPv4 addresses of this machine, that of the default route first, then NAME.local.
+def routed_addresses() -> list[str]:
+    """IPv4 addresses of this machine, that of the default route first.
 
     Nothing is sent: connect() on a datagram socket only asks the routing table which source
-    address it would use. NAME.local works where the machine answers multicast DNS (macOS;
-    Linux with avahi or systemd-resolved).
+    address it would use. A network without a route to TARGETS is not found.
     """
-    sources = (_source_address(target) for target in TARGETS)
-    return [*usable(sources), *local_name(socket.gethostname())]
+    return usable(map(_source_address, TARGETS))
 
 
 def usable(addresses: Iterable[str | None]) -> list[str]:
@@ -38,20 +36,18 @@ def usable(addresses: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def local_name(hostname: str) -> list[str]:
-    """The multicast DNS name of a host; empty if it has no name that DNS can carry."""
-    label = label_of(hostname)
-    return [f"{label}.local"] if label else []
-
-
 def url_host(host: str) -> str:
     """A host as it is written in a URL: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host
 
 
-def why_not_listening(host: str, port: int, error: Exception, flag: str) -> str:
-    """Why this machine cannot listen there, and what to do. flag: the one that names the port."""
-    found = [address for address in lan_addresses() if address[0].isdecimal()]
+def why_not_listening(
+    host: str, port: int, error: Exception, flag: str, found: Iterable[str]
+) -> str:
+    """Why this machine cannot listen there, and what to do.
+
+    flag: the one that names the port. found: the addresses of this machine.
+    """
     hosts = f"{', '.join([*found, '127.0.0.1'])}, or 0.0.0.0 for all of them"
     if isinstance(error, socket.gaierror | UnicodeError):
         return f"--host {host}: no such address or name; expected one of this machine: {hosts}"

@@ -1,4 +1,4 @@
-"""Limits the number of connections, and the rate of requests from each address.
+"""Limits the number of connections, the rate of requests from each address, and warnings.
 
 Decisions without clock, socket or network.
 """
@@ -18,6 +18,12 @@ LONGEST_WAIT_S = 5.0
 has to send its request."""
 _MOST_ADDRESSES = 1024
 """How many addresses are remembered, the most recent ones; a forgotten one starts again."""
+
+_OF_ADDRESS_PER_S, _OF_ADDRESS_AT_ONCE = 0.1, 10
+_OF_ALL_PER_S, _OF_ALL_AT_ONCE = 1.0, 20
+"""Warnings: a flood of them would push everything older out of the log."""
+_QUIET_S = 10.0
+"""A flood is over when no warning was left out for so long."""
 
 _Member = TypeVar("_Member")
 
@@ -109,3 +115,36 @@ class AddressPaces:
     def _new_bucket(self) -> TokenBucket:
         longest_wait_s = self._longest_wait_s
         return TokenBucket(self._rate_per_s, self._burst, longest_wait_s=longest_wait_s)
+
+
+class WarningPaces:
+    """Bounds the warnings about refused requests: of each address, and of all together."""
+
+    def __init__(self) -> None:
+        self._of_addresses = AddressPaces(_OF_ADDRESS_PER_S, _OF_ADDRESS_AT_ONCE)
+        self._of_all = TokenBucket(_OF_ALL_PER_S, _OF_ALL_AT_ONCE)
+        self._left_out = 0
+        self._left_out_s = 0.0
+
+    def may_warn(self, now_s: float, address: str = "") -> bool:
+        """Count a warning; False if it has to be left out.
+
+        address: whose bound counts too; "" for a warning that is rare for each address anyhow.
+        """
+        if address and self._of_addresses.take(address, 0, now_s) > 0:
+            return False
+        if self._of_all.take(0, now_s) > 0:
+            self._left_out += 1
+            self._left_out_s = now_s
+            return False
+        self._of_all.take(1, now_s)
+        if address:
+            self._of_addresses.take(address, 1, now_s)
+        return True
+
+    def left_out(self, now_s: float) -> int:
+        """How many warnings a flood of many addresses has cost; once, when it is over, else 0."""
+        if now_s - self._left_out_s < _QUIET_S:
+            return 0
+        count, self._left_out = self._left_out, 0
+        return count

@@ -20,13 +20,13 @@ from lanscribe.server.access import (
     offered_keys,
     parsed_networks,
 )
-from lanscribe.server.crowd import AddressPaces
 from lanscribe.server.ephemeral import EphemeralKeys
 from lanscribe.server.home import Home
 from lanscribe.server.http_errors import error_response
 from lanscribe.server.key_check import KeyCheck, unauthorized
 from lanscribe.server.sign_in import (
     has_pass,
+    is_secure,
     own_origins_of,
     refusal_page,
     sender_of,
@@ -51,9 +51,6 @@ _REALTIME_PATHS = frozenset({"/v1/realtime"})
 _REFUSAL = "refusal"
 _FIRST_MESSAGE = "first_message"
 _EPHEMERAL_KEY = "ephemeral_key"
-_WARNINGS_PER_S = 0.1
-_WARNINGS_AT_ONCE = 10
-"""Per address: a flood of warnings would push everything older out of the log."""
 
 
 def refusal_of(scope: Scope) -> AuthError | None:
@@ -101,17 +98,19 @@ class Doorkeeper:
         self._ephemeral_keys = ephemeral_keys or EphemeralKeys()
         self._key_check = key_check or KeyCheck(auth, clock=clock)
         self._home = home or Home(auth)
-        self._warnings = AddressPaces(_WARNINGS_PER_S, _WARNINGS_AT_ONCE)
+        self._warnings = self._key_check.warnings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request, or answer 401, 403 or 429 with the reason."""
         request = HTTPConnection(scope)
+        self._tell_of_left_out()
         if scope["type"] == "http":
             if cors.is_preflight(scope["method"], request.headers):
                 answer = Response(status_code=204, headers=cors.preflight_headers(request.headers))
                 await answer(scope, receive, send)
                 return
-            send = _readable(request, send)
+            if not _tells_which_box(scope["path"]):
+                send = _readable(request, send)
         refusal = self._refusal(request)
         if refusal is not None:
             is_guesser = isinstance(refusal, GuessError)
@@ -126,11 +125,17 @@ class Doorkeeper:
 
     def _level(self, scope: Scope) -> int:
         """The log level of a refusal: the first few of an address are warnings, others debug."""
-        peer = (scope.get("client") or ("", 0))[0]
-        is_rare = self._warnings.take(peer, 0, self._clock()) == 0
-        if is_rare:
-            self._warnings.take(peer, 1, self._clock())
+        peer = (scope.get("client") or ("unknown", 0))[0]
+        is_rare = self._warnings.may_warn(self._clock(), peer)
         return logging.WARNING if is_rare else logging.DEBUG
+
+    def _tell_of_left_out(self) -> None:
+        if count := self._warnings.left_out(self._clock()):
+            log.warning(
+                "%d more warnings about refused requests were left out, because too many came at"
+                ' once; logging.level = "debug" shows each',
+                count,
+            )
 
     def _refusal(self, request: HTTPConnection) -> AuthError | None:
         """Why the request is refused; else None, and the scope has the sender's own address."""
@@ -178,7 +183,24 @@ class Doorkeeper:
         others = [key for key in offered if key not in ephemeral]
         if not others:
             raise unauthorized("got an ephemeral key, which admits to WebSockets at /v1/realtime")
-        self._key_check.check(others, address or peer, refusal)
+        is_by_page = self._may_be_by_page(request)
+        self._key_check.check(others, address or peer, refusal, is_by_page=is_by_page)
+
+    def _may_be_by_page(self, request: HTTPConnection) -> bool:
+        """Whether a page of another site may have sent the keys, in a browser at that address.
+
+        Its browser adds Origin or Sec-Fetch-Site, but neither to a GET over plain http. So the page
+        can send a key in the query, or any key to a Host of its own that leads here (rebinding).
+        """
+        sender = sender_of(request)
+        try:
+            sender.check_is_own(own_origins_of(request), self._auth.origins)
+            if not is_secure(request):
+                self._home.check_host(request.headers.get("host"))
+        except AuthError:
+            return True
+        subprotocols = request.scope.get("subprotocols", [])
+        return not (sender.is_told or offered_keys(request.headers, {}, subprotocols))
 
     def _use(self, ephemeral_key: str, scope: Scope) -> None:
         first_message = self._ephemeral_keys.use(ephemeral_key, self._clock())
@@ -217,6 +239,14 @@ def _is_public(scope: Scope) -> bool:
         return path in _SIGN_IN_PATHS
     is_page = path in _PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDERS)
     return method in {"GET", "HEAD"} and is_page
+
+
+def _tells_which_box(path: str) -> bool:
+    """Whether the answer has the fingerprint or the addresses, by which a page could track people.
+
+    What is below /trust decides by itself which pages may read it.
+    """
+    return path == "/trust" or path.startswith("/trust/")
 
 
 def _is_realtime(scope: Scope) -> bool:

@@ -14,7 +14,7 @@ FORGOTTEN_S = 86_400.0
 """After a day without a guess, the count starts again."""
 TRUSTED_S = 86_400.0
 MOST_ADDRESSES = 4096
-"""The size of each of the two tables: half a megabyte."""
+"""The size of each of the three tables: half a megabyte."""
 _MOST_LOOKED_AT = 64
 
 
@@ -26,24 +26,30 @@ class _Record:
 
 
 class Guesses:
-    """Counts wrong keys and remembers trust, by IPv4 address or IPv6 /64."""
+    """Counts wrong keys and remembers trust, by IPv4 address or IPv6 /64.
+
+    Keys that a web page of another site may have sent (is_by_page) are counted apart: they pause
+    keys like themselves alone. All other wrong keys pause every key of the address.
+    """
 
     def __init__(self) -> None:
         self._guessers: OrderedDict[str, _Record] = OrderedDict()
+        self._pages: OrderedDict[str, _Record] = OrderedDict()
         self._trusted: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._guessers) + len(self._trusted)
+        return len(self._guessers) + len(self._pages) + len(self._trusted)
 
-    def pause_s(self, address: str, now_s: float) -> float:
+    def pause_s(self, address: str, now_s: float, *, is_by_page: bool = False) -> float:
         """For how many seconds the keys of an address are ignored; 0 when they are compared."""
         group = address_group(address)
-        record = self._guessers.get(group)
-        if record is None or self._is_trusted(group, now_s):
+        if self._is_trusted(group, now_s):
             return 0.0
-        return max(0.0, record.until_s - now_s)
+        tables = [self._guessers, self._pages] if is_by_page else [self._guessers]
+        until_s = [one[group].until_s for one in tables if group in one]
+        return max([0.0, *(end_s - now_s for end_s in until_s)])
 
-    def wrong(self, address: str, count: int, now_s: float) -> float:
+    def wrong(self, address: str, count: int, now_s: float, *, is_by_page: bool = False) -> float:
         """Count `count` wrong keys of an address; return for how many seconds it is paused.
 
         The pause begins after the free guesses and doubles with each further one, up to
@@ -52,12 +58,13 @@ class Guesses:
         group = address_group(address)
         if self._is_trusted(group, now_s):
             return 0.0
-        record = self._guessers.pop(group, None)
+        table = self._pages if is_by_page else self._guessers
+        record = table.pop(group, None)
         if record is None or now_s - record.last_s >= FORGOTTEN_S:
             record = _Record()
-        if len(self._guessers) >= MOST_ADDRESSES:
-            _forget_one(self._guessers, now_s)
-        self._guessers[group] = record
+        if len(table) >= MOST_ADDRESSES:
+            _forget_one(table, now_s)
+        table[group] = record
         record.wrong += count
         record.last_s = now_s
         beyond = record.wrong - FREE_GUESSES
@@ -69,6 +76,7 @@ class Guesses:
         """Note the right key of an address: trust it for a day, and forget its guesses."""
         group = address_group(address)
         self._guessers.pop(group, None)
+        self._pages.pop(group, None)
         self._trusted.pop(group, None)
         self._trusted[group] = now_s
         if len(self._trusted) > MOST_ADDRESSES:

@@ -8,7 +8,12 @@ import ifaddr
 
 from lanscribe.config import AuthSettings
 from lanscribe.errors import AuthError
-from lanscribe.identity.home_networks import TAILNET, own_prefixes, tailnet_addresses
+from lanscribe.identity.home_networks import (
+    TAILNET,
+    own_prefixes,
+    source_towards,
+    tailnet_addresses,
+)
 from lanscribe.identity.surroundings import machine_names
 from lanscribe.identity.tailscale import TailnetName
 from lanscribe.server.access import check_host, check_peer_is_home, is_in
@@ -26,10 +31,11 @@ class Home:
         find_names: Callable[[], Collection[str]] = machine_names,
         find_adapters: Callable[[], Iterable[ifaddr.Adapter]] = ifaddr.get_adapters,
         clock: Callable[[], float] = time.monotonic,
+        find_source: Callable[[str], str] = source_towards,
         *,
         certified: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """clock: seconds since any moment.
+        """clock: seconds since any moment. find_source: as `source_towards`.
 
         certified: the names in a certificate of the owner's, which the owner has given to this box.
         """
@@ -39,6 +45,7 @@ class Home:
         self._find_names = find_names
         self._find_adapters = find_adapters
         self._clock = clock
+        self._find_source = find_source
         self._names_s = self._adapters_s = -LOOK_EVERY_S
         self._names: Collection[str] = ()
         self._tailnet_addresses: list[str] = []
@@ -66,12 +73,21 @@ class Home:
 
     def _is_in_added_network(self, peer: str, local: str) -> bool:
         if "tailscale" in self._networks and is_in(peer, [TAILNET]):
-            self._look_at_adapters()
-            return is_in(local, map(ipaddress.ip_network, self._tailnet_addresses))
+            return self._is_in_tailnet(peer, local)
         if "own-prefix" in self._networks and ":" in peer:
             self._look_at_adapters()
             return is_in(peer, self._prefixes)
         return False
+
+    def _is_in_tailnet(self, peer: str, local: str) -> bool:
+        """Whether a peer with an address like the tailnet's is connected through Tailscale.
+
+        Anybody may send packets to that address by another interface. But the connection stands, so
+        the answers have reached the peer: the interface by which they leave is the one that counts.
+        """
+        self._look_at_adapters()
+        own = [ipaddress.ip_network(address) for address in self._tailnet_addresses]
+        return is_in(local, own) and is_in(self._find_source(peer), own)
 
     def _look_at_adapters(self) -> None:
         now_s = self._clock()

@@ -16,11 +16,17 @@ from lanscribe.errors import AuthError, ConfigError, GuessError
 from lanscribe.identity import secret_files
 from lanscribe.server import keys, passes
 from lanscribe.server.access import has_key
+from lanscribe.server.crowd import WarningPaces
 from lanscribe.server.guesses import Guesses
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_TOO_MANY = (
+    "%.200r has shown too many wrong keys: its keys are ignored for %.0f s",
+    "%.200r has shown too many wrong keys, perhaps from a web page that is open there: such keys"
+    " are ignored for %.0f s",
+)
 _MOST_KEYS = 4
 """How many keys of a request are compared; a client that sends its key in several ways has two."""
 _MOST_PASSES = 4
@@ -75,6 +81,7 @@ class KeyCheck:
         self._clock = clock
         self._wall_clock = wall_clock
         self._guesses = Guesses()
+        self.warnings = WarningPaces()
         self._key_file = _Watched(PROJECT_DIR / auth.key_file, keys.read)
         self._sign_in_file = _Watched(sign_in_file, _sign_in_secret) if sign_in_file else None
         self.is_needed = auth.mode != "open"
@@ -85,25 +92,31 @@ class KeyCheck:
         """The key that counts now; None if there is none, then nobody gets in by one."""
         return self._given or (self._key_file.value() if self.is_needed else None)
 
-    def check(self, offered: Iterable[str], address: str, foreign: AuthError | None = None) -> None:
+    def check(
+        self,
+        offered: Iterable[str],
+        address: str,
+        foreign: AuthError | None = None,
+        *,
+        is_by_page: bool = False,
+    ) -> None:
         """Admit a sender with the right key.
 
-        foreign: why it needs one. Raises AuthError for a wrong key, and GuessError while the keys
-        of its address are not compared.
+        foreign: why it needs one. is_by_page: whether a web page of another site may have sent
+        the keys, so that they pause such keys alone. Raises AuthError for a wrong key, and
+        GuessError while the keys of its address are not compared.
         """
         now_s = self._clock()
-        if (pause_s := self._guesses.pause_s(address, now_s)) > 0:
+        if (pause_s := self._guesses.pause_s(address, now_s, is_by_page=is_by_page)) > 0:
             raise GuessError(pause_s)
         shown = list(dict.fromkeys(offered))[:_MOST_KEYS]
         if has_key(shown, self.key):
             self._guesses.right(address, now_s)
             return
-        if (pause_s := self._guesses.wrong(address, len(shown), now_s)) > 0:
-            log.warning(
-                "%.200r has shown too many wrong keys: its keys are ignored for %.0f s",
-                address,
-                pause_s,
-            )
+        pause_s = self._guesses.wrong(address, len(shown), now_s, is_by_page=is_by_page)
+        if pause_s > 0:
+            level = logging.WARNING if self.warnings.may_warn(now_s) else logging.DEBUG
+            log.log(level, _TOO_MANY[is_by_page], address, pause_s)
         without = f", and without it {foreign}" if foreign else ""
         raise unauthorized(f"got a wrong key{without}") from foreign
 

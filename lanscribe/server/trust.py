@@ -18,6 +18,7 @@ from lanscribe.errors import ProtocolError
 from lanscribe.identity.authority import common_name, file_name, fingerprint
 from lanscribe.identity.network import url_host
 from lanscribe.server import pages
+from lanscribe.server.access import name_in
 from lanscribe.server.http_errors import JsonResponse, error_response
 
 OFF = (
@@ -35,7 +36,6 @@ OWN = (
 )
 _GROUP_LETTERS = 12
 """Of a fingerprint as it is shown, AB:CD:EF:01 and a colon: eight such groups."""
-_FOR_READERS_EVERYWHERE = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
 _FORM_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _NAMESPACE = uuid.UUID("5a9c7d0e-6f43-5d25-9d55-3f6c8e5b9a17")
 """Of the identifiers in a profile, which have to stay the same for the same certificate."""
@@ -131,18 +131,24 @@ class Trust:
         }
         return pages.page("trust", 200, **values, **_groups(shown))
 
-    async def _check(self, _request: Request) -> Response:
-        """What a page on another name of this box may read, if its browser trusts this one."""
-        if not self._certificates.names:
+    async def _check(self, request: Request) -> Response:
+        """What a page on another name of this box may read, if its browser trusts this one.
+
+        No other page may: the fingerprint would tell it whose browser it is in.
+        """
+        names = self._certificates.names
+        if not names:
             return _refusal(self.why_no_url)
         told = {
             "server": "lanscribe",
             "fingerprint": self.fingerprint,
             "address": self.scanned_url(),
         }
-        answer = JsonResponse(told)
-        answer.headers.update(_FOR_READERS_EVERYWHERE)
-        return answer
+        headers = {"Cache-Control": "no-store", "Vary": "Origin"}
+        origin = request.headers.get("origin", "")
+        if _host_of(origin) in names:
+            headers["Access-Control-Allow-Origin"] = origin
+        return JsonResponse(told, headers=headers)
 
     async def _der(self, _request: Request) -> Response:
         """For Android, Windows, macOS and Firefox, which offers to import this type."""
@@ -221,6 +227,12 @@ def _identifier(part: str, digest: bytes) -> str:
 
 def _digest(certificate: x509.Certificate) -> bytes:
     return certificate.fingerprint(SHA256())
+
+
+def _host_of(origin: str) -> str:
+    """The name or address of a page's origin; "" if that is not one of http or https."""
+    scheme, _, host = origin.partition("://")
+    return name_in(host) if scheme in {"http", "https"} else ""
 
 
 def _is_loopback(name: str) -> bool:

@@ -28,6 +28,7 @@ from lanscribe.admin.doctor import (
 )
 from lanscribe.admin.environment import HIDDEN_KEY
 from lanscribe.admin.machine import GraphicsFacts, KeyFacts, PortFacts
+from lanscribe.identity import reachable
 from lanscribe.installation import Outcome
 from lanscribe.voxtral.verdict import Verdict
 
@@ -343,6 +344,28 @@ def test_network() -> None:
     assert judge_network(["192.168.1.5", "box.local"]).result == "192.168.1.5, box.local"
     assert judge_network(["box.local"]).status == "warn"
     assert judge_network([]).status == "warn"
+    assert judge_network(["100.64.0.7"]).status == "ok"
+
+
+def test_network_with_ipv6_only() -> None:
+    found = ["fd00::7", "lanscribe.local"]
+    assert judge_network(found, "::").result == "fd00::7, lanscribe.local"
+    told = judge_network(found, "0.0.0.0")
+    assert told.status == "warn"
+    assert "fd00::7" in told.result
+    assert told.remedy == 'set server.host = "::" in config/local.toml'
+    assert (
+        judge_network(["192.168.1.5", *found], "0.0.0.0").result == "192.168.1.5, lanscribe.local"
+    )
+
+
+def test_the_addresses_come_from_the_environment_and_before_setup_from_the_routes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("lanscribe.identity.network.routed_addresses", lambda: ["192.168.1.5"])
+    assert machine.addresses(tmp_path) == ["192.168.1.5"]
+    monkeypatch.undo()
+    assert {*reachable.addresses("::")} <= {*machine.addresses()}
 
 
 def test_the_table_is_aligned_and_puts_the_remedy_below() -> None:

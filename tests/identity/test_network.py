@@ -5,31 +5,12 @@ from unittest.mock import Mock
 import pytest
 
 from lanscribe.identity import network
-from lanscribe.identity.network import lan_addresses, local_name, url_host, usable
+from lanscribe.identity.network import routed_addresses, url_host, usable
 
 
 def test_addresses_come_in_order_each_once_and_only_those_others_can_reach() -> None:
     found = ["192.168.1.5", None, "127.0.0.1", "10.8.0.2", "192.168.1.5", "0.0.0.0"]
     assert usable(found) == ["192.168.1.5", "10.8.0.2"]
-
-
-@pytest.mark.parametrize(
-    ("hostname", "expected"),
-    [
-        ("box", ["box.local"]),
-        ("Box.home.example", ["box.local"]),
-        ("localhost", []),
-        ("localhost.localdomain", []),
-        ("", []),
-        ("Max's Mac", []),
-        ("max.s mac", ["max.local"]),
-        ("b" * 63, [f"{'b' * 63}.local"]),
-        ("b" * 64, []),
-        ("büro", []),
-    ],
-)
-def test_local_name(hostname: str, expected: list[str]) -> None:
-    assert local_name(hostname) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,11 +22,10 @@ def test_url_host(host: str, expected: str) -> None:
 
 
 def test_this_machines_addresses_can_be_listened_on() -> None:
-    for address in lan_addresses():
-        if not address.endswith(".local"):
-            ipaddress.IPv4Address(address)
-            with socket.socket() as listener:
-                listener.bind((address, 0))
+    for address in routed_addresses():
+        ipaddress.IPv4Address(address)
+        with socket.socket() as listener:
+            listener.bind((address, 0))
 
 
 def test_nothing_is_sent_and_nothing_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,11 +35,10 @@ def test_nothing_is_sent_and_nothing_is_looked_up(monkeypatch: pytest.MonkeyPatc
     probe.getsockname.return_value = ("192.168.1.5", 40000)
     fake = Mock(AF_INET=socket.AF_INET, SOCK_DGRAM=socket.SOCK_DGRAM)
     fake.socket.return_value = probe
-    fake.gethostname.return_value = "box"
     monkeypatch.setattr(network, "socket", fake)
-    assert lan_addresses() == ["192.168.1.5", "box.local"]
+    assert routed_addresses() == ["192.168.1.5"]
     assert {call[0] for call in probe.method_calls} == {"connect", "getsockname"}
-    assert {call[0] for call in fake.method_calls} == {"socket", "gethostname"}
+    assert {call[0] for call in fake.method_calls} == {"socket"}
     fake.socket.assert_called_with(socket.AF_INET, socket.SOCK_DGRAM)
 
 
@@ -68,5 +47,4 @@ def test_a_machine_without_a_network_has_no_addresses(monkeypatch: pytest.Monkey
         raise OSError(101, "Network is unreachable")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
-    assert lan_addresses() == []
+    assert routed_addresses() == []

@@ -1,6 +1,7 @@
 """Attacks on the door, as docs/operations.md lists them; tests/browser has some by browsers."""
 
 import itertools
+import logging
 import random
 import re
 import socket
@@ -319,6 +320,105 @@ def test_guesses_over_tls_are_counted_with_all_others(
 def status_of(url: str, key: str) -> int:
     headers = {"X-API-Key": key}
     return httpx.get(url, headers=headers, verify=False, timeout=DEADLINE_S).status_code
+
+
+PAGES_GUESS: list[tuple[str, str, dict[str, str]]] = [
+    ("http", "api_key=wrong-{}", {}),
+    ("http", "", {"origin": EVIL, "authorization": "Bearer wrong-{}"}),
+    ("http", "", {"origin": "null", "x_api_key": "wrong-{}"}),
+    ("http", "", {"host": "evil.example:8000", "x_api_key": "wrong-{}"}),
+    (
+        "http",
+        "api_key=wrong-{}",
+        {"host": "evil.example:8000", "origin": "http://evil.example:8000"},
+    ),
+    ("https", "api_key=wrong-{}", {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors"}),
+    ("https", "api_key=wrong-{}", {"origin": OTHER_PORT, "sec_fetch_site": "same-site"}),
+]
+"""What a page of another site can send: its scheme, query and headers."""
+PEOPLE_SEND: list[tuple[str, str, dict[str, str]]] = [
+    ("http", "", {"authorization": f"Bearer {KEY}"}),
+    ("https", "", {"x_api_key": KEY}),
+    ("https", "", {"host": "box.example:8443", "x_api_key": KEY}),
+    ("https", f"api_key={KEY}", {"origin": OWN_PAGE}),
+    ("https", f"api_key={KEY}", {"sec_fetch_site": "none"}),
+    ("http", f"api_key={KEY}", {"authorization": "Bearer some-dummy"}),
+]
+
+
+def knock_with(one: Doorkeeper, scheme: str, query: str, headers: dict[str, str]) -> int:
+    names = {"host": f"{BOX}:{BOX_PORT}", **headers}
+    return int(knock(one, WORLD, scheme=scheme, query=query, **names)[0]["status"])
+
+
+@pytest.mark.parametrize("person", PEOPLE_SEND)
+@pytest.mark.parametrize("page", PAGES_GUESS)
+def test_a_page_that_guesses_pauses_no_other_sender_of_the_key(
+    tmp_path: Path, page: tuple[str, str, dict[str, str]], person: tuple[str, str, dict[str, str]]
+) -> None:
+    auth = AuthSettings.model_validate({"mode": "key", "key": KEY})
+    keys = KeyCheck(auth, tmp_path / "sign-in", lambda: 0.0)
+    home = Home(auth, lambda: ["nas"], list)
+    one = Doorkeeper(Guest(), auth, clock=lambda: 0.0, key_check=keys, home=home)
+    scheme, query, headers = page
+    got = [
+        knock_with(
+            one,
+            scheme,
+            query.format(number),
+            {name: value.format(number) for name, value in headers.items()},
+        )
+        for number in range(12)
+    ]
+    assert got == [401] * 6 + [429] * 6, "they wait as everybody does"
+    assert knock_with(one, *person) == 200
+
+
+def test_the_sign_in_form_is_taken_while_a_page_guesses(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    box = Box(tmp_path)
+    for number in range(12):
+        sent = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+        status = box.ask(f"/v1/models?api_key=wrong-{number}", headers=sent).status_code
+    assert status == 429
+    assert box.sign_in().status_code == 303
+    box.gateway.close()
+
+
+def test_no_page_of_another_site_may_read_which_box_it_is(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    box = Box(tmp_path, Trust(Shown(AUTHORITY), BOX_PORT))
+    for path in ("/trust", "/trust/check", "/trust/lanscribe.pem", "/trust/x"):
+        for origin in (EVIL, "null", "app://box", "https://box.evil.example", "https://box@evil"):
+            answer = box.ask(path, headers={"Origin": origin})
+            assert "access-control-allow-origin" not in answer.headers, (path, origin)
+    for origin in ("http://box.local:8000", "https://192.168.1.20:8443", "http://[fd00::20]:8000"):
+        answer = box.ask("/trust/check", headers={"Origin": origin})
+        assert answer.headers["access-control-allow-origin"] == origin
+        assert answer.headers["vary"] == "Origin"
+    box.gateway.close()
+
+
+def test_a_flood_of_refusals_leaves_few_warnings_and_their_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now_s = [0.0]
+    auth = AuthSettings.model_validate({"mode": "key", "key": KEY})
+    one = Doorkeeper(Guest(), auth, clock=lambda: now_s[0])
+    caplog.set_level(logging.DEBUG, "lanscribe")
+    for number in range(1000):
+        now_s[0] += 0.02
+        knock(one, f"203.0.{number // 2 % 250}.1", x_api_key=f"wrong-{number}")
+    warned = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert 20 <= len(warned) <= 20 + 20 + 2
+    assert sum("turned away" in record.getMessage() for record in caplog.records) == 1000
+    now_s[0] += 11
+    caplog.clear()
+    for _ in range(3):
+        assert knock(one, "203.0.113.7", x_api_key=KEY)[0]["status"] == 200
+    told = [record.getMessage() for record in caplog.records if "were left out" in record.msg]
+    assert len(told) == 1
+    assert int(told[0].split()[0]) >= 1000 - len(warned)
 
 
 def test_each_attack_in_the_documents_names_its_tests() -> None:

@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 
 from lanscribe.engines.fake import spoken
-from lanscribe.identity.network import lan_addresses
+from lanscribe.identity.network import routed_addresses
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, samples_to_pcm16
 from tests.servers import ServeHere, Server, StartServer
 from tests.support import DEADLINE_S, Client, Refused, client, counting
@@ -248,7 +248,7 @@ def test_connections_that_never_ask_anything_leave_room_for_those_that_do(
 
 
 def test_one_machine_leaves_connections_to_others(serve_here: ServeHere) -> None:
-    addresses = [one for one in lan_addresses() if one[0].isdigit()]
+    addresses = routed_addresses()
     if not addresses:
         pytest.skip("this machine has no address but its own loopback")
     server = serve_here(server={"host": "0.0.0.0"}, limits={"connections": 8})

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from lanscribe.server.access import address_group
-from lanscribe.server.crowd import AddressPaces, Crowd
+from lanscribe.server.crowd import AddressPaces, Crowd, WarningPaces
 
 ADDRESSES = ["10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "fd00::1", "fd00::2", "fd00:0:0:1::1"]
 MOST = 8
@@ -123,3 +123,27 @@ def test_whatever_an_address_does_it_is_soon_heard_again(seed: int) -> None:
         wait_s = paces.take("10.0.0.1", rng.choice([0, 1, 5, 10, 1000]), now_s)
         assert wait_s <= longest_s + 1e-6, f"seed {seed}"
     assert paces.take("10.0.0.1", 0, now_s + longest_s + 1e-6) == 0, f"seed {seed}"
+
+
+def test_an_address_alone_has_a_few_warnings() -> None:
+    paces = WarningPaces()
+    allowed = [paces.may_warn(second / 10, "10.0.0.1") for second in range(1000)]
+    assert 10 + 10 <= sum(allowed) <= 10 + 12
+    assert all(allowed[:10])
+    assert paces.may_warn(100.0, "10.0.0.2")
+    assert paces.left_out(1000.0) == 0, "its own flood is no flood of many"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_addresses_together_have_a_bound_and_the_others_are_counted(seed: int) -> None:
+    rng, paces, now_s, said = random.Random(seed), WarningPaces(), 0.0, 0
+    asked = rng.randrange(2000, 9000)
+    for number in range(asked):
+        now_s += 20 / asked
+        address = f"2001:db8:0:{number:x}::1" if rng.random() < 0.5 else ""
+        said += paces.may_warn(now_s, address)
+        assert paces.left_out(now_s) == 0, "not while it goes on"
+    assert 20 <= said <= 20 + 20 + 2, f"seed {seed}"
+    assert paces.left_out(now_s + 9) == 0
+    assert paces.left_out(now_s + 11) == asked - said, f"seed {seed}"
+    assert paces.left_out(now_s + 12) == 0, "told once"

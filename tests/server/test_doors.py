@@ -65,6 +65,7 @@ def knock(
     *,
     method: str = "GET",
     scheme: str = "http",
+    query: str = "",
     **headers: str,
 ) -> list[Message]:
     """Knock once: what is answered."""
@@ -82,7 +83,7 @@ def knock(
         "scheme": scheme,
         **({"method": method} if kind == "http" else {}),
         "path": path,
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [
             (name.replace("_", "-").encode(), value.encode()) for name, value in names.items()
         ],

@@ -121,3 +121,36 @@ def test_who_was_trusted_longest_ago_is_forgotten_first() -> None:
     assert len(one) == guesses.MOST_ADDRESSES
     assert one.wrong("2001:db8:1:0::1", 100, 1.0) > 0
     assert one.wrong("2001:db8:1:1::1", 100, 1.0) == 0
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_no_guesses_of_pages_delay_the_key_of_a_person(seed: int) -> None:
+    """Whatever pages send, and from where: the pauses of people are those without any page."""
+    rng = random.Random(seed)
+    one, without_pages, now_s = Guesses(), Guesses(), 0.0
+    for _ in range(300):
+        now_s += rng.choice([0.0, 0.01, 1.0, 300.0, 40_000.0])
+        address = rng.choice([HOME, OTHER, NEIGHBOUR])
+        for page in rng.sample([HOME, OTHER, NEIGHBOUR], 2):
+            one.wrong(page, rng.choice([1, 9, 100]), now_s, is_by_page=True)
+        pause_s = one.pause_s(address, now_s)
+        assert pause_s == without_pages.pause_s(address, now_s), f"seed {seed}"
+        assert one.pause_s(address, now_s, is_by_page=True) >= pause_s, f"seed {seed}"
+        if pause_s == 0 and rng.random() < 0.05:
+            for each in (one, without_pages):
+                each.right(address, now_s)
+            assert one.pause_s(address, now_s, is_by_page=True) == 0, f"seed {seed}"
+        elif pause_s == 0:
+            waits = {each.wrong(address, 1, now_s) for each in (one, without_pages)}
+            assert len(waits) == 1, f"seed {seed}"
+
+
+def test_pages_wait_as_everybody_does_and_their_crowd_is_bounded() -> None:
+    one = Guesses()
+    waits = [one.wrong(HOME, 1, 0.0, is_by_page=True) for _ in range(FREE_GUESSES + 4)]
+    assert waits == [0] * FREE_GUESSES + [1, 2, 4, 8]
+    one.wrong(OTHER, 100, 1.0)
+    for number in range(3 * guesses.MOST_ADDRESSES):
+        one.wrong(f"2001:db8:1:{number:x}::1", 100, 1.0, is_by_page=True)
+    assert len(one) == guesses.MOST_ADDRESSES + 1
+    assert one.pause_s(OTHER, 2.0) == LONGEST_PAUSE_S - 1, "pages make nobody else forgotten"

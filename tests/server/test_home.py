@@ -11,6 +11,7 @@ from ifaddr import IP, Adapter
 from lanscribe.config import AuthSettings
 from lanscribe.errors import AuthError
 from lanscribe.identity import tailscale
+from lanscribe.identity.home_networks import source_towards
 from lanscribe.identity.names import own_names
 from lanscribe.server.home import LOOK_EVERY_S, Home
 from tests.identity.test_tailscale import program
@@ -38,12 +39,14 @@ class Network:
     def __init__(self) -> None:
         self.names = own_names("nas", SUFFIXES)
         self.adapters = ADAPTERS
+        self.source = TAILNET
         self.looks = 0
         self.now_s = 0.0
 
     def home(self, *networks: str, hostnames: tuple[str, ...] = ()) -> Home:
         auth = AuthSettings.model_validate({"networks": networks, "hostnames": hostnames})
-        return Home(auth, self.find_names, self.find_adapters, lambda: self.now_s)
+        clock, source = lambda: self.now_s, lambda _peer: self.source
+        return Home(auth, self.find_names, self.find_adapters, clock, source)
 
     def find_names(self) -> list[str]:
         self.looks += 1
@@ -199,6 +202,30 @@ def test_whose_address_is_of_the_home(
     networks: tuple[str, ...], peer: str, local: str, is_home: bool
 ) -> None:
     assert admits_peer(Network().home(*networks), peer, local) is is_home
+
+
+@pytest.mark.parametrize("source", ["192.168.1.2", "100.64.7.7", "", "127.0.0.1"])
+def test_a_peer_that_is_answered_by_another_interface_is_not_of_the_tailnet(source: str) -> None:
+    network = Network()
+    home = network.home("tailscale")
+    for peer in ("100.64.0.9", "::ffff:100.64.0.9"):
+        assert admits_peer(home, peer, TAILNET)
+        network.source = source
+        assert not admits_peer(home, peer, TAILNET)
+        network.source = TAILNET
+
+
+@pytest.mark.parametrize(
+    ("peer", "source"),
+    [
+        ("127.0.0.9", "127.0.0.1"),
+        ("::ffff:127.0.0.9", "127.0.0.1"),
+        ("fd00::1", ""),
+        ("255.255.255.255", ""),
+    ],
+)
+def test_by_which_address_the_machine_answers(peer: str, source: str) -> None:
+    assert source_towards(peer) == source
 
 
 def test_networks_are_looked_up_again_and_only_for_those_who_need_it() -> None:

@@ -22,17 +22,22 @@ ip link add tailscale0 type veth peer name far1
 ip link set far1 up
 ip link set tailscale0 up
 ip addr add 100.101.102.103/32 dev tailscale0
-ip route add local 100.101.102.0/24 dev lo
-ip route add local 100.64.7.0/24 dev lo
+ip route add local 100.101.102.0/24 dev lo src 100.101.102.103
+ip route add local 100.64.7.0/24 dev lo src 100.64.7.7
 ip -6 route add local 2001:db8:50::/64 dev lo
 ip -6 route add local 2001:db8:60::/64 dev lo
 echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind
 """
-"""The last lines let a program here take any address of these networks, as others there have."""
+"""The last lines let a program here take any address of these networks, as others there have.
+
+src: the machine's address on the interface by which it would answer to others there.
+"""
 TAILNET, LAN_TAILNET = ("100.101.102.9", "100.101.102.103"), ("100.64.7.9", "100.64.7.7")
+STRANGER = ("100.64.7.9", "100.101.102.103")
+"""On the ordinary network, with a route to the address of Tailscale's interface."""
 PREFIX, OTHER_PREFIX = ("2001:db8:50::9", "2001:db8:50::7"), ("2001:db8:60::9", "2001:db8:50::7")
 HOME = ("192.168.50.7", "192.168.50.7")
-WAYS = [TAILNET, LAN_TAILNET, PREFIX, OTHER_PREFIX, HOME]
+WAYS = [TAILNET, LAN_TAILNET, STRANGER, PREFIX, OTHER_PREFIX, HOME]
 """From which address, and to which of the machine's."""
 
 

@@ -25,6 +25,7 @@ from lanscribe.server.trust import Trust, short_fingerprint
 
 NASTY = """lanscribe on <b>"it's"</b> & co"""
 NAMES = ("192.168.1.20", "fd00::20", "box", "box.local", "localhost", "127.0.0.1", "::1")
+STARTS = ("http://", "https://")
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 
@@ -198,15 +199,37 @@ def test_whatever_the_page_needs_is_served() -> None:
 
 
 def test_a_page_of_another_name_may_read_the_check() -> None:
-    answer = get("/trust/check", Origin="https://box:8443")
+    origin = "https://box:8443"
+    answer = get("/trust/check", Origin=origin)
     assert answer.json() == {
         "server": "lanscribe",
         "fingerprint": fingerprint(AUTHORITY),
         "address": f"https://192.168.1.20:8443/#{short_fingerprint(AUTHORITY)}",
     }
-    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert answer.headers["vary"] == "Origin"
     assert "access-control-allow-credentials" not in answer.headers
     assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_read"),
+    [
+        *(
+            (f"{scheme}://box.local{port}", True)
+            for scheme in ("http", "https")
+            for port in ("", ":1")
+        ),
+        *(("http://[fd00::20]:8000", True), ("http://192.168.1.20:8000", True)),
+        *(("https://evil.example", False), ("https://box.evil.example", False), ("null", False)),
+        *(("app://box.local", False), ("https://box.local/x", False), ("box.local", False)),
+        *(("https://192.168.1.21", False), ("https://user@box.local", False), ("https://", False)),
+    ],
+)
+def test_which_pages_may_read_the_check(origin: str, is_read: bool) -> None:
+    answer = get("/trust/check", Origin=origin)
+    assert answer.headers.get("access-control-allow-origin", "") == (origin if is_read else "")
+    assert answer.headers["vary"] == "Origin"
 
 
 def test_with_certificates_of_the_owner_nothing_is_to_be_installed() -> None:
