@@ -27,6 +27,13 @@ class Doors:
     secure_trouble: str = ""
     """Why there is no secure door, though the settings ask for one."""
 
+    @property
+    def secure_port(self) -> int | None:
+        """Where clients get TLS now; None while there is no certificate to show."""
+        if self.secure is None or self.certificates is None or not self.certificates.context():
+            return None
+        return int(self.secure.socket.getsockname()[1])
+
 
 def banner(
     settings: config.Settings,
@@ -44,9 +51,8 @@ def banner(
     hosts = reachable.shown(host, settings, local_name) or [_BOX]
     local = "127.0.0.1" if host in network.ALL_ADDRESSES else host
     urls = [("ws", name, port) for name in hosts]
-    if doors.secure:
-        secure_port = doors.secure.socket.getsockname()[1]
-        urls += [("wss", name, secure_port) for name in _secure_names(doors, hosts)]
+    if doors.secure_port is not None:
+        urls += [("wss", name, doors.secure_port) for name in _secure_names(doors, hosts)]
     wyoming = f"tcp://{network.url_host(hosts[0])}:{wyoming_port}"
     if wyoming_port is None:
         wyoming = "none: its port is taken by another program, see above"
@@ -86,7 +92,7 @@ def _https(doors: Doors) -> list[str]:
 
 
 def _secure_names(doors: Doors, hosts: Sequence[str]) -> Sequence[str]:
-    """Those under which a device can trust this box; all while there is no certificate."""
+    """Those under which a device can trust this box."""
     if doors.certificates and doors.certificates.why_nameless:
         return ()
     names = doors.certificates.names if doors.certificates else ()

@@ -247,12 +247,12 @@ async def _announced(
         yield None
         return
     host, port = doors.plain.getsockname()[:2]
-    secure_port = doors.secure.socket.getsockname()[1] if doors.secure else None
     is_for_others = settings.auth.mode != "key"  # see wyoming_server.check_peer
     wyoming_port = wyoming_port if is_for_others else None
     has_own_prefix = "own-prefix" in settings.auth.networks
     announcement = discovery.Announcement(
-        discovery.services(port, secure_port, wyoming_port, settings.auth.mode),
+        # with a certificate that comes later, TLS is announced from the next start on
+        discovery.services(port, doors.secure_port, wyoming_port, settings.auth.mode),
         partial(discovery.announced_networks, host, has_own_prefix=has_own_prefix),
         KeptName(PROJECT_DIR / settings.server.state_dir, settings.discovery.name),
     )

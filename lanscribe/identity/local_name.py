@@ -6,6 +6,8 @@ from ipaddress import ip_address
 from itertools import chain, count
 
 DOMAIN = "local"
+ANSWER_S, DEFENCE_S = 1.0, 0.25
+"""The least time from one multicast of a record to the next, and to the answer to a probe."""
 
 
 def candidates(wanted: str, kept: str) -> Iterator[str]:
@@ -49,6 +51,20 @@ def loses(own: Iterable[str], theirs: Iterable[str]) -> bool:
         if mine[version] and others[version]:
             return mine[version] < others[version]
     return bool(mine[4])
+
+
+class Answers:
+    """How often this machine tells one network that it has its name (RFC 6762, section 6)."""
+
+    def __init__(self) -> None:
+        self._last_s = float("-inf")
+
+    def is_due(self, now_s: float, *, is_probed: bool) -> bool:
+        """Whether to answer now; True counts as an answer. is_probed: another wants the name."""
+        is_due = now_s - self._last_s >= (DEFENCE_S if is_probed else ANSWER_S)
+        if is_due:
+            self._last_s = now_s
+        return is_due
 
 
 def _by_family(addresses: Iterable[str]) -> dict[int, list[bytes]]:

@@ -16,6 +16,7 @@ from lanscribe import __version__
 from lanscribe.identity.adapters import every_address, is_unique_local, shared_networks
 from lanscribe.identity.kept_name import KeptName
 from lanscribe.identity.local_name import full_name
+from lanscribe.identity.names import instance_name
 from lanscribe.server.naming import Naming, hear_one_network
 from lanscribe.tasks import end
 
@@ -97,7 +98,10 @@ class Announcement:
         self._is_ready.set()
 
     async def name(self, within_s: float) -> str:
-        """The name that others can use, such as lanscribe.local; "" if there is none in time."""
+        """The name that others can use, such as lanscribe.local; "" if there is none in time.
+
+        Only after `begin`, for the services have to be announced too.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._is_named.wait()
@@ -124,6 +128,7 @@ class Announcement:
                 last_trouble = ""
                 log.info("the addresses of this machine have changed")
             except (OSError, zeroconf.Error, RuntimeError) as error:  # RuntimeError: one is gone
+                self._label = ""
                 self._is_named.set()  # there is none to wait for
                 trouble = f"{type(error).__name__}: {error}" if networks else str(error)
                 if trouble != last_trouble and self._is_ready.is_set():
@@ -133,13 +138,18 @@ class Announcement:
 
     async def _announce(self, networks: Networks) -> None:
         """Announce on these networks until they change."""
-        own = every_address(ifaddr.get_adapters())
-        async with Naming(self._name.candidates(), networks, own) as naming:
+        async with Naming(self._name.candidates, networks, _own_addresses) as naming:
             while True:
                 label = await naming.find()
-                self._take(label, networks)
                 await self._is_ready.wait()
-                async with _registered(self._offered, networks, label):
+                async with _responders(networks) as responders:
+                    infos = [
+                        (responder, _info(one, addresses, label))
+                        for responder, addresses in zip(responders, networks, strict=True)
+                        for one in self._offered
+                    ]
+                    self._take(label, networks)
+                    await asyncio.gather(*(_register(*one, label) for one in infos))
                     naming.is_alone = False
                     if not await self._lost(naming, networks):
                         return
@@ -149,12 +159,18 @@ class Announcement:
         if all(ip_address(one).is_loopback for addresses in networks for one in addresses):
             return  # nobody else hears it
         self._label = label
-        self._name.keep(label)
         self._is_named.set()
+
+    def _keep(self, naming: Naming) -> None:
+        """The name was held for one look: neither a moment's nor one of many that were lost."""
+        naming.settle()
+        if self._label:
+            self._name.keep(self._label)
 
     async def _lost(self, naming: Naming, networks: Networks) -> bool:
         """Wait until another machine takes the name, or, and then False, the networks change."""
         losing = asyncio.create_task(naming.lost())
+        is_kept = False
         try:
             while True:
                 await asyncio.wait({losing}, timeout=self._look_every_s)
@@ -162,6 +178,9 @@ class Announcement:
                     return True
                 if not are_the_same(networks, self._find_networks()):
                     return False
+                if not is_kept:
+                    self._keep(naming)
+                    is_kept = True
                 naming.look()
         finally:
             await end(losing)
@@ -172,26 +191,27 @@ def are_the_same(announced: Networks, found: Networks) -> bool:
     return set(map(frozenset, announced)) == set(map(frozenset, found))
 
 
-@asynccontextmanager
-async def _registered(
-    offered: Sequence[Service], networks: Networks, label: str
-) -> AsyncIterator[None]:
-    """Announce services, and withdraw them at the end.
+def _own_addresses() -> frozenset[str]:
+    return every_address(ifaddr.get_adapters())
 
-    Each network has a responder of its own, which knows the addresses on that network only: another
-    network's would be useless there (RFC 6762, section 15).
+
+@asynccontextmanager
+async def _responders(networks: Networks) -> AsyncIterator[list[AsyncZeroconf]]:
+    """A responder for each network; at the end they withdraw what they announced.
+
+    Each knows the addresses on its network only: another network's would be useless there
+    (RFC 6762, section 15).
     """
-    async with AsyncExitStack() as responders:
-        registering = []
+    async with AsyncExitStack() as leaving:
+        responders = []
         for addresses in networks:
             responder = AsyncZeroconf(interfaces=list(addresses))
-            responders.push_async_callback(_leave, responder)
+            leaving.push_async_callback(_leave, responder)
             await responder.zeroconf.async_wait_for_start()
             for reader in responder.zeroconf.engine.readers:
                 hear_one_network(reader.sock, addresses)
-            registering += [_register(responder, one, addresses, label) for one in offered]
-        await asyncio.gather(*registering)
-        yield
+            responders.append(responder)
+        yield responders
 
 
 async def _leave(responder: AsyncZeroconf) -> None:
@@ -200,22 +220,18 @@ async def _leave(responder: AsyncZeroconf) -> None:
             await responder.async_close()
 
 
-async def _register(
-    responder: AsyncZeroconf, service: Service, addresses: Sequence[str], label: str
-) -> None:
+async def _register(responder: AsyncZeroconf, info: AsyncServiceInfo, label: str) -> None:
     """Announce one service, under another name if its name is taken."""
-    info = _info(service, addresses, label)
     await (await responder.async_register_service(info, allow_name_change=True))
     told = ", ".join(info.parsed_addresses())
     log.info("announced %s at %s (%s), port %s", info.name, full_name(label), told, info.port)
 
 
 def _info(service: Service, addresses: Sequence[str], label: str) -> AsyncServiceInfo:
-    machine = socket.gethostname().partition(".")[0]
     kind = f"{service.kind}.local."
     return AsyncServiceInfo(
         kind,
-        f"lanscribe-{machine}.{kind}",
+        f"{instance_name(socket.gethostname())}.{kind}",
         port=service.port,
         parsed_addresses=list(addresses),
         properties=dict(service.properties),

@@ -7,10 +7,12 @@ import random
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
-from typing import Self
+from itertools import islice
+from typing import Self, cast
 
 from zeroconf import const
 from zeroconf._dns import (  # what zeroconf has at its top, without types
@@ -21,24 +23,31 @@ from zeroconf._dns import (  # what zeroconf has at its top, without types
 from zeroconf._protocol.incoming import DNSIncoming
 from zeroconf._protocol.outgoing import DNSOutgoing
 
+from lanscribe.backoff import Backoff
 from lanscribe.identity import local_name
 from lanscribe.identity.adapters import adapters_of
-from lanscribe.identity.local_name import full_name
+from lanscribe.identity.local_name import Answers, full_name
 
 log = logging.getLogger(__name__)
 
 PROBES, PROBE_S = 3, 0.25
 """How often a name is asked for before it is taken, and how long each answer is awaited."""
-_LATER_S = 1.0
-"""The pause of a machine that loses to one that probes at the same moment (section 8.2)."""
-_MANY, _MANY_PAUSE_S = 15, 5.0
-"""How many names of others are tried without a pause, and the pause after each further one."""
+LATER_S, MOST_DEFEATS = 1.0, 10
+"""The pause of a machine that loses to one that probes at the same moment (section 8.2), and how
+often it loses before it believes that the other takes the name."""
+MOST_NAMES = 15
+"""How many names are tried before a pause (section 8.1); then the first one is tried again."""
+FREE_LOSSES, PATIENCE = 3, Backoff(first_s=5.0, longest_s=300.0)
+"""How often a name is lost without a pause, and the pauses after that."""
+OWN_LOOK_S = 1.0
+"""The least time from one look at this machine's addresses to the next."""
 _GROUPS = {4: const._MDNS_ADDR, 6: const._MDNS_ADDR6}
 _LINUX_IP_MULTICAST_ALL = 49
 _ADDRESSES = {const._TYPE_A, const._TYPE_AAAA}
 """What zeroconf answers itself for the host of a service, unlike questions for every record."""
 
 Heed = Callable[["Link", DNSIncoming], None]
+Clock = Callable[[], float]
 
 
 class Link(asyncio.DatagramProtocol):
@@ -48,9 +57,10 @@ class Link(asyncio.DatagramProtocol):
     so an answer to this machine alone may reach another program (RFC 6762, section 15.1).
     """
 
-    def __init__(self, addresses: Sequence[str], heed: Heed) -> None:
+    def __init__(self, addresses: Sequence[str], heed: Heed, clock: Clock) -> None:
         self.addresses = addresses
-        self._heed = heed
+        self._heed, self._clock = heed, clock
+        self._answers = Answers()
         self._transport: asyncio.DatagramTransport | None = None
 
     async def open(self) -> None:
@@ -58,10 +68,14 @@ class Link(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         listener = _socket(self.addresses)
         try:
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=listener)
+            await loop.create_datagram_endpoint(lambda: self, sock=listener)
         except BaseException:
             listener.close()
             raise
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Speak through this one, of datagrams, from now on."""
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def close(self) -> None:
         """Hear no more."""
@@ -77,8 +91,10 @@ class Link(asyncio.DatagramProtocol):
             authorities.extend(self._records(label))
         self._send(out)
 
-    def defend(self, label: str) -> None:
-        """Say that this machine has the name."""
+    def defend(self, label: str, *, is_probed: bool = False) -> None:
+        """Say that this machine has the name, unless it did so a moment ago."""
+        if not self._answers.is_due(self._clock(), is_probed=is_probed):
+            return
         out = DNSOutgoing(const._FLAGS_QR_RESPONSE | const._FLAGS_AA)
         for record in self._records(label):
             out.add_answer_at_time(record, 0)
@@ -108,17 +124,45 @@ class Link(asyncio.DatagramProtocol):
             yield DNSAddress(f"{full_name(label)}.", kind, unique, const._DNS_HOST_TTL, packed)
 
 
+class OwnAddresses:
+    """Every address of this machine, looked up again before another machine is believed in."""
+
+    def __init__(self, find: Callable[[], Collection[str]], clock: Clock) -> None:
+        """find: raises OSError when the system does not list its adapters."""
+        self._find, self._clock = find, clock
+        self._known: Collection[str] = ()
+        self._looked_s = float("-inf")
+
+    def are_left_by(self, theirs: Collection[str]) -> bool:
+        """Whether any of these addresses is another machine's, as of the last look."""
+        if local_name.is_rival(theirs, self._known) and not self.rest_s():
+            self._looked_s = self._clock()
+            with suppress(OSError):
+                self._known = self._find()
+        return local_name.is_rival(theirs, self._known)
+
+    def rest_s(self) -> float:
+        """The time until the next look."""
+        return max(0.0, self._looked_s + OWN_LOOK_S - self._clock())
+
+
 class Naming:
     """The name of this machine on its networks: found, then held and defended."""
 
     def __init__(
-        self, labels: Iterator[str], networks: Sequence[Sequence[str]], own: Collection[str]
+        self,
+        labels: Callable[[], Iterator[str]],
+        networks: Sequence[Sequence[str]],
+        own: Callable[[], Collection[str]],
+        clock: Clock = time.monotonic,
     ) -> None:
-        """labels: to try in turn, without an end; own: every address of this machine."""
-        self._labels, self._own = labels, own
-        self._links = [Link(addresses, self._heed) for addresses in networks]
+        """labels: begins those to try in turn; own: finds every address of this machine."""
+        self._labels, self._own = labels, OwnAddresses(own, clock)
+        self.links = [Link(addresses, self._heed, clock) for addresses in networks]
         self._is_held = self._may_pass = False
         self._is_taken = asyncio.Event()
+        self._rivals: Collection[str] = ()
+        self._losses = 0
         self.is_alone = True
         """Whether no other responder of this program answers with the addresses of the name."""
         self.label = ""
@@ -126,7 +170,7 @@ class Naming:
 
     async def __aenter__(self) -> Self:
         try:
-            for link in self._links:
+            for link in self.links:
                 await link.open()
         except BaseException:
             self._close()
@@ -137,33 +181,56 @@ class Naming:
         self._close()
 
     async def find(self) -> str:
-        """Take the first name that no other machine has; return its label."""
+        """Take the first name that no other machine has; return its label.
+
+        It never goes past MOST_NAMES, so whoever claims every name cannot drive the number up.
+        """
         self._is_held = False
-        self.label = self.label or next(self._labels)
-        defeats = taken = 0
-        while not await self._is_free():
-            if self._may_pass:
-                defeats += 1
-                await asyncio.sleep(_LATER_S + defeats * random.random())
-                continue
-            log.info("another machine is %s", full_name(self.label))
-            self.label = next(self._labels)
-            taken += 1
-            await asyncio.sleep(_MANY_PAUSE_S if taken > _MANY else 0)
-        self._is_held = True
-        return self.label
+        while True:
+            await asyncio.sleep(PATIENCE.pause_s(self._losses - FREE_LOSSES))
+            for label in islice(self._labels(), MOST_NAMES):
+                self.label = label
+                if await self._is_got():
+                    self._is_held = True
+                    return label
+                log.info("another machine is %s", full_name(label))
+            self._losses = max(self._losses, FREE_LOSSES) + 1
+            log.warning("others have all names up to %s: it looks later", full_name(self.label))
 
     async def lost(self) -> None:
-        """Return when another machine has the name too, and this one is to leave it."""
-        await self._is_taken.wait()
+        """Return when another machine has the name too, and this one is to leave it.
+
+        Only if its addresses are not this machine's at a later look either: several may come within
+        a second, as when an adapter joins a network, and Avahi answers with each at once.
+        """
+        while True:
+            await self._is_taken.wait()
+            self._is_taken.clear()
+            await asyncio.sleep(self._own.rest_s())
+            if self._own.are_left_by(self._rivals):
+                break
         log.warning("another machine is %s too: this one takes another", full_name(self.label))
         self._is_held = False
-        self.label = next(self._labels)
+        self._losses += 1
+
+    def settle(self) -> None:
+        """The name was held for a while: forget how often one was lost before."""
+        self._losses = 0
 
     def look(self) -> None:
         """Ask who else has the name: networks that were apart may have been joined."""
-        for link in self._links:
+        for link in self.links:
             link.ask(self.label, probes=False)
+
+    async def _is_got(self) -> bool:
+        """Probe until the name is free or another machine says that it has it."""
+        defeats = 0
+        while not await self._is_free():
+            if not self._may_pass or defeats == MOST_DEFEATS:
+                return False
+            defeats += 1
+            await asyncio.sleep(LATER_S * (1 + defeats * random.random()))
+        return True
 
     async def _is_free(self) -> bool:
         """Probe. A simultaneous probe that wins may still pass, so its name is tried again."""
@@ -171,7 +238,7 @@ class Naming:
         self._may_pass = False
         await asyncio.sleep(PROBE_S * random.random())
         for _ in range(PROBES):
-            for link in self._links:
+            for link in self.links:
                 link.ask(self.label, probes=True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_S):
@@ -187,14 +254,14 @@ class Naming:
             for record in message.answers()
             if isinstance(record, DNSAddress) and record.name.lower() == name and record.ttl
         ]
-        is_rival = local_name.is_rival(theirs, self._own)
+        is_rival = self._own.are_left_by(theirs)
         if not message.is_query():
             if is_rival:
                 self._contest(link, theirs)
         elif self._is_held:
             kinds = {one.type for one in message.questions if one.name.lower() == name}
             if const._TYPE_ANY in kinds or (self.is_alone and kinds & _ADDRESSES):
-                link.defend(self.label)
+                link.defend(self.label, is_probed=message.num_authorities > 0)
         elif is_rival and local_name.loses(link.addresses, theirs):
             self._may_pass = True
             self._is_taken.set()
@@ -202,13 +269,13 @@ class Naming:
     def _contest(self, link: Link, theirs: Collection[str]) -> None:
         """Another machine has the name. Of two that hold it, the one with lower addresses goes."""
         if not self._is_held or local_name.loses(link.addresses, theirs):
-            self._may_pass = False
+            self._may_pass, self._rivals = False, theirs
             self._is_taken.set()
         else:
             link.defend(self.label)
 
     def _close(self) -> None:
-        for link in self._links:
+        for link in self.links:
             link.close()
 
 

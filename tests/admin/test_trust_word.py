@@ -288,7 +288,10 @@ def test_the_banner_has_the_address_and_the_fingerprint(state: Path) -> None:
     with doors.plain, doors.secure.socket as secure:
         doors.certificates.look()
         told = lines_of(settings, doors)
-        assert f"  https      https://127.0.0.1:{secure.getsockname()[1]}/" in told
+        port = secure.getsockname()[1]
+        assert f"  https      https://127.0.0.1:{port}/" in told
+        assert f"  clients    wss://127.0.0.1:{port}/v1/realtime" in told
+        assert doors.secure_port == port
         assert any(line.endswith(f" SHA-256 {doors.certificates.fingerprint}") for line in told)
 
 
@@ -305,6 +308,8 @@ def test_the_banner_says_why_there_is_no_certificate(state: Path) -> None:
             line.startswith(f"  https      none: {state / 'tls'}: ") and "state_dir" in line
             for line in lines_of(settings, doors)
         )
+        assert doors.secure_port is None
+        assert not any("wss://" in line for line in lines_of(settings, doors))
 
 
 def test_a_taken_port_costs_only_https(state: Path) -> None:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanscribe.identity.local_name import belongs, candidates, full_name, is_rival, loses
+from lanscribe.identity.local_name import (
+    Answers,
+    belongs,
+    candidates,
+    full_name,
+    is_rival,
+    loses,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +89,11 @@ def test_exactly_one_of_two_machines_leaves(addresses: set[str], cut: int) -> No
     found = sorted(addresses)
     own, theirs = found[: min(cut, len(found) - 1)], found[min(cut, len(found) - 1) :]
     assert loses(own, theirs) is not loses(theirs, own)
+
+
+def test_a_name_is_told_once_a_second_and_to_those_that_want_it_four_times() -> None:
+    answers = Answers()
+    told = [tick / 16 for tick in range(48) if answers.is_due(tick / 16, is_probed=False)]
+    assert told == [0, 1, 2]
+    told = [tick / 16 for tick in range(48, 80) if answers.is_due(tick / 16, is_probed=True)]
+    assert told == [3 + quarter / 4 for quarter in range(8)]

@@ -6,6 +6,7 @@ from lanscribe.identity.names import (
     ROUTER_SUFFIXES,
     SPECIAL_SUFFIXES,
     full_name,
+    instance_name,
     label_of,
     own_names,
 )
@@ -62,3 +63,20 @@ def test_no_name_is_ever_a_whole_domain(hostname: str, suffixes: list[str]) -> N
 )
 def test_a_full_name(text: str, name: str) -> None:
     assert full_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("hostname", "name"),
+    [
+        ("nas.fritz.box", "lanscribe-nas"),
+        ("Max's Mac", "lanscribe-Max's Mac"),
+        ("büro", "lanscribe-büro"),
+        ("", "lanscribe"),
+        (".", "lanscribe"),
+        ("a\nb\x7f\udcff", "lanscribe-ab"),
+        ("b" * 64, f"lanscribe-{'b' * 47}"),
+        ("b" * 46 + "ü", f"lanscribe-{'b' * 46}"),
+    ],
+)
+def test_the_name_of_the_services(hostname: str, name: str) -> None:
+    assert instance_name(hostname) == name

@@ -11,12 +11,18 @@ from pathlib import Path
 
 import ifaddr
 import pytest
-from zeroconf import IPVersion, ServiceStateChange, Zeroconf
+from hypothesis import example, given
+from hypothesis import strategies as st
+from zeroconf import IPVersion, ServiceStateChange, Zeroconf, const
+from zeroconf._protocol.incoming import DNSIncoming
+from zeroconf._protocol.outgoing import DNSOutgoing
 from zeroconf._services.info import AddressResolver  # at its top without types
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from lanscribe import PROJECT_DIR, __version__
-from lanscribe.identity.kept_name import KeptName
+from lanscribe.identity.kept_name import FILE_NAME, KeptName
+from lanscribe.identity.names import instance_name
+from lanscribe.server import discovery
 from lanscribe.server.discovery import (
     Announcement,
     Service,
@@ -45,6 +51,7 @@ ip link set docker0 up
 ip addr add 172.17.0.1/16 dev docker0
 """
 WYOMING = Service("_wyoming._tcp", 1)
+HOME = [["192.168.1.7"]]
 Changes = asyncio.Queue[tuple[str, ServiceStateChange]]
 
 
@@ -216,6 +223,123 @@ def test_an_address_that_comes_and_one_that_changes_are_announced(tmp_path: Path
 )
 def test_what_counts_as_a_change(found: list[list[str]], is_same: bool) -> None:
     assert are_the_same([["192.168.1.7", "fd00::7"], ["10.0.0.2"]], found) is is_same
+
+
+class ScriptedNaming:
+    """Loses the name so often, then keeps it."""
+
+    losses = 0
+
+    def __init__(self, *_: object) -> None:
+        self.is_alone = True
+        self.is_settled = asyncio.Event()
+        self._found = 0
+
+    async def __aenter__(self) -> "ScriptedNaming":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def find(self) -> str:
+        self._found += 1
+        return f"lanscribe-{self._found + 1}"
+
+    async def lost(self) -> None:
+        if self._found > self.losses:
+            await asyncio.Event().wait()
+
+    def look(self) -> None:
+        pass
+
+    def settle(self) -> None:
+        self.is_settled.set()
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedNaming]:
+    """The namings of an announcement that sends nothing."""
+    made: list[ScriptedNaming] = []
+
+    def make(*_: object) -> ScriptedNaming:
+        made.append(ScriptedNaming())
+        return made[-1]
+
+    @asynccontextmanager
+    async def silent(networks: list[list[str]]) -> AsyncIterator[list[None]]:
+        yield [None for _ in networks]
+
+    monkeypatch.setattr(discovery, "Naming", make)
+    monkeypatch.setattr(discovery, "_responders", silent)
+    return made
+
+
+def test_a_name_that_is_lost_at_once_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, names: list[ScriptedNaming], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ScriptedNaming, "losses", 3)
+    KeptName(tmp_path, "lanscribe").keep("lanscribe-9")
+
+    async def announce() -> None:
+        kept = KeptName(tmp_path, "lanscribe")
+        announcement = Announcement([], lambda: HOME, kept, look_every_s=3600)
+        async with announcement.running():
+            announcement.begin()
+            async with asyncio.timeout(DEADLINE_S):
+                while await announcement.name(DEADLINE_S) != "lanscribe-5.local":
+                    await asyncio.sleep(0)
+            assert not names[0].is_settled.is_set()
+
+    asyncio.run(announce())
+    assert (tmp_path / FILE_NAME).read_text() == "lanscribe-9\n"
+
+
+def test_a_name_that_was_held_for_one_look_is_kept(
+    names: list[ScriptedNaming], tmp_path: Path
+) -> None:
+    async def announce() -> None:
+        kept = KeptName(tmp_path, "lanscribe")
+        announcement = Announcement([], lambda: HOME, kept, look_every_s=0)
+        async with announcement.running():
+            announcement.begin()
+            assert await announcement.name(DEADLINE_S) == "lanscribe-2.local"
+            await asyncio.wait_for(names[0].is_settled.wait(), DEADLINE_S)
+
+    asyncio.run(announce())
+    assert (tmp_path / FILE_NAME).read_text() == "lanscribe-2\n"
+
+
+@pytest.mark.usefixtures("names")
+def test_there_is_no_name_without_an_announcement(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def announce() -> str:
+        name = KeptName(tmp_path, "lanscribe")
+        announcement = Announcement([WYOMING], lambda: HOME, name, look_every_s=3600)
+        async with announcement.running():
+            announcement.begin()
+            await announcement.name(DEADLINE_S)
+            return await announcement.name(DEADLINE_S)
+
+    monkeypatch.setattr(discovery, "instance_name", lambda _: "b" * 64)
+    assert asyncio.run(announce()) == ""
+
+
+@example("b" * 64)
+@example("ü" * 64)
+@example("Max's Mac")
+@example("a.b.c")
+@example("\x00\x7f\udcff")
+@given(st.text(st.characters(codec=None), max_size=100))
+def test_every_machine_can_be_announced(hostname: str) -> None:
+    """Also with the number that zeroconf gives a name that is taken."""
+    kind = "_lanscribe._tcp.local."
+    name = f"{instance_name(hostname)}-99999.{kind}"
+    info = AsyncServiceInfo(kind, name, port=8000, server="lanscribe.local.")
+    out = DNSOutgoing(const._FLAGS_QR_RESPONSE | const._FLAGS_AA)
+    out.add_answer_at_time(info.dns_service(), 0)
+    (record,) = DNSIncoming(out.packets()[0]).answers()
+    assert record.name == name
 
 
 def test_what_is_announced() -> None:
