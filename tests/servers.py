@@ -296,6 +296,7 @@ def start_here(
 ) -> ServerHere:
     """A new server in this process with these settings, table by table; its log in `directory`."""
     merged = {name: {**APART.get(name, {}), **tables.get(name, {})} for name in {*APART, *tables}}
+    merged["server"].setdefault("state_dir", str(directory / "state"))
     number = len(list(directory.glob("here*.log")))
     settings = SettingsHere.model_validate(merged)
     server = ServerHere(directory / f"here{number}.log", settings=settings)
