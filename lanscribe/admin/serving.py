@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from lanscribe import PROJECT_DIR, config
+from lanscribe import config
 from lanscribe.admin import qr, records
 from lanscribe.admin.banner import Doors, banner
 from lanscribe.admin.orders import Orders
@@ -254,7 +254,7 @@ async def _announced(
         # with a certificate that comes later, TLS is announced from the next start on
         discovery.services(port, doors.secure_port, wyoming_port, settings.auth.mode),
         partial(discovery.announced_networks, host, has_own_prefix=has_own_prefix),
-        KeptName(PROJECT_DIR / settings.server.state_dir, settings.discovery.name),
+        KeptName.of(settings),
     )
     async with announcement.running():
         yield announcement

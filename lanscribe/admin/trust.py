@@ -189,9 +189,9 @@ def _tell(settings: Settings, *, is_removal: bool) -> int:
 def _certificate_for_devices(folder: Path) -> x509.Certificate | None:
     """The certificate that devices have been given; None if it is absent or damaged."""
     try:
-        content = (folder / authorities.CERTIFICATE_FILE).read_bytes()
+        content = secret_files.read(folder / authorities.CERTIFICATE_FILE)
         return x509.load_pem_x509_certificate(content)
-    except (OSError, ValueError):
+    except (OSError, *UNREADABLE):
         return None
 
 

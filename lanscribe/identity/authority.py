@@ -104,7 +104,7 @@ def make(names: Iterable[str], now: datetime) -> Authority:
         .not_valid_before(EARLIEST)
         .not_valid_after(max(now, EARLIEST) + AUTHORITY_LASTS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(), critical=True)
+        .add_extension(key_usage(is_authority=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(_constraints(own), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
@@ -182,15 +182,16 @@ def file_name(certificate: x509.Certificate) -> str:
     return f"lanscribe-{found[1] if found else certificate.fingerprint(SHA256()).hex()[:8]}"
 
 
-def _usage() -> x509.KeyUsage:
+def key_usage(*, is_authority: bool) -> x509.KeyUsage:
+    """What a key may be used for: an authority signs certificates, a server its handshakes."""
     return x509.KeyUsage(
-        digital_signature=False,
+        digital_signature=not is_authority,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
         encipher_only=False,
         decipher_only=False,
     )

@@ -15,6 +15,7 @@ from lanscribe.identity import authority as authorities
 from lanscribe.identity import leaf as leaves
 from lanscribe.identity import reachable, secret_files, surroundings, terms
 from lanscribe.identity.authority import Authority, AuthorityError
+from lanscribe.identity.kept_name import KeptName
 from lanscribe.identity.leaf import Leaf
 from lanscribe.identity.public_suffixes import public_suffixes
 from lanscribe.identity.shown import Shown
@@ -44,23 +45,14 @@ def folder(settings: Settings) -> Path:
 def this_machine(settings: Settings) -> Machine:
     """The names and addresses of this machine. Raises OSError if they cannot be listed."""
     own = tuple(surroundings.machine_names())
-    names = (*_local_name(settings), f"{settings.discovery.name}.local", *own)
+    kept = KeptName.of(settings).name  # another box may have the first
+    names = (*filter(None, [kept]), f"{settings.discovery.name}.local", *own)
     found = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     addresses = [one if isinstance(one, str) else one[0] for one in found]
     best = reachable.shown(settings.server.host, settings)
     return Machine(
         own, (*names, *settings.auth.hostnames, "localhost"), (*addresses,), (*best, *names)
     )
-
-
-def _local_name(settings: Settings) -> list[str]:
-    """The name that this box has got in .local, if it is kept; another box may have the first."""
-    try:
-        path = PROJECT_DIR / settings.server.state_dir / "name"
-        name = path.read_text(encoding="ascii").strip().rstrip(".")
-    except (OSError, ValueError):
-        return []
-    return [name if "." in name else f"{name}.local"] if name else []
 
 
 class BoxCertificate:
@@ -77,7 +69,7 @@ class BoxCertificate:
         self._find = find
         self._clock = clock
         self._authority: Authority | None = None
-        self._mark: tuple[int, int, int] | None = None
+        self._mark: secret_files.Mark | None = None
         self._leaf: Leaf | None = None
         self._left_out: set[str] = set()
 

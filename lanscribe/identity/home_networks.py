@@ -1,7 +1,6 @@
 """The networks of this machine that auth.networks may add to the home network."""
 
 import ipaddress
-import socket
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ _GLOBAL = ipaddress.ip_network("2000::/3")
 """Global unicast addresses (RFC 4291, section 2.5.4; IANA has given out no others)."""
 _PREFIX_BITS = 64
 _MAC_TUNNEL = "utun"
-_ANY_PORT = 9
 
 
 def tailnet_addresses(
@@ -31,21 +29,6 @@ def tailnet_addresses(
         for ip in adapter.ips
         if isinstance(ip.ip, str) and ipaddress.ip_address(ip.ip) in TAILNET
     ]
-
-
-def source_towards(peer: str) -> str:
-    """The IPv4 address from which this machine sends to `peer`; "" without a route to it.
-
-    It is one of the interface by which the answers to `peer` leave. Nothing is sent.
-    """
-    address = ipaddress.ip_address(peer)
-    target = getattr(address, "ipv4_mapped", None) or address
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        try:
-            one.connect((str(target), _ANY_PORT))
-        except OSError:
-            return ""
-        return str(one.getsockname()[0])
 
 
 def own_prefixes(

@@ -4,15 +4,18 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+from lanscribe import PROJECT_DIR
+from lanscribe.config import Settings
 from lanscribe.identity import secret_files
-from lanscribe.identity.local_name import belongs, candidates
+from lanscribe.identity.local_name import belongs, candidates, full_name
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "name"
 """In the state folder: the label alone, such as lanscribe-2."""
-_MOST_LETTERS = 80
+_MOST_BYTES = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,21 @@ class KeptName:
     def label(self) -> str:
         """The label that was got last; "" if none fits."""
         try:
-            with (self.state_dir / FILE_NAME).open(encoding="utf-8", errors="replace") as file:
-                kept = file.read(_MOST_LETTERS).strip()
+            content = secret_files.read(self.state_dir / FILE_NAME, _MOST_BYTES)
         except OSError:
             return ""
+        kept = content.decode("utf-8", "replace").strip()
         return kept if belongs(kept, self.wanted) else ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """That of the state folder, for the name that the settings want."""
+        return cls(PROJECT_DIR / settings.server.state_dir, settings.discovery.name)
+
+    @property
+    def name(self) -> str:
+        """The label with its domain, such as lanscribe-2.local; "" without one."""
+        return full_name(self.label) if self.label else ""
 
     def candidates(self) -> Iterator[str]:
         """The labels to try in turn, the kept one first; they do not end."""
@@ -43,8 +56,6 @@ class KeptName:
             return
         try:
             secret_files.make_folder(self.state_dir)
-            partial = self.state_dir / f".{FILE_NAME}.partial"
-            partial.write_text(f"{label}\n", encoding="utf-8")
-            partial.replace(self.state_dir / FILE_NAME)
+            secret_files.put(self.state_dir / FILE_NAME, f"{label}\n".encode())
         except OSError as error:
             log.warning("cannot keep the name %s.local: %s", label, error)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lanscribe.identity import secret_files
-from lanscribe.identity.authority import UNREADABLE, Authority
+from lanscribe.identity.authority import UNREADABLE, Authority, key_usage
 from lanscribe.identity.names import label_of
 from lanscribe.identity.terms import Period, Subjects, leaf_period
 
@@ -75,7 +75,7 @@ def issue(authority: Authority, subjects: Subjects, hostname: str, now: datetime
         .not_valid_before(period.begin)
         .not_valid_after(period.end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(), critical=True)
+        .add_extension(key_usage(is_authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(_alternatives(subjects), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
@@ -120,17 +120,3 @@ def _alternatives(subjects: Subjects) -> x509.SubjectAlternativeName:
     names = map(x509.DNSName, subjects.names)
     addresses = (x509.IPAddress(ip_address(one)) for one in subjects.addresses)
     return x509.SubjectAlternativeName([*names, *addresses])
-
-
-def _usage() -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

@@ -21,7 +21,22 @@ def routed_addresses() -> list[str]:
     Nothing is sent: connect() on a datagram socket only asks the routing table which source
     address it would use. A network without a route to TARGETS is not found.
     """
-    return usable(map(_source_address, TARGETS))
+    return usable(filter(None, map(source_towards, TARGETS)))
+
+
+def source_towards(target: str) -> str:
+    """The IPv4 address from which this machine sends to `target`; "" without a route to it.
+
+    It is one of the interface by which the answers to `target` leave. Nothing is sent.
+    """
+    address = ipaddress.ip_address(target)
+    address = getattr(address, "ipv4_mapped", None) or address
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(address), UNUSED_PORT))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
 
 
 def usable(addresses: Iterable[str | None]) -> list[str]:
@@ -63,12 +78,3 @@ def why_not_listening(
         case _:
             why, remedy = str(error), f"choose another with --{flag} or --host"
     return f"cannot listen on {url_host(host)}:{port}: {why}; {remedy}"
-
-
-def _source_address(target: str) -> str | None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((target, UNUSED_PORT))
-        except OSError:
-            return None
-        return str(probe.getsockname()[0])

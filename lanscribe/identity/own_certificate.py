@@ -16,7 +16,7 @@ from lanscribe.identity.leaf import new_context, subjects_of
 from lanscribe.identity.shown import Shown
 from lanscribe.identity.terms import Subjects, best_first
 
-Marks = tuple[tuple[int, int, int] | None, ...]
+Marks = tuple[secret_files.Mark | None, ...]
 
 
 class OwnCertificate:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import ifaddr
 
-from lanscribe import PROJECT_DIR
 from lanscribe.config import Settings
 from lanscribe.identity.adapters import is_unique_local, shared_addresses
 from lanscribe.identity.home_networks import TAILNET, tailnet_addresses
@@ -30,7 +29,8 @@ def shown(host: str, settings: Settings, local_name: str | None = None) -> list[
     """
     if host not in ALL_ADDRESSES:
         return [host]
-    own = _kept_name(settings) if local_name is None else local_name
+    kept = KeptName.of(settings).name if settings.discovery.enabled else ""
+    own = kept if local_name is None else local_name
     return [*addresses(host), *names(own, socket.gethostname(), settings.discovery.name)]
 
 
@@ -95,10 +95,3 @@ def _answers(link: Path) -> bool:
         return "MDNS=yes" in link.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
-
-
-def _kept_name(settings: Settings) -> str:
-    if not settings.discovery.enabled:
-        return ""
-    kept = KeptName(PROJECT_DIR / settings.server.state_dir, settings.discovery.name).label
-    return full_name(kept) if kept else ""

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+Mark = tuple[int, ...]
+"""What tells a file from the one that was there before."""
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 _MOST_BYTES = 2**20
@@ -129,13 +131,13 @@ def told(error: Exception) -> str:
     )
 
 
-def mark(path: Path) -> tuple[int, int, int] | None:
+def mark(path: Path) -> Mark | None:
     """What changes when a file does, that of a symbolic link; None if it is absent."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _flush(folder: Path) -> None:

@@ -11,9 +11,9 @@ from lanscribe.errors import AuthError
 from lanscribe.identity.home_networks import (
     TAILNET,
     own_prefixes,
-    source_towards,
     tailnet_addresses,
 )
+from lanscribe.identity.network import source_towards
 from lanscribe.identity.surroundings import machine_names
 from lanscribe.identity.tailscale import TailnetName
 from lanscribe.server.access import check_host, check_peer_is_home, is_in
@@ -65,9 +65,8 @@ class Home:
     def check_host(self, host: str | None) -> None:
         """Admit a Host header that is one of the machine's names. Raises AuthError."""
         try:
-            check_host(
-                host, (*self._hostnames, *self._certified())
-            )  # without a look at the network
+            known = (*self._hostnames, *self._certified())
+            check_host(host, known)  # without a look at the network
         except AuthError:
             check_host(host, self._own_names())
 

@@ -164,12 +164,12 @@ class _Watched(Generic[_T]):
         """read: raises ConfigError for a file that is not as it should be."""
         self.path = path
         self._read = read
-        self._seen: tuple[int, ...] | None = ()
+        self._seen: secret_files.Mark | None = ()
         self._value: _T | None = None
 
     def value(self) -> _T | None:
         """What is in the file now; None if it is absent, or not as it should be."""
-        seen = _state(self.path)
+        seen = secret_files.mark(self.path)
         if seen != self._seen:
             self._seen = seen
             self._value = self._read_or_warn()
@@ -181,12 +181,3 @@ class _Watched(Generic[_T]):
         except ConfigError as error:
             log.warning("nobody gets in by it: %s", error.public_message)
             return None
-
-
-def _state(path: Path) -> tuple[int, ...] | None:
-    """What changes when a file does; None if it is absent."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -11,8 +11,8 @@ from ifaddr import IP, Adapter
 from lanscribe.config import AuthSettings
 from lanscribe.errors import AuthError
 from lanscribe.identity import tailscale
-from lanscribe.identity.home_networks import source_towards
 from lanscribe.identity.names import own_names
+from lanscribe.identity.network import source_towards
 from lanscribe.server.home import LOOK_EVERY_S, Home
 from tests.identity.test_tailscale import program
 from tests.support import DEADLINE_S
