@@ -237,6 +237,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if kind != "websocket.send":
             self._ask()
 
+    def shutdown(self) -> None:
+        """Close, for the server ends. uvicorn raises where the peer has begun to close."""
+        if self.handshake_complete and not self.close_sent and self.conn.state is not State.OPEN:
+            self.stop_keepalive()
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def start_keepalive(self) -> None:
         """Begin to watch for silence, now that the handshake is done."""
         self._watch(self._limits.ping_after_s)

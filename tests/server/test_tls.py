@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AsyncExitStack, ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +231,30 @@ def test_a_closed_connection_whose_peer_keeps_silent_harms_no_other(
         asyncio.run_coroutine_threadsafe(look(), server._loop).result(DEADLINE_S)
         assert httpx.get(f"{server.http_url}/health").status_code == 200
     server.stop()
+    assert "Traceback" not in server.log
+
+
+CLOSE = frame(random.Random(0), 0x88, (1000).to_bytes(2, "big"))
+CLOSE_ANSWER = b"\x88\x02\x03\xe8"
+STATES = [b"", HANDSHAKE[:30], HANDSHAKE, HANDSHAKE + CLOSE[:3], HANDSHAKE + CLOSE]
+"""What peers have sent when the server ends; the last two have begun to close."""
+
+
+def test_the_server_ends_whatever_its_peers_have_begun(
+    certificate: tuple[Path, Path], trusting: ssl.SSLContext, serve_here: ServeHere
+) -> None:
+    server = serve_here(tls=settings_of(certificate), limits={"close_timeout_s": 0.2})
+    with ExitStack() as peers:
+        for sent in STATES:
+            peer = socket.create_connection(("127.0.0.1", server.secure_port), DEADLINE_S)
+            secured = trusting.wrap_socket(peer, server_hostname="127.0.0.1")
+            peers.enter_context(secured).sendall(sent)
+            if sent.startswith(HANDSHAKE):
+                assert secured.recv(12) == b"HTTP/1.1 101"
+            if sent.endswith(CLOSE):
+                while CLOSE_ANSWER not in secured.recv(4096):
+                    pass
+        server.stop()
     assert "Traceback" not in server.log
 
 

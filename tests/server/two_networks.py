@@ -3,24 +3,24 @@
 import asyncio
 import json
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from zeroconf import IPVersion
-from zeroconf.asyncio import AsyncServiceInfo
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from lanscribe.identity.kept_name import KeptName
 from lanscribe.server.discovery import Announcement, Service, announced_networks
-from tests.server.test_discovery import browser, found
+from tests.server.test_discovery import Changes, browser, found
 from tests.support import DEADLINE_S
 
 KIND = "_lanscribe-test._tcp"
 
 
-async def heard(address: str) -> list[str]:
-    """The addresses that a client hears of on the network of this address of the machine."""
-    async with browser(f"{KIND}.local.", address) as (seeker, changes):
-        info: AsyncServiceInfo = await found(f"{KIND}.local.", 8000, seeker, changes)
-        return sorted(info.parsed_addresses(IPVersion.All))
+async def heard(seeker: AsyncZeroconf, changes: Changes) -> list[str]:
+    """The addresses that a client hears of."""
+    info: AsyncServiceInfo = await found(f"{KIND}.local.", 8000, seeker, changes)
+    return sorted(info.parsed_addresses(IPVersion.All))
 
 
 def networks() -> list[list[str]]:
@@ -29,12 +29,21 @@ def networks() -> list[list[str]]:
 
 
 async def main(state_dir: Path) -> dict[str, list[str]]:
-    """Announce once, and listen on every network."""
+    """Announce once, and listen on every network.
+
+    The clients come first: until its socket is bound to an adapter, a client hears every network.
+    """
     offered = [Service(KIND, 8000)]
     announcement = Announcement(offered, networks, KeptName(state_dir, "lanscribe"))
-    async with asyncio.timeout(DEADLINE_S), announcement.running():
-        announcement.begin()
-        return {one: await heard(one) for addresses in networks() for one in addresses}
+    async with asyncio.timeout(DEADLINE_S), AsyncExitStack() as clients:
+        listening = {
+            one: await clients.enter_async_context(browser(f"{KIND}.local.", one))
+            for addresses in networks()
+            for one in addresses
+        }
+        async with announcement.running():
+            announcement.begin()
+            return {one: await heard(*client) for one, client in listening.items()}
 
 
 if __name__ == "__main__":
