@@ -1,4 +1,4 @@
-"""The undocumented members of uvicorn and websockets that the transport overrides or uses.
+"""The undocumented members of uvicorn, websockets and asyncio that the transport overrides or uses.
 
 An update that takes one away fails here, and the failure says which one and what it was for.
 """
@@ -8,6 +8,7 @@ import inspect
 import re
 import sys
 import textwrap
+from asyncio.sslproto import SSLProtocol
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,10 +22,14 @@ from uvicorn.server import ServerState
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
-from lanscribe.server import http_protocol, transport, websocket_protocol
+from lanscribe.server import http_protocol, tls_turns, transport, websocket_protocol
 
 PROTOCOL = "config, server_state, app_state, _loop"
 SERVER_PROTOCOL = "origins, extensions, subprotocols, select_subprotocol, state, max_size, logger"
+TLS_PROTOCOL = (
+    "loop, app_protocol, sslcontext, waiter, server_side, server_hostname, call_connection_made, "
+    "ssl_handshake_timeout, ssl_shutdown_timeout"
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ BORROWED = [
     hook(WebSocketsSansIOProtocol, "send", "message", "to listen to little after a close"),
     hook(WebSocketsSansIOProtocol, "start_keepalive", "", "to ping after a silence"),
     hook(WebSocketsSansIOProtocol, "stop_keepalive", "", "to ping no more"),
+    hook(WebSocketsSansIOProtocol, "shutdown", "", "to end though the peer has begun to close"),
     Borrowed(WebSocketsSansIOProtocol, "ping_timer", None, "to ping no more"),
     Borrowed(WebSocketsSansIOProtocol, "pause_writing", "", "to bound the wait for a reader"),
     Borrowed(WebSocketsSansIOProtocol, "resume_writing", "", "to parse on"),
@@ -141,6 +147,17 @@ BORROWED = [
     Borrowed(StreamReader, "feed_data", "data", "to keep what came for the next turn"),
     Borrowed(StreamReader, "discard", "", "to listen to nothing any more"),
     Borrowed(StreamReader, "buffer", None, "to see whether something is left"),
+    Borrowed(SSLProtocol, "__init__", TLS_PROTOCOL, "to make one that takes turns"),
+    Borrowed(SSLProtocol, "connection_made", "transport", "to pause what is below"),
+    Borrowed(SSLProtocol, "get_buffer", "n", "to look at records that wait"),
+    Borrowed(SSLProtocol, "buffer_updated", "nbytes", "to work some records in a turn"),
+    Borrowed(SSLProtocol, "max_size", None, "to read less at once"),
+    Borrowed(SSLProtocol, "resume_writing", "", "to work on when the peer reads again"),
+    hook(SSLProtocol, "_resume_reading", "", "to work on when the data is wanted again"),
+    hook(SSLProtocol, "_start_shutdown", "", "to read on to the peer's goodbye"),
+    Borrowed(SSLProtocol, "_app_transport", None, "to hand it to the protocol above"),
+    Borrowed(SSLProtocol, "_app_reading_paused", None, "to see whether the data is wanted"),
+    Borrowed(SSLProtocol, "_ssl_writing_paused", None, "to see whether the peer reads"),
 ]
 OURS = [
     (http_protocol.HttpProtocol, H11Protocol),
@@ -149,13 +166,14 @@ OURS = [
     (websocket_protocol._Metered, ServerProtocol),
     (websocket_protocol._Reader, StreamReader),
     (transport.Server, uvicorn.Server),
+    (tls_turns.TlsInTurns, SSLProtocol),
 ]
 """Our classes, and what they borrow from."""
 
 
 def library_classes(owner: type) -> list[type]:
-    """The owner and its bases, without those of the standard library."""
-    packages = {"uvicorn", "websockets"}
+    """The owner and its bases that come with the library."""
+    packages = {"uvicorn", "websockets", "asyncio"}
     return [base for base in owner.__mro__ if base.__module__.partition(".")[0] in packages]
 
 
@@ -195,7 +213,7 @@ def test_it_is_there_as_we_need_it(one: Borrowed) -> None:
 def test_the_library_calls_what_we_override(one: Borrowed) -> None:
     names = {kind.__module__ for _, owner in OURS for kind in library_classes(owner)}
     code = "\n".join(inspect.getsource(sys.modules[name]) for name in names)
-    assert re.search(rf"(self|flow|reader)\.{one.name}\b", code), (
+    assert re.search(rf"(self|flow|reader|connection|_ssl_protocol)\.{one.name}\b", code), (
         f"nobody calls {one}; we need it {one.need}"
     )
 
