@@ -479,8 +479,7 @@ class Server:
     @property
     def place(self) -> str:
         """The host and the port, as a person writes them."""
-        host = written(self.host)
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return f"{bracketed(written(self.host))}:{self.port}"
 
     @property
     def host(self) -> str:
@@ -693,13 +692,18 @@ def is_bare_ipv6(authority: str) -> bool:
         return False
 
 
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
 def host_of(parts: SplitResult) -> str:
     """The host as it stands in a URL. Raises ValueError if it cannot be one."""
     host = parts.hostname or ""
     if not host:
         raise ValueError("it names no host")
     if ":" in host:
-        return f"[{host}]"
+        return bracketed(host)
     if re.fullmatch(r"[\d.]+", host):
         return str(ip_address(host))
     try:
@@ -976,11 +980,6 @@ def own_networks() -> list[str]:
     ips = [ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     pairs = [(ip.ip if isinstance(ip.ip, str) else ip.ip[0], ip.network_prefix) for ip in ips]
     return [str(ip_network(f"{address}/{prefix}", strict=False)) for address, prefix in pairs]
-
-
-def bracketed(host: str) -> str:
-    """A host as it stands in a URL."""
-    return f"[{host}]" if ":" in host else host
 
 
 def tell(line: str) -> None:

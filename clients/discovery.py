@@ -19,6 +19,7 @@ from clients.address import (
     SHARED_ADDRESSES,
     URL_FLAG,
     Server,
+    bracketed,
     realtime_url,
     without_authority,
 )
@@ -262,11 +263,6 @@ def own_networks() -> list[str]:
     ips = [ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     pairs = [(ip.ip if isinstance(ip.ip, str) else ip.ip[0], ip.network_prefix) for ip in ips]
     return [str(ip_network(f"{address}/{prefix}", strict=False)) for address, prefix in pairs]
-
-
-def bracketed(host: str) -> str:
-    """A host as it stands in a URL."""
-    return f"[{host}]" if ":" in host else host
 
 
 def tell(line: str) -> None:

@@ -272,7 +272,7 @@ class ServerHere(Server):
         if shown:
             shown.look()
             secure = SecureListener(bind(settings.server.host, settings.tls.port), shown.context)
-            self.secure_port = secure.socket.getsockname()[1]
+            self.secure_port = secure.port
             trust = Trust(shown, self.secure_port)
         return listener, secure, trust
 

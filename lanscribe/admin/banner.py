@@ -32,7 +32,7 @@ class Doors:
         """Where clients get TLS now; None while there is no certificate to show."""
         if self.secure is None or self.certificates is None or not self.certificates.context():
             return None
-        return int(self.secure.socket.getsockname()[1])
+        return self.secure.port
 
 
 def banner(
@@ -82,7 +82,7 @@ def _https(doors: Doors) -> list[str]:
         return [f"  https      none: {doors.secure_trouble}"] if doors.secure_trouble else []
     if not doors.certificates.context():
         return [f"  https      none: {doors.certificates.trouble}"]
-    port = doors.secure.socket.getsockname()[1]
+    port = doors.secure.port
     if why := doors.certificates.why_nameless:
         return [f"  https      on port {port}, but no name is known: {why}"]
     lines = [f"  https      https://{network.url_host(_best_name(doors))}:{port}/"]

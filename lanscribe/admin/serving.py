@@ -72,8 +72,8 @@ def serve(prepare: Callable[[], Prepared]) -> int:
         log.warning("%s", _ONLY_IPV6)
     if doors.secure_trouble:
         log.warning("no TLS: %s", doors.secure_trouble)
-    if doors.secure and prepared.certificates:
-        prepared.certificates.look()
+    if doors.certificates:
+        doors.certificates.look()
         _warn_of_readable_keys(settings)
     host, port = doors.plain.getsockname()[:2]
     with records.recorded("gateway", host, port, _more(settings, doors)):
@@ -99,7 +99,7 @@ def _more(settings: config.Settings, doors: Doors) -> records.More:
     if doors.secure is None or doors.certificates is None:
         return records.More(place, "off")
     owner = "own" if doors.certificates.is_owners else "box"
-    return records.More(place, owner, doors.secure.socket.getsockname()[1])
+    return records.More(place, owner, doors.secure.port)
 
 
 class Obedience:
@@ -235,7 +235,7 @@ def _trust(doors: Doors) -> Trust | None:
     """What tells devices how to trust this box; None without https."""
     if doors.secure is None or doors.certificates is None:
         return None
-    return Trust(doors.certificates, doors.secure.socket.getsockname()[1])
+    return Trust(doors.certificates, doors.secure.port)
 
 
 @asynccontextmanager

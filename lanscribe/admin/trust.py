@@ -148,7 +148,7 @@ def _make(settings: Settings) -> int:
         say(
             "lanscribe",
             f'devices still trust the old one: remove "{authorities.common_name(old)}" there, SHA-1'
-            f" {old.fingerprint(SHA1()).hex().upper()}, file name {authorities.file_name(old)}; the"
+            f" {_sha1(old)}, file name {authorities.file_name(old)}; the"
             " steps are those of bash serve.sh trust --remove",
         )
     sys.stdout.write(_shown(settings, made.certificate))
@@ -178,9 +178,10 @@ def _tell(settings: Settings, *, is_removal: bool) -> int:
         say("lanscribe", "this box has no authority yet; the first bash serve.sh makes it")
         return 1
     if is_removal:
-        sha1 = certificate.fingerprint(SHA1()).hex().upper()
         name, file = authorities.common_name(certificate), authorities.file_name(certificate)
-        sys.stdout.write(_REMOVAL.format(name=name, sha1=sha1, file=file, folder=folder))
+        sys.stdout.write(
+            _REMOVAL.format(name=name, sha1=_sha1(certificate), file=file, folder=folder)
+        )
     else:
         sys.stdout.write(_shown(settings, certificate))
     return 0
@@ -193,6 +194,11 @@ def _certificate_for_devices(folder: Path) -> x509.Certificate | None:
         return x509.load_pem_x509_certificate(content)
     except (OSError, *UNREADABLE):
         return None
+
+
+def _sha1(certificate: x509.Certificate) -> str:
+    """What Windows and macOS know a certificate by."""
+    return certificate.fingerprint(SHA1()).hex().upper()
 
 
 def _why_not_in_use() -> str:

@@ -42,7 +42,12 @@ def shared_addresses(
 
 def every_address(adapters: Iterable[ifaddr.Adapter]) -> frozenset[str]:
     """All addresses of this machine, also those that nobody else can use."""
-    return frozenset(str(_address(ip)) for adapter in adapters for ip in adapter.ips)
+    return frozenset(addresses_of(adapters))
+
+
+def addresses_of(adapters: Iterable[ifaddr.Adapter]) -> Iterator[str]:
+    """The same in the order of the adapters."""
+    return (str(_address(ip)) for adapter in adapters for ip in adapter.ips)
 
 
 def adapters_of(addresses: Collection[str]) -> list[ifaddr.Adapter]:

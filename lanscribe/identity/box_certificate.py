@@ -14,9 +14,11 @@ from lanscribe.config import Settings
 from lanscribe.identity import authority as authorities
 from lanscribe.identity import leaf as leaves
 from lanscribe.identity import reachable, secret_files, surroundings, terms
+from lanscribe.identity.adapters import addresses_of
 from lanscribe.identity.authority import Authority, AuthorityError
 from lanscribe.identity.kept_name import KeptName
 from lanscribe.identity.leaf import Leaf
+from lanscribe.identity.local_name import full_name
 from lanscribe.identity.public_suffixes import public_suffixes
 from lanscribe.identity.shown import Shown
 
@@ -46,13 +48,10 @@ def this_machine(settings: Settings) -> Machine:
     """The names and addresses of this machine. Raises OSError if they cannot be listed."""
     own = tuple(surroundings.machine_names())
     kept = KeptName.of(settings).name  # another box may have the first
-    names = (*filter(None, [kept]), f"{settings.discovery.name}.local", *own)
-    found = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips]
-    addresses = [one if isinstance(one, str) else one[0] for one in found]
+    names = (*filter(None, [kept]), full_name(settings.discovery.name), *own)
+    addresses = tuple(addresses_of(ifaddr.get_adapters()))
     best = reachable.shown(settings.server.host, settings)
-    return Machine(
-        own, (*names, *settings.auth.hostnames, "localhost"), (*addresses,), (*best, *names)
-    )
+    return Machine(own, (*names, *settings.auth.hostnames, "localhost"), addresses, (*best, *names))
 
 
 class BoxCertificate:

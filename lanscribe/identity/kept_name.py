@@ -58,4 +58,4 @@ class KeptName:
             secret_files.make_folder(self.state_dir)
             secret_files.put(self.state_dir / FILE_NAME, f"{label}\n".encode())
         except OSError as error:
-            log.warning("cannot keep the name %s.local: %s", label, error)
+            log.warning("cannot keep the name %s: %s", full_name(label), error)

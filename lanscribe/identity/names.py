@@ -48,7 +48,7 @@ def _is_domain(text: str) -> bool:
     return len(text) <= 200 and all(map(_LABEL.fullmatch, text.split(".")))
 
 
-def full_name(text: str) -> str:
+def as_full_name(text: str) -> str:
     """A full name in lower case, without the dot at its end; "" if it is not one."""
     name = text.lower().removesuffix(".")
     return name if "." in name and _is_domain(name) else ""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from lanscribe.identity.names import full_name
+from lanscribe.identity.names import as_full_name
 
 PROGRAMS = ("tailscale", "/Applications/Tailscale.app/Contents/MacOS/Tailscale")
 _LONGEST_S = 5.0
@@ -37,7 +37,7 @@ def ask(command: str) -> list[str]:
         found = json.loads(done.stdout[:_MOST_BYTES])["Self"]["DNSName"]
     except (OSError, subprocess.TimeoutExpired, ValueError, LookupError, TypeError):
         return []
-    name = full_name(found) if isinstance(found, str) else ""
+    name = as_full_name(found) if isinstance(found, str) else ""
     return [name, name.partition(".")[0]] if name else []
 
 

@@ -18,7 +18,7 @@ from lanscribe.server import origins, passes
 from lanscribe.server.access import own_origins
 from lanscribe.server.exchange import Exchange, answering
 from lanscribe.server.key_check import KeyCheck
-from lanscribe.server.pages import page
+from lanscribe.server.pages import note, page
 from lanscribe.server.trust import OFF, Trust
 from lanscribe.session.bounds import Bounds
 
@@ -78,12 +78,8 @@ def refusal_page(error: AuthError, answer: Response, asked: str) -> Response:
     asked: the path that was asked for, to which signing in leads back.
     """
     text = f"{_LEAD} What the server says to programs: {error.public_message}."
-    said = _note(
-        answer.status_code,
-        "You are not let in",
-        text,
-        _sign_in_for(own_path(quote(asked, safe="/"))),
-    )
+    url = _sign_in_for(own_path(quote(asked, safe="/")))
+    said = note("You are not let in", text, url, answer.status_code)
     for name, value in answer.headers.items():
         if name not in {"content-type", "content-length"}:
             said.headers[name] = value
@@ -152,7 +148,7 @@ class SignIn:
         except (OSError, ConfigError) as error:
             log.error("nobody can sign in: %s", error)
             why = "The server could not store what it needs for this. Its log says why."
-            return _note(500, "You could not sign in", why, "/sign-in")
+            return note("You could not sign in", why, "/sign-in", 500)
         log.info("%s has signed in", address)
         return _going_to(place, value, passes.LIFETIME_S)
 
@@ -168,10 +164,10 @@ class SignIn:
             sender.check_is_own(own_origins_of(request), self._origins)
         except AuthError as error:
             log.debug("a page of another site has sent a form to sign in: %s", error)
-            return _note(403, "Not sent by this page", error.public_message, "/sign-in")
+            return note("Not sent by this page", error.public_message, "/sign-in", 403)
         if not sender.is_told:
             why = "Got neither Origin nor Sec-Fetch-Site. Programs send the key itself instead."
-            return _note(403, "Not sent by this page", why, "/sign-in")
+            return note("Not sent by this page", why, "/sign-in", 403)
         return None
 
     def _obstacle(self, request: Request) -> Response | None:
@@ -179,20 +175,20 @@ class SignIn:
         title = "Nobody can sign in here"
         if not self._key_check.is_needed:
             why = "This server is open: auth.mode is open, so everybody who reaches it is let in."
-            return _note(200, "There is nothing to sign in to", why, "/")
+            return note("There is nothing to sign in to", why, "/")
         if self._key_check.key is None:
             why = "This server has no key. On its machine, bash serve.sh key make makes one."
-            return _note(404, title, why, "/")
+            return note(title, why, "/", 404)
         if is_secure(request):
             return None
         url = self._trust.https_url(request.url.hostname or "") if self._trust else ""
         if not url:
             lacking = self._trust.why_no_url if self._trust else OFF
-            return _note(404, title, f"The key is only taken over https. {lacking}", "/")
+            return note(title, f"The key is only taken over https. {lacking}", "/", 404)
         asked = own_path(request.query_params.get("next", ""))
         place = f"{url.removesuffix('/')}{_sign_in_for(asked)}"
         why = "Over http, others on the way could read the key. Sign in over https instead."
-        return _note(403 if request.method == "POST" else 200, "Sign in", why, place)
+        return note("Sign in", why, place, 403 if request.method == "POST" else 200)
 
 
 def own_path(text: str) -> str:
@@ -207,10 +203,6 @@ def _sign_in_for(asked: str) -> str:
 
 def _form(place: str, status: int = 200, message: str = "", state: str = "bad") -> Response:
     return page("sign_in", status, message=message, state=state, place=place)
-
-
-def _note(status: int, title: str, text: str, url: str) -> Response:
-    return page("note", status, title=title, text=text, url=url)
 
 
 def _going_to(place: str, value: str, lifetime_s: int) -> Response:

@@ -55,6 +55,11 @@ class SecureListener:
     context: Callable[[], ssl.SSLContext | None]
     """Asked for each new connection; None, which closes it, while there is no certificate."""
 
+    @property
+    def port(self) -> int:
+        """The port where it listens."""
+        return int(self.socket.getsockname()[1])
+
 
 class _TlsHandshake(asyncio.Protocol):
     """A connection until its TLS handshake is done: counted and bounded like any other.

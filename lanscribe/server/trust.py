@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from lanscribe.errors import ProtocolError
@@ -116,9 +116,9 @@ class Trust:
         authority = self._certificates.authority
         url = self.https_url(request.url.hostname or "")
         if not self._certificates.names:
-            return _note("No address for https", self.why_no_url, "/docs", 404)
+            return pages.note("No address for https", self.why_no_url, "/docs", 404)
         if authority is None:
-            return _note("Nothing to install", OWN, url)
+            return pages.note("Nothing to install", OWN, url)
         shown = fingerprint(authority)
         hosts = [url_host(name) for name in self._certificates.names if not _is_loopback(name)]
         values = {
@@ -243,12 +243,8 @@ def _is_loopback(name: str) -> bool:
         return name == "localhost"
 
 
-def _note(title: str, text: str, url: str, status: int = 200) -> HTMLResponse:
-    return pages.page("note", status, title=title, text=text, url=url)
-
-
 async def _explain_off(_request: Request) -> Response:
-    return _note("No https here", OFF, "/docs", 404)
+    return pages.note("No https here", OFF, "/docs", 404)
 
 
 async def _refuse_off(_request: Request) -> Response:

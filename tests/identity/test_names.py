@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from lanscribe.identity.names import (
     ROUTER_SUFFIXES,
     SPECIAL_SUFFIXES,
-    full_name,
+    as_full_name,
     instance_name,
     label_of,
     own_names,
@@ -62,7 +62,7 @@ def test_no_name_is_ever_a_whole_domain(hostname: str, suffixes: list[str]) -> N
     ],
 )
 def test_a_full_name(text: str, name: str) -> None:
-    assert full_name(text) == name
+    assert as_full_name(text) == name
 
 
 @pytest.mark.parametrize(

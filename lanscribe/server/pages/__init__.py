@@ -5,6 +5,7 @@ a page loads nothing else.
 """
 
 import hashlib
+from functools import cache
 from html import escape
 from pathlib import Path
 from string import Template
@@ -32,9 +33,18 @@ def page(name: str, /, status: int = 200, **values: str) -> HTMLResponse:
 
     Raises KeyError if the page has a place for a value that is not given.
     """
-    template = Template((_FOLDER / f"{name}.html").read_text(encoding="utf-8"))
-    text = template.substitute({key: escape(value) for key, value in values.items()})
+    text = _template(name).substitute({key: escape(value) for key, value in values.items()})
     return HTMLResponse(text, status, _HEADERS)
+
+
+def note(title: str, text: str, url: str, status: int = 200) -> HTMLResponse:
+    """A page that says one thing. url: where the reader goes on."""
+    return page("note", status, title=title, text=text, url=url)
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((_FOLDER / f"{name}.html").read_text(encoding="utf-8"))
 
 
 def routes() -> list[Route]:
