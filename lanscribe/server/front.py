@@ -1,7 +1,7 @@
 """What is at / and below /trust: the first that a person with a browser sees of this box."""
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from lanscribe.server import pages
@@ -20,7 +20,7 @@ def routes(trust: Trust | None) -> list[Route]:
 
     async def greet(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return RedirectResponse("/trust", 303, _HEADERS)
+            return pages.page("app")
         url = trust and trust.https_url(request.url.hostname or "")
         https = f"https: {url}   how a phone comes to trust it: /trust\n" if url else ""
         return PlainTextResponse(_PATHS + https, headers=_HEADERS)

@@ -17,6 +17,8 @@ class Token:
     is_lost: the audio from start_s to end_s was passed over and not transcribed; text is "".
     settled_s: for a token without text, how far the text is complete: no word that ends before it
     will follow. An engine listens further than it has written. None: as far as end_s.
+    tentative: the words after all text so far, this token's included, that may still change; each
+    token tells them anew. "": none, or an engine that tells none.
     """
 
     text: str
@@ -25,6 +27,7 @@ class Token:
     start_s: float | None = None
     is_lost: bool = False
     settled_s: float | None = None
+    tentative: str = ""
 
     def later(self, by_s: float) -> "Token":
         """The token, with its times moved later by by_s."""

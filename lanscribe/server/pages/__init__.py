@@ -15,10 +15,17 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 _FOLDER = Path(__file__).parent
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
-    " connect-src 'self' https:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    " connect-src 'self' https: wss:; worker-src 'self'; manifest-src 'self'; media-src 'self' blob:;"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -49,8 +56,10 @@ def _template(name: str) -> Template:
 
 def routes() -> list[Route]:
     """The routes of the style sheet, the modules and the pictures."""
-    files = [path for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES]
-    return [Route(f"/pages/{path.name}", _File(path).answer) for path in files]
+    files = [path for path in sorted(_FOLDER.rglob("*")) if path.suffix in _TYPES]
+    return [
+        Route(f"/pages/{path.relative_to(_FOLDER).as_posix()}", _File(path).answer) for path in files
+    ]
 
 
 class _File:

@@ -1,0 +1,19 @@
+/** The view "files". */
+
+import { h } from "../dom.js";
+import { t } from "../strings/strings.js";
+
+export class FilesView {
+  /** root: the section of the page that it fills. app: what the views share. */
+  constructor(root, app) {
+    this.root = root;
+    this.app = app;
+    root.append(h("h1", { id: "files-title" }, t("nav.files")));
+  }
+
+  /** The view comes into sight; rest: what follows #files/ in the address. */
+  show(_rest) {}
+
+  /** Another view comes into sight. */
+  hide() {}
+}
