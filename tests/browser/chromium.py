@@ -134,8 +134,16 @@ class Chromium:
 
 
 @contextmanager
-def running(authorities: Sequence[Path]) -> Iterator[Chromium]:
-    """Chromium with an empty profile, which trusts these authorities (PEM) too."""
+def running(
+    authorities: Sequence[Path], microphone: Path | None = None, flags: Sequence[str] = ()
+) -> Iterator[Chromium]:
+    """Chromium with an empty profile, which trusts these authorities (PEM) too.
+
+    microphone: what its microphone hears (WAV), from the start each time it is opened, again and
+    again; None: a beep each second.
+    """
+    if microphone:
+        flags = [*flags, f"--use-file-for-fake-audio-capture={microphone}"]
     with TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as home:
         make_store(Path(home, ".pki/nssdb"), authorities)
         loop = _Loop()
@@ -150,7 +158,7 @@ def running(authorities: Sequence[Path]) -> Iterator[Chromium]:
                 browser = loop.run(
                     playwright.chromium.launch(
                         executable_path=PROGRAM,
-                        args=FLAGS,
+                        args=[*FLAGS, *flags],
                         env=environment,
                         timeout=DEADLINE_S * 1000,
                     )

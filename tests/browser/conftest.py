@@ -1,8 +1,8 @@
 """Chromium and Firefox of the system, started once for all tests of this folder."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,14 @@ from lanscribe.identity.names import own_names
 from tests.browser import chromium, firefox
 from tests.browser.chromium import ChromiumPage
 from tests.browser.driving import Browser, Page
+from tests.browser.page_box import PageBox, page_box
+from tests.browser.recording import write_recording
 from tests.browser.sites import unconstrained
 from tests.servers import Parts, ServeHere, ServerHere
 
 BROWSERS = {"chromium": chromium, "firefox": firefox}
+
+StartBox = Callable[..., PageBox]
 
 
 def needed(name: str) -> str:
@@ -35,6 +39,8 @@ class Running:
     """Browsers, each started when it is first asked for."""
 
     authorities: tuple[Path, ...]
+    microphone: Path
+    """What Chromium's hears."""
     ends: ExitStack
     _started: dict[tuple[str, bool], Browser] = field(default_factory=dict)
 
@@ -43,8 +49,13 @@ class Running:
         key = (needed(name), is_trusting)
         if key not in self._started:
             authorities = self.authorities if is_trusting else ()
-            self._started[key] = self.ends.enter_context(BROWSERS[name].running(authorities))
+            self._started[key] = self.ends.enter_context(self._running(name, authorities))
         return self._started[key]
+
+    def _running(self, name: str, authorities: tuple[Path, ...]) -> AbstractContextManager[Browser]:
+        if name == "chromium":
+            return chromium.running(authorities, self.microphone)
+        return firefox.running(authorities)
 
 
 @pytest.fixture(scope="package")
@@ -68,8 +79,10 @@ def running(
     files = folder / "authority.pem", folder / "boundless.pem"
     for file, one in zip(files, (authority, boundless), strict=True):
         file.write_bytes(one.certificate.public_bytes(Encoding.PEM))
+    microphone = folder / "microphone.wav"
+    write_recording(microphone)
     with ExitStack() as ends:
-        yield Running(files, ends)
+        yield Running(files, microphone, ends)
 
 
 @pytest.fixture
@@ -107,3 +120,25 @@ def tab(running: Running, serve_here: ServeHere) -> Iterator[ChromiumPage]:
     with running.browser("chromium").page() as page:
         assert isinstance(page, ChromiumPage)
         yield page
+
+
+@pytest.fixture(scope="package")
+def box_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the shared box keeps its identity and its logs."""
+    return tmp_path_factory.mktemp("box")
+
+
+@pytest.fixture(scope="package")
+def shared_box(authority: Authority, box_folder: Path) -> Iterator[PageBox]:
+    """A box with the real engine; each test leaves it running, and its wire open."""
+    with page_box(authority, box_folder) as box:
+        yield box
+
+
+@pytest.fixture
+def start_box(authority: Authority, tmp_path: Path) -> Iterator[StartBox]:
+    """Start boxes of one's own: start_box(auth={"mode": "key", "key": "secret"})."""
+    with ExitStack() as ends:
+        yield lambda **tables: ends.enter_context(
+            page_box(authority, tmp_path / f"box{len(list(tmp_path.iterdir()))}", **tables)
+        )

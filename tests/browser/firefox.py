@@ -9,7 +9,7 @@ import re
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -152,17 +152,23 @@ class Firefox:
 
 
 @contextmanager
-def running(authorities: Sequence[Path]) -> Iterator[Firefox]:
-    """Firefox with an empty profile, which trusts these authorities (PEM) too."""
+def running(
+    authorities: Sequence[Path], sound_card: Mapping[str, str] | None = None
+) -> Iterator[Firefox]:
+    """Firefox with an empty profile, which trusts these authorities (PEM) too.
+
+    sound_card: the environment by which programs reach one; None: the microphone is a tone.
+    """
     with TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True) as home:
         profile = Path(home, "profile")
         make_store(profile, authorities)
+        preferences = PREFERENCES | {"media.navigator.streams.fake": sound_card is None}
         lines = (
             f"user_pref({json.dumps(key)}, {json.dumps(value)});\n"
-            for key, value in PREFERENCES.items()
+            for key, value in preferences.items()
         )
         (profile / "user.js").write_text("".join(lines), encoding="utf-8")
-        with _started(profile, home) as process:
+        with _started(profile, {**(sound_card or {}), "HOME": home}) as process:
             url = _url_of(process)
             with connect(url + "/session", max_size=None, ping_timeout=None) as connection:
                 session = _Session(connection)
@@ -174,13 +180,13 @@ def running(authorities: Sequence[Path]) -> Iterator[Firefox]:
 
 
 @contextmanager
-def _started(profile: Path, home: str) -> Iterator[subprocess.Popen[str]]:
+def _started(profile: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Its process, which ends with that of the tests, however that ends."""
     command = ["setpriv", "--pdeathsig", "KILL", PROGRAM, "--headless", "--no-remote"]
     command += ["--profile", str(profile), "--remote-debugging-port", "0"]
     process = subprocess.Popen(
         command,
-        env={**os.environ, "HOME": home},
+        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
