@@ -28,12 +28,17 @@ FLAGS = (
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
     "--host-resolver-rules=" + ",".join(f"MAP {name} 127.0.0.1" for name in NAMES_HERE),
 )
+FULL_SPEED = (
+    *("--disable-renderer-backgrounding", "--disable-background-timer-throttling"),
+    "--disable-backgrounding-occluded-windows",
+)
+"""What Playwright adds so that tabs in the background are not slowed down; here they are."""
 ERROR_PAGE = "chrome-error://chromewebdata/"
 T = TypeVar("T")
 
 
-class _Loop:
-    """An event loop in a thread."""
+class Loop:
+    """An event loop in a thread, in which all of Playwright runs."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -52,7 +57,7 @@ class _Loop:
 class ChromiumPage:
     """A tab of Chromium; `tab` and `do` are for what only Chromium is asked."""
 
-    def __init__(self, loop: _Loop, tab: async_api.Page) -> None:
+    def __init__(self, loop: Loop, tab: async_api.Page) -> None:
         self.tab = tab
         self.do = loop.run
         self.complaints: list[str] = []
@@ -114,23 +119,23 @@ class Chromium:
 
     name = "chromium"
 
-    def __init__(self, loop: _Loop, browser: async_api.Browser) -> None:
-        self._loop = loop
-        self._browser = browser
+    def __init__(self, loop: Loop, browser: async_api.Browser) -> None:
+        self.loop = loop
+        self.browser = browser
 
     @contextmanager
     def page(self) -> Iterator[Page]:
-        page = self._loop.run(self._opened())
+        page = self.loop.run(self._opened())
         try:
             yield page
         finally:
-            self._loop.run(page.tab.context.close())
+            self.loop.run(page.tab.context.close())
 
     async def _opened(self) -> ChromiumPage:
         """A coroutine, because nothing of Playwright may be called in another thread than its."""
-        context = await self._browser.new_context()
+        context = await self.browser.new_context()
         context.set_default_timeout(DEADLINE_S * 1000)
-        return ChromiumPage(self._loop, await context.new_page())
+        return ChromiumPage(self.loop, await context.new_page())
 
 
 @contextmanager
@@ -146,7 +151,7 @@ def running(
         flags = [*flags, f"--use-file-for-fake-audio-capture={microphone}"]
     with TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as home:
         make_store(Path(home, ".pki/nssdb"), authorities)
-        loop = _Loop()
+        loop = Loop()
         try:
             playwright = loop.run(async_api.async_playwright().start())
             try:
@@ -159,6 +164,7 @@ def running(
                     playwright.chromium.launch(
                         executable_path=PROGRAM,
                         args=[*FLAGS, *flags],
+                        ignore_default_args=FULL_SPEED,
                         env=environment,
                         timeout=DEADLINE_S * 1000,
                     )

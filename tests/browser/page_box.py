@@ -12,6 +12,7 @@ from tests.servers import APART, ServerHere, SettingsHere
 
 ENGINE = {"name": "embedded", "sessions": 4}
 """Not measured at start, which takes half a second."""
+Tables = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass
@@ -19,7 +20,7 @@ class PageBox:
     """A server in this process, with the real engine; `wire` lies between it and the browsers."""
 
     folder: Path
-    tables: Mapping[str, Mapping[str, Any]]
+    tables: Tables
     wire: Wire = field(init=False)
     server: ServerHere = field(init=False)
     is_running: bool = False
@@ -34,8 +35,8 @@ class PageBox:
 
     def start(self) -> None:
         """Start it, on the ports and with the identity that it had before if it ran before."""
-        state = {"server": {"state_dir": str(self.folder / "state")}, "engine": ENGINE}
-        tls = {"tls": {"mode": "auto", "port": 0}, "limits": {"close_timeout_s": 0.2}}
+        state: Tables = {"server": {"state_dir": str(self.folder / "state")}, "engine": ENGINE}
+        tls: Tables = {"tls": {"mode": "auto", "port": 0}, "limits": {"close_timeout_s": 0.2}}
         tables = merged(APART, state, tls, self.tables, self._ports())
         number = len(list(self.folder.glob("page*.log")))
         server = ServerHere(
@@ -44,7 +45,7 @@ class PageBox:
         server.start()
         self.server, self.is_running = server, True
 
-    def _ports(self) -> Mapping[str, Mapping[str, Any]]:
+    def _ports(self) -> Tables:
         if not hasattr(self, "server"):
             return {}
         return {"server": {"port": self.server.port}, "tls": {"port": self.server.secure_port}}
@@ -66,7 +67,7 @@ class PageBox:
         return "".join(one.read_text(encoding="utf-8") for one in self.folder.glob("page*.log"))
 
 
-def merged(*many: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def merged(*many: Tables) -> dict[str, dict[str, Any]]:
     """Settings table by table; what comes later wins."""
     names = {name for tables in many for name in tables}
     return {

@@ -1,7 +1,9 @@
 """A microphone that speaks, a network that is lost, and a box that restarts: they are real."""
 
-from tests.browser.chromium import ChromiumPage
+from tests.browser.chromium import Chromium, ChromiumPage
+from tests.browser.conftest import Running
 from tests.browser.page_box import PageBox
+from tests.browser.plain_tab import window
 from tests.browser.scripts import LISTEN
 
 ASK = """() => {
@@ -35,3 +37,15 @@ def test_a_box_comes_back_where_it_was(tab: ChromiumPage, shared_box: PageBox) -
     shared_box.start()
     tab.run(ASK)
     assert tab.run("() => window.answer") == 200
+
+
+def test_a_tab_is_in_the_background(running: Running) -> None:
+    chromium = running.browser("chromium")
+    assert isinstance(chromium, Chromium)
+    with window(chromium) as one:
+        first = one.tab()
+        assert first.run("() => document.visibilityState") == "visible"
+        one.tab()
+        assert first.run("() => document.visibilityState") == "hidden"
+        first.bring_to_front()
+        assert first.run("() => document.visibilityState") == "visible"
