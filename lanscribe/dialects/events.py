@@ -64,6 +64,13 @@ class KeepForResume:
 
 
 @dataclass(frozen=True, slots=True)
+class TellTentative:
+    """Whether the client wants the words that may still change, from now on."""
+
+    is_wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledge:
     """The client has the events up to the one with this number."""
 
@@ -79,7 +86,15 @@ class Reply:
 
 
 ClientEvent = (
-    AppendAudio | Commit | DetectTurns | Cancel | Finish | KeepForResume | Acknowledge | Reply
+    AppendAudio
+    | Commit
+    | DetectTurns
+    | Cancel
+    | Finish
+    | KeepForResume
+    | TellTentative
+    | Acknowledge
+    | Reply
 )
 
 
@@ -141,6 +156,8 @@ class Delta:
     is_behind: whether the lag of a live client is too large.
     lost: audio of the utterance that was passed over and not transcribed; the text is "" then.
     is_muted: whether to tell a live client, once, that it sends nothing but zeros.
+    tentative: the words after all text so far that may still change, of a client that wants them;
+    each delta tells them anew.
     """
 
     text: str
@@ -152,6 +169,7 @@ class Delta:
     of: Utterance = Utterance()
     lost: Span | None = None
     is_muted: bool = False
+    tentative: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from lanscribe.dialects.events import (
     SessionCreated,
     SessionResumed,
     SessionStopping,
+    TellTentative,
 )
 from lanscribe.dialects.extras import extras
 from lanscribe.dialects.json_text import to_json
@@ -53,6 +54,7 @@ class VllmDialect:
         self._number = 0
         self._segments: Segments | None = None
         """If the client has asked for segments with times."""
+        self._tells_tentative = False
         self._decoder = fields.pcm16_decoder()
 
     def decode(self, message: Message) -> Sequence[ClientEvent]:
@@ -105,7 +107,7 @@ class VllmDialect:
 
     def _update(self, event: fields.Fields) -> list[ClientEvent]:
         """Choose a model; vLLM answers that only if it is not served, or if times are asked for."""
-        is_resumable = fields.flag(event, "resume")
+        is_resumable, is_tentative = fields.flag(event, "resume"), fields.flag(event, "tentative")
         model = fields.text(event, "model")
         model_names.check(model, self._model, _ADVICE)
         granularities = self._granularities(event)
@@ -116,7 +118,13 @@ class VllmDialect:
             "timestamp_granularities": granularities,
         }
         answers = () if granularities is None else (self._numbered(told),)
-        return [Reply(answers), *([KeepForResume()] if is_resumable else [])]
+        keep = [KeepForResume()] if is_resumable else []
+        return [Reply(answers), *keep, *self._tentative(is_wanted=is_tentative)]
+
+    def _tentative(self, *, is_wanted: bool) -> list[TellTentative]:
+        """The wish for tentative words, if it has changed; an update without it revokes it."""
+        has_changed, self._tells_tentative = is_wanted != self._tells_tentative, is_wanted
+        return [TellTentative(is_wanted)] if has_changed else []
 
     def _granularities(self, event: fields.Fields) -> list[str] | None:
         """The times that are asked for; None without that field.
@@ -217,6 +225,8 @@ def _delta(event: Delta) -> dict[str, Any]:
         delta["start_s"] = round(event.start_s, 3)
     if event.is_behind:
         delta["is_behind"] = True
+    if event.tentative:
+        delta["tentative"] = event.tentative
     return delta | extras(event, names=_TIMES)
 
 

@@ -10,15 +10,17 @@ is none while no audio comes either.
 Audio with incomplete text is kept, and heard again when an engine session ends without it. If no
 engine session writes anything for some audio, it is passed over, and a token with is_lost
 reports it.
+
+Tentative words are passed on while they follow the text: not those of a session that hears the
+words before a seam again, and none once a session has ended or its end is cut.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from lanscribe.endless.rollover import (
     OWED_S,
@@ -32,6 +34,8 @@ from lanscribe.endless.rollover import (
     within,
 )
 from lanscribe.endless.stitch import LastWord, Seam
+from lanscribe.endless.waiting import WaitingTokens
+from lanscribe.endless.watchdog import Watchdog
 from lanscribe.engines.base import Engine, EngineInfo, EngineSession, running
 from lanscribe.errors import EngineError, EngineFailed, EngineUnavailable
 from lanscribe.speech.audio import Samples, duration_s, sample_count
@@ -44,7 +48,6 @@ from lanscribe.voxtral.steps import STEP_S
 log = logging.getLogger(__name__)
 
 MAX_UNHEARD_S = 30.0
-MAX_WAITING_TOKENS = 256
 STEP_SAMPLES = sample_count(STEP_S)
 """The least audio per token of progress while there is no engine session."""
 UNHEARD_AT_END_S = 0.01
@@ -99,7 +102,7 @@ class EndlessSession(EngineSession):
         self._ring = SampleRing()
         self._speech = SpeechMap(engine.detector().stream())
         self._changes = Changes()
-        self._waiting: deque[Token] = deque()
+        self._waiting = WaitingTokens()
         self._said: deque[Token] = deque()
         self._heard_s = 0.0
         self._settled_s = 0.0
@@ -108,8 +111,7 @@ class EndlessSession(EngineSession):
         self._patience = Patience(timing.retry_s)
         self._is_finished = False
         self._is_over = False
-        self._awaited_since_s: float | None = None
-        self._is_handing_over = False
+        self._watchdog = Watchdog(timing.stall_s)
         self._runner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -154,7 +156,7 @@ class EndlessSession(EngineSession):
             await self._changes.until(lambda: bool(self._waiting) or self._is_over)
             if not self._waiting:
                 break
-            token = self._waiting.popleft()
+            token = self._waiting.take()
             self._changes.tell()
             yield token
         if not self._runner.cancelled() and (error := self._runner.exception()):
@@ -195,18 +197,24 @@ class EndlessSession(EngineSession):
         rollover = Rollover(self._timing, start, self._speech)
         try:
             cut = await self._converse(rollover, start)
-        except _DeafError as error:
-            log.info("%s", error)
-            return await self._after_deafness(rollover, rollover.passing_over(self._oldest_s))
         except EngineError as error:
-            await self._wait_after(error)
-            return rollover.after_failure(max(self._said_s, self._settled_s), self._oldest_s)
+            await self._show("")
+            return await self._after_error(error, rollover)
+        await self._show("")
         self._patience.progressed()
         following = rollover.after_cut(cut, self._said_s, self._oldest_s) if cut else None
         if self._owed_s(rollover.fed_s) <= OWED_S:
             return following
         end = Start(rollover.fed_s, is_clean=True, not_before_s=rollover.fed_s)
         return await self._after_deafness(rollover, following or end)
+
+    async def _after_error(self, error: EngineError, rollover: Rollover) -> Start:
+        """Where to continue after an engine session that failed or was deaf."""
+        if isinstance(error, _DeafError):
+            log.info("%s", error)
+            return await self._after_deafness(rollover, rollover.passing_over(self._oldest_s))
+        await self._wait_after(error)
+        return rollover.after_failure(max(self._said_s, self._settled_s), self._oldest_s)
 
     def _is_at_end(self, start: Start) -> bool:
         """Whether a session that was released for want of audio has left nothing to hear."""
@@ -236,7 +244,6 @@ class EndlessSession(EngineSession):
 
     async def _converse(self, rollover: Rollover, start: Start) -> Cut | None:
         """Feed one engine session and emit its text, up to a cut or (None) the audio's end."""
-        self._is_handing_over = False
         async with running(self._engine) as (session, tasks):
             feeder = tasks.create_task(self._feed(session, rollover, start))
             watchdog = tasks.create_task(self._watch(rollover, feeder))
@@ -259,18 +266,13 @@ class EndlessSession(EngineSession):
             position += len(piece)
             rollover.fed_s = duration_s(position)
             if len(piece):
-                await self._handed_over(session.feed(piece))
+                await self._watchdog.handed_over(session.feed(piece))
             if cut and cut.is_idle:
                 await self._changes.until(lambda: rollover.is_close)
                 cut = cut if rollover.confirms(cut) else None
             if cut or (self._is_finished and position == self._ring.end):
-                await self._handed_over(session.finish())
+                await self._watchdog.handed_over(session.finish())
                 return cut
-
-    async def _handed_over(self, call: Coroutine[Any, Any, None]) -> None:
-        self._is_handing_over = True
-        await call
-        self._is_handing_over = False
 
     def _has_after(self, position: int) -> bool:
         return self._ring.end > position or self._is_finished
@@ -290,10 +292,13 @@ class EndlessSession(EngineSession):
         cut: Cut | None = None
         last_word = LastWord()
         tokens = aiter(session)
-        while (relative := await self._next(tokens)) is not None:
+        while (relative := await self._watchdog.next_of(tokens)) is not None:
             token = relative.later(start.at_s)
-            rollover.listened(token.end_s)
             cut = feeder.result() if feeder.done() else None
+            if token.is_tentative:
+                await self._show("" if cut else seam.tentative(token))
+                continue
+            rollover.listened(token.end_s)
             for certain in self._certain(token, cut, last_word, rollover):
                 rollover.heard(certain)
                 await self._emit(seam.add(certain))
@@ -316,6 +321,7 @@ class EndlessSession(EngineSession):
         """The tokens to emit now that `token` has come; the successor gets the uncertain ones."""
         if cut is None:
             return [token]
+        token = replace(token, tentative="")
         if token.text and cut.is_uncertain(token):
             rollover.withheld(token.begin_s)
             return []
@@ -323,29 +329,15 @@ class EndlessSession(EngineSession):
             return [token.settled_by(min(cut.certain_s, last_word.start_s))]
         return [token] if cut.is_in_pause else last_word.add(token)
 
-    async def _next(self, tokens: AsyncIterator[Token]) -> Token | None:
-        """The engine session's next token; None after the last."""
-        self._awaited_since_s = asyncio.get_running_loop().time()
-        try:
-            return await anext(tokens, None)
-        finally:
-            self._awaited_since_s = None
-
     async def _watch(self, rollover: Rollover, feeder: "asyncio.Task[Cut | None]") -> None:
         """Raise EngineFailed when the engine session owes a token and none comes for stall_s."""
-        now_s, stall_s, idle_until_s = asyncio.get_running_loop().time, self._timing.stall_s, 0.0
-        while True:
-            since_s = self._awaited_since_s or now_s()
-            await asyncio.sleep(max(since_s, idle_until_s) + stall_s - now_s())
-            if since_s != self._awaited_since_s:
-                continue
-            owes = feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S
-            if owes or self._is_handing_over:
-                raise EngineFailed(
-                    f"the engine has said nothing for {stall_s:g} s at {self._heard_s:.1f} s,"
-                    " though audio waits; it hangs or is overloaded"
-                )
-            idle_until_s = now_s()
+        await self._watchdog.stalled(
+            lambda: feeder.done() or rollover.unheard_s > UNHEARD_WHEN_OPEN_S
+        )
+        raise EngineFailed(
+            f"the engine has said nothing for {self._timing.stall_s:g} s at {self._heard_s:.1f} s,"
+            " though audio waits; it hangs or is overloaded"
+        )
 
     def _seam(self, start: Start) -> Seam:
         said = [] if start.is_clean else words_of(self._said)
@@ -355,9 +347,9 @@ class EndlessSession(EngineSession):
 
     async def _emit(self, tokens: Iterable[Token]) -> None:
         for token in tokens:
-            if len(self._waiting) >= MAX_WAITING_TOKENS:
+            if not self._waiting.has_room:
                 self._changes.tell()
-                await self._changes.until(lambda: len(self._waiting) < MAX_WAITING_TOKENS)
+                await self._changes.until(lambda: self._waiting.has_room)
             self._heard_s = max(self._heard_s, token.end_s)
             self._settled_s = max(self._settled_s, token.known_s)
             self._deafness.heard(token)
@@ -367,6 +359,12 @@ class EndlessSession(EngineSession):
             self._waiting.append(in_order)
             self._forget()
         self._changes.tell()
+
+    async def _show(self, tentative: str) -> None:
+        """Tell tentative words, and nothing else, if they have changed."""
+        if tentative != self._waiting.tentative:
+            token = Token("", self._heard_s, settled_s=self._settled_s, tentative=tentative)
+            await self._emit([replace(token, is_tentative=True)])
 
     def _forget(self) -> None:
         before_s = max(0.0, min(self._settled_s, self._heard_s) - KEPT_S)

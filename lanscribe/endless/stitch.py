@@ -95,7 +95,8 @@ class Seam:
             return [*self.close(), self._spaced(token)]
         if not token.text:
             said_s = self._said[-1].end_s
-            return [token.settled_by(said_s)] if token.end_s > said_s else []
+            held = replace(token.settled_by(said_s), tentative="")
+            return [held] if token.end_s > said_s else []
         self._held.append(token)
         return []
 
@@ -109,6 +110,12 @@ class Seam:
         rest = [self._spaced(_token(word)) for word in words]
         return [_token(completion), *rest] if completion else rest
 
+    def tentative(self, token: Token) -> str:
+        """The token's tentative words as they follow the text; none before the seam is past."""
+        if not self._is_open:
+            return ""
+        return _apart(token.tentative) if self._needs_space and not token.text else token.tentative
+
     def _is_past(self, token: Token) -> bool:
         """Judged by a word, or by how far the text is complete; an engine listens further."""
         said_s = self._said[-1].end_s
@@ -118,12 +125,17 @@ class Seam:
 
     def _spaced(self, token: Token) -> Token:
         """The token; the first one with text gets a space between it and the text before."""
-        if not token.text or not self._needs_space:
+        if not self._needs_space:
             return token
+        if not token.text:
+            return replace(token, tentative=_apart(token.tentative))
         self._needs_space = False
-        if _begins_word(token.text):
-            return token
-        return replace(token, text=f" {token.text}")
+        return replace(token, text=_apart(token.text))
+
+
+def _apart(text: str) -> str:
+    """The text, with a space before it if it is half of a word after other text."""
+    return f" {text}" if text and not _begins_word(text) else text
 
 
 def _begins_word(text: str) -> bool:

@@ -4,6 +4,10 @@ An engine is loaded once and does not change afterwards. Each utterance gets an 
 of its own: `start`, `feed` as often as there is audio, `finish`; meanwhile another task
 iterates over it and receives tokens until the last one. Tokens are append-only: emitted text
 is never changed.
+
+An engine may also tell the words that it has heard and that may still change, in
+`Token.tentative`. When these alone have changed, a token with `is_tentative` tells them, at most
+one for each time the engine looks at the sound. The last token tells none.
 """
 
 import asyncio

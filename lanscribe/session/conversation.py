@@ -341,7 +341,7 @@ class Conversation:
 
     async def _listen(self, engine_session: EngineSession) -> None:
         async for token in engine_session:
-            if not self._session.is_cancelled:
+            if self._session.is_news(token):
                 self._put(self._session.heard(token))
             self._changes.tell()
             await self._changes.until(lambda: self._has_outbox_room or not self._is_attached)

@@ -27,6 +27,7 @@ from lanscribe.dialects.events import (
     Lost,
     ServerEvent,
     SpeechStopped,
+    TellTentative,
 )
 from lanscribe.errors import LanscribeError, LimitError, ProtocolError
 from lanscribe.session.lag import LagMeter
@@ -66,6 +67,7 @@ class Session:
         self._last_number = 1
         self._last_committed = 0
         self._is_stopped = False
+        self._tells_tentative = False
         self._turns: Turns | None = None
         self._mute_watch = MuteWatch()
         self._lag = lag or LagMeter()
@@ -90,6 +92,8 @@ class Session:
                 return self._detect_turns(event.settings)
             case Cancel():
                 return self._cancel(event.tag)
+            case TellTentative():
+                self._tells_tentative = event.is_wanted
             case Finish():
                 self.stop()
         return []
@@ -186,8 +190,12 @@ class Session:
         head.taken_samples += len(block)
         return block
 
+    def is_news(self, token: Token) -> bool:
+        """Whether the client gets a delta for a token of the utterance being transcribed."""
+        return not self.is_cancelled and (self._tells_tentative or not token.is_tentative)
+
     def heard(self, token: Token) -> Delta:
-        """The engine emitted a token of the utterance being transcribed."""
+        """The engine emitted a token of the utterance being transcribed, which is news."""
         head = self._utterances[0]
         lost = head.hear(token)
         start_s = None if lost else token.start_s
@@ -208,6 +216,7 @@ class Session:
             is_behind=self._lag.is_behind,
             of=self._utterances[0].name,
             lost=lost,
+            tentative=self._utterances[0].tentative if self._tells_tentative else "",
             is_muted=is_muted,
         )
 

@@ -33,6 +33,8 @@ class UtteranceState:
     taken_samples: int = 0
     heard_s: float = 0.0
     settled_s: float = 0.0
+    tentative: str = ""
+    """The words after the text that may still change, as the newest token told them."""
     is_committed: bool = False
     is_ended: bool = False
     is_cut: bool = False
@@ -58,6 +60,9 @@ class UtteranceState:
 
     def hear(self, token: Token) -> Span | None:
         """Take in a token of the engine; returns the audio that it reports as lost, if any."""
+        self.tentative = token.tentative
+        if token.is_tentative:
+            return None
         self.heard_s = max(self.heard_s, token.end_s)
         self.settled_s = max(self.settled_s, token.known_s)
         if token.text:

@@ -18,7 +18,10 @@ class Token:
     settled_s: for a token without text, how far the text is complete: no word that ends before it
     will follow. An engine listens further than it has written. None: as far as end_s.
     tentative: the words after all text so far, this token's included, that may still change; each
-    token tells them anew. "": none, or an engine that tells none.
+    token tells them anew, with the space that they would be appended with. "": none, or an engine
+    that tells none. They are no part of the text.
+    is_tentative: nothing is told but the tentative words; text is "", and the times mean nothing.
+    Only a client that asked for them needs such a token.
     """
 
     text: str
@@ -28,6 +31,7 @@ class Token:
     is_lost: bool = False
     settled_s: float | None = None
     tentative: str = ""
+    is_tentative: bool = False
 
     def later(self, by_s: float) -> "Token":
         """The token, with its times moved later by by_s."""

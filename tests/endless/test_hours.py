@@ -13,10 +13,10 @@ from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import (
     KEPT_S,
     MAX_UNHEARD_S,
-    MAX_WAITING_TOKENS,
     EndlessEngine,
     EndlessSession,
 )
+from lanscribe.endless.waiting import MAX_WAITING_TOKENS
 from lanscribe.engines.fake import FakeEngine, FakeSession, spoken
 from lanscribe.speech.audio import Samples, duration_s
 from tests.flawed import after, breaks

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lanscribe.endless.session import MAX_WAITING_TOKENS, STARVED_S, EndlessEngine
+from lanscribe.endless.session import STARVED_S, EndlessEngine
+from lanscribe.endless.waiting import MAX_WAITING_TOKENS
 from lanscribe.engines.fake import FRAME_SAMPLES, FakeSession, spoken
 from lanscribe.speech.audio import duration_s
 from lanscribe.speech.transcript import Token

@@ -58,7 +58,8 @@ def routes() -> list[Route]:
     """The routes of the style sheet, the modules and the pictures."""
     files = [path for path in sorted(_FOLDER.rglob("*")) if path.suffix in _TYPES]
     return [
-        Route(f"/pages/{path.relative_to(_FOLDER).as_posix()}", _File(path).answer) for path in files
+        Route(f"/pages/{path.relative_to(_FOLDER).as_posix()}", _File(path).answer)
+        for path in files
     ]
 
 
