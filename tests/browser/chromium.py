@@ -124,31 +124,31 @@ class Chromium:
         self.browser = browser
 
     @contextmanager
-    def page(self) -> Iterator[Page]:
-        page = self.loop.run(self._opened())
+    def page(self, **options: Any) -> Iterator[Page]:
+        """A new tab. options: of Playwright's new_context, as its screen and its colours."""
+        page = self.loop.run(self._opened(options))
         try:
             yield page
         finally:
             self.loop.run(page.tab.context.close())
 
-    async def _opened(self) -> ChromiumPage:
+    async def _opened(self, options: dict[str, Any]) -> ChromiumPage:
         """A coroutine, because nothing of Playwright may be called in another thread than its."""
-        context = await self.browser.new_context()
+        context = await self.browser.new_context(**options)
         context.set_default_timeout(DEADLINE_S * 1000)
         return ChromiumPage(self.loop, await context.new_page())
 
 
 @contextmanager
 def running(
-    authorities: Sequence[Path], microphone: Path | None = None, flags: Sequence[str] = ()
+    authorities: Sequence[Path], microphone: Path | None = None, program: str | Path = PROGRAM
 ) -> Iterator[Chromium]:
     """Chromium with an empty profile, which trusts these authorities (PEM) too.
 
     microphone: what its microphone hears (WAV), from the start each time it is opened, again and
-    again; None: a beep each second.
+    again; None: a beep each second. program: what starts it, somewhere else perhaps.
     """
-    if microphone:
-        flags = [*flags, f"--use-file-for-fake-audio-capture={microphone}"]
+    flags = [f"--use-file-for-fake-audio-capture={microphone}"] if microphone else []
     with TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as home:
         make_store(Path(home, ".pki/nssdb"), authorities)
         loop = Loop()
@@ -162,7 +162,7 @@ def running(
                 }
                 browser = loop.run(
                     playwright.chromium.launch(
-                        executable_path=PROGRAM,
+                        executable_path=program,
                         args=[*FLAGS, *flags],
                         ignore_default_args=FULL_SPEED,
                         env=environment,

@@ -1,7 +1,6 @@
 """The page /trust in real browsers: what it says of the device, to everybody, on any screen."""
 
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from lanscribe.server.trust import short_fingerprint
 from tests.browser.chromium import ChromiumPage
 from tests.browser.conftest import Running
 from tests.browser.driving import Browser, Page, Refused
+from tests.browser.judging import violations
 from tests.browser.sites import certificate_for
 from tests.browser.trust_box import TrustBox, trust_box
 from tests.servers import ServeHere
 
 NAMES = ("box.local", "lanscribe.local", "box.lan")
-AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 YES = "Yes: this device trusts the box."
 NOT_YET = "Not yet: this device does not trust the box."
 VERDICT = """() => new Promise((resolve) => {
@@ -316,13 +315,6 @@ def test_axe_finds_nothing(running: Running, box: TrustBox, is_trusting: bool, s
         page.run(VERDICT)
         page.run("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
         assert violations(page) == []
-
-
-def violations(page: ChromiumPage) -> list[tuple[str, list[str]]]:
-    """What axe has against a page: the rule, and the elements that break it."""
-    page.do(page.tab.evaluate(AXE))
-    found = page.run("async () => (await axe.run()).violations")
-    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
 
 
 def test_axe_would_find_something(tab: ChromiumPage, box: TrustBox) -> None:

@@ -1,0 +1,101 @@
+"""Every view of the page, for everybody: by keyboard, on any screen, in both colour schemes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.chromium import ChromiumPage
+from tests.browser.judging import violations
+from tests.browser.page_box import PageBox
+
+VIEWS = ("live", "files", "past", "settings")
+MOST_STEPS = 60
+MARK = """() => {
+  const kinds = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+  const isOffered = (one) =>
+    !one.disabled && one.tabIndex >= 0 && one.checkVisibility({ visibilityProperty: true });
+  const all = [...document.querySelectorAll(kinds)].filter(isOffered);
+  for (const [number, one] of all.entries()) one.dataset.step = number;
+  document.activeElement.blur();
+  getSelection().removeAllRanges();
+  return all.map((one) => [one.outerHTML.slice(0, 120), one.type === "radio" ? one.name : ""]);
+}"""
+"""Number what the keyboard should reach: each with its group, if it is a radio button."""
+FOCUSED = """() => {
+  const one = document.activeElement;
+  if (!one || one === document.body) return null;
+  const box = one.getBoundingClientRect();
+  const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  const isClear = one.contains(top) || top?.contains(one) || [...(one.labels ?? [])].includes(top);
+  const style = getComputedStyle(one);
+  const inner = one.labels?.[0] ? getComputedStyle(one.labels[0]) : style;
+  const isMarked = [style, inner].some((s) => s.outlineStyle !== "none" || s.boxShadow !== "none");
+  const step = Number(one.dataset.step ?? -1);
+  return { step, html: one.outerHTML.slice(0, 120), isClear, isMarked };
+}"""
+"""What has the focus: whether it is in sight, and whether one sees that it has it."""
+
+
+@pytest.fixture
+def view(tab: ChromiumPage, shared_box: PageBox) -> Iterator[ChromiumPage]:
+    """A tab; what it complained of at the end is a fault."""
+    yield tab
+    assert tab.complaints == []
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_keyboard_reaches_everything_in_sight(
+    view: ChromiumPage, shared_box: PageBox, name: str
+) -> None:
+    view.do(view.tab.set_viewport_size({"width": 390, "height": 700}))
+    view.open(shared_box.url(f"#{name}"))
+    offered = view.run(MARK)
+    reached: set[int] = set()
+    for _ in range(MOST_STEPS):
+        view.press("Tab")
+        focused = view.run(FOCUSED)
+        if focused is None or focused["step"] in reached:
+            break
+        assert focused["isClear"], f"covered: {focused['html']}"
+        assert focused["isMarked"], f"no sign of the focus: {focused['html']}"
+        reached.add(focused["step"])
+    groups = {group for step, (_, group) in enumerate(offered) if group and step in reached}
+    missed = [
+        html
+        for step, (html, group) in enumerate(offered)
+        if step not in reached and group not in groups
+    ]
+    assert missed == []
+    assert len(reached) > len(VIEWS)
+
+
+def test_the_keyboard_goes_from_view_to_view(view: ChromiumPage, shared_box: PageBox) -> None:
+    view.open(shared_box.url())
+    for name in VIEWS[1:]:
+        link = view.tab.locator(f"nav a[href='#{name}']")
+        view.do(link.focus())
+        view.press("Enter")
+        view.do(view.tab.locator(f"#{name}-title").wait_for())
+        shown = view.run("""() =>
+          [...document.querySelectorAll("main > section:not([hidden])")].map((one) => one.id)""")
+        assert shown == [name]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", VIEWS)
+def test_axe_finds_nothing(view: ChromiumPage, shared_box: PageBox, name: str, scheme: Any) -> None:
+    view.do(view.tab.emulate_media(color_scheme=scheme))
+    view.open(shared_box.url(f"#{name}"))
+    assert violations(view) == []
+
+
+@pytest.mark.parametrize("size", ["100%", "200%"])
+@pytest.mark.parametrize("name", VIEWS)
+def test_nothing_is_wider_than_a_small_screen(
+    view: ChromiumPage, shared_box: PageBox, name: str, size: str
+) -> None:
+    view.do(view.tab.set_viewport_size({"width": 320, "height": 640}))
+    view.open(shared_box.url(f"#{name}"))
+    view.run("(size) => { document.documentElement.style.fontSize = size }", size)
+    assert view.run("() => document.documentElement.scrollWidth") == 320
