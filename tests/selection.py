@@ -25,6 +25,7 @@ SLOW_PLACES = (
     "media/test_recordings.py",
     "media/test_matrix.py",
     "media/test_matrix_flawed.py",
+    "page/test_page_modules.py",
     "protocols/test_wyoming_commands.py",
     "server/test_file_times.py",
     "server/test_floods.py",

@@ -1,0 +1,39 @@
+"""Words of many languages, with and without spaces, and what engines make of them."""
+
+from random import Random
+
+WORDS = {
+    "en": "no matter try again fail better ever tried the whys wherefores thereof I'll it's".split(),
+    "de": "Straße groß weiß immer versucht nie mehr besser scheitern über Maß Fuß Füße".split(),
+    "fr": "l'été déjà où ça être aujourd'hui œuvre peut-être naïve çà là élève".split(),
+    "ru": "снова пробуй ошибайся лучше никогда ещё всё равно объём подъезд".split(),
+    "el": "πάλι δοκίμασε απέτυχε καλύτερα ποτέ λόγος λόγους Σίσυφος".split(),
+    "ar": "حاول مرة أخرى افشل أفضل لا يهم أبدا".split(),
+    "hi": "फिर कोशिश करो असफल बेहतर कभी नहीं की का कि".split(),
+    "ko": "다시 시도 실패 더 낫게 상관없어 언제나 했다".split(),
+    "tr": "yine dene İstanbul ışık ılık iyi yenil daha".split(),
+    "zh": list("再试一次失败得更好没关系从来都是他们说的话"),
+    "ja": list("もう一度やってみろ失敗しろもっとうまくカタカナー々"),
+}
+UNSPACED = ("zh", "ja")
+MARKS = {"zh": "。，？", "ja": "。、？"}
+
+
+def sentence(rng: Random, language: str, count: int) -> list[str]:
+    """So many words, each with its own space and mark."""
+    words = []
+    for number in range(count):
+        mark = rng.choice(MARKS.get(language, ".,?!")) if rng.random() < 0.15 else ""
+        word = rng.choice(WORDS[language])
+        word = word.capitalize() if rng.random() < 0.1 else word
+        is_parted = bool(number) and language not in UNSPACED
+        words.append(f"{' ' if is_parted else ''}{word}{mark}")
+    return words
+
+
+def misheard(rng: Random, language: str, word: str) -> str:
+    """Another word in its place, or half of it, or none."""
+    space = " " if word.startswith(" ") else ""
+    bare = word.strip()
+    half = bare[: max(1, len(bare) // 2)]
+    return rng.choice([f"{space}{rng.choice(WORDS[language])}", f"{space}{half}", ""])
