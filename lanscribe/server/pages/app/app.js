@@ -1,6 +1,9 @@
 /** The page: starts its views, and shows the one that the address names. */
 
 import { h } from "./dom.js";
+import { Choices } from "./keep/choices.js";
+import { Store } from "./keep/store.js";
+import { Notices } from "./parts/notices.js";
 import { speak, t } from "./strings/strings.js";
 import { FilesView } from "./views/files.js";
 import { LiveView } from "./views/live.js";
@@ -8,34 +11,106 @@ import { PastView } from "./views/past.js";
 import { SettingsView } from "./views/settings.js";
 
 const VIEWS = { live: LiveView, files: FilesView, past: PastView, settings: SettingsView };
+const WORKER = "/pages/app/worker.js";
 
 /** What the views share. */
 class App {
+  #shown;
+  #scrolled = new Map(); // how far, by place
+
   constructor() {
-    speak(...navigator.languages);
-    const head = document.getElementById("head");
-    head.append(h("nav", { "aria-label": "lanscribe" }, ...Object.keys(VIEWS).map((name) => this.#link(name))));
+    this.choices = new Choices(refusable(() => localStorage), window);
+    const language = this.choices.get("language");
+    speak(...(language === "auto" ? navigator.languages : [language]));
+    this.#look();
+    this.#frame();
+    const warn = (reason) => this.notice(t(`kept.${reason}`), { stays: true });
+    this.store = new Store(refusable(() => indexedDB), warn);
     this.views = Object.fromEntries(
       Object.entries(VIEWS).map(([name, View]) => [name, new View(document.getElementById(name), this)]),
     );
-    addEventListener("hashchange", () => this.#route());
-    this.#route();
+    history.scrollRestoration = "manual";
+    addEventListener("hashchange", () => this.#route(true));
+    this.#route(false);
   }
 
-  #link(name) {
-    return h("a", { href: `#${name}` }, t(`nav.${name}`));
+  /** Say something in one line, for a while; with { stays: true } until it is closed. */
+  notice(text, how) {
+    this.notices.show(text, how);
   }
 
-  #route() {
-    const [name, rest = ""] = location.hash.slice(1).split("/", 2);
-    const shown = name in VIEWS ? name : "live";
-    for (const [other, view] of Object.entries(this.views)) {
-      const wasShown = !view.root.hidden;
-      view.root.hidden = other !== shown;
-      if (other !== shown && wasShown) view.hide();
+  /** Show a place: a view and what is in it, as "past/ID". */
+  go(place) {
+    location.hash = place;
+  }
+
+  /** What the style sheet asks for. */
+  #look() {
+    const { dataset, style } = document.documentElement;
+    this.choices.watch("scheme", (scheme) => (dataset.scheme = scheme));
+    this.choices.watch("contrast", (contrast) => (dataset.contrast = contrast));
+    this.choices.watch("size", (size) => style.setProperty("--size", size / 100));
+  }
+
+  #frame() {
+    const skip = document.querySelector(".skip");
+    skip.textContent = t("skip");
+    skip.addEventListener("click", (event) => {
+      event.preventDefault(); // the address names the view
+      document.getElementById("main").focus();
+    });
+    this.notices = new Notices(document.getElementById("notices"));
+    this.links = Object.keys(VIEWS).map((name) =>
+      h("a", { href: `#${name}`, "data-view": name }, h("span", {}, t(`nav.${name}`))),
+    );
+    document.getElementById("head").append(
+      h("p", { class: "brand", "aria-hidden": "true" }, t("title")),
+      h("nav", { "aria-label": t("nav") }, ...this.links),
+    );
+  }
+
+  #route(isAsked) {
+    const place = location.hash.slice(1);
+    const [name, ...rest] = place.split("/");
+    const shown = name in this.views ? name : "live";
+    if (this.#shown) this.#scrolled.set(this.#shown.place, scrollY);
+    this.#show(shown);
+    const focus = this.views[shown].show(rest.join("/")) ?? document.getElementById(`${shown}-title`);
+    this.#shown = { name: shown, place };
+    if (isAsked) this.#lead(focus, place);
+  }
+
+  #show(shown) {
+    for (const [name, view] of Object.entries(this.views)) view.root.hidden = name !== shown;
+    if (this.#shown && this.#shown.name !== shown) this.views[this.#shown.name].hide();
+    for (const link of this.links) {
+      if (link.dataset.view === shown) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
     }
-    this.views[shown].show(rest);
+    document.title = `${t(`nav.${shown}`)} · ${t("title")}`;
+  }
+
+  /** To where the reader was at this place, or to its start. */
+  #lead(focus, place) {
+    if (focus && !focus.matches("a, button, input")) focus.tabIndex = -1;
+    focus?.focus({ preventScroll: true });
+    scrollTo(0, this.#scrolled.get(place) ?? 0);
   }
 }
 
+/** What `get` returns, null if the browser refuses it. */
+function refusable(get) {
+  try {
+    return get();
+  } catch {
+    return null;
+  }
+}
+
+/** So that the page opens when the box is away. Browsers refuse it without a trusted certificate. */
+function keepPage() {
+  navigator.serviceWorker?.register(WORKER, { scope: "/" }).catch(() => {});
+}
+
 new App();
+keepPage();

@@ -1,11 +1,19 @@
 /** German. {name} stands for a value. */
 export default {
   // the frame
-  "skip": "Zum Inhalt",
+  "title": "lanscribe",
+  "skip": "Zum Inhalt springen",
+  "nav": "Ansichten",
   "nav.live": "Live",
   "nav.files": "Dateien",
   "nav.past": "Archiv",
   "nav.settings": "Einstellungen",
+  "close": "Schließen",
+  "length.s": "{s} s",
+  "length.min": "{min} min",
+  "length.h": "{h} h {min} min",
+  "kept.refused": "Dieser Browser behält hier nichts, etwa in einem privaten Fenster: Die Texte gehen verloren, wenn du die Seite schließt. Lade herunter, was du brauchst.",
+  "kept.full": "Auf diesem Gerät ist kein Platz mehr: Die neuesten Wörter werden nicht aufbewahrt. Lösche alte Texte oder andere Dateien.",
 
   // live
   "gap.paused": "Pause von {from} bis {to}",
@@ -32,5 +40,14 @@ export default {
   // settings
 
   // taking text away: copy, share, download
-
+  "take.copy": "Kopieren",
+  "take.copied": "Der Text ist in der Zwischenablage.",
+  "take.not_copied": "Der Browser erlaubt dieser Seite nicht zu kopieren.",
+  "take.share": "Teilen",
+  "take.not_shared": "Dieses Gerät konnte den Text nicht teilen.",
+  "take.download": "Herunterladen",
+  "take.txt": "Text zum Lesen",
+  "take.srt": "Untertitel",
+  "take.vtt": "Untertitel für Webseiten",
+  "take.json": "Wörter mit Zeiten, für Programme",
 };

@@ -1,11 +1,19 @@
 /** English. {name} stands for a value. */
 export default {
   // the frame
+  "title": "lanscribe",
   "skip": "Skip to the content",
+  "nav": "Views",
   "nav.live": "Live",
   "nav.files": "Files",
   "nav.past": "Past",
   "nav.settings": "Settings",
+  "close": "Close",
+  "length.s": "{s} s",
+  "length.min": "{min} min",
+  "length.h": "{h} h {min} min",
+  "kept.refused": "This browser keeps nothing here, in a private window for example: transcripts are lost when you close the page. Download what you need.",
+  "kept.full": "There is no room left on this device: the newest words are not kept. Delete old transcripts or other files.",
 
   // live
   "gap.paused": "Paused from {from} to {to}",
@@ -32,5 +40,14 @@ export default {
   // settings
 
   // taking text away: copy, share, download
-
+  "take.copy": "Copy",
+  "take.copied": "The text is in the clipboard.",
+  "take.not_copied": "The browser does not allow this page to copy.",
+  "take.share": "Share",
+  "take.not_shared": "This device could not share the text.",
+  "take.download": "Download",
+  "take.txt": "text to read",
+  "take.srt": "subtitles",
+  "take.vtt": "subtitles for web pages",
+  "take.json": "words with times, for programs",
 };
