@@ -22,6 +22,7 @@ from lanscribe.dialects.events import (
     SessionCreated,
     SessionResumed,
     SessionStopping,
+    TellTentative,
     Utterance,
 )
 from lanscribe.dialects.vllm import VllmDialect
@@ -340,3 +341,46 @@ def test_a_refused_append_with_half_a_sample_can_be_sent_again() -> None:
     parts += [dialect.decode(pcm[3:8]), dialect.decode(pcm[8:])]
     samples = [one.samples for part in parts for one in part if isinstance(one, AppendAudio)]
     assert (np.concatenate(samples) * 32_768).tolist() == list(range(1, 9))
+
+
+def update(dialect: VllmDialect, **wishes: object) -> list[object]:
+    """What a session.update with these fields asks of the session, beside its answer."""
+    message = {"type": "session.update", "model": INFO.model, **wishes}
+    return [event for event in dialect.decode(json.dumps(message)) if event != Reply(())]
+
+
+def test_tentative_words_are_asked_for_and_revoked() -> None:
+    dialect = VllmDialect(INFO)
+    assert update(dialect) == []
+    assert update(dialect, tentative=False) == []
+    assert update(dialect, tentative=True, resume=True) == [KeepForResume(), TellTentative(True)]
+    assert update(dialect, tentative=True) == [], "as it is already"
+    assert update(dialect) == [TellTentative(False)]
+    assert update(dialect, tentative=None) == []
+
+
+@pytest.mark.parametrize("wish", [1, "true", [], {}])
+def test_a_wish_for_tentative_words_is_a_boolean(wish: object) -> None:
+    dialect = VllmDialect(INFO)
+    with pytest.raises(ProtocolError, match="'tentative'; expected true or false") as caught:
+        update(dialect, tentative=wish)
+    assert caught.value.code == "invalid_event"
+    assert update(dialect, tentative=True) == [TellTentative(True)]
+
+
+def test_what_is_refused_does_not_revoke_the_wish() -> None:
+    dialect = VllmDialect(INFO)
+    update(dialect, tentative=True)
+    for wrong in ({"model": "another"}, {"timestamp_granularities": ["line"]}, {"resume": 7}):
+        with pytest.raises(ProtocolError):
+            update(dialect, **wrong)
+    assert update(dialect) == [TellTentative(False)]
+
+
+def test_a_delta_tells_tentative_words_if_there_are_any() -> None:
+    dialect = VllmDialect(INFO)
+    told = encode(Delta(" a", 1.0, start_s=0.5, tentative=" né\n"), dialect)
+    assert told["tentative"] == " né\n"
+    assert "tentative" not in encode(Delta(" a", 1.0, start_s=0.5), dialect)
+    updated(dialect)
+    assert encode(Delta("", 1.5, tentative=" b"), dialect)["segments"] == []
