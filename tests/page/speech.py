@@ -2,21 +2,22 @@
 
 from random import Random
 
-WORDS = {
-    "en": "no matter try again fail better ever tried the whys wherefores thereof I'll it's".split(),
-    "de": "Straße groß weiß immer versucht nie mehr besser scheitern über Maß Fuß Füße".split(),
-    "fr": "l'été déjà où ça être aujourd'hui œuvre peut-être naïve çà là élève".split(),
-    "ru": "снова пробуй ошибайся лучше никогда ещё всё равно объём подъезд".split(),
-    "el": "πάλι δοκίμασε απέτυχε καλύτερα ποτέ λόγος λόγους Σίσυφος".split(),
-    "ar": "حاول مرة أخرى افشل أفضل لا يهم أبدا".split(),
-    "hi": "फिर कोशिश करो असफल बेहतर कभी नहीं की का कि".split(),
-    "ko": "다시 시도 실패 더 낫게 상관없어 언제나 했다".split(),
-    "tr": "yine dene İstanbul ışık ılık iyi yenil daha".split(),
-    "zh": list("再试一次失败得更好没关系从来都是他们说的话"),
-    "ja": list("もう一度やってみろ失敗しろもっとうまくカタカナー々"),
+TEXTS = {
+    "en": "no matter try again fail better ever tried the whys wherefores thereof I'll it's",
+    "de": "Straße groß weiß immer versucht nie mehr besser scheitern über Maß Fuß Füße",
+    "fr": "l'été déjà où ça être aujourd'hui œuvre peut-être naïve çà là élève",
+    "ru": "снова пробуй ошибайся лучше никогда ещё всё равно объём подъезд",
+    "el": "πάλι δοκίμασε απέτυχε καλύτερα ποτέ λόγος λόγους Σίσυφος",
+    "ar": "حاول مرة أخرى افشل أفضل لا يهم أبدا",
+    "hi": "फिर कोशिश करो असफल बेहतर कभी नहीं की का कि",
+    "ko": "다시 시도 실패 더 낫게 상관없어 언제나 했다",
+    "tr": "yine dene İstanbul \u0131l\u0131k iyi yenil daha",
+    "zh": "再试一次失败得更好没关系从来都是他们说的话",
+    "ja": "もう一度やってみろ失敗しろもっとうまくカタカナー々",
 }
 UNSPACED = ("zh", "ja")
-MARKS = {"zh": "。，？", "ja": "。、？"}
+WORDS = {name: list(text) if name in UNSPACED else text.split() for name, text in TEXTS.items()}
+MARKS = {"zh": "\u3002\uff0c\uff1f", "ja": "\u3002\u3001\uff1f"}
 
 
 def sentence(rng: Random, language: str, count: int) -> list[str]:

@@ -57,7 +57,7 @@ def stitch(rng: Random, language: str) -> Row:
 
 def stories() -> list[Row]:
     """Steps of a story, and what it tells and knows after each."""
-    return [story(Random(seed), rng_language) for rng_language in WORDS for seed in range(60)]
+    return [story(Random(seed), language) for language in WORDS for seed in range(60)]
 
 
 def story(rng: Random, language: str) -> Row:
@@ -121,13 +121,12 @@ def joined(rng: Random, language: str) -> Row:
     fed = []
     for number, text in enumerate("".join(sentence(rng, language, 20)).split(" ")):
         parts = list(text) if language in UNSPACED else [text[:2], text[2:]]
-        for part in parts:
-            text = f" {part}" if number and part is parts[0] else part
-            text = rng.choice([text, text, text, f"{text} ", f"\n{text}"])
+        for part in filter(None, parts):
+            piece = f" {part}" if number and part is parts[0] else part
+            piece = rng.choice([piece, piece, piece, f"{piece} ", f"\n{piece}"])
             start_s = rng.choice([None, round(rng.uniform(0, 30), 3)])
-            if text:
-                fed.append((text, start_s, round(rng.uniform(0, 30), 3)))
-                add_word(made, *fed[-1])
+            fed.append((piece, start_s, round(rng.uniform(0, 30), 3)))
+            add_word(made, *fed[-1])
     told = [{"text": text, "startS": start_s, "endS": end_s} for text, start_s, end_s in made]
     return {"fed": pieces(fed), "words": told, "line": in_line(made)}
 
