@@ -33,6 +33,7 @@ PURE = {
     "engines/embedded/deadlines.py",
     "engines/embedded/repeats.py",
     "engines/embedded/streaming.py",
+    "engines/embedded/tentative.py",
     "errors.py",
     "identity/local_name.py",
     "identity/names.py",

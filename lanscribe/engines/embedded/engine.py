@@ -251,6 +251,8 @@ class EmbeddedSession(EngineSession):
         due = self._due.take(seconds, duration_s(len(self._waiting)), time.monotonic())
         tokens = await asyncio.wrap_future(self._pool.submit(job, due))
         if tokens:
+            if self._tokens and self._tokens[-1].is_tentative:
+                self._tokens.pop()  # the next token tells them anew
             self._tokens.extend(tokens)
             self._changes.tell()
 

@@ -9,6 +9,7 @@ import numpy as np
 from lanscribe.engines.embedded.alignment import Alignment
 from lanscribe.engines.embedded.moonshine import Features, Hypothesis, Moonshine
 from lanscribe.engines.embedded.streaming import Agreement, Edge, Policy, Segmenter, Unit
+from lanscribe.engines.embedded.tentative import Tentative
 from lanscribe.engines.embedded.vad import VoiceDetector
 from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.detection import BLOCK_SAMPLES
@@ -55,6 +56,7 @@ class Recognizer:
         self._heard_samples = 0
         self._segment: _Segment | None = None
         self._tokens: list[Token] = []
+        self._tentative = Tentative()
         self._progress_s = 0.0
         self._end_s = 0.0
         self._is_first_word = True
@@ -62,7 +64,8 @@ class Recognizer:
     def hear(self, samples: Samples, *, is_behind: bool = False) -> list[Token]:
         """Take samples, shape (n,); returns the tokens that they settle.
 
-        is_behind: more audio is waiting, so only whole segments are worth a hypothesis.
+        is_behind: more audio is waiting, so only whole segments are worth a hypothesis, and the
+        tentative words are too old to be told.
         """
         probabilities = self._voice.probabilities(samples)
         sound = np.concatenate([self._unblocked, samples])
@@ -72,7 +75,8 @@ class Recognizer:
         self._unblocked = sound[len(probabilities) * BLOCK_SAMPLES :]
         if self._segment and not is_behind:
             self._settle(self._segment.listen(self._heard_s, self._segmenter.silence_s))
-        return self._taken_tokens(is_last=False)
+        tentative = self._segment.tentative if self._segment and not is_behind else ""
+        return self._taken_tokens(tentative, is_last=False)
 
     def finish(self) -> list[Token]:
         """No more audio comes; returns the last tokens."""
@@ -80,7 +84,7 @@ class Recognizer:
             self._segment.add(_Block(self._unblocked, is_speech=False))
             self._close()
         self._heard_samples += len(self._unblocked)
-        return self._taken_tokens(is_last=True)
+        return self._taken_tokens("", is_last=True)
 
     @property
     def _heard_s(self) -> float:
@@ -132,12 +136,15 @@ class Recognizer:
             self._end_s = max(start_s, min(spoken.end_s, self._heard_s))
         self._tokens.append(Token(text, self._end_s, start_s=min(start_s, self._end_s)))
 
-    def _taken_tokens(self, *, is_last: bool) -> list[Token]:
+    def _taken_tokens(self, tentative: str, *, is_last: bool) -> list[Token]:
+        """The tokens since the last time, with the words after them that may still change."""
+        now = Token("", self._heard_s, settled_s=self._settled_s)
         if is_last or self._heard_s - self._progress_s >= _PROGRESS_S:
             self._progress_s = self._heard_s
-            self._tokens.append(Token("", self._heard_s, settled_s=self._settled_s))
+            self._tokens.append(now)
         tokens, self._tokens = self._tokens, []
-        return tokens
+        text = tentative.lstrip() if self._is_first_word else tentative
+        return self._tentative.tell(tokens, text, now)
 
 
 class _Segment:
@@ -213,6 +220,11 @@ class _Segment:
         if not speech:
             return start_s, end_s
         return max(start_s, speech[0] * block_s), min(end_s, (speech[-1] + 1) * block_s)
+
+    @property
+    def tentative(self) -> str:
+        """The words of the newest hypothesis that are not settled yet; none of mere noise."""
+        return "" if self._is_noise else "".join(unit.text for unit in self._agreement.units)
 
     @property
     def _is_cut(self) -> bool:
