@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from clients.document import FORMATS, document
 from clients.protocol import Event
 from clients.stitch import Said, Stitch
 from clients.story import Story
@@ -131,6 +132,34 @@ def joined(rng: Random, language: str) -> Row:
     return {"fed": pieces(fed), "words": told, "line": in_line(made)}
 
 
+def documents() -> list[Row]:
+    """Words, and the files that they become."""
+    rows = [written(Random(seed), language) for language in WORDS for seed in range(40)]
+    return [*rows, files([], 0.0), files([Word(" ", 0.0, 1.0)], 1.0)]
+
+
+def written(rng: Random, language: str) -> Row:
+    made: list[Word] = []
+    end_s = 0.0
+    for piece in sentence(rng, language, rng.randint(1, 80)):
+        text = rng.choice(
+            [piece] * 20 + [f"{piece} --> <b>&", f"{piece} Mr.", f"{piece}\n\U0001f600"]
+        )
+        start_s = end_s + rng.choice([0.0, 0.1, 0.1, 0.5, 1.0, 1.9])
+        end_s = start_s + rng.choice([0.0, 0.08, 0.3, rng.randint(0, 16_000) / 16_000])
+        add_word(made, text, rng.choice([start_s, start_s, None]), end_s)
+    return files(made, end_s + rng.random())
+
+
+def files(made: list[Word], end_s: float) -> Row:
+    told = [{"text": text, "startS": start_s, "endS": end_s} for text, start_s, end_s in made]
+    return {
+        "words": told,
+        "durationS": end_s,
+        "files": {kind: document(made, kind, end_s) for kind in FORMATS},
+    }
+
+
 def letters() -> Row:
     """Code points that are words by themselves, and those that are wide."""
     known_ones = [one for one in map(chr, range(sys.maxunicode + 1)) if is_known(one)]
@@ -165,7 +194,7 @@ def sounds() -> list[Row]:
 
 def write(folder: Path) -> None:
     """Write all tables, each as a file of its name."""
-    for make in (stitches, stories, words, letters, sounds):
+    for make in (stitches, stories, words, documents, letters, sounds):
         table = json.dumps(make(), ensure_ascii=False)
         (folder / f"{make.__name__}.json").write_text(table, encoding="utf-8")
 

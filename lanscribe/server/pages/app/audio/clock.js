@@ -142,7 +142,8 @@ export class Clock {
     const gaps = this.#stretches.slice(1).flatMap((stretch, index) => {
       const isKnown = stretch.isSettled || stretch.pause || this.#pause;
       const { sample, delayS, pause } = stretch;
-      return isKnown ? gapsBetween(endOf(this.#stretches[index], sample), sample / RATE_HZ + delayS, pause) : [];
+      const startS = endOf(this.#stretches[index], sample);
+      return isKnown ? gapsBetween(startS, sample / RATE_HZ + delayS, pause) : [];
     });
     if (!this.#pause) return gaps;
     const endS = endOf(this.#stretches.at(-1), this.#samples);

@@ -84,7 +84,8 @@ export class Resampler {
 
 /** Float samples in [-1, 1) as Int16, clipped. */
 export function toInt16(samples) {
-  return Int16Array.from(samples, (sample) => Math.max(-32_768, Math.min(32_767, Math.round(sample * 32_768))));
+  const clipped = (sample) => Math.max(-32_768, Math.min(32_767, Math.round(sample * 32_768)));
+  return Int16Array.from(samples, clipped);
 }
 
 function greatestDivisor(a, b) {
