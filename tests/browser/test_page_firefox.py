@@ -1,0 +1,30 @@
+"""Live captions in Firefox, whose microphone is a sound card of the test."""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from lanscribe.identity.authority import Authority
+from tests.browser import firefox
+from tests.browser.conftest import needed
+from tests.browser.live_page import LivePage
+from tests.browser.page_box import PageBox
+from tests.browser.recording import SPEECH, WORDS
+from tests.clients.conftest import sound_card as sound_card  # noqa: PLC0414
+from tests.clients.sound import SoundCard
+
+
+def test_firefox_hears_a_sound_card(
+    authority: Authority, shared_box: PageBox, sound_card: SoundCard, tmp_path: Path
+) -> None:
+    needed("firefox")
+    pem = tmp_path / "authority.pem"
+    pem.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+    with firefox.running([pem], sound_card.environment) as browser, browser.page() as page:
+        page.open(shared_box.url())
+        live = LivePage(page)
+        live.start()
+        sound_card.play(SPEECH)
+        live.wait_words(len(WORDS))
+        live.pause()
+        assert live.words() == WORDS
