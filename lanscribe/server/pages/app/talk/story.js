@@ -46,6 +46,11 @@ export class Story {
     return this.isCommitted && this.heard > this.sent - CHUNK_SAMPLES;
   }
 
+  /** Whether the text of its session is held: it may repeat what was said, or be cut within a word. */
+  get isJoining() {
+    return this.#stitch.isOpen || this.#isCut;
+  }
+
   /** Whether the whole recording has no word, and its last event may tell the cause. */
   isWordless(event) {
     const isBare = secondsOf(event, "duration_s") === null; // bare vLLM sends no cause

@@ -274,6 +274,7 @@ export class Talk {
   /** The socket is broken; the session may go on. */
   async #break() {
     const wasGreeted = this.#isGreeted;
+    if (wasGreeted) this.why = "";
     this.#leave();
     this.#later();
     if (wasGreeted) return;
