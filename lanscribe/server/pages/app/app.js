@@ -75,9 +75,9 @@ class App {
     const shown = name in this.views ? name : "live";
     if (this.#shown) this.#scrolled.set(this.#shown.place, scrollY);
     this.#show(shown);
-    const focus = this.views[shown].show(rest.join("/")) ?? document.getElementById(`${shown}-title`);
+    const showing = this.views[shown].show(rest.join("/"));
     this.#shown = { name: shown, place };
-    if (isAsked) this.#lead(focus, place);
+    if (isAsked) Promise.resolve(showing).then((focus) => this.#lead(focus, place));
   }
 
   #show(shown) {
@@ -90,11 +90,13 @@ class App {
     document.title = `${t(`nav.${shown}`)} · ${t("title")}`;
   }
 
-  /** To where the reader was at this place, or to its start. */
-  #lead(focus, place) {
-    if (focus && !focus.matches("a, button, input")) focus.tabIndex = -1;
-    focus?.focus({ preventScroll: true });
+  /** To where the reader was at this place, or to its start; the focus to what the view wants, or its title. */
+  #lead(wanted, place) {
+    if (this.#shown.place !== place) return;
+    const focus = wanted ?? document.getElementById(`${this.#shown.name}-title`);
+    if (!focus.matches("a, button, input")) focus.tabIndex = -1;
     scrollTo(0, this.#scrolled.get(place) ?? 0);
+    focus.focus({ preventScroll: true });
   }
 }
 

@@ -17,8 +17,8 @@ export class Notices {
   /** Say it for a while; with `stays` until it is closed or another one comes. */
   show(text, { stays = false } = {}) {
     clearTimeout(this.#timer);
-    const close = h("button", { type: "button", class: "plain", onclick: () => this.#close() }, t("close"));
-    this.root.replaceChildren(h("p", {}, text), ...(stays ? [close] : []));
+    const close = h("button", { type: "button", onclick: () => this.#close() }, t("close"));
+    this.root.replaceChildren(h("div", { class: "notice" }, h("p", {}, text), ...(stays ? [close] : [])));
     if (!stays) this.#timer = setTimeout(() => this.#close(), SHOWN_MS);
   }
 
