@@ -11,7 +11,6 @@ import { PastView } from "./views/past.js";
 import { SettingsView } from "./views/settings.js";
 
 const VIEWS = { live: LiveView, files: FilesView, past: PastView, settings: SettingsView };
-const WORKER = "/pages/app/worker.js";
 
 /** What the views share. */
 class App {
@@ -109,10 +108,4 @@ function refusable(get) {
   }
 }
 
-/** So that the page opens when the box is away. Browsers refuse it without a trusted certificate. */
-function keepPage() {
-  navigator.serviceWorker?.register(WORKER, { scope: "/" }).catch(() => {});
-}
-
 new App();
-keepPage();
