@@ -17,13 +17,14 @@ _HEADERS = {"Vary": "Accept", "Cache-Control": "no-store"}
 
 def routes(trust: Trust | None) -> list[Route]:
     """The routes of the pages. trust: None where https is not served."""
+    files = pages.files()
 
     async def greet(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return pages.page("app")
+            return await files.page.answer(request)
         url = trust and trust.https_url(request.url.hostname or "")
         https = f"https: {url}   how a phone comes to trust it: /trust\n" if url else ""
         return PlainTextResponse(_PATHS + https, headers=_HEADERS)
 
     below = trust.routes() if trust else routes_without_https()
-    return [Route("/", greet), *below, *pages.routes()]
+    return [Route("/", greet), *below, *files.routes()]

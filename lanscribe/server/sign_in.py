@@ -68,7 +68,8 @@ def has_pass(connection: HTTPConnection, key_check: KeyCheck, friends: Collectio
 def wants_page(connection: HTTPConnection) -> bool:
     """Whether a browser asks for something to show in a tab."""
     is_read = connection.scope["method"] in {"GET", "HEAD"}
-    is_opening = connection.headers.get("sec-fetch-mode", "navigate") == "navigate"
+    mode = connection.headers.get("sec-fetch-mode", "navigate")
+    is_opening = mode in {"navigate", "same-origin"}  # the latter by a service worker in Firefox
     return is_read and is_opening and "text/html" in connection.headers.get("accept", "")
 
 

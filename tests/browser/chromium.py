@@ -60,6 +60,7 @@ class ChromiumPage:
     def __init__(self, loop: Loop, tab: async_api.Page) -> None:
         self.tab = tab
         self.do = loop.run
+        self._loop = loop
         self.complaints: list[str] = []
         tab.on("console", self._note)
         tab.on("pageerror", lambda error: self.complaints.append(error.message))
@@ -67,6 +68,14 @@ class ChromiumPage:
     def _note(self, message: async_api.ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self.complaints.append(message.text)
+
+    def beside(self) -> "ChromiumPage":
+        """A new tab, with the same cookies and the same store; it ends with this one."""
+
+        async def opened() -> ChromiumPage:
+            return ChromiumPage(self._loop, await self.tab.context.new_page())
+
+        return self.do(opened())
 
     def open(self, url: str) -> None:
         self.do(self._opened(url))

@@ -79,7 +79,7 @@ def box(serve_here: ServeHere, authority: Authority, tmp_path: Path) -> Box:
 
 def test_the_form_takes_the_key_and_its_cookie_opens_all(page: Page, box: Box) -> None:
     assert box.answers(page) == REFUSED
-    assert page.submit(*KEY, "Enter") == "/trust"
+    assert page.submit(*KEY, "Enter") == "/"
     (cookie,) = page.cookies()
     assert (cookie.name, cookie.domain, cookie.path) == ("__Host-lanscribe", "box.lan", "/")
     assert cookie.is_secure

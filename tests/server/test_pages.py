@@ -1,14 +1,23 @@
-"""The files of the pages, and the helper that fills a page in."""
+"""The files of the pages, the page at /, and the helper that fills a page in."""
 
 import asyncio
+import json
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 
-from lanscribe.server import pages
+from lanscribe import PROJECT_DIR
+from lanscribe.server import front, pages
+from tests.support import DEADLINE_S
 
+LARGEST_BYTES = 120_000
+"""Of all that the page at / loads."""
 POLICY = {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"}
 
 
@@ -16,7 +25,7 @@ def get(path: str, **headers: str) -> httpx.Response:
     """The answer to a request for a path, sent as it is written here."""
 
     async def asked() -> httpx.Response:
-        transport = httpx.ASGITransport(Starlette(routes=pages.routes()))
+        transport = httpx.ASGITransport(Starlette(routes=front.routes(None)))
         url = httpx.URL("http://box", raw_path=path.encode())
         async with httpx.AsyncClient(transport=transport) as client:
             return await client.get(url, headers=headers)
@@ -61,6 +70,104 @@ def test_the_style_sheet_loads_nothing() -> None:
     text = get("/pages/style.css").text
     assert "url(" not in text
     assert "@import" not in text
+
+
+def facts() -> dict[str, str]:
+    """The files that the service worker is told to keep, with their tags."""
+    lines = get("/pages/app/worker.js").text.splitlines()
+    kept: dict[str, str] = json.loads(lines[1].removeprefix("const FILES = ").removesuffix(";"))
+    return kept
+
+
+def document(**headers: str) -> httpx.Response:
+    return get("/", Accept="text/html", **headers)
+
+
+def test_all_that_the_page_loads_is_small() -> None:
+    """With what is only loaded to be installed: the worker and the pictures."""
+    others = re.findall(r'"(/pages/[^"]+)"', get("/pages/app/manifest.webmanifest").text)
+    paths = {*facts(), *others, "/pages/icon-apple.png", "/pages/app/worker.js"}
+    sizes = {path: len(get(path, Accept="text/html").content) for path in paths}
+    assert sum(sizes.values()) < LARGEST_BYTES, sorted(sizes.items(), key=lambda one: -one[1])
+
+
+def test_every_file_that_the_page_names_is_served_and_kept() -> None:
+    kept = facts()
+    named = set(re.findall(r'(?:src|href)="(/pages/[^"]+)"', document().text))
+    assert named - {"/pages/icon-apple.png"} <= set(kept)
+    for path in kept:
+        folder = path.rpartition("/")[0]
+        for step in re.findall(r'(?:from|import\(?|URL\()\s*"([^"]+)"', get(path).text):
+            joined = str(httpx.URL("http://box" + folder + "/").join(step).raw_path, "ascii")
+            assert joined in kept, (path, step)
+
+
+def test_every_file_is_served_with_the_tag_that_the_worker_is_told() -> None:
+    for path, tag in facts().items():
+        answer = get(path, Accept="text/html")
+        assert (answer.status_code, answer.headers["etag"]) == (200, tag)
+        assert get(path, **{"Accept": "text/html", "If-None-Match": tag}).status_code == 304
+
+
+def test_the_worker_keeps_the_page_and_nothing_that_is_not_for_it() -> None:
+    paths = facts()
+    assert "/" in paths
+    assert {path for path in paths if not path.startswith("/pages/app/")} == {
+        *("/", "/pages/style.css", "/pages/icon.svg", "/pages/trust_check.js")
+    }
+    assert "/pages/app/worker.js" not in paths
+    headers = get("/pages/app/worker.js").headers
+    assert headers["service-worker-allowed"] == "/"
+    assert headers["cache-control"] == "no-cache"
+
+
+def test_the_page_allows_nothing_inline_and_is_compared_each_time() -> None:
+    answer = document()
+    assert set(answer.headers["content-security-policy"].split("; ")) > POLICY
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["vary"] == "Accept"
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", answer.text)
+
+
+@pytest.mark.parametrize("changed", ["style.css", "app/app.js", "app/strings/de.js", "app.html"])
+def test_a_change_of_any_file_is_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    before, tag = get("/pages/app/worker.js").text, document().headers["etag"]
+    shutil.copytree(pages._FOLDER, tmp_path / "pages")
+    monkeypatch.setattr(pages, "_FOLDER", tmp_path / "pages")
+    assert get("/pages/app/worker.js").text == before
+    with (tmp_path / "pages" / changed).open("a", encoding="utf-8") as file:
+        file.write("\n")
+    after = get("/pages/app/worker.js").text
+    assert after.splitlines()[0] != before.splitlines()[0]
+    assert document().headers["etag"] != tag
+
+
+def test_a_built_package_has_every_file_of_the_pages(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")  # environments from Python 3.12 on have none
+    text = (PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8")
+    own_terms = re.compile(r"^license.*\n", re.MULTILINE)  # versions before 77 do not know it so
+    (tmp_path / "pyproject.toml").write_text(own_terms.sub("", text), encoding="utf-8")
+    shutil.copy(PROJECT_DIR / "README.md", tmp_path)
+    (tmp_path / "lanscribe").symlink_to(PROJECT_DIR / "lanscribe")
+    build = [
+        "-c",
+        "import setuptools; setuptools.setup()",
+        "--quiet",
+        "build",
+        "--build-base",
+        "out",
+    ]
+    subprocess.run([sys.executable, *build], cwd=tmp_path, check=True, timeout=DEADLINE_S)
+    assert names_in(tmp_path / "out/lib/lanscribe") == names_in(PROJECT_DIR / "lanscribe")
+
+
+def names_in(package: Path) -> set[str]:
+    """The files of its pages."""
+    found = (path for path in (package / "server/pages").rglob("*") if path.is_file())
+    return {path.relative_to(package).as_posix() for path in found if path.suffix != ".pyc"}
 
 
 @pytest.mark.usefixtures("template")

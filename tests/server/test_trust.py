@@ -259,10 +259,12 @@ def test_without_https_the_page_says_so(trust: Trust | None) -> None:
 
 
 @pytest.mark.parametrize("trust", [BOX, OWN_BOX, NEW_BOX, None], ids=["box", "own", "new", "off"])
-def test_a_browser_is_led_from_the_door_to_the_page(trust: Trust | None) -> None:
+def test_a_browser_gets_the_page_at_the_door(trust: Trust | None) -> None:
     answer = get("/", trust, Accept=BROWSER)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/trust")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["vary"] == "Accept"
+    assert 'src="/pages/app/app.js"' in answer.text
 
 
 def test_a_program_gets_the_paths() -> None:

@@ -11,6 +11,7 @@ import { PastView } from "./views/past.js";
 import { SettingsView } from "./views/settings.js";
 
 const VIEWS = { live: LiveView, files: FilesView, past: PastView, settings: SettingsView };
+const WORKER = "/pages/app/worker.js";
 
 /** What the views share. */
 class App {
@@ -108,4 +109,11 @@ function refusable(get) {
   }
 }
 
+/** So that the page opens when the box is away. Browsers refuse it without a trusted certificate. */
+function keepPage() {
+  if (location.protocol !== "https:") return; // on the box itself, http would be allowed too
+  navigator.serviceWorker?.register(WORKER, { scope: "/" }).catch(() => {});
+}
+
 new App();
+keepPage();

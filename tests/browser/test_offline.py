@@ -1,0 +1,145 @@
+"""The page when its box is away, and after an upgrade, in both browsers: what its worker keeps."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lanscribe.server import pages
+from tests.browser.chromium import ChromiumPage
+from tests.browser.conftest import StartBox
+from tests.browser.driving import Page
+from tests.browser.page_box import PageBox
+from tests.browser.scripts import SIGN_IN
+
+KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
+NAMES_OF_VIEWS = "() => Array.from(document.querySelectorAll('nav a'), (one) => one.textContent)"
+VIEWS = ["Live", "Files", "Past", "Settings"]
+KEPT = """async () => {
+  const registration = await navigator.serviceWorker.ready;
+  await registration.update().catch(() => {});
+  const newest = registration.installing ?? registration.waiting ?? registration.active;
+  await new Promise((resolve) => {
+    const look = () => newest.state === "activated" && resolve();
+    newest.addEventListener("statechange", look);
+    look();
+  });
+  const found = [];
+  for (const name of await caches.keys()) {
+    for (const request of await (await caches.open(name)).keys()) found.push(request.url);
+  }
+  return found.map((url) => new URL(url).pathname);
+}"""
+"""The paths that are kept, once the newest worker keeps all of its own."""
+READ = "async (path) => { await (await fetch(path)).text(); }"
+
+Upgrade = Callable[[str], None]
+
+
+@pytest.fixture
+def upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upgrade:
+    """upgrade(name): the boxes that start from then on call the view of files so."""
+
+    def to(name: str) -> None:
+        folder = tmp_path / f"pages-{name}"
+        shutil.copytree(Path(pages.__file__).parent, folder)
+        for strings in (folder / "app/strings").glob("??.js"):
+            text = strings.read_text(encoding="utf-8")
+            changed = text.replace('"nav.files": "Files"', f'"nav.files": "{name}"')
+            strings.write_text(changed, encoding="utf-8")
+        monkeypatch.setattr(pages, "_FOLDER", folder)
+
+    return to
+
+
+def opened(page: Page, box: PageBox) -> list[str]:
+    """The names of the views in the page, newly opened."""
+    page.open(box.url())
+    names: list[str] = page.run(NAMES_OF_VIEWS)
+    return names
+
+
+def test_the_page_opens_when_the_box_is_away(page: Page, start_box: StartBox) -> None:
+    box = start_box()
+    assert opened(page, box) == VIEWS
+    page.run(KEPT)
+    box.stop()
+    assert opened(page, box) == VIEWS
+    box.start()
+    assert opened(page, box) == VIEWS
+
+
+def test_the_page_opens_when_nothing_answers(tab: ChromiumPage, start_box: StartBox) -> None:
+    box = start_box()
+    opened(tab, box)
+    tab.run(KEPT)
+    box.wire.cut()
+    box.wire.silence()
+    assert opened(tab, box) == VIEWS
+    box.wire.pass_on()
+
+
+def test_nothing_is_old_after_an_upgrade(page: Page, start_box: StartBox, upgrade: Upgrade) -> None:
+    box = start_box()
+    opened(page, box)
+    page.run(KEPT)
+    upgrade("Second")
+    box.restart()
+    assert opened(page, box)[1] == "Second"
+    kept = page.run(KEPT)
+    assert len(kept) == len(set(kept))  # of one version
+    box.stop()
+    assert opened(page, box)[1] == "Second"
+
+
+def test_an_upgrade_reaches_all_tabs(
+    tab: ChromiumPage, start_box: StartBox, upgrade: Upgrade
+) -> None:
+    """One stays open with what it has, and does not hold the others back."""
+    box = start_box()
+    opened(tab, box)
+    tab.run(KEPT)
+    other = tab.beside()
+    upgrade("Second")
+    box.restart()
+    assert opened(other, box)[1] == "Second"
+    other.run(KEPT)
+    box.stop()
+    assert opened(other, box)[1] == "Second"
+    assert tab.run(NAMES_OF_VIEWS) == VIEWS
+    assert opened(tab, box)[1] == "Second"
+
+
+def test_only_the_files_of_the_page_are_kept(page: Page, start_box: StartBox) -> None:
+    box = start_box()
+    opened(page, box)
+    before = page.run(KEPT)
+    for path in ("/v1/models", "/health", "/trust", "/none", "/pages/none.js", "/docs", "/?a=b"):
+        page.run(READ, path)
+    for place in ("trust", "sign-in", "docs"):
+        page.open(box.url(place))
+    kept = page.run(KEPT)
+    assert sorted(kept) == sorted(before)
+    assert {path for path in kept if not path.startswith("/pages/")} == {"/"}
+
+
+def test_a_refusal_is_shown_and_not_kept(page: Page, start_box: StartBox) -> None:
+    box = start_box(auth={"mode": "key", "key": KEY})
+    assert opened(page, box) == []
+    page.open(box.url("sign-in"))
+    assert page.run(SIGN_IN, KEY) == "signed in"
+    assert opened(page, box) == VIEWS
+    page.run(KEPT)
+    box.restart(auth={"mode": "key", "key": OTHER_KEY})
+    assert opened(page, box) == []
+    assert page.run("() => document.title") == "You are not let in · lanscribe"
+    box.stop()
+    assert opened(page, box) == VIEWS
+
+
+def test_over_http_nothing_is_kept(tab: ChromiumPage, start_box: StartBox) -> None:
+    box = start_box()
+    tab.open(box.plain_url(name="127.0.0.1"))
+    assert tab.run(NAMES_OF_VIEWS) == VIEWS
+    assert tab.run("async () => (await navigator.serviceWorker.getRegistrations()).length") == 0
