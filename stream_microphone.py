@@ -1308,6 +1308,7 @@ class Event:
             self.text = plain(
                 fields.get("error") or fields.get("delta") or fields.get("text") or ""
             )
+            self.tentative = plain(fields.get("tentative") or "")
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
@@ -1475,12 +1476,15 @@ class Story:
     far the server has listened; `place`: the end of its newest delta. `safe`: all words before it
     are here, so a new session must listen from there. `last_words`: the last words of a session
     that the server cut; the next session hears them again, so they are said only if none follows.
+    `tentative`: the words after all that was said which may still change, as the newest delta has
+    them; none while it is not known whether they were said already, or after a cut.
     """
 
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
         self.is_committed = self._is_cut = False
         self.last_words: list[Said] = []
+        self.tentative = ""
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -1503,14 +1507,16 @@ class Story:
         self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
         self._deltas, self.last_words = [], []
         self.is_committed = self._is_cut = False
+        self.tentative = ""
 
     def cut(self) -> None:
         """Note that the server ends the utterance here, perhaps within a word."""
         self._is_cut = True
+        self.tentative = ""
 
     def hear(self, event: Event, now_s: float) -> list[Said]:
         """Take a delta; return the pieces that can be said now."""
-        said = self._feed(event)
+        said, self.tentative = self._feed(event), ""
         if self._stitch.is_open:
             if not self._is_beyond_the_old(event.text, now_s):
                 return []
@@ -1519,6 +1525,7 @@ class Story:
             self.last_words += said
             return []
         self._secure(event.text)
+        self.tentative = event.tentative
         return self._say(said)
 
     def _feed(self, event: Event) -> list[Said]:
@@ -1546,6 +1553,7 @@ class Story:
 
     def end(self, event: Event) -> list[Said]:
         """Take the end of the utterance; return the remaining pieces."""
+        self.tentative = ""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
             return []  # the server ended it, and does not say where
@@ -1635,10 +1643,14 @@ class Session:
         story.begin(place)
         return True
 
-    def model(self, name: str) -> str:
-        """The message that chooses the model."""
+    def model(self, name: str, *, tentative: bool = False) -> str:
+        """The message that chooses the model; bare vLLM is asked for nothing more.
+
+        tentative: whether to ask for the words that may still change.
+        """
         keep = {"resume": True} if self.token else {}
-        return json.dumps({"type": "session.update", "model": name, **keep})
+        more = {"tentative": True} if self.token and tentative else {}
+        return json.dumps({"type": "session.update", "model": name, **keep, **more})
 
     def audio(self, pcm: bytes) -> str:
         """The message that adds audio, and acknowledges received messages."""
@@ -2174,7 +2186,8 @@ class Screen:
         self._kind, self._words, self._recorded_s = kind, list[Word](), 0.0
         self._console = Console(stderr=True)
         is_live = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._is_joint = is_live and (kind != "txt" or sys.stdout.isatty())
+        self.is_joint = is_live and (kind != "txt" or sys.stdout.isatty())
+        """Whether the transcript is above the live line, so that text may be held there."""
         self._lines, self._status, self._held = Lines(), Text(), ""
         self._live = Live(
             console=self._console,
@@ -2196,14 +2209,14 @@ class Screen:
             self._captions.add(text, start_s, end_s)
         before = self._lines.line
         text = self._lines.feed(text)
-        if self._is_joint:
+        if self.is_joint:
             for line in f"{before}{text}".split("\n")[:-1]:
                 self._console.print(Text(line), soft_wrap=True)
         if self._kind == "txt":
-            self._put(text, to_stdout=not self._is_joint)
+            self._put(text, to_stdout=not self.is_joint)
 
     def hold(self, text: str) -> None:
-        """Show tentative `text` after the transcript; it replaces the text held before."""
+        """Show `text` dim after the transcript, on a terminal only, in place of what was held."""
         self._held = text
 
     def _put(self, text: str, *, to_stdout: bool) -> None:
@@ -2235,7 +2248,7 @@ class Screen:
         self._live.stop()
         end = "\n" if self._lines.line else ""
         if self._kind == "txt":
-            on_stdout, in_file = self._lines.line + end if self._is_joint else end, end
+            on_stdout, in_file = self._lines.line + end if self.is_joint else end, end
         else:
             on_stdout = in_file = document(self._words, self._kind, self._recorded_s)
         with ExitStack() as afterwards:
@@ -2245,8 +2258,9 @@ class Screen:
             put(sys.stdout, on_stdout)
 
     def _picture(self) -> Group:
-        tail = Text.assemble(self._lines.line, (self._held, "dim"))
-        return Group(*([tail] if self._is_joint and tail else []), self._status)
+        line = self._lines.line
+        tail = Text.assemble(line, (self._held if line else self._held.lstrip(), "dim"))
+        return Group(*([tail] if self.is_joint and tail else []), self._status)
 
 
 class Talk:
@@ -2289,9 +2303,9 @@ class Talk:
 
     def settle(self) -> None:
         """Say the last words of a session that was cut, because no other session follows."""
-        self.screen.hold("")  # else they would appear twice
-        self._say(self._story.last_words)
-        self._story.last_words = []
+        said, self._story.last_words, self._story.tentative = self._story.last_words, [], ""
+        self._hold()
+        self._say(said)
 
     def extend_deadline(self) -> None:
         """Restart the deadline for the last words."""
@@ -2304,6 +2318,8 @@ class Talk:
         except Trouble as trouble:
             if isinstance(trouble, OutputTrouble) or not (trouble.passes or self._is_proven):
                 raise
+            self._story.tentative = ""
+            self._hold()
             if self._failures == 0:
                 self.screen.tell(f"{trouble} (what you say is kept; trying again)")
             self.state = "reconnecting"
@@ -2344,7 +2360,7 @@ class Talk:
     async def _send(self, ws: ClientConnection) -> None:
         session, story = self._session, self._story
         with suppress(ConnectionClosed):  # the receiver sees it too, and reports it
-            await ws.send(session.model(self._model))
+            await ws.send(session.model(self._model, tentative=self.screen.is_joint))
             await ws.send(BEGIN)
             while (waiting := self.ring.end - story.sent) > 0 or not self.ring.is_closed:
                 if story.sent < self.ring.start:
@@ -2391,7 +2407,7 @@ class Talk:
             self._tell(session.remarks(event, story))
         elif event.kind == "transcription.delta":
             self._hear(event)
-        self.screen.hold("".join(text for text, _, _ in story.last_words))
+        self._hold()
         return event.kind != "transcription.done"
 
     def _hear(self, event: Event) -> None:
@@ -2408,7 +2424,14 @@ class Talk:
         for line in lines:
             self.screen.tell(line)
 
+    def _hold(self) -> None:
+        """Show what may still change: the last words of a cut session, or tentative ones."""
+        last_words = "".join(text for text, _, _ in self._story.last_words)
+        self.screen.hold(last_words + self._story.tentative)
+
     def _say(self, pieces: list[Said]) -> None:
+        if pieces:
+            self.screen.hold("")  # else they might be seen twice for a moment
         for piece in pieces:
             self.screen.write(*piece)
 

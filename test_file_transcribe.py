@@ -1319,6 +1319,7 @@ class Event:
             self.text = plain(
                 fields.get("error") or fields.get("delta") or fields.get("text") or ""
             )
+            self.tentative = plain(fields.get("tentative") or "")
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):
@@ -1486,12 +1487,15 @@ class Story:
     far the server has listened; `place`: the end of its newest delta. `safe`: all words before it
     are here, so a new session must listen from there. `last_words`: the last words of a session
     that the server cut; the next session hears them again, so they are said only if none follows.
+    `tentative`: the words after all that was said which may still change, as the newest delta has
+    them; none while it is not known whether they were said already, or after a cut.
     """
 
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
         self.is_committed = self._is_cut = False
         self.last_words: list[Said] = []
+        self.tentative = ""
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -1514,14 +1518,16 @@ class Story:
         self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
         self._deltas, self.last_words = [], []
         self.is_committed = self._is_cut = False
+        self.tentative = ""
 
     def cut(self) -> None:
         """Note that the server ends the utterance here, perhaps within a word."""
         self._is_cut = True
+        self.tentative = ""
 
     def hear(self, event: Event, now_s: float) -> list[Said]:
         """Take a delta; return the pieces that can be said now."""
-        said = self._feed(event)
+        said, self.tentative = self._feed(event), ""
         if self._stitch.is_open:
             if not self._is_beyond_the_old(event.text, now_s):
                 return []
@@ -1530,6 +1536,7 @@ class Story:
             self.last_words += said
             return []
         self._secure(event.text)
+        self.tentative = event.tentative
         return self._say(said)
 
     def _feed(self, event: Event) -> list[Said]:
@@ -1557,6 +1564,7 @@ class Story:
 
     def end(self, event: Event) -> list[Said]:
         """Take the end of the utterance; return the remaining pieces."""
+        self.tentative = ""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
             return []  # the server ended it, and does not say where
@@ -1646,10 +1654,14 @@ class Session:
         story.begin(place)
         return True
 
-    def model(self, name: str) -> str:
-        """The message that chooses the model."""
+    def model(self, name: str, *, tentative: bool = False) -> str:
+        """The message that chooses the model; bare vLLM is asked for nothing more.
+
+        tentative: whether to ask for the words that may still change.
+        """
         keep = {"resume": True} if self.token else {}
-        return json.dumps({"type": "session.update", "model": name, **keep})
+        more = {"tentative": True} if self.token and tentative else {}
+        return json.dumps({"type": "session.update", "model": name, **keep, **more})
 
     def audio(self, pcm: bytes) -> str:
         """The message that adds audio, and acknowledges received messages."""

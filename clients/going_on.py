@@ -63,10 +63,14 @@ class Session:
         story.begin(place)
         return True
 
-    def model(self, name: str) -> str:
-        """The message that chooses the model."""
+    def model(self, name: str, *, tentative: bool = False) -> str:
+        """The message that chooses the model; bare vLLM is asked for nothing more.
+
+        tentative: whether to ask for the words that may still change.
+        """
         keep = {"resume": True} if self.token else {}
-        return json.dumps({"type": "session.update", "model": name, **keep})
+        more = {"tentative": True} if self.token and tentative else {}
+        return json.dumps({"type": "session.update", "model": name, **keep, **more})
 
     def audio(self, pcm: bytes) -> str:
         """The message that adds audio, and acknowledges received messages."""

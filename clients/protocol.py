@@ -59,6 +59,7 @@ class Event:
             self.text = plain(
                 fields.get("error") or fields.get("delta") or fields.get("text") or ""
             )
+            self.tentative = plain(fields.get("tentative") or "")
             self.lost = [(float(part["start_s"]), float(part["end_s"])) for part in parts]
             self.no_speech = dict(fields.get("no_speech") or {})
         except (ValueError, TypeError, LookupError, RecursionError):

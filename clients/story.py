@@ -19,12 +19,15 @@ class Story:
     far the server has listened; `place`: the end of its newest delta. `safe`: all words before it
     are here, so a new session must listen from there. `last_words`: the last words of a session
     that the server cut; the next session hears them again, so they are said only if none follows.
+    `tentative`: the words after all that was said which may still change, as the newest delta has
+    them; none while it is not known whether they were said already, or after a cut.
     """
 
     def __init__(self) -> None:
         self.base = self.sent = self.heard = self.place = self.safe = self._said_end = 0
         self.is_committed = self._is_cut = False
         self.last_words: list[Said] = []
+        self.tentative = ""
         self._said, self._stitch = "", Stitch("", is_open=False)
         self._deltas: list[str] = []
         self._text_s = 0.0
@@ -47,14 +50,16 @@ class Story:
         self._stitch = Stitch(self._said, is_open=is_open, said_s=said_s)
         self._deltas, self.last_words = [], []
         self.is_committed = self._is_cut = False
+        self.tentative = ""
 
     def cut(self) -> None:
         """Note that the server ends the utterance here, perhaps within a word."""
         self._is_cut = True
+        self.tentative = ""
 
     def hear(self, event: Event, now_s: float) -> list[Said]:
         """Take a delta; return the pieces that can be said now."""
-        said = self._feed(event)
+        said, self.tentative = self._feed(event), ""
         if self._stitch.is_open:
             if not self._is_beyond_the_old(event.text, now_s):
                 return []
@@ -63,6 +68,7 @@ class Story:
             self.last_words += said
             return []
         self._secure(event.text)
+        self.tentative = event.tentative
         return self._say(said)
 
     def _feed(self, event: Event) -> list[Said]:
@@ -90,6 +96,7 @@ class Story:
 
     def end(self, event: Event) -> list[Said]:
         """Take the end of the utterance; return the remaining pieces."""
+        self.tentative = ""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
             return []  # the server ended it, and does not say where

@@ -29,7 +29,8 @@ class NumberServer:
     """One connection after the other; each may have its break.
 
     has_times: send start_s, end_s and duration_s. delay_frames: write a word that much later, as
-    bare vLLM does. is_han: write each as one letter, see `han`.
+    bare vLLM does. is_han: write each as one letter, see `han`. tells: greet as a server that can
+    resume, and tell the words that are late to a client that asks for tentative ones.
     """
 
     def __init__(
@@ -39,11 +40,15 @@ class NumberServer:
         has_times: bool = True,
         delay_frames: int = 0,
         is_han: bool = False,
+        tells: bool = False,
     ) -> None:
         self._breaks = deque(breaks)
         self._has_times = has_times
         self._delay_frames = delay_frames
         self._is_han = is_han
+        self._tells = tells
+        self.wishes: list[dict[str, Any]] = []
+        """What each session.update asked for."""
         self.connections = 0
 
     async def __call__(self, connection: ServerConnection) -> None:
@@ -52,7 +57,8 @@ class NumberServer:
         self._frames = self._words = 0
         self._late = deque([""] * self._delay_frames)
         pcm16 = b""
-        await send(connection, type="session.created", id="sess-1", created=1)
+        resume = {"resume": {"token": "t", "keep_s": 60.0}} if self._tells else {}
+        await send(connection, type="session.created", id="sess-1", created=1, **resume)
         async for message in connection:
             event = json.loads(message)
             if event["type"] == "input_audio_buffer.append":
@@ -61,6 +67,8 @@ class NumberServer:
                     frame, pcm16 = pcm16[:FRAME_BYTES], pcm16[FRAME_BYTES:]
                     if not await self._hear(connection, frame):
                         return
+            elif event["type"] == "session.update":
+                self.wishes.append(event)
             elif event.get("final"):
                 while self._late:
                     await self._say(connection, self._late.popleft())
@@ -86,7 +94,15 @@ class NumberServer:
         times = {"end_s": self._frames * FRAME_S} if self._has_times else {}
         if word and times:
             times["start_s"] = times["end_s"] - FRAME_S
-        await send(connection, type="transcription.delta", delta=text, **times)
+        more = times | ({"tentative": tentative} if (tentative := self._tentative()) else {})
+        await send(connection, type="transcription.delta", delta=text, **more)
+
+    def _tentative(self) -> str:
+        """The words that were heard and are late; each word has a space unless it is the first."""
+        words = [word for word in self._late if word]
+        if not words or not self._tells or not self.wishes[-1].get("tentative"):
+            return ""
+        return ("" if not self._words else " ") + " ".join(words)
 
     async def _done(self, connection: ServerConnection) -> None:
         times = {"duration_s": self._frames * FRAME_S} if self._has_times else {}
@@ -102,7 +118,11 @@ class NumberServer:
                 await connection.send("junk")
             case "done":
                 await self._done(connection)
-        codes = {"stop": (1001, "server_stopping"), "close": (1000, "")}
+            case "cut":
+                await send(connection, type="session.stopping")
+                await self._say(connection, self._late.popleft())
+                await self._done(connection)
+        codes = dict.fromkeys(("stop", "cut"), (1001, "server_stopping")) | {"close": (1000, "")}
         if way in codes:
             closing = asyncio.create_task(connection.close(*codes[way]))
         # Read on: a close waits behind what the client has already sent.

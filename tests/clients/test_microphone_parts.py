@@ -242,10 +242,15 @@ def test_a_device_that_is_none_or_many(wanted: str, line: str) -> None:
 
 
 class Paper:
-    """A screen that keeps what it is given."""
+    """A screen that keeps what it is given; `shown`: all that it ever had on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_joint: bool = True) -> None:
         self.text = self.held = ""
+        self.is_joint = is_joint
+        self.shown: list[str] = []
+        self.has_held = False
+        self.held_beside: list[str] = []
+        """What was held when a remark was told."""
         self.words: list[client.Word] = []
         self.remarks: list[str] = []
         self.written, self.told = asyncio.Event(), asyncio.Event()
@@ -253,10 +258,13 @@ class Paper:
     def write(self, text: str, start_s: float | None, end_s: float) -> None:
         self.text += text
         client.add_word(self.words, text, start_s, end_s)
+        self.shown.append(self.text + self.held)
         self.written.set()
 
     def hold(self, text: str) -> None:
         self.held = text
+        self.has_held = self.has_held or bool(text)
+        self.shown.append(self.text + self.held)
 
     async def wait_for(self, text: str) -> None:
         while text not in self.text:
@@ -265,17 +273,20 @@ class Paper:
 
     def tell(self, line: str) -> None:
         self.remarks.append(line)
+        self.held_beside.append(self.held)
         self.told.set()
 
 
-def talk(handler: Any, numbers: Sequence[int], limit_samples: int = 10**7) -> Paper:
+def talk(
+    handler: Any, numbers: Sequence[int], limit_samples: int = 10**7, *, is_joint: bool = True
+) -> Paper:
     """Say `numbers` to a server, all at once; what came back."""
 
     async def run() -> Paper:
         ring = client.Ring(limit_samples)
         ring.append(spoken([*numbers, 0]))
         ring.is_closed = True
-        async with talking(handler, ring) as (paper, done):
+        async with talking(handler, ring, is_joint=is_joint) as (paper, done):
             await done
         return paper
 
@@ -284,13 +295,13 @@ def talk(handler: Any, numbers: Sequence[int], limit_samples: int = 10**7) -> Pa
 
 @asynccontextmanager
 async def talking(
-    handler: Any, ring: client.Ring
+    handler: Any, ring: client.Ring, *, is_joint: bool = True
 ) -> AsyncIterator[tuple[Paper, asyncio.Task[None]]]:
     """A talk that goes on beside the test; what came back so far, and when it is done."""
     async with serve(handler, "127.0.0.1", 0, max_size=None) as running:
         port = next(iter(running.sockets)).getsockname()[1]
         options = client.parse_options(["--url", f"127.0.0.1:{port}", "--model", "m"])
-        paper: Any = Paper()
+        paper: Any = Paper(is_joint=is_joint)
         async with asyncio.timeout(DEADLINE_S):
             yield paper, asyncio.create_task(client.Talk(options, ring, paper).run())
 
@@ -350,6 +361,52 @@ def test_no_word_is_lost_or_doubled_by_bare_vllm(breaks: list[Break]) -> None:
     words = list(range(1_000, 1_050))
     numbers = [number for word in words for number in (0, 0, 0, word)] + [0] * 10
     assert talk(server, numbers).text.split() == list(map(str, words))
+
+
+@pytest.mark.usefixtures("impatience")
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.builds(Break, st.integers(1, 40), st.sampled_from([*WAYS, "cut"])), max_size=4),
+    st.integers(1, 8),
+)
+def test_tentative_words_are_never_seen_twice_and_never_stay(
+    breaks: list[Break], delay_frames: int
+) -> None:
+    """They follow the text at every moment, however often the server goes."""
+    server = NumberServer(breaks, delay_frames=delay_frames, tells=True)
+    numbers = list(range(1_000, 1_060))
+    paper = talk(server, numbers)
+    assert paper.text.split() == list(map(str, numbers))
+    for shown in paper.shown:
+        words = shown.split()
+        assert words == list(map(str, numbers[: len(words)]))
+    assert paper.held == ""
+    assert any(len(shown) > len(paper.text) / 2 for shown in paper.shown)
+    assert [text.strip() for text, _, _ in paper.words] == list(map(str, numbers))
+
+
+@pytest.mark.usefixtures("impatience")
+@pytest.mark.parametrize("way", ["vanish", "stop", "close", "error"])
+def test_tentative_words_are_gone_while_the_server_is(way: str) -> None:
+    server = NumberServer([Break(20, way)], delay_frames=5, tells=True)
+    paper = talk(server, list(range(1_000, 1_060)))
+    assert "trying again" in paper.remarks[0]
+    assert paper.held_beside[0] == ""
+    assert paper.has_held
+
+
+@pytest.mark.parametrize(("tells", "is_joint"), [(True, True), (True, False), (False, True)])
+def test_tentative_words_are_asked_of_a_server_that_can_resume_if_they_can_be_shown(
+    tells: bool, is_joint: bool
+) -> None:
+    """Bare vLLM is asked for nothing that it does not know."""
+    server = NumberServer(tells=tells, delay_frames=3)
+    paper = talk(server, list(range(1, 20)), is_joint=is_joint)
+    update: dict[str, Any] = {"type": "session.update", "model": "m"}
+    if tells:
+        update |= {"resume": True} | ({"tentative": True} if is_joint else {})
+    assert server.wishes == [update]
+    assert paper.has_held == (tells and is_joint)
 
 
 @pytest.mark.usefixtures("impatience")

@@ -121,3 +121,38 @@ def test_what_is_heard_otherwise_is_told_by_its_time(said: str, again: str, rest
         end_s = 2.0 + 0.3 * number
         stitch.feed((f" {word}" if number > 2 - len(words) else word, end_s - 0.2, end_s))
     assert text_of(stitch.close()) == rest
+
+
+def heard_with(story: Story, text: str, end_s: float, tentative: str) -> str:
+    """What is tentative after a delta that ends there."""
+    hear(story, {"delta": text, "start_s": end_s - 0.3, "end_s": end_s, "tentative": tentative})
+    return story.tentative
+
+
+def test_only_the_newest_delta_has_tentative_words() -> None:
+    story = Story()
+    story.begin(0)
+    story.sent = 100 * RATE_HZ
+    assert heard_with(story, "one", 1.0, " two") == " two"
+    assert heard_with(story, "", 1.2, " too th\x1b") == " too th"
+    hear(story, {"delta": " two", "start_s": 1.1, "end_s": 1.4})
+    assert story.tentative == ""
+
+
+def test_no_tentative_words_are_left_by_a_cut_an_end_or_another_session() -> None:
+    story = Story()
+    story.begin(0)
+    story.sent = 100 * RATE_HZ
+    heard_with(story, "one", 1.0, " two")
+    story.end(event("transcription.done", text="one", duration_s=1.0))
+    assert story.tentative == ""
+    heard_with(story, "one", 1.0, " two")
+    story.cut()
+    assert story.tentative == ""
+    assert heard_with(story, " tw", 1.2, " o") == "", "the next session hears it again"
+    story.begin(0)
+    story.sent = 100 * RATE_HZ
+    assert heard_with(story, "one", 1.0, " two") == "", "it was said already"
+    assert heard_with(story, " two", 9.0, " three") == " three"
+    story.begin(0)
+    assert story.tentative == ""
