@@ -205,6 +205,37 @@ def test_what_the_server_writes_cannot_steer_the_terminal(
     assert "\x1b]" not in program.out.raw
 
 
+def guessing(connection: ServerConnection) -> None:
+    """A server that settles one word, guesses another, and settles a third in its place."""
+    resume = {"token": "t", "keep_s": 60.0}
+    say(connection, type="session.created", id="sess-1", created=1, resume=resume)
+    is_asked = hear(connection, "session.update").get("tentative", False)
+    guess = {"tentative": " wrong"} if is_asked else {}
+    hear(connection, "input_audio_buffer.append")
+    say(connection, type="transcription.delta", delta="one", start_s=0, end_s=0.1, **guess)
+    while not hear(connection, "input_audio_buffer.commit")["final"]:
+        pass
+    say(connection, type="transcription.delta", delta=" two", start_s=0.1, end_s=0.2)
+    say(connection, type="transcription.done", text="one two", duration_s=60)
+
+
+@pytest.mark.parametrize("in_terminal", [True, False])
+def test_tentative_words_are_dim_on_a_terminal_and_nowhere_else(
+    start_microphone: StartMicrophone, tmp_path: Path, in_terminal: bool
+) -> None:
+    saved, captions = tmp_path / "saved.txt", tmp_path / "live.srt"
+    files = ("--save", saved, "--captions", captions)
+    with server(guessing) as address:
+        program = start_microphone("--url", address, *files, in_terminal=in_terminal)
+        program.out.wait_for("one wrong" if in_terminal else "one")
+        program.interrupt()
+        assert program.wait() == 0
+    assert ("\x1b[2m wrong\x1b[0m" in program.out.raw) == in_terminal
+    assert program.out.text.splitlines()[-1] == "one two"
+    assert saved.read_text() == "one two\n"
+    assert "wrong" not in captions.read_text() + ("" if in_terminal else program.out.text)
+
+
 # How it ends.
 
 
