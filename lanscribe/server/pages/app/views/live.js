@@ -1,19 +1,285 @@
-/** The view "live". */
+/** The view "live": speak, and read while you speak. */
 
+import { hasMicrophone, Microphone } from "../audio/microphone.js";
 import { h } from "../dom.js";
-import { t } from "../strings/strings.js";
+import { Announcer } from "../parts/announcer.js";
+import { confirmed } from "../parts/confirm.js";
+import { Follower } from "../parts/follower.js";
+import { LevelMeter } from "../parts/level_meter.js";
+import { MicrophoneChooser } from "../parts/microphone_chooser.js";
+import { TakeAway } from "../parts/take_away.js";
+import { TranscriptView } from "../parts/transcript_view.js";
+import { WakeLock } from "../parts/wake_lock.js";
+import { lengthOf, timeOfDay } from "../strings/formats.js";
+import { locale, t } from "../strings/strings.js";
+import { lookAtBox } from "../talk/box.js";
+import { Listening } from "../talk/listening.js";
+import { leadScanned } from "../talk/scanned.js";
+import { stateOf } from "./live_state.js";
+
+const SAVE_MS = 2000;
+const LOOK_MS = 500;
+const MUTED_SAMPLES = 5 * 16_000;
+const APART_S = 2.6; // words that come so long after the last ones begin a paragraph
+const INTERRUPTED_MS = 3000; // then the last words are asked for
 
 export class LiveView {
+  #app;
+  #microphone;
+  #listening = null; // the transcript that is recorded
+  #isListening = false; // whether the person wants to be heard
+  #silentSamples = 0;
+  #interruptedAtMs = null;
+  #isUnsaved = false;
+  #isDrawing = false;
+  #shown = "";
+
   /** root: the section of the page that it fills. app: what the views share. */
   constructor(root, app) {
     this.root = root;
-    this.app = app;
-    root.append(h("h1", { id: "live-title" }, t("nav.live")));
+    this.#app = app;
+    this.#build();
+    leadScanned(app);
+    if (!hasMicrophone()) {
+      this.#explain();
+      return;
+    }
+    this.#microphone = new Microphone({ onblock: (samples) => this.#record(samples), onchange: () => this.#changed() });
+    this.chooser = new MicrophoneChooser(app.choices, () => this.#isListening && this.#listen());
+    this.tools.append(this.chooser.root);
+    app.choices.watch("times", (isShown) => this.text.showTimes(isShown));
+    this.#watch();
+    this.#lookAtBox();
+    this.#draw();
   }
 
   /** The view comes into sight; rest: what follows #live/ in the address. */
-  show(_rest) {}
+  show(_rest) {
+    this.follower.reset();
+  }
 
-  /** Another view comes into sight. */
+  /** Another view comes into sight; listening goes on. */
   hide() {}
+
+  #build() {
+    this.text = new TranscriptView({ label: t("live.text"), isLive: true });
+    this.announcer = new Announcer();
+    this.wakeLock = new WakeLock();
+    this.meter = new LevelMeter();
+    this.hint = h("p", { class: "hint" }, t("live.hint"));
+    this.box = h("p", { class: "quiet small box" });
+    this.record = h("button", { type: "button", class: "first record", onclick: () => this.#press() });
+    this.word = h("p", { class: "word" });
+    this.advice = h("p", { class: "advice small" });
+    this.state = h("div", { class: "live-state", role: "status" }, this.word, this.advice);
+    this.newest = h("button", { type: "button", class: "newest", hidden: true }, t("live.newest"));
+    this.again = h("button", { type: "button", hidden: true, onclick: () => this.#begin() }, t("live.new"));
+    this.take = new TakeAway(this.#app, () => this.#listening.transcript);
+    this.take.root.hidden = true;
+    this.tools = h("div", { class: "tools" }, this.again, this.take.root);
+    this.follower = new Follower(this.newest);
+    this.bar = h("div", { class: "live-bar" }, this.newest, this.record, this.state, this.meter.root);
+    const title = h("h1", { id: "live-title", class: "unseen" }, t("nav.live"));
+    this.root.append(title, this.hint, this.text.root, this.announcer.root, this.tools, this.box, this.bar);
+  }
+
+  /** No microphone here: say why, and where to get one. */
+  #explain() {
+    const link = isSecureContext ? [] : [h("p", {}, h("a", { class: "button first", href: "/trust" }, t("live.trust")))];
+    const text = t(isSecureContext ? "live.no_microphone" : "live.insecure");
+    this.hint.replaceWith(h("div", { class: "card", "data-state": "caution" }, h("p", {}, text), ...link));
+    this.bar.hidden = this.tools.hidden = true;
+  }
+
+  #watch() {
+    setInterval(() => this.#look(), LOOK_MS);
+    setInterval(() => this.#save(), SAVE_MS);
+    addEventListener("online", () => this.#listening?.talk.wake());
+    addEventListener("pagehide", () => this.#save());
+    document.addEventListener("visibilitychange", () => {
+      this.#listening?.talk.wake();
+      this.#changed();
+    });
+    addEventListener("beforeunload", (event) => {
+      if (this.#listening && !this.#listening.talk.isSettled) event.preventDefault();
+    });
+  }
+
+  async #lookAtBox() {
+    const { engine, model, languages } = await lookAtBox();
+    if (!model) return;
+    const names = new Intl.DisplayNames(locale(), { type: "language", fallback: "code" });
+    const spoken = languages.length > 3 ? t("live.languages", { count: languages.length }) : languages.map((one) => names.of(one)).join(", ");
+    this.model = { model, language: languages.length === 1 ? languages[0] : "" };
+    if (this.#listening) Object.assign(this.#listening.transcript, this.model);
+    this.box.textContent = [model, spoken].filter(Boolean).join(" · ");
+    this.box.title = engine;
+  }
+
+  /** The one button: listen, pause, go on. */
+  #press() {
+    if (this.#isListening) this.#pause();
+    else this.#listen();
+  }
+
+  #listen() {
+    this.#listening ??= this.#newTranscript();
+    if (!this.#isListening) this.#listening.resume(Date.now());
+    this.#isListening = true;
+    this.#listening.transcript.isOpen = true;
+    this.#silentSamples = 0;
+    this.#microphone.start(this.#app.choices.get("microphone"));
+    this.follower.reset();
+  }
+
+  #pause() {
+    this.#isListening = false;
+    this.#microphone.stop();
+    this.meter.rest();
+    this.#listening.pause(Date.now());
+    this.#changed();
+  }
+
+  #newTranscript() {
+    const transcript = {
+      id: this.#app.store.newId(),
+      kind: "live",
+      title: "",
+      startedMs: Date.now(),
+      durationS: 0,
+      model: "",
+      language: "",
+      words: [],
+      gaps: [],
+      isOpen: true,
+      ...this.model,
+    };
+    this.text.set(transcript);
+    const url = new URL("/v1/realtime", location.href.replace(/^http/, "ws")).href;
+    return new Listening({ transcript, url, told: {
+      changed: () => this.#changed(),
+      said: (text) => this.announcer.feed(text),
+      noticed: () => {},
+    } });
+  }
+
+  /** A new transcript; the one before is kept. */
+  async #begin() {
+    const { talk, transcript } = this.#listening;
+    const question = { title: t("live.new"), text: t("live.drop", { length: lengthOf(talk.lagS) }), yes: t("live.new") };
+    if (!talk.isSettled && talk.lagS > 0 && !(await confirmed(question))) return;
+    talk.close();
+    transcript.isOpen = false;
+    this.#isUnsaved = true;
+    this.#save();
+    this.announcer.flush();
+    this.#listening = null;
+    this.text.set({ kind: "live", startedMs: 0, words: [], gaps: [] });
+    this.#draw();
+    this.record.focus();
+  }
+
+  #record(samples) {
+    if (!this.#isListening) return;
+    this.#silentSamples = samples.some((sample) => sample !== 0) ? 0 : this.#silentSamples + samples.length;
+    this.#listening.record(samples, Date.now());
+    this.meter.feed(samples);
+  }
+
+  /** From time to time, also while nothing comes. */
+  #look() {
+    this.#microphone.check();
+    const isInterrupted = this.#isListening && !["on", "asking"].includes(this.#microphone.state);
+    this.#interruptedAtMs = isInterrupted ? (this.#interruptedAtMs ?? performance.now()) : null;
+    if (isInterrupted && performance.now() - this.#interruptedAtMs > INTERRUPTED_MS) this.#listening.talk.end();
+    this.#listening?.tell();
+    this.#changed();
+  }
+
+  /** Something has changed: show it once for all changes of a moment. */
+  #changed() {
+    this.#isUnsaved = true;
+    if (this.#isDrawing) return;
+    this.#isDrawing = true;
+    queueMicrotask(() => {
+      this.#isDrawing = false;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const listening = this.#listening;
+    if (["refused", "none", "taken", "failed"].includes(this.#microphone.state) && this.#isListening) this.#giveUp();
+    if (listening) this.#drawText(listening);
+    this.#drawState();
+    const hasWords = Boolean(listening?.transcript.words.length);
+    this.hint.hidden = Boolean(listening);
+    this.take.root.hidden = !hasWords;
+    this.again.hidden = !listening || this.#isListening;
+    this.wakeLock.set(this.#isListening);
+    this.chooser?.show(this.#microphone);
+  }
+
+  #drawText({ transcript, talk, heardS }) {
+    this.text.update(transcript);
+    const lastS = transcript.words.at(-1)?.endS ?? 0;
+    this.text.held(talk.held);
+    this.text.tentative(talk.tentative, { isApart: heardS - lastS > APART_S });
+    this.follower.grew();
+  }
+
+  /** The microphone cannot be had: the person has to do something first. */
+  #giveUp() {
+    this.#isListening = false;
+    this.meter.rest();
+    this.#listening.pause(Date.now());
+  }
+
+  #drawState() {
+    const talk = this.#listening?.talk ?? null;
+    const { state, key, link } = stateOf({
+      microphone: this.#microphone.state,
+      isListening: this.#isListening,
+      isMuted: this.#silentSamples > MUTED_SAMPLES,
+      hasBegun: Boolean(this.#listening),
+      talk,
+      nowMs: Date.now(),
+    });
+    if (state === "paused") this.#settled();
+    this.root.dataset.microphone = this.#microphone.state;
+    this.state.dataset.state = state;
+    const values = { time: timeOfDay(talk?.awaySinceMs ?? 0), length: lengthOf(Math.round(talk?.lagS ?? 0)) };
+    put(this.word, t(`live.${key}`, values));
+    this.#advise(t(`live.${key}.do`, values), link);
+    put(this.record, t(this.#isListening ? "live.pause" : this.#listening ? "live.resume" : "live.listen"));
+    this.record.dataset.icon = this.#isListening ? "pause" : "listen";
+  }
+
+  #advise(text, link) {
+    if (this.#shown === text + link) return;
+    this.#shown = text + link;
+    const there = link ? [" ", h("a", { href: link, target: "_blank" }, t("live.sign_in"))] : [];
+    this.advice.replaceChildren(text, ...there);
+  }
+
+  /** A pause, and every word is text. */
+  #settled() {
+    this.announcer.flush();
+    if (this.#listening.transcript.isOpen) {
+      this.#listening.transcript.isOpen = false;
+      this.#isUnsaved = true;
+      this.#save();
+    }
+  }
+
+  #save() {
+    const transcript = this.#listening?.transcript;
+    if (!this.#isUnsaved || !transcript || !(transcript.words.length || transcript.isOpen)) return;
+    this.#isUnsaved = false;
+    this.#app.store.put(transcript).catch(() => {}); // the store has told it
+  }
+}
+
+function put(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }

@@ -1,0 +1,36 @@
+/** Tells screen readers what is said, a sentence at a time, so that they do not stammer. */
+
+import { h } from "../dom.js";
+import { endsSentence } from "../text/captions.js";
+
+const LONGEST_LETTERS = 240;
+const KEPT = 3;
+
+export class Announcer {
+  #words = [];
+
+  constructor() {
+    this.root = h("div", { class: "unseen", "aria-live": "polite", "aria-atomic": "false", "aria-relevant": "additions" });
+  }
+
+  /** Takes settled text as it comes. */
+  feed(text) {
+    for (const piece of text.match(/\s*\S+|\s+/g) ?? []) this.#feedPiece(piece);
+  }
+
+  /** Says what waits, as at a pause. */
+  flush() {
+    const said = this.#words.join("").trim();
+    this.#words = [];
+    if (!said) return;
+    this.root.append(h("p", {}, said));
+    while (this.root.children.length > KEPT) this.root.firstChild.remove();
+  }
+
+  #feedPiece(piece) {
+    const begins = /^\s/.test(piece);
+    const waiting = this.#words.join("");
+    if (begins && (endsSentence(waiting.trim()) || waiting.length > LONGEST_LETTERS)) this.flush();
+    this.#words.push(piece);
+  }
+}

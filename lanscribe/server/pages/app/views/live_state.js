@@ -1,0 +1,50 @@
+/** What the live view says of itself: one state in a word or two, and what to do about it. */
+
+const BEHIND_S = 6;
+const AWAY_MS = 2500; // shorter breaks are not worth a word
+const CAUSES = {
+  loading: "loading",
+  engine_unavailable: "loading",
+  busy: "busy",
+  server_busy: "busy",
+  locked: "locked",
+  unauthorized: "locked",
+  too_many_guesses: "locked",
+  refused: "refused",
+  not_allowed: "refused",
+  processing_error: "failing",
+  internal: "failing",
+};
+const STUCK = ["refused", "none", "taken", "failed"];
+
+/**
+ * {state, key, link}: `state` is the kind; `key`: of the strings live.KEY (the state) and
+ * live.KEY.do (what to do); link: where it can be done, undefined if nowhere.
+ *
+ * microphone: its state. isListening: whether the person wants to be heard. talk: as of talk.js, or
+ * null. isMuted: the sound is nothing but zeros. hasWords: whether there is a transcript.
+ */
+export function stateOf({ microphone, isListening, isMuted, hasBegun, talk, nowMs }) {
+  if (STUCK.includes(microphone)) return { state: "stuck", key: `mic.${microphone}` };
+  if (microphone === "asking") return { state: "asking", key: "mic.asking" };
+  const away = talk && awayOf(talk, nowMs, isListening);
+  if (isListening) return away ?? soundOf(microphone, isMuted) ?? pace(talk);
+  if (talk && !talk.isSettled) return away ?? { state: "ending", key: "ending" };
+  return hasBegun ? { state: "paused", key: "paused" } : { state: "ready", key: "ready" };
+}
+
+function awayOf(talk, nowMs, isListening) {
+  if (talk.awaySinceMs === null || nowMs - talk.awaySinceMs < AWAY_MS) return null;
+  const cause = CAUSES[talk.why] ?? "away";
+  const link = cause === "locked" ? "/sign-in?next=/" : undefined;
+  return { state: "away", key: `away.${cause}`, link, isListening };
+}
+
+function soundOf(microphone, isMuted) {
+  if (microphone === "interrupted" || microphone === "gone") return { state: "interrupted", key: `mic.${microphone}` };
+  return isMuted ? { state: "muted", key: "mic.muted" } : null;
+}
+
+function pace(talk) {
+  return talk?.lagS > BEHIND_S ? { state: "behind", key: "behind" } : { state: "listening", key: "listening" };
+}
