@@ -9,6 +9,8 @@ export class MicrophoneChooser {
   #select;
   #hint = h("p", { class: "quiet small", hidden: true });
   #shown = "";
+  #isNeeded = true;
+  #count = 0;
 
   /** onchoose(): another one was chosen. */
   constructor(choices, onchoose) {
@@ -23,8 +25,10 @@ export class MicrophoneChooser {
     navigator.mediaDevices.addEventListener?.("devicechange", () => this.#list());
   }
 
-  /** Bring it up to date after a change of the microphone. */
-  show(microphone) {
+  /** Bring it up to date after a change of the microphone. isNeeded: whether to show it. */
+  show(microphone, { isNeeded }) {
+    this.#isNeeded = isNeeded;
+    this.#reveal();
     const now = `${microphone.state} ${microphone.label} ${microphone.isOther}`;
     if (now === this.#shown) return;
     this.#shown = now;
@@ -40,6 +44,11 @@ export class MicrophoneChooser {
     if (wanted && !found.some(({ id }) => id === wanted)) options.push({ id: wanted, label: t("live.absent") });
     this.#select.replaceChildren(...options.map(({ id, label }) => h("option", { value: id }, label)));
     this.#select.value = wanted;
-    this.root.hidden = found.length === 0;
+    this.#count = found.length;
+    this.#reveal();
+  }
+
+  #reveal() {
+    this.root.hidden = !this.#isNeeded || this.#count === 0;
   }
 }

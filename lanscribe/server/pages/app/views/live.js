@@ -30,6 +30,7 @@ export class LiveView {
   #isListening = false; // whether the person wants to be heard
   #silentSamples = 0;
   #interruptedAtMs = null;
+  #lagS = 0;
   #isUnsaved = false;
   #isDrawing = false;
   #shown = "";
@@ -67,7 +68,9 @@ export class LiveView {
     this.wakeLock = new WakeLock();
     this.meter = new LevelMeter();
     this.hint = h("p", { class: "hint" }, t("live.hint"));
-    this.box = h("p", { class: "quiet small box" });
+    this.engine = h("span", {});
+    this.lag = h("span", { class: "lag" });
+    this.box = h("p", { class: "quiet small box" }, this.engine, this.lag);
     this.record = h("button", { type: "button", class: "first record", onclick: () => this.#press() });
     this.word = h("p", { class: "word" });
     this.advice = h("p", { class: "advice small" });
@@ -112,8 +115,8 @@ export class LiveView {
     const spoken = languages.length > 3 ? t("live.languages", { count: languages.length }) : languages.map((one) => names.of(one)).join(", ");
     this.model = { model, language: languages.length === 1 ? languages[0] : "" };
     if (this.#listening) Object.assign(this.#listening.transcript, this.model);
-    this.box.textContent = [model, spoken].filter(Boolean).join(" · ");
-    this.box.title = engine;
+    this.engine.textContent = [model, spoken].filter(Boolean).join(" · ");
+    this.engine.title = engine;
   }
 
   /** The one button: listen, pause, go on. */
@@ -193,7 +196,16 @@ export class LiveView {
     this.#interruptedAtMs = isInterrupted ? (this.#interruptedAtMs ?? performance.now()) : null;
     if (isInterrupted && performance.now() - this.#interruptedAtMs > INTERRUPTED_MS) this.#listening.talk.end();
     this.#listening?.tell();
+    this.#drawLag();
     this.#changed();
+  }
+
+  #drawLag() {
+    const lagS = this.#listening?.talk.lagS ?? 0;
+    this.#lagS += (lagS - this.#lagS) / 2;
+    const style = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+    const text = this.#isListening ? t("live.lag", { s: this.#lagS.toLocaleString(locale(), style) }) : "";
+    put(this.lag, text);
   }
 
   /** Something has changed: show it once for all changes of a moment. */
@@ -214,10 +226,12 @@ export class LiveView {
     this.#drawState();
     const hasWords = Boolean(listening?.transcript.words.length);
     this.hint.hidden = Boolean(listening);
-    this.take.root.hidden = !hasWords;
+    this.text.root.hidden = !listening;
+    this.take.root.hidden = !hasWords || this.#isListening;
     this.again.hidden = !listening || this.#isListening;
+    this.meter.root.hidden = !this.#isListening;
     this.wakeLock.set(this.#isListening);
-    this.chooser?.show(this.#microphone);
+    this.chooser.show(this.#microphone, { isNeeded: !this.#isListening || this.#isMuted || this.#microphone.state === "gone" });
   }
 
   #drawText({ transcript, talk, heardS }) {
@@ -240,7 +254,7 @@ export class LiveView {
     const { state, key, link } = stateOf({
       microphone: this.#microphone.state,
       isListening: this.#isListening,
-      isMuted: this.#silentSamples > MUTED_SAMPLES,
+      isMuted: this.#isMuted,
       hasBegun: Boolean(this.#listening),
       talk,
       nowMs: Date.now(),
@@ -253,6 +267,11 @@ export class LiveView {
     this.#advise(t(`live.${key}.do`, values), link);
     put(this.record, t(this.#isListening ? "live.pause" : this.#listening ? "live.resume" : "live.listen"));
     this.record.dataset.icon = this.#isListening ? "pause" : "listen";
+  }
+
+  /** Whether all sound of late was silence to the last bit. */
+  get #isMuted() {
+    return this.#silentSamples > MUTED_SAMPLES;
   }
 
   #advise(text, link) {
