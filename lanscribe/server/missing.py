@@ -13,7 +13,7 @@ _MAX_HEADER_TEXT = 100
 
 def missing_event(part: Missing) -> dict[str, Any]:
     """The event of a stream that tells of one part."""
-    return {"type": "transcript.missing", **part_fields(part), **_without_text()}
+    return {"type": "transcript.missing", **part_fields(part), **without_text()}
 
 
 def missing_header(parts: MissingParts) -> dict[str, str]:
@@ -23,7 +23,7 @@ def missing_header(parts: MissingParts) -> dict[str, str]:
 
 def track_event(about: About) -> dict[str, Any]:
     """The event of a stream that tells which track is heard."""
-    return {"type": "transcript.track", **track_fields(about), **_without_text()}
+    return {"type": "transcript.track", **track_fields(about), **without_text()}
 
 
 def track_header(about: About) -> dict[str, str]:
@@ -38,7 +38,7 @@ def track_header(about: About) -> dict[str, str]:
     return {TRACK_HEADER: "; ".join(told)}
 
 
-def _without_text() -> dict[str, Any]:
+def without_text() -> dict[str, Any]:
     """What vLLM's clients read of every event: no text."""
     return {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]}
 

@@ -20,8 +20,8 @@ from lanscribe.media.process import Decoders
 from lanscribe.server import openapi
 from lanscribe.server.exchange import Exchange, answering
 from lanscribe.server.http_errors import FieldError, JsonResponse, error_response
-from lanscribe.server.missing import missing_event, track_event
-from lanscribe.server.rest_form import FileTranscript, Wanted, delta_event
+from lanscribe.server.rest_form import FileTranscript, Wanted
+from lanscribe.server.rest_stream import Stream
 from lanscribe.server.slots import LEAVING_S, Slots
 from lanscribe.server.uploads import Upload, slowest
 from lanscribe.session.bounds import Bounds
@@ -161,40 +161,36 @@ class Rest:
         self._decoders.start()  # it imports its libraries while the file arrives
         async with exchange.form() as form:
             wanted, heard = Wanted.of(form), FileTranscript()
+            stream = None
+            if wanted.is_streamed:
+                stream = Stream(exchange, heard, tells_progress=wanted.tells_progress)
             try:
                 async with self._slot(exchange.address):
-                    hearing = self._hear(exchange, engine, wanted, heard)
+                    hearing = self._hear(engine, wanted, heard, stream)
                     await first_of(hearing, exchange.until_gone())
             finally:
                 exchange.so_far = heard.so_far
         log.info("a file of %.1f s was transcribed", heard.audio_s)
-        if wanted.is_streamed:
-            for part in heard.missing.rest():
-                await exchange.event(missing_event(part))
-            await exchange.event(delta_event("", finish_reason="stop"))
-            await exchange.event(heard.done(), is_last=True)
+        if stream:
+            await stream.end()
         else:
             await exchange.respond(heard.answer(wanted, engine.describe()))
 
     async def _hear(
-        self, exchange: Exchange, engine: Engine, wanted: Wanted, heard: FileTranscript
+        self, engine: Engine, wanted: Wanted, heard: FileTranscript, stream: Stream | None
     ) -> None:
         """Hear the file, and tell what is heard as it comes if that is wanted."""
 
         async def tell(token: Token) -> None:
-            end_s = heard.hear(token)
-            if wanted.is_streamed:
-                for part in heard.missing.due(end_s):
-                    await exchange.event(missing_event(part))
-                if token.text:
-                    await exchange.event(delta_event(token.text))
+            if not token.is_tentative:
+                placed = heard.hear(token)
+                if stream:
+                    await stream.tell(placed)
 
         async with self._decoders.opened(wanted.file, wanted.track) as pieces:
             blocks = await _begun(heard.counted(pieces))
-            if wanted.is_streamed:
-                await exchange.begin_events()
-                if heard.about.count > 1:
-                    await exchange.event(track_event(heard.about))
+            if stream:
+                await stream.begin()
             await _transcribed(engine, self._in_line(blocks), tell)
 
     async def _in_line(self, blocks: AsyncIterator[Samples]) -> AsyncIterator[Samples]:

@@ -51,6 +51,7 @@ class Wanted:
     language: str
     granularities: frozenset[str]
     is_streamed: bool
+    tells_progress: bool
 
     @classmethod
     def of(cls, form: FormData) -> "Wanted":
@@ -76,6 +77,7 @@ class Wanted:
             _text(form, "language", ""),
             frozenset(map(str, names)) or frozenset({"segment"}),
             is_streamed,
+            _boolean(form, "progress"),
         )
 
 
@@ -114,16 +116,17 @@ class FileTranscript:
         if part.end_s is not None and part.code in _INSIDE:
             self.lost.add(Span(part.start_s, part.end_s))
 
-    def hear(self, token: Token) -> float:
-        """Add a token of the engine; return where it ends in the whole file, in seconds."""
+    def hear(self, token: Token) -> Token:
+        """Add a token of the engine; return it with the times of the whole file."""
         if token.text:
             start_s, end_s = self.timeline.placed(token.start_s, token.end_s)
-            self.transcript.append(replace(token, start_s=start_s, end_s=end_s))
-            return end_s
+            placed = replace(token, start_s=start_s, end_s=end_s)
+            self.transcript.append(placed)
+            return placed
         end_s = self.timeline.whole_s(token.end_s)
         if token.is_lost and token.start_s is not None:
             self.lost.add(Span(self.timeline.whole_s(token.start_s), end_s))
-        return end_s
+        return replace(token, end_s=end_s)
 
     @property
     def no_speech(self) -> NoSpeech | None:
@@ -202,15 +205,6 @@ class FileTranscript:
     @property
     def _usage(self) -> dict[str, Any]:
         return {"type": "duration", "seconds": self.audio_s}
-
-
-def delta_event(text: str, *, finish_reason: str | None = None) -> dict[str, Any]:
-    """A text event of a stream in OpenAI's form, and in `choices` in vLLM's.
-
-    finish_reason: not None in the last event, which has no text.
-    """
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
-    return {"type": "transcript.text.delta", "delta": text, "choices": [choice]}
 
 
 def _text(form: FormData, name: str, default: str) -> str:

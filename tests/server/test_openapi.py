@@ -53,6 +53,7 @@ def test_an_installed_package_has_its_data_files() -> None:
         for package, names in pyproject["tool"]["setuptools"]["package-data"].items()
         for name in names
         for path in (PACKAGE.parent / package.replace(".", "/")).glob(name)
+        if path.is_file()
     }
     others = (path for path in PACKAGE.rglob("*.*") if path.suffix not in {".py", ".pyc", ".typed"})
     assert {path for path in others if path.is_file()} == packaged

@@ -10,6 +10,7 @@ import pytest
 from openai import OpenAI
 
 from lanscribe.engines.fake import spoken
+from lanscribe.server.rest_stream import PROGRESS_EVERY_S
 from tests.servers import Server
 from tests.sounds import KINDS, by_libsndfile, endless, with_holes
 from tests.support import DEADLINE_S, counting
@@ -94,3 +95,66 @@ def test_a_damaged_file_gives_the_text_up_to_the_damage(fake_server: Server) -> 
     assert len(words) > 1000
     (part,) = answer.json()["missing"]
     assert part["start"] == pytest.approx(0.08 * len(words), abs=1.0)
+
+
+def events_of(server: Server, data: bytes, **fields: str) -> list[dict[str, Any]]:
+    answer = ask(server, data, stream="true", **fields)
+    return [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n")[:-1]]
+
+
+def test_each_delta_has_its_place_in_the_file(fake_server: Server) -> None:
+    deltas = [one for one in events_of(fake_server, HOLEY) if one.get("delta")]
+    words = ask(
+        fake_server,
+        HOLEY,
+        **{"response_format": "verbose_json", "timestamp_granularities[]": "word"},
+    ).json()["words"]
+    assert [(one["delta"].strip(), one["start"], one["end"]) for one in deltas] == [
+        (word["word"], word["start"], word["end"]) for word in words
+    ]
+    assert deltas[10]["start"] > 18_000
+
+
+def test_progress_is_told_only_if_it_is_asked_for_and_not_too_often(fake_server: Server) -> None:
+    data = KINDS["flac"](spoken(range(1, 2000)))
+    types = {one["type"] for one in events_of(fake_server, data)}
+    assert types == {"transcript.text.delta", "transcript.text.done"}
+    started_s = time.monotonic()
+    told = events_of(fake_server, data, progress="true")
+    took_s = time.monotonic() - started_s
+    progress = [one for one in told if one["type"] == "transcript.progress"]
+    assert 1 <= len(progress) <= 1 + took_s / PROGRESS_EVERY_S
+    assert {one["duration"] for one in progress} == {159.92}
+    heard = [one["heard"] for one in progress]
+    assert heard == sorted(heard)
+    assert {one["choices"][0]["delta"]["content"] for one in progress} == {""}
+    assert [one for one in told if one not in progress] == events_of(fake_server, data)
+
+
+def test_a_length_that_nobody_knows_is_not_told(fake_server: Server) -> None:
+    told = events_of(fake_server, KINDS["ogg"](spoken(range(1, 50))), progress="1")
+    progress = [one for one in told if one["type"] == "transcript.progress"]
+    assert {"duration" in one for one in progress} == {False}
+
+
+@pytest.mark.parametrize("value", ["maybe", "2"])
+def test_progress_is_true_or_false(fake_server: Server, value: str) -> None:
+    answer = ask(fake_server, ZEROS, progress=value)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "progress"
+
+
+def test_openais_client_reads_the_new_fields_and_passes_over_progress(fake_server: Server) -> None:
+    url = f"{fake_server.http_url}/v1"
+    file = ("a.flac", KINDS["flac"](spoken(range(1, 50))))
+    with OpenAI(api_key="none", base_url=url, max_retries=0, timeout=DEADLINE_S) as one:
+        events = list(
+            one.audio.transcriptions.create(
+                file=file, model="any", stream=True, extra_body={"progress": "true"}
+            )
+        )
+    deltas = [event for event in events if event.type == "transcript.text.delta" and event.delta]
+    assert "".join(event.delta for event in deltas) == counting(range(1, 50))
+    assert events[-1].type == "transcript.text.done"
+    assert deltas[1].to_dict()["end"] == 0.16
+    assert "transcript.progress" in {event.type for event in events}
