@@ -17,7 +17,9 @@ from lanscribe.server import front, pages
 from tests.support import DEADLINE_S
 
 LARGEST_BYTES = 120_000
-"""Of all that the page at / loads."""
+"""Of all that the page at / loads, as it is sent."""
+LOADED = re.compile(r"""(?:from|import\(?|URL\((?="[^"]+", import\.meta))\s*"([^"]+)\"""")
+"""What a module loads from beside it."""
 POLICY = {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"}
 
 
@@ -68,7 +70,7 @@ def test_nothing_else_is_served(path: str) -> None:
 
 def test_the_style_sheet_loads_nothing() -> None:
     text = get("/pages/style.css").text
-    assert "url(" not in text
+    assert not re.search(r"""url\((?!"data:image/svg)""", text)
     assert "@import" not in text
 
 
@@ -87,7 +89,8 @@ def test_all_that_the_page_loads_is_small() -> None:
     """With what is only loaded to be installed: the worker and the pictures."""
     others = re.findall(r'"(/pages/[^"]+)"', get("/pages/app/manifest.webmanifest").text)
     paths = {*facts(), *others, "/pages/icon-apple.png", "/pages/app/worker.js"}
-    sizes = {path: len(get(path, Accept="text/html").content) for path in paths}
+    answers = {path: get(path, Accept="text/html") for path in paths}
+    sizes = {path: int(answer.headers["content-length"]) for path, answer in answers.items()}
     assert sum(sizes.values()) < LARGEST_BYTES, sorted(sizes.items(), key=lambda one: -one[1])
 
 
@@ -97,16 +100,26 @@ def test_every_file_that_the_page_names_is_served_and_kept() -> None:
     assert named - {"/pages/icon-apple.png"} <= set(kept)
     for path in kept:
         folder = path.rpartition("/")[0]
-        for step in re.findall(r'(?:from|import\(?|URL\()\s*"([^"]+)"', get(path).text):
+        for step in LOADED.findall(get(path).text):
             joined = str(httpx.URL("http://box" + folder + "/").join(step).raw_path, "ascii")
             assert joined in kept, (path, step)
 
 
 def test_every_file_is_served_with_the_tag_that_the_worker_is_told() -> None:
     for path, tag in facts().items():
-        answer = get(path, Accept="text/html")
-        assert (answer.status_code, answer.headers["etag"]) == (200, tag)
+        plain = get(path, **{"Accept": "text/html", "Accept-Encoding": "identity"})
+        assert (plain.status_code, plain.headers["etag"]) == (200, tag)
+        packed = get(path, **{"Accept": "text/html", "Accept-Encoding": "br, gzip;q=0.5"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert (packed.headers["etag"], packed.content) == (f"W/{tag}", plain.content)
+        assert "Accept-Encoding" in packed.headers["vary"]
         assert get(path, **{"Accept": "text/html", "If-None-Match": tag}).status_code == 304
+
+
+@pytest.mark.parametrize("accepted", ["", "br", "gzip;q=0", "gzip; q=0.0, br", "*;q=0", "xgzip"])
+def test_nothing_is_packed_for_who_cannot_read_it(accepted: str) -> None:
+    answer = get("/pages/style.css", **{"Accept-Encoding": accepted})
+    assert "content-encoding" not in answer.headers
 
 
 def test_the_worker_keeps_the_page_and_nothing_that_is_not_for_it() -> None:
@@ -126,7 +139,7 @@ def test_the_page_allows_nothing_inline_and_is_compared_each_time() -> None:
     assert set(answer.headers["content-security-policy"].split("; ")) > POLICY
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-cache"
-    assert answer.headers["vary"] == "Accept"
+    assert answer.headers["vary"] == "Accept, Accept-Encoding"
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", answer.text)
 
 

@@ -263,7 +263,7 @@ def test_a_browser_gets_the_page_at_the_door(trust: Trust | None) -> None:
     answer = get("/", trust, Accept=BROWSER)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.headers["vary"] == "Accept"
+    assert answer.headers["vary"] == "Accept, Accept-Encoding"
     assert 'src="/pages/app/app.js"' in answer.text
 
 
