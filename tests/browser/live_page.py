@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tests.browser.chromium import ChromiumPage
+from tests.browser.kept import KEPT
 from tests.browser.plain_tab import PlainTab
 from tests.support import words
 
@@ -65,14 +66,6 @@ WATCH = """() => {
   new MutationObserver(hear).observe(document.body, everything);
 }"""
 """Notes from now on each change of the words (window.looks), and what screen readers are told."""
-
-KEPT = """async () => {
-  const { Store } = await import("/pages/app/keep/store.js");
-  const store = new Store(indexedDB, () => {});
-  const headers = await store.list();
-  return Promise.all(headers.map((header) => store.get(header.id)));
-}"""
-"""The transcripts that the browser keeps."""
 
 
 class Runs(Protocol):

@@ -7,9 +7,11 @@ import pytest
 
 from tests.browser.chromium import ChromiumPage
 from tests.browser.judging import violations
+from tests.browser.kept import SEED, TRANSCRIPTS
 from tests.browser.page_box import PageBox
 
 VIEWS = ("live", "files", "past", "settings")
+PLACES = (*VIEWS, *(f"past/{one['id']}" for one in TRANSCRIPTS))
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 MOST_STEPS = 60
 MARK = """() => {
@@ -40,17 +42,26 @@ FOCUSED = """() => {
 
 @pytest.fixture
 def view(tab: ChromiumPage, shared_box: PageBox) -> Iterator[ChromiumPage]:
-    """A tab; what it complained of at the end is a fault."""
+    """A tab that keeps transcripts; what it complained of at the end is a fault."""
+    tab.open(shared_box.url())
+    tab.run(SEED, TRANSCRIPTS)
     yield tab
     assert tab.complaints == []
 
 
-@pytest.mark.parametrize("name", VIEWS)
+def show(view: ChromiumPage, box: PageBox, place: str) -> None:
+    """Go there, as a link of the page does; wait until it is filled."""
+    view.open(box.url(f"#{place}"))
+    if place.startswith("past/"):
+        view.do(view.tab.locator("#past .transcript .settled").first.wait_for())
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_the_keyboard_reaches_everything_in_sight(
-    view: ChromiumPage, shared_box: PageBox, name: str
+    view: ChromiumPage, shared_box: PageBox, place: str
 ) -> None:
     view.do(view.tab.set_viewport_size({"width": 390, "height": 700}))
-    view.open(shared_box.url(f"#{name}"))
+    show(view, shared_box, place)
     offered = view.run(MARK)
     reached: set[int] = set()
     for _ in range(MOST_STEPS):
@@ -83,23 +94,23 @@ def test_the_keyboard_goes_from_view_to_view(view: ChromiumPage, shared_box: Pag
         assert shown == [name]
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("place", PLACES)
 def test_axe_finds_nothing_in_either_scheme(
-    view: ChromiumPage, shared_box: PageBox, name: str
+    view: ChromiumPage, shared_box: PageBox, place: str
 ) -> None:
-    view.open(shared_box.url(f"#{name}"))
+    show(view, shared_box, place)
     for scheme in SCHEMES:
         view.do(view.tab.emulate_media(color_scheme=scheme))
         assert violations(view) == []
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("place", PLACES)
 def test_nothing_is_wider_than_a_small_screen(
-    view: ChromiumPage, shared_box: PageBox, name: str
+    view: ChromiumPage, shared_box: PageBox, place: str
 ) -> None:
     """With large text, too."""
     view.do(view.tab.set_viewport_size({"width": 320, "height": 640}))
-    view.open(shared_box.url(f"#{name}"))
+    show(view, shared_box, place)
     for size in ("100%", "200%"):
         view.run("(size) => { document.documentElement.style.fontSize = size }", size)
         assert view.run("() => document.documentElement.scrollWidth") == 320
