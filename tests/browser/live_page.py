@@ -127,9 +127,7 @@ class LivePage:
 
     def state(self) -> str:
         """What the state line says of the talk, as the page calls it."""
-        return str(
-            self._tab.run("() => document.querySelector('#live [data-state]').dataset.state")
-        )
+        return str(self._tab.run("() => document.querySelector('#live .live-state').dataset.state"))
 
     def looks(self) -> list[Look]:
         """Everything that was shown, change by change."""

@@ -34,6 +34,6 @@ def write_recording(path: Path) -> None:
     soundfile.write(path, np.concatenate([samples, pause]), rate_hz, subtype="PCM_16")
 
 
-def are_spoken(words: list[str]) -> bool:
-    """Whether words are the recording's from its start, none lost and none twice."""
-    return words == (WORDS * (len(words) // len(WORDS) + 1))[: len(words)]
+def spoken(count: int) -> list[str]:
+    """Its first words, from its start on; none of them is lost or said twice."""
+    return (WORDS * (count // len(WORDS) + 1))[:count]

@@ -12,7 +12,7 @@ from tests.browser.conftest import Running
 from tests.browser.live_page import LivePage, Look, prepare
 from tests.browser.page_box import PageBox
 from tests.browser.plain_tab import PlainTab, Window, window
-from tests.browser.recording import are_spoken
+from tests.browser.recording import spoken
 from tests.support import words
 
 SENTENCES = 6
@@ -101,8 +101,14 @@ def talk(speaker: Chromium, shared_box: PageBox) -> Iterator[Talk]:
 
 
 def test_every_word_is_there_once(talk: Talk) -> None:
-    """Without network, in the background, cut, and with a box that was away."""
-    assert are_spoken(talk.words)
+    """Without network, in the background, cut, and with a box that was away.
+
+    A lost or doubled word would move all that follow. One may be misheard: the box that came back
+    hears its first words without those before them. The pause has cut the last one.
+    """
+    heard = talk.words[:-1]
+    misheard = [pair for pair in zip(heard, spoken(len(heard)), strict=True) if pair[0] != pair[1]]
+    assert len(misheard) <= 1, misheard
     assert len(talk.words) >= talk.counts["stopped"] + SENTENCES
 
 
@@ -153,11 +159,12 @@ def test_two_tabs_are_two_talks(speaker: Chromium, shared_box: PageBox) -> None:
             live.wait_words(4)
         for live in lives:
             live.pause()
-            assert are_spoken(live.words())
+            assert live.words()[:-1] == spoken(live.count() - 1)
         kept = lives[0].kept()
         assert len({one["id"] for one in kept}) == 2
         for one in kept:
-            assert are_spoken(words("".join(word["text"] for word in one["words"])))
+            heard = words("".join(word["text"] for word in one["words"]))
+            assert heard[:-1] == spoken(len(heard) - 1)
 
 
 def opened(tab: PlainTab, box: PageBox) -> LivePage:
