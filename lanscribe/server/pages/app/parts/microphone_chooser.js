@@ -20,7 +20,7 @@ export class MicrophoneChooser {
       onchoose();
     } });
     this.root = h("div", { class: "chooser", hidden: true },
-      h("label", { for: "microphone", class: "small" }, t("live.microphone")), this.#select, this.#hint);
+      h("label", { htmlFor: "microphone", class: "small" }, t("live.microphone")), this.#select, this.#hint);
     this.#list();
     navigator.mediaDevices.addEventListener?.("devicechange", () => this.#list());
   }
