@@ -95,7 +95,10 @@ class Story:
         self.safe = max(self.safe, self.heard - UNSURE_SAMPLES)
 
     def end(self, event: Event) -> list[Said]:
-        """Take the end of the utterance; return the remaining pieces."""
+        """Take the end of the utterance; return the remaining pieces.
+
+        Without a cut, the server ends it where the client has stopped sending: it is complete.
+        """
         self.tentative = ""
         end_s = event.seconds("duration_s")
         if end_s is None and not self.is_committed:
@@ -104,7 +107,8 @@ class Story:
         if more := self._beyond_the_deltas(event.text):
             self.last_words += self._stitch.feed((more, None, self.heard / SAMPLE_RATE_HZ))
         self.last_words += self._stitch.close()
-        if not self.is_whole:
+        is_complete = not self._is_cut and self.heard >= self._said_end
+        if not (self.is_whole or is_complete):
             return []
         self.safe = self._said_end = self.heard
         said, self.last_words = self.last_words, []

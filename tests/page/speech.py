@@ -33,8 +33,9 @@ def sentence(rng: Random, language: str, count: int) -> list[str]:
 
 
 def misheard(rng: Random, language: str, word: str) -> str:
-    """Another word in its place, or half of it, or none."""
+    """No word of the language in its place, or half of it, or none."""
     space = " " if word.startswith(" ") else ""
     bare = word.strip()
     half = bare[: max(1, len(bare) // 2)]
-    return rng.choice([f"{space}{rng.choice(WORDS[language])}", f"{space}{half}", ""])
+    other = {"zh": "嗯", "ja": "え"}.get(language, bare[::-1])
+    return rng.choice([f"{space}{other}", f"{space}{half}", ""])

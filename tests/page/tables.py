@@ -19,6 +19,7 @@ from clients.story import Story
 from lanscribe.speech.audio import SAMPLE_RATE_HZ
 from lanscribe.speech.captions import Word, add_word, in_line, is_unspaced
 from lanscribe.speech.resampler import Resampler
+from tests.going_on import cases
 from tests.page.speech import UNSPACED, WORDS, misheard, sentence
 
 Row = dict[str, Any]
@@ -177,6 +178,11 @@ def is_known(letter: str) -> bool:
     return unicodedata.category(letter) not in ("Cn", "Cs", "Co")
 
 
+def going_on() -> list[Row]:
+    """The table of all clients."""
+    return cases()
+
+
 def sounds() -> list[Row]:
     """Sound that both rates can hold, and what the terminal clients' resampler makes of it."""
     rows = []
@@ -194,7 +200,7 @@ def sounds() -> list[Row]:
 
 def write(folder: Path) -> None:
     """Write all tables, each as a file of its name."""
-    for make in (stitches, stories, words, documents, letters, sounds):
+    for make in (stitches, stories, words, documents, letters, sounds, going_on):
         table = json.dumps(make(), ensure_ascii=False)
         (folder / f"{make.__name__}.json").write_text(table, encoding="utf-8")
 

@@ -2,12 +2,12 @@
 
 import { RATE_HZ } from "../audio/ring.js";
 
-const HAN = "\\u3040-\\u30ff\\u3400-\\u9fff\\uf900-\\ufaff"; // no spaces: each letter is a word
+const HAN = "\\u3005-\\u3007\\u3040-\\u30ff\\u3400-\\u9fff\\uf900-\\ufaff"; // no spaces: each letter is a word
 const WORD = new RegExp(`[${HAN}][^\\p{L}\\p{N}_\\s]*|[^\\s${HAN}]+`, "gu");
 const HAN_LETTER = new RegExp(`^[${HAN}]`);
 const OLD_WORDS = 24; // so many last words are compared
 const NEAR_S = 0.6; // two sessions' times of the same word differ by at most this
-const TIE_S = 0.15; // the same for the end of a word that one session misheard
+const TIE_S = 0.15; // the assumed length of a word if its start is unknown
 
 /** Word times are late by at most this, in samples. */
 export const SLACK_SAMPLES = 19_200;
@@ -27,7 +27,8 @@ export class Stitch {
   constructor(said, isOpen, saidS = Infinity) {
     this.#old = (said.match(WORD) ?? []).slice(-OLD_WORDS);
     this.#saidS = saidS;
-    this.#held = said ? [{ text: " ", startS: null, endS: 0 }] : [];
+    const isUnspaced = HAN_LETTER.test(this.#old.at(-1) ?? "");
+    this.#held = said && !isUnspaced ? [{ text: " ", startS: null, endS: 0 }] : [];
     this.isOpen = isOpen;
   }
 
@@ -47,7 +48,7 @@ export class Stitch {
     this.isOpen = false;
     const words = [...this.#text.matchAll(WORD)].map(({ 0: text, index }) => ({ text, index }));
     const texts = words.map((word) => word.text);
-    const count = this.#countSaid(texts, this.#endsS(words));
+    const count = this.#countSaid(texts, this.#spans(words));
     if (!count) return this.#release(0);
     const old = this.#old.at(-1);
     const last = words[count - 1];
@@ -55,32 +56,42 @@ export class Stitch {
     return this.#release(last.index + (isCutShort ? old : last.text).length);
   }
 
-  /** The end times of the words that may have been said already. */
-  #endsS(words) {
-    const endsS = words.map((word) => this.#endS(word.index + word.text.length));
-    const beyond = endsS.findIndex((endS) => endS > this.#saidS + SLACK_SAMPLES / RATE_HZ);
-    return beyond < 0 ? endsS : endsS.slice(0, beyond);
+  /** When the words were spoken that may have been said already: [startS, endS]. */
+  #spans(words) {
+    const spans = words.map(({ index, text }) => {
+      const { endS } = this.#pieceAt(index + text.length);
+      return [this.#pieceAt(index + 1).startS ?? endS - TIE_S, endS];
+    });
+    const beyond = spans.findIndex(([, endS]) => endS > this.#saidS + SLACK_SAMPLES / RATE_HZ);
+    return beyond < 0 ? spans : spans.slice(0, beyond);
   }
 
-  /** The end time of the letter before this index. */
-  #endS(at) {
+  /** The piece with the letter before this index. */
+  #pieceAt(at) {
     let end = 0;
-    return this.#held.find((piece) => (end += piece.text.length) >= at).endS;
+    return this.#held.find((piece) => (end += piece.text.length) >= at);
   }
 
-  #countSaid(texts, endsS) {
-    const count = repeated(this.#old, texts.slice(0, endsS.length));
+  #countSaid(texts, spans) {
     const hasTimes = this.#held.some((piece) => piece.startS !== null);
-    return count || !this.#old.length || !hasTimes ? count : this.#countByTime(texts, endsS);
+    const isLater = spans.map((span) => hasTimes && this.#isLater(span));
+    const count = repeated(this.#old, texts.slice(0, spans.length), isLater);
+    return count || !this.#old.length || !hasTimes ? count : this.#countByTime(texts, spans);
   }
 
   /** How many were said already, by their times; used if no run of words is equal. */
-  #countByTime(texts, endsS) {
-    const old = this.#old.slice(-1);
-    const same = endsS.findIndex(
-      (endS, index) => Math.abs(endS - this.#saidS) < NEAR_S && areSame(old, [texts[index]]),
-    );
-    return same >= 0 ? same + 1 : endsS.filter((endS) => endS <= this.#saidS + TIE_S).length;
+  #countByTime(texts, spans) {
+    const same = spans.findIndex(([startS, endS], index) => {
+      const isNear = Math.abs(endS - this.#saidS) < NEAR_S;
+      const isWithin = startS < this.#saidS && this.#saidS < endS; // a beginning of any length is the same
+      return isNear && areSame(this.#old.slice(-1), [texts[index]], isWithin ? 0 : 2);
+    });
+    return same >= 0 ? same + 1 : spans.filter((span) => !this.#isLater(span)).length;
+  }
+
+  /** Whether most of a word lies after all that was said. */
+  #isLater([startS, endS]) {
+    return (startS + endS) / 2 > this.#saidS;
   }
 
   get #text() {
@@ -99,14 +110,19 @@ export class Stitch {
   }
 }
 
-/** How many of the first new words repeat the last old ones; the very last may differ. */
-export function repeated(old, fresh) {
+/**
+ * How many of the first new words repeat the last old ones; the very last may differ.
+ *
+ * isLater: of each new word, whether it was spoken after the old ones; then it is none of them.
+ */
+function repeated(old, fresh, isLater) {
   for (let count = Math.min(old.length, fresh.length); count > 0; count -= 1) {
     for (let end = count; end <= lastEnd(old, fresh, count); end += 1) {
       const run = fresh.slice(end - count, end);
-      if (areSame(old.slice(-count), run)) return end;
-      const mayBeMisheard = 1 < count && count < old.length;
-      if (mayBeMisheard && areSame(old.slice(-count - 1, -1), run)) return Math.min(end + 1, fresh.length);
+      if (areSame(old.slice(-count), run, count === 1 ? 2 : 0)) return end;
+      if (1 < count && count < old.length && areSame(old.slice(-count - 1, -1), run, 2)) {
+        return end + (end < fresh.length && !isLater[end] ? 1 : 0);
+      }
     }
   }
   return 0;
@@ -118,11 +134,15 @@ function lastEnd(old, fresh, count) {
   return Math.min(fresh.length, HAN_LETTER.test(old.at(-1)) ? 1 : 4); // single letters are often equal
 }
 
-/** Whether they are equal except for case, punctuation, and a last old word cut short. */
-function areSame(old, fresh) {
+/**
+ * Whether they are equal except for case, punctuation, and a last old word cut short.
+ *
+ * least: a part of a word has more letters.
+ */
+function areSame(old, fresh, least) {
   return old.every((word, index) => {
     const [a, b] = [bare(word), bare(fresh[index])];
-    return a === b || (index === old.length - 1 && a.length > 2 && b.startsWith(a));
+    return a === b || (index === old.length - 1 && a.length > least && b.startsWith(a));
   });
 }
 

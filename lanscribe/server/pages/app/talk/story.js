@@ -113,7 +113,7 @@ export class Story {
     this.safe = Math.max(this.safe, this.heard - UNSURE_SAMPLES);
   }
 
-  /** Takes the end of the utterance; returns the remaining pieces. */
+  /** Takes the end of the utterance; returns the remaining pieces. Without a cut it is complete. */
   end(event) {
     const endS = secondsOf(event, "duration_s");
     if (endS === null && !this.isCommitted) return []; // the server ended it, and does not say where
@@ -121,7 +121,8 @@ export class Story {
     const text = this.#beyondTheDeltas(event.text ?? "");
     const rest = text ? this.#stitch.feed({ text, startS: null, endS: this.heard / RATE_HZ }) : [];
     this.lastWords.push(...rest, ...this.#stitch.close());
-    if (!this.isWhole) return [];
+    const isComplete = !this.#isCut && this.heard >= this.#saidEnd;
+    if (!this.isWhole && !isComplete) return [];
     this.safe = this.#saidEnd = this.heard;
     const said = this.lastWords;
     this.lastWords = [];
