@@ -29,6 +29,7 @@ PURE = {
     "backoff.py",
     "endless/rollover.py",
     "endless/stitch.py",
+    "endless/waiting.py",
     "engines/embedded/alignment.py",
     "engines/embedded/deadlines.py",
     "engines/embedded/repeats.py",

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -183,3 +184,25 @@ def test_the_rest_of_a_word_begins_where_its_half_ended() -> None:
     seam = Seam(timed("one transcr"), needs_space=True)
     assert seam.add(Token(" transcription", 0.9, start_s=0.4)) == []
     assert seam.close() == [Token("iption", 0.9, start_s=0.8)]
+
+
+def test_a_successor_that_hears_words_again_tells_none_of_them() -> None:
+    seam = Seam(timed("one two", step_s=0.5), needs_space=True)
+    again = Token("two", 1.0, start_s=0.5, tentative=" three")
+    assert seam.add(again) == []
+    assert seam.tentative(replace(again, text="", is_tentative=True)) == ""
+    (listened,) = seam.add(Token("", 1.5, settled_s=1.0, tentative=" three"))
+    assert listened.tentative == ""
+    (past,) = seam.add(Token("", 2.0, settled_s=1.7, tentative=" three"))
+    assert past.tentative == " three"
+    assert seam.tentative(Token("", 0.0, tentative=" three f", is_tentative=True)) == " three f"
+
+
+def test_the_first_ones_of_a_successor_get_the_space_that_its_text_would_get() -> None:
+    seam = Seam([], needs_space=True)
+    guess = Token("", 0.4, tentative="thr", is_tentative=True)
+    assert seam.tentative(guess) == " thr"
+    assert [token.tentative for token in seam.add(Token("", 0.5, tentative="thr"))] == [" thr"]
+    (word,) = seam.add(Token("three", 0.6, start_s=0.1, tentative=" four"))
+    assert (word.text, word.tentative) == (" three", " four")
+    assert seam.tentative(replace(guess, tentative="ty")) == "ty", "the rest of a word"

@@ -11,11 +11,8 @@ from lanscribe.backoff import Backoff
 from lanscribe.endless import rollover
 from lanscribe.endless.rollover import Timing
 from lanscribe.endless.session import EndlessEngine
-from lanscribe.endless.stitch import Seam
-from lanscribe.endless.waiting import MAX_WAITING_TOKENS, WaitingTokens
 from lanscribe.engines.fake import FakeSession, spoken
 from lanscribe.errors import EngineFailed
-from lanscribe.speech.captions import Word
 from lanscribe.speech.transcript import Token
 from tests.engines.driving import text_of
 from tests.flawed import FAST, Away, FlawedEngine, numbers_with_pauses, run
@@ -122,37 +119,3 @@ class Careless(FakeSession):
 def test_at_the_end_there_are_none_whatever_the_engine_says() -> None:
     tokens = run(FlawedEngine(lambda _: Careless), [1000], FAST)
     assert [token.tentative for token in tokens] == ["1000", ""]
-
-
-SAID = [Word(" one", 0.0, 0.5), Word(" two", 0.5, 1.0)]
-
-
-def test_a_successor_that_hears_words_again_tells_none_of_them() -> None:
-    seam = Seam(SAID, needs_space=True)
-    again = Token("two", 1.0, start_s=0.5, tentative=" three")
-    assert seam.add(again) == []
-    assert seam.tentative(replace(again, text="", is_tentative=True)) == ""
-    (listened,) = seam.add(Token("", 1.5, settled_s=1.0, tentative=" three"))
-    assert listened.tentative == ""
-    (past,) = seam.add(Token("", 2.0, settled_s=1.7, tentative=" three"))
-    assert past.tentative == " three"
-    assert seam.tentative(Token("", 0.0, tentative=" three f", is_tentative=True)) == " three f"
-
-
-def test_the_first_ones_of_a_successor_get_the_space_that_its_text_would_get() -> None:
-    seam = Seam([], needs_space=True)
-    guess = Token("", 0.4, tentative="thr", is_tentative=True)
-    assert seam.tentative(guess) == " thr"
-    assert [token.tentative for token in seam.add(Token("", 0.5, tentative="thr"))] == [" thr"]
-    (word,) = seam.add(Token("three", 0.6, start_s=0.1, tentative=" four"))
-    assert (word.text, word.tentative) == (" three", " four")
-    assert seam.tentative(replace(guess, tentative="ty")) == "ty", "the rest of a word"
-
-
-def test_what_waits_for_a_slow_caller_has_no_guess_that_is_out_of_date() -> None:
-    waiting = WaitingTokens()
-    for number in range(10 * MAX_WAITING_TOKENS):
-        waiting.append(Token("", 0.0, tentative=f" {number}", is_tentative=True))
-    assert (len(waiting), waiting.tentative) == (1, f" {number}")
-    waiting.append(Token(" one", 0.5))
-    assert [waiting.take().text, len(waiting)] == [" one", 0]

@@ -18,6 +18,7 @@ from lanscribe.dialects.events import (
     Finish,
     Lost,
     Reply,
+    TellTentative,
     Utterance,
 )
 from lanscribe.errors import EngineFailed, LimitError
@@ -342,3 +343,28 @@ def test_how_far_was_listened_never_goes_back(heard: list[tuple[str, float]]) ->
         assert delta.end_s == (end_s if delta.text else furthest_s)
         assert delta.lost == (Span(end_s / 2, end_s) if is_lost else None)
         assert delta.start_s == (None if is_lost else end_s / 2)
+
+
+def test_words_that_may_still_change_are_told_to_who_wants_them() -> None:
+    session = make()
+    session.receive(START, 0.0)
+    guess = Token("", 0.0, tentative=" one", is_tentative=True)
+    assert not session.is_news(guess)
+    assert session.is_news(Token("", 0.1, tentative=" one"))
+    assert session.heard(Token("", 0.1, tentative=" one")).tentative == ""
+    session.receive(TellTentative(True), 0.0)
+    assert session.is_news(guess)
+    assert session.heard(guess) == Delta("", 0.1, tentative=" one")
+    assert session.progress().tentative == " one", "each delta tells them anew"
+    session.receive(TellTentative(False), 0.0)
+    assert not session.is_news(guess)
+    assert session.progress().tentative == ""
+
+
+def test_of_a_cancelled_utterance_nothing_is_news() -> None:
+    session = make()
+    session.receive(TellTentative(True), 0.0)
+    session.receive(START, 0.0)
+    session.receive(Cancel(), 0.0)
+    assert not session.is_news(Token("", 0.0, tentative=" one", is_tentative=True))
+    assert not session.is_news(Token(" one", 0.1))

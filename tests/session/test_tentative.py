@@ -106,15 +106,6 @@ def bare(message: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in message.items() if name not in ("seq", "tentative")}
 
 
-def test_a_delta_of_the_servers_own_tells_them_too() -> None:
-    """Such as one that says that the client is behind: each tells them anew."""
-    session = session_of(asks=True)
-    session.heard(Token("", 1.0, tentative=" one"))
-    assert session.progress().tentative == " one"
-    session.heard(Token("one", 1.5))
-    assert session.progress().tentative == ""
-
-
 def test_neither_the_end_nor_a_failure_leaves_any() -> None:
     session = session_of(asks=True)
     session.heard(Token("", 1.0, tentative=" one"))

@@ -130,3 +130,12 @@ def test_its_end_reports_all_that_became_of_it() -> None:
 )
 def test_a_mark_of_a_turn_is_reported_with_its_time(mark: TurnMark, event: ServerEvent) -> None:
     assert turn_event(mark, Utterance()) == event
+
+
+def test_the_newest_token_tells_the_words_that_may_still_change_and_they_are_no_text() -> None:
+    state = UtteranceState(1, 0)
+    state.hear(Token(" one", 1.0, tentative=" two"))
+    assert state.hear(Token("", 9.0, tentative=" three", is_tentative=True)) is None
+    assert (state.tentative, state.heard_s, state.settled_s) == (" three", 1.0, 1.0)
+    state.hear(Token("", 1.5))
+    assert (state.tentative, state.transcript.text) == ("", " one")
