@@ -22,7 +22,8 @@ class Bounds(LimitSettings):
     bytes_per_s: int = 32 * 2**20
     """Bytes of a client that are read per second: 1000 times the rate of speech."""
     kept_messages: int = 20_000
-    """Messages kept until the client acknowledges them; there are 13 per second."""
+    """Messages kept until the client acknowledges them. There are 13 per second from Voxtral, and
+    6 from the embedded engine, tentative words included; with these they take up to 350 bytes."""
 
     @classmethod
     def of(cls, limits: LimitSettings) -> Self:
