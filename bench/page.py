@@ -34,7 +34,7 @@ from lanscribe.identity.names import own_names
 from lanscribe.speech.audio import SAMPLE_RATE_HZ, Samples, duration_s, samples_to_pcm16
 from tests.browser import chromium
 from tests.browser.chromium import Chromium, ChromiumPage
-from tests.browser.live_page import LivePage
+from tests.browser.live_page import LivePage, prepare
 from tests.servers import ServerProcess, start_process
 
 _QUICK = slice(None, None, 3)
@@ -255,6 +255,7 @@ class Bench:
         """A tab of the page, in which a function is run before everything else."""
         with self.browser.page() as page:
             assert isinstance(page, ChromiumPage)
+            prepare(page)
             page.do(page.tab.add_init_script(f"({script})()"))
             page.open(f"https://lanscribe.local:{self.server.secure_port}/")
             yield page

@@ -17,12 +17,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from tests.browser.files_page import FilesPage
 
 from lanscribe.identity.authority import make
 from lanscribe.identity.names import own_names
 from tests.browser import chromium
 from tests.browser.chromium import Chromium, ChromiumPage
+from tests.browser.files_page import FilesPage
 from tests.browser.live_page import LivePage, prepare, wait
 from tests.browser.page_box import PageBox, page_box
 from tests.browser.recording import SPEECH, write_recording
@@ -44,6 +44,8 @@ PHONE: Screen = {
 }
 TABLET: Screen = {"viewport": {"width": 820, "height": 1000}, "has_touch": True}
 TELEVISION: Screen = {"viewport": {"width": 1920, "height": 1080}}
+SIZES = {1920: 200}
+"""Size of the words, per cent, as one chooses it for a screen across the room."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,11 @@ class Studio:
     @contextmanager
     def page(self, screen: Screen, scheme: Scheme, place: str = "") -> Iterator[ChromiumPage]:
         """A place of the page on a screen."""
+        size = SIZES.get(screen["viewport"]["width"], 100)
         with self.browser.page(**screen, color_scheme=scheme) as page:
             assert isinstance(page, ChromiumPage)
             prepare(page)
+            page.do(page.tab.add_init_script(f"localStorage['lanscribe.size'] = {size}"))
             page.open(self.box.url(place))
             yield page
 

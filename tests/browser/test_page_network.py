@@ -14,7 +14,7 @@ from tests.browser import chromium
 from tests.browser.chromium import ChromiumPage
 from tests.browser.conftest import needed
 from tests.browser.live_page import LivePage, prepare, wait
-from tests.browser.recording import spoken, write_recording
+from tests.browser.recording import misheard, write_recording
 from tests.server.lan import Lan, lan
 
 AWAY_S = 20
@@ -71,6 +71,6 @@ def test_twenty_seconds_without_network_lose_nothing(authority: Authority, tmp_p
         network.run("client", "ip link set to1 up")
         live.wait_words(before + 16)
         live.pause()
-        assert live.words()[:-1] == spoken(live.count() - 1)
+        assert len(misheard(live.words())) <= 1
         assert live.recorded_s() > AWAY_S
         assert [gap["code"] for one in live.kept() for gap in one["gaps"]] in ([], ["paused"])
