@@ -55,6 +55,9 @@ class Stream:
         """Tell the rest, and that this was all."""
         for part in self._heard.missing.rest():
             await self._exchange.event(missing_event(part))
+        if self._tells_progress:
+            whole_s = self._heard.audio_s
+            await self._exchange.event(progress_event(whole_s, whole_s))
         await self._exchange.event(last_text_event())
         await self._exchange.event(self._heard.done(), is_last=True)
 
