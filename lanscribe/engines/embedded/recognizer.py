@@ -224,7 +224,10 @@ class _Segment:
     @property
     def tentative(self) -> str:
         """The words of the newest hypothesis that are not settled yet; none of mere noise."""
-        return "" if self._is_noise else "".join(unit.text for unit in self._agreement.units)
+        if self._is_noise:
+            return ""
+        units = self._agreement.tentative(is_cut=self._is_cut)
+        return "".join(unit.text for unit in units)
 
     @property
     def _is_cut(self) -> bool:

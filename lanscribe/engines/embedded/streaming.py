@@ -52,7 +52,7 @@ class Policy:
     """How much silence after the last speech the model hears."""
     hop_s: float = 0.4
     """How much new sound is needed for a new hypothesis."""
-    settle_s: float = 0.3
+    settle_s: float = 0.2
     """A word is emitted after it has stood in the hypotheses for this long."""
     doubt_s: float = 1.0
     """A word waits this much longer for each nat of its log-probability below zero."""
@@ -61,9 +61,19 @@ class Policy:
     quiet_s: float = 0.1
     """How long any word must stand once speech has stopped."""
 
+    sure_log_probability: float = -0.05
+    """A word that another word follows is emitted at once if it is at least this likely."""
+    shown_log_probability: float = -0.3
+    """While speech goes on, the last word is told if it is at least this likely: it may be cut."""
+
     def needed_s(self, unit: Unit) -> float:
         """How long `unit` must stand while speech goes on."""
         return self.settle_s + min(-unit.log_probability * self.doubt_s, self.most_doubt_s)
+
+    def is_sure(self, unit: Unit, after: Sequence[Unit]) -> bool:
+        """Whether `unit` need not stand at all, with these units after it."""
+        is_whole = any(one.is_word for one in after)
+        return is_whole and unit.log_probability >= self.sure_log_probability
 
 
 class Edge(Enum):
@@ -144,6 +154,21 @@ class Agreement:
         """The units of the last hypothesis after the emitted tokens."""
         return list(self._units)
 
+    def tentative(self, *, is_cut: bool) -> list[Unit]:
+        """The units of the last hypothesis that are worth showing before they are emitted.
+
+        is_cut: the sound ends while somebody speaks. Then the last word may be a half, and a mark
+        after it is the model's way to end.
+        """
+        units = self.units
+        if not is_cut:
+            return units
+        while units and not units[-1].is_word:
+            units.pop()
+        if units and units[-1].log_probability < self._policy.shown_log_probability:
+            units.pop()
+        return units
+
     def update(
         self, units: Sequence[Unit], heard_s: float, *, is_quiet: bool = False
     ) -> list[Unit]:
@@ -174,8 +199,10 @@ class Agreement:
         self._since_s = self._since_s[:same] + [heard_s] * (len(units) - same)
 
     def _has_stood(self, index: int, heard_s: float, is_quiet: bool) -> bool:
-        policy = self._policy
-        needed_s = policy.quiet_s if is_quiet else policy.needed_s(self._units[index])
+        policy, unit = self._policy, self._units[index]
+        if policy.is_sure(unit, self._units[index + 1 :]):
+            return True
+        needed_s = policy.quiet_s if is_quiet else policy.needed_s(unit)
         return heard_s - self._since_s[index] >= needed_s - policy.block_s
 
     def _settle(self, count: int) -> list[Unit]:

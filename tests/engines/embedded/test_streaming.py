@@ -142,10 +142,50 @@ def test_quiet_means_that_no_word_waits_long() -> None:
 
 def test_what_was_emitted_is_the_prefix_and_the_rest_is_kept() -> None:
     agreement = Agreement(POLICY)
-    agreement.update(words("one two"), 1.0)
-    agreement.update([*words("one two"), *words("three", UNSURE)], 2.0)
+    first = [*words("one", UNSURE), *words("two")]
+    agreement.update(first, 1.0)
+    agreement.update([*first, *words("three", UNSURE)], 2.0)
     assert agreement.emitted == [token for one in words("one two") for token in one.tokens]
     assert agreement.units == words("three", UNSURE)
+
+
+def test_a_sure_word_that_another_word_follows_need_not_stand() -> None:
+    """The last word may be a half, and a mark after it says nothing."""
+    agreement = Agreement(POLICY)
+    assert text(agreement.update(words("one two"), 1.0)) == "one"
+    assert agreement.update(words("two ."), 1.1) == []
+    assert text(agreement.update(words("two . three"), 1.2)) == "two"
+    assert agreement.update([*words(". trees", UNSURE), *words("grow")], 1.3) == []
+
+
+def test_a_word_just_as_likely_as_is_needed_is_sure() -> None:
+    after = words("more")
+    least = POLICY.sure_log_probability
+    assert POLICY.is_sure(words("one", least)[0], after)
+    assert not POLICY.is_sure(words("one", least - 1e-6)[0], after)
+
+
+def shown(hypothesis: Sequence[Unit], *, is_cut: bool) -> str:
+    """The words told of a first hypothesis that settles none of them."""
+    agreement = Agreement(POLICY)
+    assert agreement.update(hypothesis, 1.0) == []
+    return text(agreement.tentative(is_cut=is_cut))
+
+
+def test_a_last_word_that_is_probably_cut_is_not_shown() -> None:
+    unlikely = POLICY.shown_log_probability - 0.01
+    half = [*words("an", UNSURE), *words("ex", unlikely)]
+    assert shown(half, is_cut=False) == "an ex"
+    assert shown(half, is_cut=True) == "an"
+    assert shown(words("an", POLICY.shown_log_probability), is_cut=True) == "an"
+    assert shown(words("ex", unlikely), is_cut=True) == ""
+
+
+def test_a_mark_at_the_end_is_shown_once_speech_has_stopped() -> None:
+    hypothesis = words("fail .", POLICY.shown_log_probability)
+    assert shown(hypothesis, is_cut=True) == "fail"
+    assert shown(hypothesis, is_cut=False) == "fail ."
+    assert shown([], is_cut=True) == ""
 
 
 HYPOTHESES = st.lists(
