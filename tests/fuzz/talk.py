@@ -117,7 +117,8 @@ class _LedSession(FakeSession):
                 case "lost":
                     yield Token("", token.end_s, start_s=heard_s, is_lost=True)
                 case _:
-                    yield Token(text, token.end_s)
+                    yield Token(text, token.end_s, tentative=" b")
+            yield Token("", 0.0, tentative=" né b", is_tentative=True)
             heard_s = token.end_s
 
 

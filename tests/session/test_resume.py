@@ -33,9 +33,13 @@ CUTS_PER_SESSION = 25
 
 
 class Persistent:
-    """A client that sends utterances, resumes whenever its socket breaks, and keeps every event."""
+    """A client that sends utterances, resumes whenever its socket breaks, and keeps every event.
 
-    def __init__(self, port: int, utterances: list[Samples]) -> None:
+    wishes: what else it asks for.
+    """
+
+    def __init__(self, port: int, utterances: list[Samples], **wishes: bool) -> None:
+        self._wishes = wishes
         self._url = f"ws://127.0.0.1:{port}/v1/realtime"
         self._utterances = utterances
         self._token = ""
@@ -70,7 +74,7 @@ class Persistent:
         one = Client(connection)
         have, commits = greeting.get("received_samples", 0), greeting.get("received_commits", 0)
         with suppress(ConnectionClosed):
-            await one.send(type="session.update", model=MODEL, resume=True)
+            await one.send(type="session.update", model=MODEL, resume=True, **self._wishes)
             for number, utterance in enumerate(self._utterances):
                 if number < commits:
                     have -= len(utterance)

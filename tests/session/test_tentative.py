@@ -29,10 +29,13 @@ from lanscribe.speech.audio import sample_count
 from lanscribe.speech.detection import LevelDetector
 from lanscribe.speech.transcript import Token
 from tests.contract import contract
+from tests.cutting import relay
 from tests.guessing import WRONG, GuessingEngine, screens
 from tests.server.test_told import DIALECTS
+from tests.servers import Parts, ServeHere
 from tests.session.memory import Wire, hosted
-from tests.support import counting
+from tests.session.test_resume import Persistent, cuts_of
+from tests.support import DEADLINE_S, Event, counting
 
 START, END = Commit(is_final=False), Commit(is_final=True)
 INFO = FakeEngine().describe()
@@ -185,3 +188,30 @@ def test_the_wish_holds_from_then_on_and_over_a_break_until_it_is_revoked() -> N
             assert not any(delta.tentative for delta in later)
 
     asyncio.run(talk())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_client_that_resumes_shows_no_word_twice(serve_here: ServeHere, seed: int) -> None:
+    """However often its socket is cut, and whatever it missed."""
+    server = serve_here(Parts(engine=lambda _: GuessingEngine(seed)))
+    rows = [list(range(1, 150)), list(range(200, 350))]
+
+    async def scenario() -> list[Event]:
+        async with relay(server.port, cuts_of(random.Random(seed), 12)) as wire:
+            persistent = Persistent(wire.port, [spoken(row) for row in rows], tentative=True)
+            async with asyncio.timeout(DEADLINE_S):
+                await persistent.run()
+            return persistent.events
+
+    events = asyncio.run(scenario())
+    assert sum("tentative" in event for event in events) > 20
+    truths, text = list(map(counting, rows)), ""
+    for event in events:
+        if event["type"] == "transcription.delta":
+            text += event["delta"]
+            shown = text + event.get("tentative", "")
+            assert truths[0].startswith(shown.replace(WRONG, ""))
+        elif event["type"] == "transcription.done":
+            assert event["text"] == text == truths.pop(0)
+            text = ""
+    assert truths == []

@@ -42,6 +42,21 @@ async def _empty_commit(server: VllmServer) -> None:
         assert (await another.transcribe(melody(1.0, seed=7)))["text"]
 
 
+def test_a_wish_for_tentative_words_is_ignored(int4_server: VllmServer) -> None:
+    assert asyncio.run(_wish_of_tentative(int4_server)) == set()
+
+
+async def _wish_of_tentative(server: VllmServer) -> set[str]:
+    """The fields that the wish adds to what vLLM tells, beside those of its own."""
+    async with client(server.url, is_ours=False) as one:
+        await one.send(type="session.update", model=server.model, resume=True, tentative=True)
+        await one.commit(final=False)
+        await one.append(melody(1.0, seed=7))
+        await one.commit(final=True)
+        events = await one.until("transcription.done")
+    return {name for event in events for name in event} & {"tentative", "resume", "seq"}
+
+
 def test_an_unknown_model(int4_server: VllmServer) -> None:
     assert asyncio.run(_error_of(int4_server, "some-other-model")) == "model_not_found"
 
