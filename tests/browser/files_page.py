@@ -48,5 +48,5 @@ class FilesPage:
 
     def wait_done(self, count: int) -> None:
         """Until so many files are transcribed."""
-        done = "() => document.querySelectorAll('#files [data-state=done]').length"
+        done = "() => document.querySelectorAll('#files [data-job=done]').length"
         wait(lambda: self._tab.run(done) >= count, "the file is never done")

@@ -15,6 +15,7 @@ from lanscribe.server.gateway import Gateway
 from lanscribe.speech.audio import Samples
 from tests.browser.chromium import ChromiumPage
 from tests.browser.conftest import StartBox
+from tests.browser.judging import violations
 from tests.browser.page_box import PageBox
 from tests.browser.recording import SPEECH
 from tests.browser.recording import WORDS as SPOKEN
@@ -42,6 +43,12 @@ DROP = """(files) => {
   const options = { dataTransfer: carried, bubbles: true, cancelable: true };
   document.body.dispatchEvent(new DragEvent("dragover", options));
   document.body.dispatchEvent(new DragEvent("drop", options));
+}"""
+
+KEPT = """async () => {
+  const { Store } = await import("/pages/app/keep/store.js");
+  const found = await new Store(indexedDB, () => {}).list();
+  return found.sort((one, other) => one.startedMs - other.startedMs);
 }"""
 
 
@@ -103,8 +110,12 @@ def test_several_are_chosen_and_one_is_heard_after_the_other(
     for one in facts:
         assert words(one["text"]) == WORDS
         assert (one["gaps"], one["track"]) == ([], "")
-    stored = files.run("() => document.querySelectorAll('#files .take-away:not([hidden])').length")
-    assert stored == 4
+    kept = files.run(KEPT)
+    assert [(one["title"], one["kind"], one["isOpen"]) for one in kept] == [
+        (name, "file", False) for name, _ in chosen
+    ]
+    assert {one["model"] for one in kept} == {"moonshine-base-en"}
+    assert all(9.9 < one["durationS"] < 10.1 for one in kept)
 
 
 def test_files_are_dropped_on_any_view(files: ChromiumPage, speech: Samples) -> None:
@@ -125,6 +136,7 @@ def test_a_wrong_file_gets_the_servers_own_sentence(files: ChromiumPage) -> None
     assert "picture" in facts[0]["told"] or "PNG" in facts[0]["told"]
     assert "empty" in facts[1]["told"]
     assert len({one["told"] for one in facts}) == 3
+    assert violations(files) == []
     wide = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     files.do(files.tab.set_viewport_size({"width": 320, "height": 600}))
     assert files.run(wide) == 0
@@ -151,6 +163,7 @@ def test_another_track_is_heard_if_it_is_chosen(files: ChromiumPage, speech: Sam
     choose(files, ("film.mkv", film([quiet, speech, quiet], languages=["eng", "deu", "fra"])))
     (one,) = ended(files, "done")
     assert (one["track"], words(one["text"])) == ("2", WORDS)
+    assert violations(files) == []
     select = "#files .tracks select"
     files.do(files.tab.select_option(select, "3"))
     files.do(files.tab.locator("#files [data-job=done] .file-state", has_text="silent").wait_for())

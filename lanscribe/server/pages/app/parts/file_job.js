@@ -82,9 +82,9 @@ export class FileJob {
     this.cancel = this.#button("cancel", () => this.#stop.abort());
     this.again = this.#button("again", () => this.#ask());
     this.remove = this.#button("remove", onremove);
-    const actions = h("div", { class: "actions" }, this.cancel, this.again, this.sign, this.remove);
+    const actions = h("div", { class: "actions" }, this.take.root, this.cancel, this.again, this.sign, this.remove);
     this.root = h("article", { class: "card file" }, title, this.told, this.bar, this.figures, this.tracks,
-      this.text.root, this.take.root, actions);
+      this.text.root, actions);
   }
 
   #button(name, onclick) {
@@ -151,11 +151,11 @@ export class FileJob {
     const facts = [track.language, track.title].filter(Boolean).join(", ");
     const name = (one) => (one === String(track.number) && facts ? `${one} (${facts})` : one);
     const options = numbers.map((one) => h("option", { value: one }, t("files.track_number", { number: name(one) })));
-    const chosen = h("select", { "aria-label": t("files.track"), onchange: () => this.#ask(chosen.value) },
-      ...options, h("option", { value: "all" }, t("files.all_tracks")));
+    const chosen = h("select", { onchange: () => this.#ask(chosen.value) }, ...options,
+      h("option", { value: "all" }, t("files.all_tracks")));
     chosen.value = track.number ? String(track.number) : "all";
     const count = t("files.tracks", { count: track.count });
-    this.tracks.replaceChildren(h("label", {}, count, chosen));
+    this.tracks.replaceChildren(h("label", {}, h("span", {}, count), chosen));
     this.tracks.hidden = false;
   }
 

@@ -116,7 +116,6 @@ export default {
   "files.again": "Noch einmal versuchen",
   "files.remove": "Aus der Liste nehmen",
   "files.sign_in": "Anmelden",
-  "files.track": "Tonspur",
   "files.tracks": "Die Datei hat {count} Tonspuren. Gehört wird:",
   "files.track_number": "Spur {number}",
   "files.all_tracks": "Alle, gemischt",

@@ -116,7 +116,6 @@ export default {
   "files.again": "Try again",
   "files.remove": "Remove from this list",
   "files.sign_in": "Sign in",
-  "files.track": "Track",
   "files.tracks": "The file has {count} tracks. This one is heard:",
   "files.track_number": "Track {number}",
   "files.all_tracks": "All, mixed",
