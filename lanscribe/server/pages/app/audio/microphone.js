@@ -3,6 +3,7 @@
 const RECORDER = new URL("./recorder.js", import.meta.url);
 const SILENT_MS = 2000; // without a block
 const STUCK_MS = 8000;
+const AGAIN_MS = 3000;
 const REASONS = {
   NotAllowedError: "refused",
   SecurityError: "refused",
@@ -46,6 +47,7 @@ export class Microphone {
   #stream = null;
   #node = null;
   #blockAtMs = 0;
+  #triedAtMs = 0;
   #try = 0; // the number of the newest attempt to start
 
   constructor({ onblock, onchange }) {
@@ -62,23 +64,33 @@ export class Microphone {
   }
 
   /** Start to record, after a click or a tap. id: of `microphones`; "": the one of the system. */
-  async start(id = "") {
+  start(id = "") {
     this.#wanted = id;
+    return this.#open({ isAgain: false });
+  }
+
+  /** Start again after a loss, as long as it takes. */
+  #reopen() {
+    this.#triedAtMs = performance.now();
+    return this.#open({ isAgain: true });
+  }
+
+  async #open({ isAgain }) {
     this.#release();
     this.#try += 1;
     const mine = this.#try;
-    this.#change("asking");
+    if (!isAgain) this.#change("asking");
     const context = new AudioContext(); // here, within the click: Safari wants that
     try {
-      const stream = await this.#ask(id);
-      await context.audioWorklet.addModule(RECORDER);
+      const [stream] = await Promise.all([this.#ask(this.#wanted), context.audioWorklet.addModule(RECORDER)]);
       if (mine === this.#try) {
         this.#connect(context, stream);
         return;
       }
       stopTracks(stream);
     } catch (error) {
-      if (mine === this.#try) this.#change(REASONS[error.name] ?? "failed");
+      const reason = REASONS[error.name] ?? "failed";
+      if (mine === this.#try) this.#change(isAgain && reason !== "refused" ? "gone" : reason);
     }
     context.close();
   }
@@ -93,17 +105,18 @@ export class Microphone {
   /** The system may allow it again: try. */
   wake() {
     if (!this.#stream || document.hidden) return;
-    if (this.#stream.getAudioTracks()[0].readyState === "ended") this.start(this.#wanted);
+    if (this.#stream.getAudioTracks()[0].readyState === "ended") this.#reopen();
     else if (this.#context.state !== "running") this.#context.resume().catch(() => {});
   }
 
   /** Look whether it still gives sound; to be called from time to time. */
   check(nowMs = performance.now()) {
+    if (this.state === "gone" && !document.hidden && nowMs - this.#triedAtMs > AGAIN_MS) this.#reopen();
     if (!this.#stream) return;
     const silentMs = nowMs - this.#blockAtMs;
     if (this.state === "on" && silentMs > SILENT_MS) this.#change("interrupted");
     if (this.state !== "interrupted" || document.hidden) return;
-    if (silentMs > STUCK_MS && !this.#stream.getAudioTracks()[0].muted) this.start(this.#wanted);
+    if (silentMs > STUCK_MS && !this.#stream.getAudioTracks()[0].muted) this.#reopen();
     else this.wake();
   }
 
@@ -153,11 +166,11 @@ export class Microphone {
   #lose() {
     this.#release();
     this.#change("gone");
-    if (!document.hidden) this.start(this.#wanted);
+    if (!document.hidden) this.#reopen();
   }
 
   #devicesChanged() {
-    if (["gone", "none", "failed"].includes(this.state)) this.start(this.#wanted);
+    if (this.state === "gone") this.#reopen();
     else this.#onchange();
   }
 

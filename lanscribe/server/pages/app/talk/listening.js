@@ -6,6 +6,7 @@ import { addWord } from "../text/words.js";
 import { Talk } from "./talk.js";
 
 const KEEP_S = 1800;
+const SHORTEST_GAP_S = 1; // a shorter one is not worth a line
 
 /**
  * One live transcript. changed(): its words, its gaps or its talk have changed; said(text): text was
@@ -15,6 +16,7 @@ export class Listening {
   #ring = new Ring(KEEP_S * RATE_HZ);
   #clock;
   #lost = []; // [start, end, code], samples
+  #isPaused = false;
   #told;
 
   /** transcript: a new one, with startedMs. url, Socket, look: as of Talk. */
@@ -39,13 +41,16 @@ export class Listening {
 
   /** The person pauses. */
   pause(nowMs) {
+    this.#isPaused = true;
     this.#clock.paused(nowMs);
     this.talk.end();
     this.tell();
   }
 
-  /** The person goes on. */
+  /** The person has gone on, if there was a pause. */
   resume(nowMs) {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
     this.#clock.resumed(nowMs);
     this.tell();
   }
@@ -62,7 +67,8 @@ export class Listening {
       const [startS, endS] = [this.#clock.secondsAt(start), this.#clock.secondsAt(end)];
       return { startS, endS, code };
     });
-    transcript.gaps = [...this.#clock.gaps, ...lost].sort((a, b) => a.startS - b.startS);
+    const silent = this.#clock.gaps.filter(({ startS, endS }) => endS === null || endS - startS >= SHORTEST_GAP_S);
+    transcript.gaps = [...silent, ...lost].sort((a, b) => a.startS - b.startS);
     transcript.durationS = this.#clock.secondsAt(this.#ring.end);
     this.#told.changed();
   }

@@ -10,6 +10,7 @@ const CHUNK_SAMPLES = RATE_HZ;
 const MOST_WAITING_BYTES = 256_000; // in the socket: 8 s of sound
 const SEEN_MS = 5000;
 const SILENT_MS = 8000; // without a message although sound is sent
+const DOUBT_MS = 3000; // the same, then the box counts as away, though its socket may live
 const LONGEST_SILENT_MS = 64_000;
 const CONNECT_MS = 10_000;
 const TICK_MS = 500;
@@ -147,11 +148,15 @@ export class Talk {
       this.#silences += 1;
       this.#break();
       this.wake();
+    } else if (isWaiting && silentMs > DOUBT_MS && this.awaySinceMs === null) {
+      this.awaySinceMs = Date.now() - silentMs;
+      this.#told.changed();
     }
   }
 
   #take(event) {
     this.#heardAtMs = performance.now();
+    if (this.#isGreeted) this.awaySinceMs = null;
     if (!this.#isGreeted) this.#greet(event);
     else if (event.type === "error") this.#fail(this.#session.refused(event), event);
     else if (this.#session.isNew(event)) this.#hear(event);

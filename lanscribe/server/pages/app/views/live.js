@@ -21,6 +21,7 @@ const SAVE_MS = 2000;
 const LOOK_MS = 500;
 const MUTED_SAMPLES = 5 * 16_000;
 const APART_S = 2.6; // words that come so long after the last ones begin a paragraph
+const KEPT_S = 3; // with so much sound that is not text, leaving the page is asked about
 const INTERRUPTED_MS = 3000; // then the last words are asked for
 
 export class LiveView {
@@ -34,6 +35,7 @@ export class LiveView {
   #isUnsaved = false;
   #isDrawing = false;
   #shown = "";
+  #toldKey = "";
 
   /** root: the section of the page that it fills. app: what the views share. */
   constructor(root, app) {
@@ -74,14 +76,15 @@ export class LiveView {
     this.record = h("button", { type: "button", class: "first record", onclick: () => this.#press() });
     this.word = h("p", { class: "word" });
     this.advice = h("p", { class: "advice small" });
-    this.state = h("div", { class: "live-state", role: "status" }, this.word, this.advice);
+    this.state = h("div", { class: "live-state" }, this.word, this.advice);
+    this.told = h("div", { class: "unseen", role: "status" }); // not the seconds that run
     this.newest = h("button", { type: "button", class: "newest", hidden: true }, t("live.newest"));
     this.again = h("button", { type: "button", hidden: true, onclick: () => this.#begin() }, t("live.new"));
     this.take = new TakeAway(this.#app, () => this.#listening.transcript);
     this.take.root.hidden = true;
     this.tools = h("div", { class: "tools" }, this.again, this.take.root);
     this.follower = new Follower(this.newest);
-    this.bar = h("div", { class: "live-bar" }, this.newest, this.record, this.state, this.meter.root);
+    this.bar = h("div", { class: "live-bar" }, this.newest, this.record, this.state, this.meter.root, this.told);
     const title = h("h1", { id: "live-title", class: "unseen" }, t("nav.live"));
     this.root.append(title, this.hint, this.text.root, this.announcer.root, this.tools, this.box, this.bar);
   }
@@ -104,7 +107,7 @@ export class LiveView {
       this.#changed();
     });
     addEventListener("beforeunload", (event) => {
-      if (this.#listening && !this.#listening.talk.isSettled) event.preventDefault();
+      if (this.#listening?.talk.lagS > KEPT_S) event.preventDefault();
     });
   }
 
@@ -127,7 +130,6 @@ export class LiveView {
 
   #listen() {
     this.#listening ??= this.#newTranscript();
-    if (!this.#isListening) this.#listening.resume(Date.now());
     this.#isListening = true;
     this.#listening.transcript.isOpen = true;
     this.#silentSamples = 0;
@@ -185,6 +187,7 @@ export class LiveView {
   #record(samples) {
     if (!this.#isListening) return;
     this.#silentSamples = samples.some((sample) => sample !== 0) ? 0 : this.#silentSamples + samples.length;
+    this.#listening.resume(Date.now()); // the first sound ends a pause, not the click
     this.#listening.record(samples, Date.now());
     this.meter.feed(samples);
   }
@@ -204,8 +207,9 @@ export class LiveView {
     const lagS = this.#listening?.talk.lagS ?? 0;
     this.#lagS += (lagS - this.#lagS) / 2;
     const style = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
-    const text = this.#isListening ? t("live.lag", { s: this.#lagS.toLocaleString(locale(), style) }) : "";
-    put(this.lag, text);
+    const isAway = this.state.dataset.state === "away";
+    if (isAway) put(this.lag, t("live.kept", { length: lengthOf(lagS) }));
+    else put(this.lag, this.#isListening ? t("live.lag", { s: this.#lagS.toLocaleString(locale(), style) }) : "");
   }
 
   /** Something has changed: show it once for all changes of a moment. */
@@ -262,9 +266,10 @@ export class LiveView {
     if (state === "paused") this.#settled();
     this.root.dataset.microphone = this.#microphone.state;
     this.state.dataset.state = state;
-    const values = { time: timeOfDay(talk?.awaySinceMs ?? 0), length: lengthOf(Math.round(talk?.lagS ?? 0)) };
+    const values = { time: timeOfDay(talk?.awaySinceMs ?? 0), length: lengthOf(talk?.lagS ?? 0) };
     put(this.word, t(`live.${key}`, values));
-    this.#advise(t(`live.${key}.do`, values), link);
+    this.#advise(t(`live.${key}.do`), link);
+    this.#tellState(key);
     put(this.record, t(this.#isListening ? "live.pause" : this.#listening ? "live.resume" : "live.listen"));
     this.record.dataset.icon = this.#isListening ? "pause" : "listen";
   }
@@ -272,6 +277,12 @@ export class LiveView {
   /** Whether all sound of late was silence to the last bit. */
   get #isMuted() {
     return this.#silentSamples > MUTED_SAMPLES;
+  }
+
+  /** Tell screen readers a state when it begins. */
+  #tellState(key) {
+    if (this.#toldKey && this.#toldKey !== key) this.told.textContent = `${this.word.textContent}. ${this.advice.textContent}`;
+    this.#toldKey = key;
   }
 
   #advise(text, link) {
