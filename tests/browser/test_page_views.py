@@ -6,9 +6,12 @@ from typing import Literal
 import pytest
 
 from tests.browser.chromium import ChromiumPage
+from tests.browser.conftest import Running
+from tests.browser.files_page import FilesPage
 from tests.browser.judging import violations
 from tests.browser.kept import SEED, TRANSCRIPTS
 from tests.browser.page_box import PageBox
+from tests.browser.recording import SPEECH
 
 VIEWS = ("live", "files", "past", "settings")
 PLACES = VIEWS
@@ -41,17 +44,23 @@ FOCUSED = """() => {
 
 
 @pytest.fixture
-def view(tab: ChromiumPage, shared_box: PageBox) -> Iterator[ChromiumPage]:
+def view(running: Running, shared_box: PageBox) -> Iterator[ChromiumPage]:
     """A tab that keeps transcripts; what it complained of at the end is a fault."""
-    tab.open(shared_box.url())
-    tab.run(SEED, TRANSCRIPTS)
-    yield tab
-    assert tab.complaints == []
+    with running.browser("chromium").page() as tab:
+        assert isinstance(tab, ChromiumPage)
+        tab.open(shared_box.url())
+        tab.run(SEED, TRANSCRIPTS)
+        yield tab
+        assert tab.complaints == []
 
 
 def show(view: ChromiumPage, box: PageBox, place: str) -> None:
     """Go there, as a link of the page does; wait until it is filled."""
     view.open(box.url(f"#{place}"))
+    if place == "files":
+        files = FilesPage(view)
+        files.choose(SPEECH)
+        files.wait_done(1)
     if place.startswith("past/"):
         view.do(view.tab.locator("#past .transcript .settled").first.wait_for())
 
