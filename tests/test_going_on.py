@@ -1,5 +1,6 @@
 """The table of going on, by the clients of Python; tests/page/going_on.test.mjs is the page's."""
 
+import asyncio
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -8,9 +9,9 @@ import pytest
 from clients.going_on import Session
 from clients.story import Story
 from tests.going_on import NOWHERE, Row, cases, event, take
+from tests.protocols.persistent import Lanscribe, SpeechLog
 
 CASES = cases()
-FAR_BACK = 24 * 16_000
 
 
 def asked_of(address: str) -> dict[str, Any]:
@@ -37,3 +38,56 @@ def test_the_terminal_clients_go_on(row: Row) -> None:
             said += take(session, story, one["message"], one["at_s"])
     assert said.split() == row["text"].split()
     assert story.is_whole
+
+
+class Silence(SpeechLog):
+    """A recording of which only the length matters."""
+
+    def read(self, _: int, count: int) -> bytes:
+        return bytes(2 * count)
+
+
+class Documented(Lanscribe):
+    """The client of docs/clients.md without a network."""
+
+    def __init__(self) -> None:
+        self.log, self.said, self.at_s, self.begun_at = Silence(2), "", 0.0, 0
+        super().__init__(lambda: NOWHERE.url, log=self.log, tell=self._hear)
+
+    def _hear(self, told: dict[str, Any]) -> None:
+        self.said += {"delta": told.get("text", ""), "done": " "}.get(told["type"], "")
+
+    def _now_s(self) -> float:
+        return self.at_s
+
+    def _send_from(self, position: int, utterance: int) -> None:
+        self.begun_at = position
+        super()._send_from(position, utterance)
+
+    def connect(self, recorded: int, *, ended: bool) -> None:
+        """The socket is new, and so much was recorded by now."""
+        channel: Any = object()
+        self._channel, self._unsent, self._is_greeted = channel, asyncio.Queue(), False
+        self.log.end = recorded
+        if ended:
+            self.log.ends.append(recorded)
+
+    def take(self, message: dict[str, Any], at_s: float) -> None:
+        """A message of the server at this time of day."""
+        self.at_s = at_s
+        self._receive(message)
+
+
+@pytest.mark.parametrize("row", CASES, ids=names(CASES))
+def test_the_client_of_the_document_goes_on(row: Row) -> None:
+    client = Documented()
+    for connection in row["connections"]:
+        assert asked_of(client._address()) == connection["asks"]
+        client.connect(connection["recorded"], ended=connection["ended"])
+        client.take(connection["greeting"], 0.0)
+        if connection["greeting"]["type"] != "error":
+            assert client.begun_at == connection["from"]
+        for one in connection["says"]:
+            client.take(one["message"], one["at_s"])
+    said, text = client.said.split(), row["text"].split()
+    assert said == text if len(text) > 1 else "".join(said) == row["text"]

@@ -1,8 +1,12 @@
-"""The client of docs/clients.md in Python, member for member, so that its logic is tested."""
+"""The client of docs/clients.md in Python, member for member, so that its logic is tested.
+
+The document's `Story` and `Stitch` are those of the terminal clients.
+"""
 
 import asyncio
 import base64
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -11,6 +15,9 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from clients import protocol
+from clients.stitch import Said
+from clients.story import Story
 from tests.contract import contract
 from tests.support import DEADLINE_S, Event
 
@@ -76,8 +83,7 @@ class Lanscribe:
         self._is_started = False
         self._done = 0
         self._text = ""
-        self._heard = 0
-        self._joins = False
+        self._story = Story()
 
     def add(self, pcm16: bytes) -> None:
         self._log.append(pcm16)
@@ -143,7 +149,7 @@ class Lanscribe:
             case "session.resumed":
                 self._go_on(message)
             case "session.stopping":
-                self._start_anew(self._heard)
+                self._start_anew()
             case "transcription.delta":
                 self._append(message)
             case "transcription.done":
@@ -155,9 +161,10 @@ class Lanscribe:
     def _begin(self, message: Event) -> None:
         self._token = message.get("resume", {}).get("token")
         is_ended = self._done < len(self._log.ends)
-        self._base = min(self._heard, self._log.ends[self._done] if is_ended else self._log.end)
+        limit = self._log.ends[self._done] if is_ended else self._log.end
+        self._base = min(self._story.safe, limit)
         self._base_utterance = self._done
-        self._joins = bool(self._text)
+        self._story.begin(self._base)
         self._send_from(self._base, self._done)
         self._send(type="session.update", model=self.model, resume=True)
 
@@ -176,29 +183,39 @@ class Lanscribe:
             self._tell({"type": "trouble", "code": "audio_gone"})
 
     def _append(self, message: Event) -> None:
-        text = message["delta"]
-        end_s = self._offset_s + message["end_s"]
-        if text:
-            joined = " " + text.lstrip() if self._joins else text
-            self._joins = False
-            self._text += joined
-            self._heard = self._log.start_of(self._done) + round(end_s * RATE_HZ)
-            start_s = self._offset_s + message["start_s"]
-            self._tell({"type": "delta", "text": joined, "start_s": start_s, "end_s": end_s})
+        self._story.sent = self._sent
+        self._say(self._story.hear(heard(message), self._now_s()))
 
     @property
-    def _offset_s(self) -> float:
-        is_first = self._done == self._base_utterance
-        return (self._base - self._log.start_of(self._done)) / RATE_HZ if is_first else 0.0
+    def _sent(self) -> int:
+        ends = self._log.ends
+        return min(self._position, ends[self._done]) if self._done < len(ends) else self._position
+
+    def _say(self, pieces: list[Said]) -> None:
+        start_s, space = self._log.start_of(self._done) / RATE_HZ, ""
+        for text, begin_s, end_s in pieces:
+            if begin_s is None:
+                space = text
+                continue
+            joined, space = space + text, ""
+            self._text += joined
+            times = {"start_s": begin_s - start_s, "end_s": end_s - start_s}
+            self._tell({"type": "delta", "text": joined, **times})
+
+    def _now_s(self) -> float:
+        return time.monotonic()
 
     def _finish(self, message: Event) -> None:
-        end_s = self._offset_s + message["duration_s"]
-        self._note_end(self._log.start_of(self._done) + round(end_s * RATE_HZ))
+        self._story.sent = self._sent
+        self._story.is_committed = self._done < self._utterance
+        self._say(self._story.end(heard(message)))
+        self._note_end(self._story.heard)
         self._tell({"type": "done", "text": self._text})
         self._done += 1
         self._text = ""
-        self._joins = False
-        self._heard = self._log.start_of(self._done)
+        self._story = Story()
+        self._story.safe = self._log.start_of(self._done)
+        self._story.begin(self._story.safe)
         self._finish_if_done()
 
     def _note_end(self, sample: int) -> None:
@@ -208,6 +225,7 @@ class Lanscribe:
         ends.insert(self._done, sample)
         self._utterance = self._done + 1
         self._is_started = False
+        self._token = None
 
     def _finish_if_done(self) -> None:
         if self._is_closing and self._done == len(self._log.ends):
@@ -215,15 +233,13 @@ class Lanscribe:
 
     def _fail(self, message: Event) -> None:
         if message["code"] == "resume_failed":
-            return self._start_anew(self._heard)
+            return self._start_anew()
         self._tell({"type": "trouble", "code": message["code"]})
-        if lost := message.get("lost"):
-            end_s = self._offset_s + lost["end_s"]
-            self._start_anew(self._log.start_of(self._done) + round(end_s * RATE_HZ))
+        if "lost" in message:
+            self._start_anew()
         return None
 
-    def _start_anew(self, start: int) -> None:
-        self._heard = start
+    def _start_anew(self) -> None:
         self._token = None
         self._is_greeted = False
         self._unsent.put_nowait("")
@@ -249,6 +265,11 @@ class Lanscribe:
 
     def _send(self, **message: Any) -> None:
         self._unsent.put_nowait(json.dumps(message))
+
+
+def heard(message: Event) -> protocol.Event:
+    """A message as the terminal clients read it."""
+    return protocol.Event(json.dumps(message))
 
 
 @asynccontextmanager
