@@ -334,6 +334,10 @@ def by_hand() -> list[Row]:
     return [*(written(*row) for row in HAND), late]
 
 
-def cases() -> list[Row]:
-    """All rows."""
-    return [*by_hand(), *(seeded(language, seed) for language in WORDS for seed in range(SEEDS))]
+KINDS = ("by hand", *WORDS)
+"""Rows that a person has written, and those of each language."""
+
+
+def rows_of(kind: str) -> list[Row]:
+    """The rows of one of KINDS."""
+    return by_hand() if kind == "by hand" else [seeded(kind, seed) for seed in range(SEEDS)]

@@ -34,6 +34,7 @@ SLOW_PLACES = (
     "server/test_rest_told.py",
     "session/test_resume.py",
     "test_clients_doc.py",
+    "test_going_on.py",
     "test_installation.py",
     "vllm/real",
     "vllm/test_card.py",

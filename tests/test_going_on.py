@@ -8,10 +8,10 @@ import pytest
 
 from clients.going_on import Session
 from clients.story import Story
-from tests.going_on import NOWHERE, Row, cases, event, take
+from tests.going_on import KINDS, NOWHERE, event, rows_of, take
 from tests.protocols.persistent import Lanscribe, SpeechLog
 
-CASES = cases()
+OF_ALL = pytest.mark.parametrize("kind", KINDS)
 
 
 def asked_of(address: str) -> dict[str, Any]:
@@ -21,23 +21,20 @@ def asked_of(address: str) -> dict[str, Any]:
     return {"resume": resume, "seen": seen if seen is None else int(seen)}
 
 
-def names(rows: list[Row]) -> list[str]:
-    return [row["name"] for row in rows]
-
-
-@pytest.mark.parametrize("row", CASES, ids=names(CASES))
-def test_the_terminal_clients_go_on(row: Row) -> None:
-    session, story, said = Session(NOWHERE), Story(), ""
-    for connection in row["connections"]:
-        assert asked_of(session.address) == connection["asks"]
-        if not session.greet(event(connection["greeting"]), story, story.safe):
-            continue
-        assert story.sent == connection["from"]
-        story.sent, story.is_committed = connection["recorded"], connection["ended"]
-        for one in connection["says"]:
-            said += take(session, story, one["message"], one["at_s"])
-    assert said.split() == row["text"].split()
-    assert story.is_whole
+@OF_ALL
+def test_the_terminal_clients_go_on(kind: str) -> None:
+    for row in rows_of(kind):
+        session, story, said = Session(NOWHERE), Story(), ""
+        for connection in row["connections"]:
+            assert asked_of(session.address) == connection["asks"], row["name"]
+            if not session.greet(event(connection["greeting"]), story, story.safe):
+                continue
+            assert story.sent == connection["from"], row["name"]
+            story.sent, story.is_committed = connection["recorded"], connection["ended"]
+            for one in connection["says"]:
+                said += take(session, story, one["message"], one["at_s"])
+        assert said.split() == row["text"].split(), row["name"]
+        assert story.is_whole, row["name"]
 
 
 class Silence(SpeechLog):
@@ -78,16 +75,18 @@ class Documented(Lanscribe):
         self._receive(message)
 
 
-@pytest.mark.parametrize("row", CASES, ids=names(CASES))
-def test_the_client_of_the_document_goes_on(row: Row) -> None:
-    client = Documented()
-    for connection in row["connections"]:
-        assert asked_of(client._address()) == connection["asks"]
-        client.connect(connection["recorded"], ended=connection["ended"])
-        client.take(connection["greeting"], 0.0)
-        if connection["greeting"]["type"] != "error":
-            assert client.begun_at == connection["from"]
-        for one in connection["says"]:
-            client.take(one["message"], one["at_s"])
-    said, text = client.said.split(), row["text"].split()
-    assert said == text if len(text) > 1 else "".join(said) == row["text"]
+@OF_ALL
+def test_the_client_of_the_document_goes_on(kind: str) -> None:
+    for row in rows_of(kind):
+        client = Documented()
+        for connection in row["connections"]:
+            assert asked_of(client._address()) == connection["asks"], row["name"]
+            client.connect(connection["recorded"], ended=connection["ended"])
+            client.take(connection["greeting"], 0.0)
+            if connection["greeting"]["type"] != "error":
+                assert client.begun_at == connection["from"], row["name"]
+            for one in connection["says"]:
+                client.take(one["message"], one["at_s"])
+        said, text = client.said.split(), row["text"].split()
+        is_same = said == text if len(text) > 1 else "".join(said) == row["text"]
+        assert is_same, f"{row['name']}: {client.said}"

@@ -19,7 +19,7 @@ from clients.story import Story
 from lanscribe.speech.audio import SAMPLE_RATE_HZ
 from lanscribe.speech.captions import Word, add_word, in_line, is_unspaced
 from lanscribe.speech.resampler import Resampler
-from tests.going_on import cases
+from tests.going_on import KINDS, rows_of
 from tests.page.speech import UNSPACED, WORDS, misheard, sentence
 
 Row = dict[str, Any]
@@ -180,7 +180,7 @@ def is_known(letter: str) -> bool:
 
 def going_on() -> list[Row]:
     """The table of all clients."""
-    return cases()
+    return [row for kind in KINDS for row in rows_of(kind)]
 
 
 def sounds() -> list[Row]:
