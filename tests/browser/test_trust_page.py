@@ -191,6 +191,19 @@ def test_a_scanned_fingerprint_is_compared(
     assert bool(said) == bool(told)
 
 
+@pytest.mark.parametrize("is_trusting", [True, False], ids=["trusting", "not"])
+def test_a_scanned_address_leads_to_the_steps_or_to_the_live_view(
+    running: Running, box: TrustBox, authority: Authority, is_trusting: bool
+) -> None:
+    scanned = short_fingerprint(authority.certificate)
+    secure, plain = (box.url(scheme).removesuffix("trust") for scheme in ("https", "http"))
+    with running.browser("chromium", is_trusting=is_trusting).page() as page:
+        assert isinstance(page, ChromiumPage)
+        page.open(f"{secure if is_trusting else plain}#{scanned}")
+        ends = f"{secure}#live" if is_trusting else f"{box.url('http')}#{scanned}"
+        page.do(page.tab.wait_for_url(ends))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 768, 1920])
 def test_nothing_is_wider_than_the_screen(
