@@ -2217,6 +2217,7 @@ class Screen:
         self._live = Live(
             console=self._console,
             get_renderable=self._picture,
+            refresh_per_second=10,  # a word that may still change is soon out of date
             transient=True,
             redirect_stdout=False,  # else the transcript would go to the live display's stream
         )

@@ -23,7 +23,7 @@ class Bounds(LimitSettings):
     """Bytes of a client that are read per second: 1000 times the rate of speech."""
     kept_messages: int = 20_000
     """Messages kept until the client acknowledges them. There are 13 per second from Voxtral, and
-    6 from the embedded engine, tentative words included; with these they take up to 350 bytes."""
+    6 from the embedded engine, tentative words included; with these they take up to 450 bytes."""
 
     @classmethod
     def of(cls, limits: LimitSettings) -> Self:
