@@ -44,7 +44,9 @@ export class Microphone {
   #onchange;
   #wanted = "";
   #context = null;
+  #loaded = null; // its recorder, a promise
   #stream = null;
+  #source = null;
   #node = null;
   #blockAtMs = 0;
   #triedAtMs = 0;
@@ -80,25 +82,44 @@ export class Microphone {
     this.#try += 1;
     const mine = this.#try;
     if (!isAgain) this.#change("asking");
-    const context = new AudioContext(); // here, within the click: Safari wants that
     try {
-      const [stream] = await Promise.all([this.#ask(this.#wanted), context.audioWorklet.addModule(RECORDER)]);
-      if (mine === this.#try) {
-        this.#connect(context, stream);
-        return;
-      }
-      stopTracks(stream);
+      const [stream] = await Promise.all([this.#ask(this.#wanted), this.#prepare()]);
+      if (mine === this.#try) this.#connect(stream);
+      else stopTracks(stream);
     } catch (error) {
       const reason = REASONS[error.name] ?? "failed";
       if (mine === this.#try) this.#change(isAgain && reason !== "refused" ? "gone" : reason);
     }
-    context.close();
+  }
+
+  /** One context for all starts: a new one would load the recorder anew, and the box may be away. */
+  async #prepare() {
+    this.#context ??= new AudioContext(); // within the click: Safari wants that
+    const context = this.#context;
+    context.onstatechange = () => context.state !== "running" && this.#stall();
+    context.resume().catch(() => {});
+    this.#loaded ??= context.audioWorklet.addModule(RECORDER);
+    try {
+      await this.#loaded;
+    } catch (error) {
+      this.#loaded = null;
+      throw error;
+    }
+  }
+
+  /** A context that gives nothing although its device is there is given up. */
+  #renew() {
+    this.#context.onstatechange = null;
+    this.#context.close();
+    this.#context = this.#loaded = null;
+    this.#reopen();
   }
 
   /** End recording, and let the device go. */
   stop() {
     this.#try += 1;
     this.#release();
+    this.#context?.suspend();
     this.#change("off");
   }
 
@@ -116,7 +137,7 @@ export class Microphone {
     const silentMs = nowMs - this.#blockAtMs;
     if (this.state === "on" && silentMs > SILENT_MS) this.#change("interrupted");
     if (this.state !== "interrupted" || document.hidden) return;
-    if (silentMs > STUCK_MS && !this.#stream.getAudioTracks()[0].muted) this.#reopen();
+    if (silentMs > STUCK_MS && !this.#stream.getAudioTracks()[0].muted) this.#renew();
     else this.wake();
   }
 
@@ -134,19 +155,19 @@ export class Microphone {
     return navigator.mediaDevices.getUserMedia({ audio });
   }
 
-  #connect(context, stream) {
+  #connect(stream) {
     const [track] = stream.getAudioTracks();
-    [this.#context, this.#stream, this.label] = [context, stream, track.label];
+    const context = this.#context;
+    [this.#stream, this.label] = [stream, track.label];
+    this.#source = context.createMediaStreamSource(stream);
     this.#node = new AudioWorkletNode(context, "recorder", { numberOfInputs: 1, numberOfOutputs: 1 });
-    context.createMediaStreamSource(stream).connect(this.#node);
+    this.#source.connect(this.#node);
     this.#node.connect(context.destination); // silence; some browsers run nothing that leads nowhere
     this.#node.port.onmessage = ({ data }) => this.#take(data, track);
     this.#blockAtMs = performance.now();
     track.onmute = () => this.#change("interrupted");
     track.onunmute = () => this.wake();
     track.onended = () => this.#lose();
-    context.onstatechange = () => context.state !== "running" && this.#stall();
-    context.resume().catch(() => {});
     this.#change("on");
   }
 
@@ -178,13 +199,11 @@ export class Microphone {
     if (this.#node) {
       this.#node.port.onmessage = null;
       this.#node.port.postMessage("end");
+      this.#node.disconnect();
+      this.#source.disconnect();
     }
     if (this.#stream) stopTracks(this.#stream);
-    if (this.#context) {
-      this.#context.onstatechange = null;
-      this.#context.close();
-    }
-    this.#node = this.#stream = this.#context = null;
+    this.#node = this.#source = this.#stream = null;
   }
 
   #change(state) {

@@ -1,6 +1,6 @@
 /** Keeps the newest words in sight, until the reader scrolls up; then a button leads back. */
 
-const NEAR_PX = 60;
+const NEAR_PX = 24;
 
 export class Follower {
   #button;
@@ -19,6 +19,7 @@ export class Follower {
   /** Words were added. */
   grew() {
     if (!this.#isShown()) return;
+    this.#scrolled(); // the reader may have, and its event is yet to come
     if (this.#follows) this.#toEnd();
     this.#button.hidden = this.#follows || this.#distance() < NEAR_PX;
   }
@@ -32,6 +33,7 @@ export class Follower {
   #toEnd() {
     const { scrollHeight } = document.documentElement;
     if (this.#distance() > 0) scrollTo({ top: scrollHeight, behavior: "instant" });
+    this.#lastY = scrollY;
   }
 
   #scrolled() {
