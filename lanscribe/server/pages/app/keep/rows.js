@@ -3,7 +3,7 @@
  * transcript that grows is written at its end only.
  *
  *   Header { id, kind, title, startedMs, durationS, model, language, gaps, isOpen,
- *            savedMs, wordCount, isRenamed }
+ *            savedMs, wordCount, start, isRenamed }     start: its first words
  *   Part   { id, part, text, lengths: Uint16Array, times: Uint32Array }
  *            times: start and end of each word, in ms
  */
@@ -12,6 +12,7 @@
 export const PART_WORDS = 2000;
 /** An open transcript that was not saved for so long is one whose page has ended. */
 export const ABANDONED_MS = 15_000;
+const START_WORDS = 24;
 const AROUND = 60; // letters of an excerpt on either side of what was found
 
 /** The header of a transcript. before: the one that it replaces; a name that a person gave stays. */
@@ -19,7 +20,13 @@ export function headerOf(transcript, before, nowMs) {
   const { words, ...rest } = transcript;
   const title = before?.isRenamed ? before.title : (rest.title ?? "");
   const isRenamed = before?.isRenamed ?? false;
-  return { ...rest, title, isRenamed, gaps: rest.gaps ?? [], savedMs: nowMs, wordCount: words.length };
+  const about = { savedMs: nowMs, wordCount: words.length, start: startOf(words) };
+  return { ...rest, title, isRenamed, gaps: rest.gaps ?? [], ...about };
+}
+
+/** The first words. */
+export function startOf(words) {
+  return words.slice(0, START_WORDS).map((word) => word.text).join("").trim();
 }
 
 /** The first part that differs from what is stored: words come at the end, and the last one may grow. */
@@ -59,7 +66,7 @@ export function wordsOf({ text, lengths, times }) {
 
 /** The transcript of a header and all its parts. */
 export function transcriptOf(header, parts) {
-  const { savedMs, wordCount, isRenamed, ...rest } = header;
+  const { savedMs, wordCount, start, isRenamed, ...rest } = header;
   return { ...rest, words: parts.flatMap(wordsOf) };
 }
 

@@ -4,6 +4,7 @@ import { h } from "../dom.js";
 import { t } from "../strings/strings.js";
 import { documentOf } from "../text/document.js";
 import { fileName } from "./names.js";
+import { gapText } from "./transcript_view.js";
 
 const TYPES = { txt: "text/plain", srt: "application/x-subrip", vtt: "text/vtt", json: "application/json" };
 
@@ -42,13 +43,13 @@ export class TakeAway {
   }
 
   async #copy() {
-    const isCopied = await copied(documentOf(this.#transcript(), "txt"));
+    const isCopied = await copied(written(this.#transcript(), "txt"));
     this.#app.notice(t(isCopied ? "take.copied" : "take.not_copied"));
   }
 
   async #share() {
     const transcript = this.#transcript();
-    const text = documentOf(transcript, "txt");
+    const text = written(transcript, "txt");
     const file = new File([text], fileName(transcript, "txt"), { type: TYPES.txt });
     const canBeFile = navigator.canShare?.({ files: [file] });
     try {
@@ -60,9 +61,14 @@ export class TakeAway {
 
   #download(kind, menu) {
     const transcript = this.#transcript();
-    save(new Blob([documentOf(transcript, kind)], { type: TYPES[kind] }), fileName(transcript, kind));
+    save(new Blob([written(transcript, kind)], { type: TYPES[kind] }), fileName(transcript, kind));
     shut(menu);
   }
+}
+
+/** What is in a file of this kind (document.js). */
+export function written(transcript, kind) {
+  return documentOf(transcript, kind, (gap) => `[${gapText(transcript, gap)}]`);
 }
 
 /** Download what is in a Blob. */

@@ -28,6 +28,11 @@ export function counted(key, count, values = {}) {
   return t(`${key}.${form}`, { count: count.toLocaleString(locale()), ...values });
 }
 
+/** What speakers of a language call it. */
+export function languageName(code) {
+  return new Intl.DisplayNames(code, { type: "language" }).of(code);
+}
+
 /** The language of dates and numbers: the reader's own kind of the language that the page speaks. */
 export function locale() {
   const own = globalThis.navigator?.languages?.find((one) => one.split("-")[0].toLowerCase() === chosen);
