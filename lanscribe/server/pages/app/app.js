@@ -90,7 +90,7 @@ class App {
     document.title = `${t(`nav.${shown}`)} · ${t("title")}`;
   }
 
-  /** To where the reader was at this place, or to its start; the focus to what the view wants, or its title. */
+  /** To where the reader was at this place; the focus goes to what the view wants, or to its title. */
   #lead(wanted, place) {
     if (this.#shown.place !== place) return;
     const focus = wanted ?? document.getElementById(`${this.#shown.name}-title`);

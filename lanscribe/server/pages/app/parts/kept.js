@@ -63,10 +63,10 @@ export class Kept {
     this.#all.setAttribute("aria-disabled", "true");
     try {
       save(await this.#packed(), t("past.archive", { day: new Date().toISOString().slice(0, 10) }));
-      this.#progress.textContent = "";
+      this.#say("");
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.#progress.textContent = t("past.too_large");
+      this.#say(t("past.too_large"));
     } finally {
       this.#all.removeAttribute("aria-disabled");
     }
@@ -77,7 +77,7 @@ export class Kept {
     const headers = (await this.#app.store.list()).map((one) => ({ ...one, title: titleOf(one) }));
     const names = KINDS.map((kind) => apart(headers.map((one) => fileName(one, kind))));
     for (const [index, { id, title, startedMs }] of headers.entries()) {
-      if (index % 20 === 0) this.#progress.textContent = t("past.packing", { done: index, all: headers.length });
+      if (index % 20 === 0) this.#say(t("past.packing", { done: index, all: headers.length }));
       const transcript = await this.#app.store.get(id);
       if (!transcript) continue; // deleted meanwhile
       KINDS.forEach((kind, of) => {
@@ -85,6 +85,10 @@ export class Kept {
       });
     }
     return zip.blob();
+  }
+
+  #say(text) {
+    this.#progress.textContent = text;
   }
 
   async #deleteAll() {
