@@ -151,7 +151,7 @@ def test_all_as_one_file(past: ChromiumPage, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "begins"), [("srt", "1\n00:00:00,000 --> "), ("vtt", "WEBVTT\n")])
 def test_one_as_a_file(past: ChromiumPage, tmp_path: Path, kind: str, begins: str) -> None:
     click(past, "Mill")
-    past.do(past.tab.locator("summary", has_text="Download").click())
+    past.do(past.tab.locator("#past summary").click())
     path = downloaded(past, f".{kind}", tmp_path)
     assert path.name.endswith(f" Mill.{kind}")
     assert path.read_text(encoding="utf-8").startswith(begins)
