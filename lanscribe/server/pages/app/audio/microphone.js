@@ -4,6 +4,7 @@ const RECORDER = new URL("./recorder.js", import.meta.url);
 const SILENT_MS = 2000; // without a block
 const STUCK_MS = 8000;
 const AGAIN_MS = 3000;
+const ALIASES = ["default", "communications"]; // Chromium lists a device under them once more
 const REASONS = {
   NotAllowedError: "refused",
   SecurityError: "refused",
@@ -22,7 +23,7 @@ export function hasMicrophone() {
 export async function microphones() {
   const devices = await navigator.mediaDevices.enumerateDevices();
   return devices
-    .filter(({ kind, deviceId }) => kind === "audioinput" && deviceId !== "default" && deviceId !== "communications")
+    .filter(({ kind, deviceId }) => kind === "audioinput" && !ALIASES.includes(deviceId))
     .map(({ deviceId, label }) => ({ id: deviceId, label }));
 }
 

@@ -6,11 +6,13 @@ import { endsSentence } from "../text/captions.js";
 const LONGEST_LETTERS = 240;
 const KEPT = 3;
 
+/** A live region; `root` has to be in the page from the start. */
 export class Announcer {
   #words = [];
 
   constructor() {
-    this.root = h("div", { class: "unseen", "aria-live": "polite", "aria-atomic": "false", "aria-relevant": "additions" });
+    const how = { "aria-live": "polite", "aria-atomic": "false", "aria-relevant": "additions" };
+    this.root = h("div", { class: "unseen", ...how });
   }
 
   /** Takes settled text as it comes. */

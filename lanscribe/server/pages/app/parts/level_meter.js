@@ -5,6 +5,7 @@ import { h } from "../dom.js";
 const FLOOR_DB = -60;
 const FALL_DB = 1.5; // a frame
 
+/** A bar that follows the peaks of the sound. */
 export class LevelMeter {
   #bar = h("span", {});
   #levelDb = FLOOR_DB;

@@ -1,9 +1,10 @@
-/** Which microphone records. */
+/** Which microphone records, and which others there are. */
 
 import { microphones } from "../audio/microphone.js";
 import { h } from "../dom.js";
 import { t } from "../strings/strings.js";
 
+/** A list of the microphones; the choice is kept. */
 export class MicrophoneChooser {
   #choices;
   #select;

@@ -1,5 +1,6 @@
 /** Keeps the screen on, where the browser can. */
 
+/** The wish to keep the screen on. */
 export class WakeLock {
   #isWanted = false;
   #lock = null;

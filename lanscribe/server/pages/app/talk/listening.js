@@ -67,7 +67,8 @@ export class Listening {
       const [startS, endS] = [this.#clock.secondsAt(start), this.#clock.secondsAt(end)];
       return { startS, endS, code };
     });
-    const silent = this.#clock.gaps.filter(({ startS, endS }) => endS === null || endS - startS >= SHORTEST_GAP_S);
+    const isLong = ({ startS, endS }) => endS === null || endS - startS >= SHORTEST_GAP_S;
+    const silent = this.#clock.gaps.filter(isLong);
     transcript.gaps = [...silent, ...lost].sort((a, b) => a.startS - b.startS);
     transcript.durationS = this.#clock.secondsAt(this.#ring.end);
     this.#told.changed();

@@ -112,7 +112,8 @@ export class Talk {
   }
 
   #go() {
-    if (!this.#socket && this.#ring.end > this.#place && performance.now() >= this.#retryAtMs) this.#connect();
+    const isDue = this.#ring.end > this.#place && performance.now() >= this.#retryAtMs;
+    if (!this.#socket && isDue) this.#connect();
     this.#ticking ??= setInterval(() => this.#tick(), TICK_MS);
     this.#check();
     this.#pump();

@@ -15,7 +15,7 @@ import { locale, t } from "../strings/strings.js";
 import { lookAtBox } from "../talk/box.js";
 import { Listening } from "../talk/listening.js";
 import { leadScanned } from "../talk/scanned.js";
-import { stateOf } from "./live_state.js";
+import { STUCK, stateOf } from "./live_state.js";
 
 const SAVE_MS = 2000;
 const LOOK_MS = 500;
@@ -24,6 +24,7 @@ const APART_S = 2.6; // words that come so long after the last ones begin a para
 const KEPT_S = 3; // with so much sound that is not text, leaving the page is asked about
 const INTERRUPTED_MS = 3000; // then the last words are asked for
 
+/** The view; it goes on listening while another one is in sight. */
 export class LiveView {
   #app;
   #microphone;
@@ -47,7 +48,10 @@ export class LiveView {
       this.#explain();
       return;
     }
-    this.#microphone = new Microphone({ onblock: (samples) => this.#record(samples), onchange: () => this.#changed() });
+    this.#microphone = new Microphone({
+      onblock: (samples) => this.#record(samples),
+      onchange: () => this.#changed(),
+    });
     this.chooser = new MicrophoneChooser(app.choices, () => this.#isListening && this.#listen());
     this.tools.append(this.chooser.root);
     app.choices.watch("times", (isShown) => this.text.showTimes(isShown));
@@ -84,14 +88,16 @@ export class LiveView {
     this.take.root.hidden = true;
     this.tools = h("div", { class: "tools" }, this.again, this.take.root);
     this.follower = new Follower(this.newest);
-    this.bar = h("div", { class: "live-bar" }, this.newest, this.record, this.state, this.meter.root, this.told);
+    this.bar = h("div", { class: "live-bar" },
+      this.newest, this.record, this.state, this.meter.root, this.told);
     const title = h("h1", { id: "live-title", class: "unseen" }, t("nav.live"));
     this.root.append(title, this.hint, this.text.root, this.announcer.root, this.tools, this.box, this.bar);
   }
 
   /** No microphone here: say why, and where to get one. */
   #explain() {
-    const link = isSecureContext ? [] : [h("p", {}, h("a", { class: "button first", href: "/trust" }, t("live.trust")))];
+    const trust = h("p", {}, h("a", { class: "button first", href: "/trust" }, t("live.trust")));
+    const link = isSecureContext ? [] : [trust];
     const text = t(isSecureContext ? "live.no_microphone" : "live.insecure");
     this.hint.replaceWith(h("div", { class: "card", "data-state": "caution" }, h("p", {}, text), ...link));
     this.bar.hidden = this.tools.hidden = true;
@@ -115,7 +121,8 @@ export class LiveView {
     const { engine, model, languages } = await lookAtBox();
     if (!model) return;
     const names = new Intl.DisplayNames(locale(), { type: "language", fallback: "code" });
-    const spoken = languages.length > 3 ? t("live.languages", { count: languages.length }) : languages.map((one) => names.of(one)).join(", ");
+    const few = languages.map((one) => names.of(one)).join(", ");
+    const spoken = languages.length > 3 ? t("live.languages", { count: languages.length }) : few;
     this.model = { model, language: languages.length === 1 ? languages[0] : "" };
     if (this.#listening) Object.assign(this.#listening.transcript, this.model);
     this.engine.textContent = [model, spoken].filter(Boolean).join(" · ");
@@ -171,7 +178,8 @@ export class LiveView {
   /** A new transcript; the one before is kept. */
   async #begin() {
     const { talk, transcript } = this.#listening;
-    const question = { title: t("live.new"), text: t("live.drop", { length: lengthOf(talk.lagS) }), yes: t("live.new") };
+    const text = t("live.drop", { length: lengthOf(talk.lagS) });
+    const question = { title: t("live.new"), text, yes: t("live.new") };
     if (!talk.isSettled && talk.lagS > 0 && !(await confirmed(question))) return;
     talk.close();
     transcript.isOpen = false;
@@ -197,7 +205,8 @@ export class LiveView {
     this.#microphone.check();
     const isInterrupted = this.#isListening && !["on", "asking"].includes(this.#microphone.state);
     this.#interruptedAtMs = isInterrupted ? (this.#interruptedAtMs ?? performance.now()) : null;
-    if (isInterrupted && performance.now() - this.#interruptedAtMs > INTERRUPTED_MS) this.#listening.talk.end();
+    const silentMs = performance.now() - this.#interruptedAtMs;
+    if (isInterrupted && silentMs > INTERRUPTED_MS) this.#listening.talk.end();
     this.#listening?.tell();
     this.#drawLag();
     this.#changed();
@@ -209,7 +218,8 @@ export class LiveView {
     const style = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
     const isAway = this.state.dataset.state === "away";
     if (isAway) put(this.lag, t("live.kept", { length: lengthOf(lagS) }));
-    else put(this.lag, this.#isListening ? t("live.lag", { s: this.#lagS.toLocaleString(locale(), style) }) : "");
+    else if (!this.#isListening) put(this.lag, "");
+    else put(this.lag, t("live.lag", { s: this.#lagS.toLocaleString(locale(), style) }));
   }
 
   /** Something has changed: show it once for all changes of a moment. */
@@ -225,7 +235,7 @@ export class LiveView {
 
   #draw() {
     const listening = this.#listening;
-    if (["refused", "none", "taken", "failed"].includes(this.#microphone.state) && this.#isListening) this.#giveUp();
+    if (STUCK.includes(this.#microphone.state) && this.#isListening) this.#giveUp();
     if (listening) this.#drawText(listening);
     this.#drawState();
     const hasWords = Boolean(listening?.transcript.words.length);
@@ -235,7 +245,8 @@ export class LiveView {
     this.again.hidden = !listening || this.#isListening;
     this.meter.root.hidden = !this.#isListening;
     this.wakeLock.set(this.#isListening);
-    this.chooser.show(this.#microphone, { isNeeded: !this.#isListening || this.#isMuted || this.#microphone.state === "gone" });
+    const isSilent = this.#isMuted || this.#microphone.state === "gone";
+    this.chooser.show(this.#microphone, { isNeeded: !this.#isListening || isSilent });
   }
 
   #drawText({ transcript, talk, heardS }) {
@@ -281,7 +292,8 @@ export class LiveView {
 
   /** Tell screen readers a state when it begins. */
   #tellState(key) {
-    if (this.#toldKey && this.#toldKey !== key) this.told.textContent = `${this.word.textContent}. ${this.advice.textContent}`;
+    const words = [this.word.textContent, this.advice.textContent].filter(Boolean).join(". ");
+    if (this.#toldKey && this.#toldKey !== key) this.told.textContent = words;
     this.#toldKey = key;
   }
 

@@ -15,14 +15,15 @@ const CAUSES = {
   processing_error: "failing",
   internal: "failing",
 };
-const STUCK = ["refused", "none", "taken", "failed"];
+/** States of the microphone that need the person to do something first. */
+export const STUCK = ["refused", "none", "taken", "failed"];
 
 /**
  * {state, key, link}: `state` is the kind; `key`: of the strings live.KEY (the state) and
  * live.KEY.do (what to do); link: where it can be done, undefined if nowhere.
  *
  * microphone: its state. isListening: whether the person wants to be heard. talk: as of talk.js, or
- * null. isMuted: the sound is nothing but zeros. hasWords: whether there is a transcript.
+ * null. isMuted: the sound is nothing but zeros. hasBegun: whether there is a transcript.
  */
 export function stateOf({ microphone, isListening, isMuted, hasBegun, talk, nowMs }) {
   if (STUCK.includes(microphone)) return { state: "stuck", key: `mic.${microphone}` };
@@ -41,10 +42,12 @@ function awayOf(talk, nowMs, isListening) {
 }
 
 function soundOf(microphone, isMuted) {
-  if (microphone === "interrupted" || microphone === "gone") return { state: "interrupted", key: `mic.${microphone}` };
+  const isInterrupted = microphone === "interrupted" || microphone === "gone";
+  if (isInterrupted) return { state: "interrupted", key: `mic.${microphone}` };
   return isMuted ? { state: "muted", key: "mic.muted" } : null;
 }
 
 function pace(talk) {
-  return talk?.lagS > BEHIND_S ? { state: "behind", key: "behind" } : { state: "listening", key: "listening" };
+  const key = talk?.lagS > BEHIND_S ? "behind" : "listening";
+  return { state: key, key };
 }
