@@ -190,7 +190,7 @@ def test_all_are_deleted_only_after_a_yes(past: ChromiumPage) -> None:
 
 
 def test_a_thousand_hours_are_listed_and_searched(tab: ChromiumPage, server: ServerHere) -> None:
-    """It has to be well below the deadline of the tests; the time is in docs/benchmarks.md."""
+    """Each has the words of an hour."""
     tab.open(server.http_url + "/#live")
     tab.run("""async () => {
       const { Store } = await import("/pages/app/keep/store.js");

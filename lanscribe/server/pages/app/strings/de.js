@@ -19,7 +19,7 @@ export default {
 
   // live
   "live.text": "Transkript",
-  "live.hint": "Drück auf Zuhören und sprich: Deine Worte erscheinen hier, während du redest. Sie bleiben in diesem Browser und auf deiner Box.",
+  "live.hint": "Drück auf Zuhören und sprich: Deine Worte erscheinen hier, während du redest. Sie bleiben in diesem Browser; die Box behält nichts.",
   "live.insecure": "Browser geben einer Seite das Mikrofon nur über https, und dem muss dieses Gerät erst vertrauen: einmal ein paar Schritte.",
   "live.trust": "Dieses Gerät der Box vertrauen lassen",
   "live.no_microphone": "Dieser Browser kann nicht aufnehmen. Versuch es mit einem neueren. Dateien und Archiv gehen auch hier.",

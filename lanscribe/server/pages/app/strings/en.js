@@ -19,7 +19,7 @@ export default {
 
   // live
   "live.text": "Transcript",
-  "live.hint": "Press Listen and speak: your words appear here while you talk. They stay in this browser and on your box.",
+  "live.hint": "Press Listen and speak: your words appear here while you talk. They stay in this browser; the box keeps nothing.",
   "live.insecure": "Browsers give a page the microphone only over https, which this device has to trust first: a few steps, once.",
   "live.trust": "Make this device trust the box",
   "live.no_microphone": "This browser cannot record. Try a newer one. Files and past transcripts work here.",
