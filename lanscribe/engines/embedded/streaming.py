@@ -61,7 +61,7 @@ class Policy:
     quiet_s: float = 0.1
     """How long any word must stand once speech has stopped."""
 
-    sure_log_probability: float = -0.05
+    sure_log_probability: float = -0.03
     """A word that another word follows is emitted at once if it is at least this likely."""
     shown_log_probability: float = -0.3
     """While speech goes on, the last word is told if it is at least this likely: it may be cut."""
