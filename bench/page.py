@@ -69,6 +69,8 @@ MARK = """() => {
 }"""
 """Notes when the tone reaches the page (window.toneMs), beside what the page itself hears."""
 
+LETTERS = "() => document.querySelector('#live .transcript').textContent.length"
+
 ONLY_LISTEN = """async () => {
   const audio = { echoCancellation: false, noiseSuppression: false };
   const context = new AudioContext();
@@ -286,7 +288,7 @@ class Bench:
             time.sleep(_BASELINE_S)
             yield f"{'only the microphone':34} {meter.cost().since(before)}"
         with self.tab() as page:
-            live = LivePage(page)
+            live = LivePage(page, is_watched=False)
             live.start()
             live.wait_recorded(1)
             before = meter.cost()
@@ -296,14 +298,14 @@ class Bench:
     def memory(self, minutes: float) -> Iterator[str]:
         """While it listens; a line now, then six, and one at the end."""
         with self.tab() as page:
-            live, memory, meter = LivePage(page), Memory(page), Meter(self.browser)
+            live, memory = LivePage(page, is_watched=False), Memory(page)
+            meter = Meter(self.browser)
             live.start()
             live.wait_recorded(5)
             before = meter.cost()
             for part in range(7):
                 live.wait_recorded(5 + part * minutes * 10, look_every_s=1.0)
-                words = live.count()
-                yield f"{part * minutes / 6:5.1f} min: {memory.line()}, {words} words"
+                yield f"{part * minutes / 6:5.1f} min: {memory.line()}, {page.run(LETTERS)} letters"
             yield f"meanwhile: {meter.cost().since(before)}"
 
 

@@ -108,9 +108,11 @@ def prepare(tab: ChromiumPage | PlainTab) -> None:
 class LivePage:
     """The view of an open page."""
 
-    def __init__(self, tab: Runs) -> None:
+    def __init__(self, tab: Runs, *, is_watched: bool = True) -> None:
+        """is_watched: keep every text that is shown, so that `looks` and the like can tell it."""
         self._tab = tab
-        tab.run(WATCH)
+        if is_watched:
+            tab.run(WATCH)
 
     def start(self) -> None:
         """Begin to listen, or go on."""
