@@ -14,7 +14,7 @@ from tests.browser.page_box import PageBox
 from tests.browser.recording import SPEECH
 
 VIEWS = ("live", "files", "past", "settings")
-PLACES = VIEWS
+PLACES = (*VIEWS, *(f"past/{one['id']}" for one in TRANSCRIPTS))
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 MOST_STEPS = 60
 MARK = """() => {
@@ -30,7 +30,7 @@ MARK = """() => {
 """Number what the keyboard should reach: each with its group, if it is a radio button."""
 FOCUSED = """() => {
   const one = document.activeElement;
-  if (!one || one === document.body) return null;
+  if (!one || one === document.body || one.tabIndex < 0) return null;
   const box = one.getBoundingClientRect();
   const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
   const isClear = one.contains(top) || top?.contains(one) || [...(one.labels ?? [])].includes(top);
@@ -61,6 +61,9 @@ def show(view: ChromiumPage, box: PageBox, place: str) -> None:
         files = FilesPage(view)
         files.choose(SPEECH)
         files.wait_done(1)
+    if place == "past":
+        view.do(view.tab.locator("#past a[href^='#past/']").first.wait_for())
+        view.do(view.tab.locator("#past [data-icon=download]").first.wait_for())
     if place.startswith("past/"):
         view.do(view.tab.locator("#past .transcript .settled").first.wait_for())
 
