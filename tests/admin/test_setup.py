@@ -49,8 +49,12 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def offline(wheels: Path) -> dict[str, str]:
-    """The environment of a machine without a network and with that folder."""
-    return {**QUIET_SURROUNDINGS, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    """The environment of a machine without a network and with that folder.
+
+    Python compiles what is imported, so that pip need not compile all (a false value says so).
+    """
+    pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_COMPILE": "0"}
+    return {**QUIET_SURROUNDINGS, **pip}
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +151,6 @@ def test_check_for_programs_before_setup(project: Path, tmp_path: Path) -> None:
     ("moment", "number", "status"),
     [
         ("making .venv with", signal.SIGKILL, -signal.SIGKILL),
-        ("Installing collected packages", signal.SIGKILL, -signal.SIGKILL),
         ("Installing collected packages", signal.SIGINT, 130),
     ],
 )

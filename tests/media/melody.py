@@ -65,6 +65,11 @@ class Heard:
     missing: list[Missing] = field(default_factory=list)
     about: About = field(default_factory=About)
 
+    @cached_property
+    def notes(self) -> dict[int, list[float]]:
+        """When each note is heard, once the sound is whole."""
+        return note_times(self.sound)
+
     @property
     def length_s(self) -> float:
         return len(self.sound) / SAMPLE_RATE_HZ
@@ -95,7 +100,7 @@ def heard(file: "BinaryIO | Pipe", track: str = "") -> Heard:
 
 def untold(whole: Heard, got: Heard, times: int = 1) -> list[float]:
     """When notes should be, in the whole so many times, that are neither there nor told missing."""
-    found, expected = note_times(got.sound), note_times(whole.sound)
+    found, expected = got.notes, whole.notes
     wanted = [
         (note, expected[note][0] + number * whole.length_s)
         for number in range(times)

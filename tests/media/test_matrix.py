@@ -24,7 +24,6 @@ from tests.media.melody import (
     by_pyav_s,
     by_soundfile_s,
     heard,
-    note_times,
     raw,
     untold,
 )
@@ -65,7 +64,7 @@ def test_whole_files_are_heard_whole(kind: Format) -> None:
     is_other = kind.is_of_libsndfile and kind.muxer != "MP3"
     length_s = by_soundfile_s(kind.data) if is_other else by_pyav_s(kind.data)
     assert got.length_s == pytest.approx(length_s, abs=0.1)
-    times = note_times(got.sound)
+    times = got.notes
     assert sorted(times) == list(range(NOTES))
     for note, (time_s, *again) in times.items():
         assert time_s == pytest.approx((note + 0.5) * NOTE_S, abs=0.1)
