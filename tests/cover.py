@@ -6,7 +6,9 @@ all quick tests, when a module of decisions is not covered by its own test file
 (tests/own_coverage.py). Programs that tests start are not measured.
 """
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 
 import pytest
@@ -17,6 +19,14 @@ from tests import selection
 MEASURED = pytest.StashKey[Coverage]()
 PLACE = pytest.StashKey[str]()
 REPORT = pytest.StashKey[str]()
+UNMEASURED = (
+    *("browser", "clients", "page"),  # other programs
+    *("media/test_matrix.py", "media/test_matrix_flawed.py"),  # what the rest of media/ runs, often
+)
+"""Tests below tests/ whose own thread is not measured; servers in other threads are.
+
+Measuring takes Python 2.6 times as long, in files that are not of lanscribe too.
+"""
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
@@ -40,7 +50,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if place != item.config.stash.get(PLACE, ""):
         item.config.stash[PLACE] = place
         item.config.stash[MEASURED].switch_context(place)
+    if selection.lies_in(selection.place_of(item.nodeid), UNMEASURED):
+        with _unmeasured():
+            return (yield)
     return (yield)
+
+
+@contextmanager
+def _unmeasured() -> Iterator[None]:
+    """Do not measure this thread for a while."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
 
 
 @pytest.hookimpl(wrapper=True)
