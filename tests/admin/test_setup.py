@@ -151,6 +151,7 @@ def test_check_for_programs_before_setup(project: Path, tmp_path: Path) -> None:
     ("moment", "number", "status"),
     [
         ("making .venv with", signal.SIGKILL, -signal.SIGKILL),
+        ("Installing collected packages", signal.SIGKILL, -signal.SIGKILL),
         ("Installing collected packages", signal.SIGINT, 130),
     ],
 )
