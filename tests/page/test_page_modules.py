@@ -1,27 +1,16 @@
 """The page's modules that touch no document: node runs their tests, against what Python answers."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.page import tables
-from tests.protocols import environment
 from tests.support import DEADLINE_S
 
 FOLDER = Path(__file__).parent
 FILES = sorted(path.name for path in FOLDER.glob("*.test.mjs"))
-
-
-@pytest.fixture(scope="module")
-def node() -> str:
-    """The machine's Node, or the one that comes with the clients of other projects."""
-    if found := shutil.which("node"):
-        return found
-    with environment.or_skipped():
-        return str(environment.node_of_clients(environment.python_of_clients()))
 
 
 @pytest.fixture(scope="module")
