@@ -1,10 +1,14 @@
 """The view "live" as a person uses it, and what it shows and keeps, in whatever browser."""
 
+import base64
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
+from lanscribe.speech.audio import Samples
 from tests.browser.chromium import ChromiumPage
 from tests.browser.kept import KEPT
 from tests.browser.plain_tab import PlainTab
@@ -67,6 +71,22 @@ WATCH = """() => {
 }"""
 """Notes from now on each change of the words (window.looks), and what screen readers are told."""
 
+RECORD = """() => {
+  const blocks = [];
+  window.AudioWorkletNode = class extends AudioWorkletNode {
+    constructor(...all) {
+      super(...all);
+      this.port.addEventListener("message", ({ data }) => blocks.push(data.slice()));
+    }
+  };
+  window.recorded = () => new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.split(",")[1] ?? "");
+    reader.readAsDataURL(new Blob(blocks));
+  });
+}"""
+"""Keeps the sound that the page records (window.recorded), from its next start on."""
+
 
 class Runs(Protocol):
     """A tab of whatever browser."""
@@ -113,6 +133,7 @@ class LivePage:
         self._tab = tab
         if is_watched:
             tab.run(WATCH)
+            tab.run(RECORD)
 
     def start(self) -> None:
         """Begin to listen, or go on."""
@@ -154,6 +175,12 @@ class LivePage:
     def kept(self) -> list[dict[str, Any]]:
         """The transcripts that the browser keeps."""
         return list(self._tab.run(KEPT))
+
+    def sound(self) -> Samples:
+        """What the page recorded, each sample of it; only if it is watched."""
+        pcm = base64.b64decode(self._tab.run("() => window.recorded()"))
+        samples: Samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / np.float32(32_768)
+        return samples
 
     def recorded_s(self) -> float:
         """How many seconds of sound the microphone has given; only of Chromium, if prepared."""

@@ -85,6 +85,11 @@ class PlainTab:
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return json.loads(done["result"]["value"])
 
+    def prefer(self, scheme: str) -> None:
+        """Let the person want colours that are "light" or "dark"."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.send("Emulation.setEmulatedMedia", features=[feature])
+
     def bring_to_front(self) -> None:
         """Show it; the other tabs of its window are in the background then."""
         activate = self._devtools.send("Target.activateTarget", {"targetId": self._target})

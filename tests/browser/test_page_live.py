@@ -9,14 +9,23 @@ import pytest
 
 from tests.browser.chromium import Chromium
 from tests.browser.conftest import Running
+from tests.browser.hearing import (
+    Word,
+    against_the_recording,
+    differences,
+    heard_by_a_program,
+    lost_or_doubled,
+    shown_by_a_page,
+)
+from tests.browser.judging import violations
 from tests.browser.live_page import LivePage, Look, prepare
 from tests.browser.page_box import PageBox
 from tests.browser.plain_tab import PlainTab, Window, window
-from tests.browser.recording import misheard
 from tests.support import words
 
 SENTENCES = 6
 """So many words are waited for before the next thing happens."""
+MOST_MISHEARD = 2
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,10 @@ class Talk:
     kept: list[dict[str, Any]]
     counts: dict[str, int]
     """How many words were settled when something began."""
+    faults: dict[str, list[Any]]
+    """What a judge of accessibility has against it: by the state and the colours."""
+    heard: list[Word]
+    """What a program hears in the sound that the page recorded."""
 
     @property
     def words(self) -> list[str]:
@@ -40,6 +53,7 @@ class Story:
     def __init__(self, browser_window: Window, box: PageBox) -> None:
         self._window, self._box = browser_window, box
         self._counts: dict[str, int] = {}
+        self._faults: dict[str, list[Any]] = {}
         self._tab = browser_window.tab()
         prepare(self._tab)
         self._tab.open(box.url())
@@ -49,17 +63,21 @@ class Story:
         live = self._live
         live.start()
         live.wait_words(SENTENCES)
+        self._judge("listening")
         self._without_network()
         self._in_the_background()
         self._cut()
         self._without_box()
         live.pause()
-        return Talk(live.looks(), live.announced(), live.kept(), self._counts)
+        heard = heard_by_a_program(self._box.server.url, live.sound())
+        shown = live.looks(), live.announced(), live.kept()
+        return Talk(*shown, self._counts, self._faults, heard)
 
     def _without_network(self) -> None:
         self._begin("silent")
         self._box.wire.silence()
         self._live.wait_state("away")
+        self._judge("away")
         self._live.wait_recorded(self._live.recorded_s() + 3)
         self._box.wire.pass_on()
         self._live.wait_words(self._counts["silent"] + SENTENCES)
@@ -82,6 +100,11 @@ class Story:
         self._box.start()
         self._live.wait_words(self._counts["stopped"] + SENTENCES)
 
+    def _judge(self, state: str) -> None:
+        for scheme in ("light", "dark"):
+            self._tab.prefer(scheme)
+            self._faults[f"{state}, {scheme}"] = violations(self._tab)
+
     def _begin(self, what: str) -> None:
         self._counts[what] = self._live.count()
 
@@ -103,10 +126,22 @@ def talk(speaker: Chromium, shared_box: PageBox) -> Iterator[Talk]:
 def test_every_word_is_there_once(talk: Talk) -> None:
     """Without network, in the background, cut, and with a box that was away.
 
-    The box that came back hears its first word without those before it, and may mishear that.
+    The box that came back hears its first words without those before them, and may mishear them.
     """
-    assert len(misheard(talk.words)) <= 1
+    (kept,) = talk.kept
+    found = differences(shown_by_a_page(kept), talk.heard)
+    assert lost_or_doubled(found) == []
+    assert len(found) <= MOST_MISHEARD
     assert len(talk.words) >= talk.counts["stopped"] + SENTENCES
+
+
+def test_its_sound_is_what_was_said(talk: Talk) -> None:
+    assert lost_or_doubled(against_the_recording(talk.heard)) == []
+
+
+def test_accessible_while_it_listens_and_while_the_box_is_away(talk: Talk) -> None:
+    assert len(talk.faults) == 4
+    assert [what for what, faults in talk.faults.items() if faults] == [], talk.faults
 
 
 def test_settled_text_is_never_taken_back(talk: Talk) -> None:
@@ -135,7 +170,7 @@ def test_a_screen_reader_hears_every_word_once(talk: Talk) -> None:
 
 def test_what_is_kept_is_what_was_shown(talk: Talk) -> None:
     (kept,) = talk.kept
-    assert words("".join(word["text"] for word in kept["words"])) == talk.words
+    assert text_of(kept) == talk.words
     starts = [word["startS"] for word in kept["words"]]
     assert starts == sorted(starts)
     assert kept["kind"] == "live"
@@ -156,11 +191,15 @@ def test_two_tabs_are_two_talks(speaker: Chromium, shared_box: PageBox) -> None:
             live.wait_words(4)
         for live in lives:
             live.pause()
-            assert misheard(live.words()) == []
         kept = lives[0].kept()
         assert len({one["id"] for one in kept}) == 2
+        assert sorted(text_of(one) for one in kept) == sorted(live.words() for live in lives)
         for one in kept:
-            assert misheard(words("".join(word["text"] for word in one["words"]))) == []
+            assert lost_or_doubled(against_the_recording(shown_by_a_page(one))) == []
+
+
+def text_of(kept: dict[str, Any]) -> list[str]:
+    return words("".join(word["text"] for word in kept["words"]))
 
 
 def opened(tab: PlainTab, box: PageBox) -> LivePage:
