@@ -1,14 +1,13 @@
 /** Tells screen readers what is said, a sentence at a time, so that they do not stammer. */
 
 import { h } from "../dom.js";
-import { endsSentence } from "../text/captions.js";
+import { Sentences } from "../text/sentences.js";
 
-const LONGEST_LETTERS = 240;
 const KEPT = 3;
 
 /** A live region; `root` has to be in the page from the start. */
 export class Announcer {
-  #words = [];
+  #sentences = new Sentences();
 
   constructor() {
     const how = { "aria-live": "polite", "aria-atomic": "false", "aria-relevant": "additions" };
@@ -17,22 +16,17 @@ export class Announcer {
 
   /** Takes settled text as it comes. */
   feed(text) {
-    for (const piece of text.match(/\s*\S+|\s+/g) ?? []) this.#feedPiece(piece);
+    for (const sentence of this.#sentences.feed(text)) this.#say(sentence);
   }
 
   /** Says what waits, as at a pause. */
   flush() {
-    const said = this.#words.join("").trim();
-    this.#words = [];
+    this.#say(this.#sentences.flush());
+  }
+
+  #say(said) {
     if (!said) return;
     this.root.append(h("p", {}, said));
     while (this.root.children.length > KEPT) this.root.firstChild.remove();
-  }
-
-  #feedPiece(piece) {
-    const begins = /^\s/.test(piece);
-    const waiting = this.#words.join("");
-    if (begins && (endsSentence(waiting.trim()) || waiting.length > LONGEST_LETTERS)) this.flush();
-    this.#words.push(piece);
   }
 }
