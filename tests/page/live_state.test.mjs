@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import en from "../../lanscribe/server/pages/app/strings/en.js";
-import { stateOf } from "../../lanscribe/server/pages/app/views/live_state.js";
+import { stateOf, Telling } from "../../lanscribe/server/pages/app/views/live_state.js";
 
 const FINE = { state: "open", why: "", awaySinceMs: null, lagS: 0.3, isSettled: false };
 const AWAY = { ...FINE, state: "away", awaySinceMs: 0 };
@@ -22,6 +22,22 @@ test("it listens, pauses and writes the last words", () => {
   assert.equal(keyOf({ microphone: "off", isListening: false }), "ending");
   assert.equal(keyOf({ microphone: "off", isListening: false, talk: { ...FINE, isSettled: true } }), "paused");
   assert.equal(keyOf({ microphone: "off", isListening: false, talk: null, hasBegun: false }), "ready");
+});
+
+test("it is behind until it has caught up", () => {
+  const keys = [7, 5, 2, 5].map((lagS) => [true, false].map((wasBehind) => keyOf({ talk: { ...FINE, lagS }, wasBehind })));
+  const [behind, listening] = ["behind", "listening"];
+  assert.deepEqual(keys, [[behind, behind], [behind, listening], [listening, listening], [behind, listening]]);
+});
+
+test("a screen reader is told each state, but not each change of pace", () => {
+  const telling = new Telling();
+  const told = [];
+  const show = (keys, stepMs) => keys.forEach((key, at) => telling.isNews(key, at * stepMs) && told.push(key));
+  show(["ready", "listening", "listening"], 500);
+  show(Array.from({ length: 100 }, (_, at) => ["behind", "listening"][at % 2]), 1000);
+  show(["away.away", "listening", "ending", "paused"], 500);
+  assert.deepEqual(told, ["listening", "behind", "away.away", "listening", "ending", "paused"]);
 });
 
 test("a short break is not worth a word, a longer one is told with its cause", () => {

@@ -10,7 +10,7 @@ const CHUNK_SAMPLES = RATE_HZ;
 const MOST_WAITING_BYTES = 256_000; // in the socket: 8 s of sound
 const SEEN_MS = 5000;
 const SILENT_MS = 8000; // without a message although sound is sent
-const DOUBT_MS = 3000; // the same, then the box counts as away, though its socket may live
+const DOUBT_MS = 6000; // the same, then the box is asked: is it slow, or away?
 const LONGEST_SILENT_MS = 64_000;
 const CONNECT_MS = 10_000;
 const TICK_MS = 500;
@@ -52,6 +52,8 @@ export class Talk {
   #engineFailures = { safe: -1, count: 0 };
   #retryAtMs = 0;
   #heardAtMs = 0; // when the last message came, on the clock of performance.now()
+  #doubtedAtMs = 0; // the same of the last silence that was doubted
+  #connectedAtMs = 0;
   #seenAtMs = 0;
   #ticking = null;
   #isClosed = false;
@@ -129,7 +131,8 @@ export class Talk {
     const socket = new this.#Socket(this.#session.address);
     this.#socket = socket;
     this.#isGreeted = false;
-    this.#heardAtMs = performance.now();
+    this.#connectedAtMs = performance.now();
+    if (this.state === "idle") this.#heardAtMs = this.#connectedAtMs;
     if (this.state !== "away") this.#change("connecting");
     const isMine = () => socket === this.#socket;
     socket.onmessage = ({ data }) => isMine() && this.#take(JSON.parse(data));
@@ -144,15 +147,29 @@ export class Talk {
     const patienceMs = Math.min(SILENT_MS * 2 ** this.#silences, LONGEST_SILENT_MS);
     const isWaiting = this.#story.isCommitted || this.#story.heard < this.#story.sent - RATE_HZ;
     if (!this.#isGreeted) {
-      if (silentMs > CONNECT_MS) this.#break();
+      if (performance.now() - this.#connectedAtMs > CONNECT_MS) this.#break();
     } else if (isWaiting && silentMs > patienceMs) {
       this.#silences += 1;
-      this.#break();
-      this.wake();
-    } else if (isWaiting && silentMs > DOUBT_MS && this.awaySinceMs === null) {
-      this.awaySinceMs = Date.now() - silentMs;
-      this.#told.changed();
-    }
+      this.#leave();
+      this.#connect(); // away only if that fails: a slow box is there
+    } else if (isWaiting && silentMs > DOUBT_MS) this.#doubt();
+  }
+
+  /** Ask the box once in a silence whether it is there at all. */
+  async #doubt() {
+    const heardAtMs = this.#heardAtMs;
+    if (this.#doubtedAtMs === heardAtMs) return;
+    this.#doubtedAtMs = heardAtMs;
+    const { state } = await this.#look();
+    const isOver = this.state === "idle" || this.awaySinceMs !== null || this.#heardAtMs !== heardAtMs;
+    if (isOver || state !== "away") return;
+    this.awaySinceMs = this.#silentSinceMs;
+    this.#told.changed();
+  }
+
+  /** When the last message came, on the clock of Date.now(). */
+  get #silentSinceMs() {
+    return Date.now() - (performance.now() - this.#heardAtMs);
   }
 
   #take(event) {
@@ -295,7 +312,7 @@ export class Talk {
   #later(afterMs = pauseMs(this.#failures)) {
     this.#failures += 1;
     this.#retryAtMs = performance.now() + afterMs;
-    this.awaySinceMs ??= Date.now() - (performance.now() - this.#heardAtMs);
+    this.awaySinceMs ??= this.#silentSinceMs;
     this.tentative = "";
     this.#change("away");
     setTimeout(() => this.#ticking && this.#tick(), afterMs);

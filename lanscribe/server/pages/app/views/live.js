@@ -15,7 +15,7 @@ import { locale, t } from "../strings/strings.js";
 import { lookAtBox } from "../talk/box.js";
 import { Listening } from "../talk/listening.js";
 import { leadScanned } from "../talk/scanned.js";
-import { STUCK, stateOf } from "./live_state.js";
+import { STUCK, stateOf, Telling } from "./live_state.js";
 
 const SAVE_MS = 2000;
 const LOOK_MS = 500;
@@ -36,7 +36,7 @@ export class LiveView {
   #isUnsaved = false;
   #isDrawing = false;
   #shown = "";
-  #toldKey = "";
+  #telling = new Telling();
 
   /** root: the section of the page that it fills. app: what the views share. */
   constructor(root, app) {
@@ -273,6 +273,7 @@ export class LiveView {
       hasBegun: Boolean(this.#listening),
       talk,
       nowMs: Date.now(),
+      wasBehind: this.state.dataset.state === "behind",
     });
     if (state === "paused") this.#settled();
     this.root.dataset.microphone = this.#microphone.state;
@@ -293,8 +294,7 @@ export class LiveView {
   /** Tell screen readers a state when it begins. */
   #tellState(key) {
     const words = [this.word.textContent, this.advice.textContent].filter(Boolean).join(". ");
-    if (this.#toldKey && this.#toldKey !== key) this.told.textContent = words;
-    this.#toldKey = key;
+    if (this.#telling.isNews(key, performance.now())) this.told.textContent = words;
   }
 
   #advise(text, link) {
