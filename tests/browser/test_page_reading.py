@@ -10,6 +10,24 @@ LARGE = "() => localStorage.setItem('lanscribe.size', '300')"
 Y = "() => scrollY"
 FROM_END = "() => document.documentElement.scrollHeight - innerHeight - scrollY"
 NEWEST = "#live button.newest"
+LINE_PX = 30
+COVERED = """() => {
+  const box = (one) => one.getBoundingClientRect();
+  const [newest, bar] = ["newest", "live-bar"].map((name) => box(document.querySelector(`#live .${name}`)));
+  const isOver = ({ top, bottom }) => top < Math.min(newest.bottom, bar.top) && bottom > newest.top;
+  const buttons = [...document.querySelectorAll("#live .tools button")];
+  return buttons.filter((one) => one.checkVisibility() && isOver(box(one))).map((one) => one.textContent);
+}"""
+"""The buttons at the same height as the one that leads to the newest words."""
+
+
+SEEN = """() => {
+  const box = (selector) => [...document.querySelectorAll(selector)].at(-1)?.getBoundingClientRect();
+  const [bar, button, words] = ["#live .live-bar", "#live .record", "#live .said"].map(box);
+  const isPressable = button.top >= 0 && button.bottom <= innerHeight;
+  return { isPressable, y: scrollY, end: words?.bottom, room: bar.top };
+}"""
+"""Whether the button is in sight; where the newest words end, and where the bar begins below them."""
 
 
 @pytest.fixture
@@ -41,6 +59,40 @@ def test_the_text_follows_the_voice_until_the_reader_scrolls_up(
     tab.do(tab.tab.click(NEWEST))
     wait(lambda: abs(tab.run(FROM_END)) < 2, "it does not follow again")
     live.pause()
+
+
+def test_at_400_percent_the_button_and_the_newest_words_are_in_sight(
+    tab: ChromiumPage, shared_box: PageBox
+) -> None:
+    """A window of 1280 by 1024 has 320 by 256 pixels then."""
+    tab.do(tab.tab.set_viewport_size({"width": 320, "height": 256}))
+    tab.open(shared_box.url())
+    live = LivePage(tab)
+    seen = tab.run(SEEN)
+    assert seen["isPressable"]
+    assert seen["y"] == 0
+    assert not tab.do(tab.tab.locator(NEWEST).is_visible())
+    live.start()
+    for count in (5, 9):
+        live.wait_words(count)
+        seen = tab.run(SEEN)
+        assert seen["isPressable"]
+        assert LINE_PX <= seen["end"] <= seen["room"] + LINE_PX
+    live.pause()
+
+
+def test_the_button_to_the_newest_words_covers_nothing_else(
+    tab: ChromiumPage, live: LivePage
+) -> None:
+    live.start()
+    wait(lambda: live.count() >= 8 and tab.run(Y) > 200, "there is nothing to scroll")
+    live.pause()
+    tab.do(tab.tab.mouse.move(200, 100))
+    for _ in range(8):
+        tab.do(tab.tab.mouse.wheel(0, -60))
+        assert tab.run(COVERED) == []
+    tab.do(tab.tab.locator(NEWEST).wait_for())
+    assert tab.run(COVERED) == []
 
 
 def test_without_https_the_page_says_why_it_hears_nothing(

@@ -87,9 +87,9 @@ export class LiveView {
     this.take = new TakeAway(this.#app, () => this.#listening.transcript);
     this.take.root.hidden = true;
     this.tools = h("div", { class: "tools" }, this.again, this.take.root);
-    this.follower = new Follower(this.newest);
     this.bar = h("div", { class: "live-bar" },
       this.newest, this.record, this.state, this.meter.root, this.told);
+    this.follower = new Follower(this.newest, { text: this.text.root, bar: this.bar });
     const title = h("h1", { id: "live-title", class: "unseen" }, t("nav.live"));
     this.root.append(title, this.hint, this.text.root, this.announcer.root, this.tools, this.box, this.bar);
   }
