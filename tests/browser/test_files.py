@@ -198,6 +198,7 @@ def test_a_connection_that_breaks_in_the_middle_begins_anew(
     assert len(words(one["text"])) >= 3 * len(WORDS)
 
 
+@pytest.mark.long  # a broken connection and a box that loads are the halves of it
 def test_a_box_that_restarts_gets_the_file_again(
     tab: ChromiumPage, start_box: StartBox, speech: Samples
 ) -> None:

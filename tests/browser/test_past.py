@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser.chromium import ChromiumPage
 from tests.browser.judging import violations
-from tests.servers import ServeHere, ServerHere
+from tests.servers import ServerHere
 
 FILL = """async (names) => {
   const { Store } = await import("/pages/app/keep/store.js");
@@ -35,8 +35,9 @@ FOCUSED = "() => (document.activeElement.ariaLabel || document.activeElement.inn
 
 
 @pytest.fixture
-def server(serve_here: ServeHere) -> ServerHere:
-    return serve_here()
+def server(fake_server: ServerHere) -> ServerHere:
+    """The shared one: each tab keeps what it keeps for itself."""
+    return fake_server
 
 
 @pytest.fixture
@@ -189,35 +190,39 @@ def test_all_are_deleted_only_after_a_yes(past: ChromiumPage) -> None:
     assert past.run("async () => await store.list()") == []
 
 
-def test_a_thousand_hours_are_listed_and_searched(tab: ChromiumPage, server: ServerHere) -> None:
+@pytest.mark.parametrize("hours", [40, pytest.param(1000, marks=pytest.mark.long)])
+def test_many_hours_are_listed_and_searched(
+    tab: ChromiumPage, server: ServerHere, hours: int
+) -> None:
     """Each has the words of an hour."""
     tab.open(server.http_url + "/#live")
-    tab.run("""async () => {
+    fill = """async (hours) => {
       const { Store } = await import("/pages/app/keep/store.js");
       const store = new Store(indexedDB, () => {});
       const words = Array.from({ length: 9000 }, (_, n) => ({ text: " word", startS: n, endS: n }));
       const about = { kind: "live", durationS: 3600, model: "", language: "", gaps: [], title: "" };
-      for (let n = 0; n < 1000; n += 1) {
+      for (let n = 0; n < hours; n += 1) {
         words[8000] = { text: ` number${n}.`, startS: 8000, endS: 8000 };
         await store.put({ ...about, id: `id${n}`, startedMs: n * 3_600_000, words, isOpen: false });
       }
-    }""")
+    }"""
+    tab.run(fill, hours)
     tab.run("() => { location.hash = 'past'; }")
-    tab.do(tab.tab.get_by_text("1,000 transcripts").wait_for())
-    assert len(tab.run(ROWS)) == 1000
-    tab.do(tab.tab.get_by_label("Search by words").fill("number777"))
+    tab.do(tab.tab.get_by_text(f"{hours:,} transcripts").wait_for())
+    assert len(tab.run(ROWS)) == hours
+    tab.do(tab.tab.get_by_label("Search by words").fill(f"number{hours - 17}"))
     shown(tab, "1 transcript found")
-    assert tab.run("() => document.querySelector('#past li a').hash") == "#past/id777"
+    assert tab.run("() => document.querySelector('#past li a').hash") == f"#past/id{hours - 17}"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("contrast", ["normal", "more"])
-def test_axe_finds_nothing_in_lists_and_transcripts(
-    past: ChromiumPage, server: ServerHere, scheme: str, contrast: str
+def test_axe_finds_nothing_with_more_contrast(
+    past: ChromiumPage, server: ServerHere, scheme: str
 ) -> None:
+    """With the usual contrast, test_page_views.py asks it."""
     choose = "(...both) => localStorage.setItem(both[0], JSON.stringify(both[1]))"
     past.run(choose, "lanscribe.scheme", scheme)
-    past.run(choose, "lanscribe.contrast", contrast)
+    past.run(choose, "lanscribe.contrast", "more")
     for place, title in (("", "Past"), ("/c", "Mill"), ("/none", "This transcript is not here")):
         past.open("about:blank")
         past.open(f"{server.http_url}/#past{place}")

@@ -1,5 +1,6 @@
 """What the page keeps in the browser: IndexedDB of Chromium and of Firefox."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from tests.browser.chromium import ChromiumPage
 from tests.browser.conftest import Running
 from tests.browser.driving import Page
 from tests.browser.plain_tab import PlainTab, window
-from tests.servers import ServeHere, ServerHere
+from tests.servers import ServerHere
 
 PREPARE = """async (factory) => {
   const { Store } = await import("/pages/app/keep/store.js");
@@ -29,16 +30,25 @@ TITLES = "async () => (await store.list()).map((one) => [one.id, one.title])"
 
 
 @pytest.fixture
-def server(serve_here: ServeHere) -> ServerHere:
-    return serve_here()
+def server(fake_server: ServerHere) -> ServerHere:
+    """The shared one: each tab keeps what it keeps for itself."""
+    return fake_server
 
 
-@pytest.fixture(params=["disk", "refused", "absent"])
-def kept(request: pytest.FixtureRequest, page: Page, server: ServerHere) -> tuple[Page, str]:
+KEEPING = [("chromium", "disk"), ("chromium", "refused"), ("chromium", "absent")]
+"""In memory no browser differs."""
+
+
+@pytest.fixture(params=[*KEEPING, ("firefox", "disk")], ids=" ".join)
+def kept(
+    request: pytest.FixtureRequest, running: Running, server: ServerHere
+) -> Iterator[tuple[Page, str]]:
     """A page with a store, and whether the browser lets it keep anything."""
-    page.open(server.http_url)
-    page.run(PREPARE, request.param)
-    return page, request.param
+    name, factory = request.param
+    with running.browser(name).page() as page:
+        page.open(server.http_url)
+        page.run(PREPARE, factory)
+        yield page, factory
 
 
 def test_put_find_rename_remove_and_undo(kept: tuple[Page, str]) -> None:

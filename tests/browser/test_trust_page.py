@@ -46,6 +46,14 @@ def box(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield box
 
 
+@pytest.fixture(scope="module")
+def modules(running: Running, box: TrustBox) -> Iterator[Page]:
+    """The open page, whose modules are asked."""
+    with running.browser("chromium").page() as page:
+        page.open(box.url("http"))
+        yield page
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_device_that_trusts_the_box_is_told_so(page: Page, box: TrustBox, scheme: str) -> None:
     page.open(box.url(scheme))
@@ -76,7 +84,7 @@ def test_past_the_warning_the_microphone_works_and_the_page_still_says_not_yet(
         page.do(page.tab.click("#proceed-link"))
         page.do(page.tab.wait_for_url(box.url("https")))
         page.do(page.tab.locator("#verdict:not(:empty)").wait_for())
-        assert page.run(VERDICT) == NOT_YET
+        assert page.run(VERDICT) == NOT_YET, page.complaints
         listen = (
             "() => navigator.mediaDevices.getUserMedia({ audio: true }).then((one) => one.active)"
         )
@@ -115,10 +123,9 @@ def test_over_http_by_a_name_without_a_certificate_it_leads_to_https(
     ],
 )
 def test_what_follows_from_which_names_answer(
-    tab: ChromiumPage, box: TrustBox, given: dict[str, Any], verdict: str
+    modules: Page, given: dict[str, Any], verdict: str
 ) -> None:
     """asked: the names that this browser gets an answer from over https, and the fingerprint."""
-    tab.open(box.url("http"))
     decide = """async ({ asked, ...given }) => {
       const { verdictOf } = await import("/pages/trust_check.js");
       const seen = { protocol: "https:", host: "a", hosts: ["a", "b", "c"], fingerprint: "own" };
@@ -126,7 +133,7 @@ def test_what_follows_from_which_names_answer(
       const asks = async (url) => asked[new URL(url).hostname] ?? refused();
       return verdictOf({ port: "8443", ...seen, ...given }, asks, async () => "told");
     }"""
-    assert tab.run(decide, given) == verdict
+    assert modules.run(decide, given) == verdict
 
 
 @pytest.mark.parametrize(
@@ -146,12 +153,11 @@ def test_what_follows_from_which_names_answer(
     ],
 )
 def test_which_sections_concern_a_device(
-    tab: ChromiumPage, box: TrustBox, user_agent: str, touch_points: int, sections: list[str]
+    modules: Page, user_agent: str, touch_points: int, sections: list[str]
 ) -> None:
-    tab.open(box.url("http"))
     find = """async (...device) =>
       (await import("/pages/device.js")).sectionsFor(...device)"""
-    assert tab.run(find, user_agent, touch_points) == sections
+    assert modules.run(find, user_agent, touch_points) == sections
 
 
 def test_the_section_of_this_device_is_open_and_a_link_opens_another(
