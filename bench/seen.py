@@ -67,15 +67,17 @@ def noisy(samples: Samples, noise: Samples, below_db: float) -> Samples:
     return np.asarray(np.clip(samples + noise * level, -1, 1), dtype=np.float32)
 
 
-def voices(clips: Sequence[Clip], index: int, count: int) -> Samples:
-    """Four other clips at once, shape (count,), RMS 1."""
-    others = [clips[(index + step) % len(clips)].samples for step in (3, 5, 7, 11)]
-    mixed = np.sum([np.resize(one, count) for one in others], axis=0)
+def together(clips: Sequence[Clip], count: int) -> Samples:
+    """These clips at once, each as often as it fits, shape (count,), RMS 1."""
+    mixed = np.sum([np.resize(clip.samples, count) for clip in clips], axis=0)
     return np.asarray(mixed / np.sqrt(np.mean(mixed**2)), dtype=np.float32)
 
 
-def in_room(clips: Sequence[Clip], index: int, room: str) -> Clip:
-    """A clip in a room: clean, echo, noise_DB or voices_DB, DB being how far below it is."""
+def in_room(clips: Sequence[Clip], index: int, room: str, noises: Sequence[Clip]) -> Clip:
+    """A clip in a room: clean, echo, noise_DB, recorded_DB or voices_DB; DB: how far below it is.
+
+    noises: the recordings for recorded_DB; clips take them in turn.
+    """
     clip, (kind, _, below_db) = clips[index], room.partition("_")
     random, count = np.random.default_rng(index), len(clips[index].samples)
     if kind == "clean":
@@ -84,8 +86,12 @@ def in_room(clips: Sequence[Clip], index: int, room: str) -> Clip:
         sound = noisy(echoed(clip.samples, random), room_noise(random, count), 25.0)
     elif kind == "noise":
         sound = noisy(clip.samples, room_noise(random, count), float(below_db))
+    elif kind == "recorded":
+        noise = together([noises[index % len(noises)]], count)
+        sound = noisy(clip.samples, noise, float(below_db))
     else:
-        sound = noisy(clip.samples, voices(clips, index, count), float(below_db))
+        others = [clips[(index + step) % len(clips)] for step in (3, 5, 7, 11)]
+        sound = noisy(clip.samples, together(others, count), float(below_db))
     return replace(clip, samples=sound)
 
 
@@ -338,11 +344,12 @@ def main() -> None:
     bench = Bench(RememberingModel(folder), VoiceDetector(folder), options.chunk_s)
     clips = read_clips(options.audio)[_QUICK if options.quick else slice(None)]
     print(HEAD, flush=True)
+    noises = wordless(options.audio)
     for room in options.rooms.split(","):
         if room == "wordless":
-            heard = wordless(options.audio)
+            heard = noises
         else:
-            heard = [in_room(clips, index, room) for index in range(len(clips))]
+            heard = [in_room(clips, index, room, noises) for index in range(len(clips))]
         for policy in options.policy if heard else ():
             print(bench.row(heard, policy_of(policy)).line(room, policy), flush=True)
 

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 from lanscribe.engines.base import Engine, EngineSession
-from lanscribe.speech.audio import Samples
+from lanscribe.speech.audio import Samples, duration_s
 from lanscribe.speech.transcript import Token
 from tests.support import words
 
 DEADLINE_S = 120
+_SLOWEST_RTF = 2.0
+"""Two files of 300 s at once took over 120 s on two cores that 30 programs used."""
 
 
 async def drain(session: EngineSession) -> list[Token]:
@@ -20,7 +22,8 @@ async def listen(engine: Engine, samples: Samples, block_samples: int) -> list[T
     """Feed the samples in blocks, as fast as the engine takes them; all of its tokens."""
     session = engine.session()
     await session.start()
-    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+    deadline_s = DEADLINE_S + _SLOWEST_RTF * duration_s(len(samples))
+    async with asyncio.timeout(deadline_s), asyncio.TaskGroup() as group:
         tokens = group.create_task(drain(session))
         for start in range(0, len(samples), block_samples):
             await session.feed(samples[start : start + block_samples])
