@@ -52,6 +52,15 @@ export class FileJob {
 
   /** Send it, again and again if need be, until it is over. */
   async run() {
+    try {
+      await this.#run();
+    } catch (error) {
+      console.error(error); // a mistake of this page; the other files go on
+      this.#to("failed", "broken");
+    }
+  }
+
+  async #run() {
     this.#stop = new AbortController();
     this.#isAsked = false;
     let breaks = 0;
@@ -60,7 +69,7 @@ export class FileJob {
       if (!error) return this.#finish();
       if (error.code === "cancelled") return this.#stopped();
       if (this.state === "hearing") breaks += 1;
-      if (!(error.code in WAITS) || breaks === MOST_BREAKS) return this.#fail(error);
+      if (!Object.hasOwn(WAITS, error.code) || breaks === MOST_BREAKS) return this.#fail(error);
       await this.#hold(error, attempt);
       if (this.#stop.signal.aborted) return this.#stopped();
     }
@@ -186,7 +195,8 @@ export class FileJob {
       await this.#keep();
     }
     this.#to("failed", "failed");
-    this.told.textContent = message ? `${message[0].toLocaleUpperCase()}${message.slice(1)}.` : t("files.broke_often");
+    const other = t(code === "unreadable_answer" ? "files.broken" : "files.broke_often");
+    this.told.textContent = message ? `${message[0].toLocaleUpperCase()}${message.slice(1)}.` : other;
   }
 
   async #keep() {

@@ -1,7 +1,7 @@
 /** A transcript on the screen: paragraphs with their times, and the gaps between them. */
 
 import { h } from "../dom.js";
-import { locale, t } from "../strings/strings.js";
+import { isText, locale, t } from "../strings/strings.js";
 import { paragraphsOf } from "../text/paragraphs.js";
 
 const OPEN_BLOCKS = 20; // so many of the last paragraphs and gaps may still change
@@ -22,8 +22,9 @@ function sinceStart(seconds) {
 /** What a reader is told of a gap. */
 export function gapText(transcript, { startS, endS, code }) {
   const from = timeOf(transcript, startS, { exact: true });
-  if (endS === null || endS === undefined) return t(`gap.${code}.open`, { from });
-  return t(`gap.${code}`, { from, to: timeOf(transcript, endS, { exact: true }) });
+  const known = isText(`gap.${code}`) ? code : "other"; // a newer box may tell more
+  if (endS === null || endS === undefined) return t(`gap.${known}.open`, { from });
+  return t(`gap.${known}`, { from, to: timeOf(transcript, endS, { exact: true }) });
 }
 
 /** A paragraph; its text only grows. */

@@ -91,6 +91,8 @@ export default {
   "gap.gap.open": "Ab {from} wurde nichts aufgenommen",
   "gap.too_long": "Die Datei ist zu lang: {from} bis {to} wurde nicht gelesen",
   "gap.too_long.open": "Die Datei ist zu lang: ab {from} wurde nichts gelesen",
+  "gap.other": "Kein Text von {from} bis {to}",
+  "gap.other.open": "Kein Text ab {from}",
 
   // files
   "files.choose": "Dateien wählen",
@@ -113,6 +115,7 @@ export default {
   "files.holding.busy": "Die Box ist ausgelastet. Die Datei wird gleich noch einmal geschickt.",
   "files.holding.broke": "Die Box musste mittendrin aufhören. Die Datei wird gleich noch einmal geschickt.",
   "files.broke_often": "Die Box hat immer wieder mittendrin aufgehört. Ihr Protokoll sagt, warum.",
+  "files.broken": "Diese Seite konnte die Antwort der Box nicht lesen",
   "files.unreadable": "dieser Browser kann die Datei nicht lesen: Sie wurde verschoben oder geändert, oder sie ist ein Ordner",
   "files.cancel": "Abbrechen",
   "files.again": "Noch einmal versuchen",

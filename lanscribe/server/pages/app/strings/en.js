@@ -91,6 +91,8 @@ export default {
   "gap.gap.open": "Nothing was recorded from {from} on",
   "gap.too_long": "The file is too long: not read from {from} to {to}",
   "gap.too_long.open": "The file is too long: not read from {from} on",
+  "gap.other": "No text from {from} to {to}",
+  "gap.other.open": "No text from {from} on",
 
   // files
   "files.choose": "Choose files",
@@ -113,6 +115,7 @@ export default {
   "files.holding.busy": "The box is busy with others. The file is sent again in a moment.",
   "files.holding.broke": "The box had to stop in the middle. The file is sent again in a moment.",
   "files.broke_often": "The box stopped in the middle again and again. Its log says why.",
+  "files.broken": "This page could not read the answer of the box",
   "files.unreadable": "this browser cannot read the file: it was moved or changed, or it is a folder",
   "files.cancel": "Cancel",
   "files.again": "Try again",

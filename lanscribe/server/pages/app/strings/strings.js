@@ -22,6 +22,11 @@ export function t(key, values = {}, code = chosen) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
+/** Whether there is such a text. */
+export function isText(key) {
+  return Object.hasOwn(LANGUAGES[chosen], key);
+}
+
 /** The text of KEY.one or KEY.other, as the language has it for this count; {count} is the count. */
 export function counted(key, count, values = {}) {
   const form = new Intl.PluralRules(chosen).select(count) === "one" ? "one" : "other";

@@ -1,6 +1,10 @@
 /** What the box has heard of a file so far. */
 
 import { addWord } from "../text/words.js";
+import { countOf, objectOf, partsOf, secondsOf, textOf } from "./fields.js";
+
+const MOST_TRACKS = 100; // more are no choice
+const SILENCES = ["zeros", "quiet"];
 
 /** Grows a transcript by the events of the box. */
 export class Hearing {
@@ -16,31 +20,49 @@ export class Hearing {
     this.transcript = transcript;
   }
 
-  /** Take an event of the stream. */
+  /** Take an event of the stream, whatever is in it. */
   take(event) {
-    const { words, gaps } = this.transcript;
-    if (event.type === "transcript.text.delta" && event.delta) {
-      addWord(words, event.delta, event.start ?? null, event.end);
-      this.heardS = Math.max(this.heardS, event.end);
-    } else if (event.type === "transcript.missing") {
-      gaps.push({ startS: event.start, endS: event.end, code: event.code, why: event.why });
-    } else if (event.type === "transcript.progress") {
-      this.heardS = event.heard;
-      this.ofS = event.duration ?? 0;
-    } else if (event.type === "transcript.track") {
-      this.track = event;
-    } else if (event.type === "transcript.text.done") this.#end(event);
+    if (event.type === "transcript.text.delta") this.#say(event);
+    else if (event.type === "transcript.missing") this.#miss(event);
+    else if (event.type === "transcript.progress") this.#advance(event);
+    else if (event.type === "transcript.track") this.#choose(event);
+    else if (event.type === "transcript.text.done") this.#end(event);
+  }
+
+  #say(event) {
+    const text = textOf(event, "delta");
+    if (!text) return;
+    const endS = secondsOf(event, "end") ?? this.heardS;
+    addWord(this.transcript.words, text, secondsOf(event, "start"), endS);
+    this.heardS = Math.max(this.heardS, endS);
+  }
+
+  #miss(event) {
+    const [startS, endS] = [secondsOf(event, "start") ?? this.heardS, secondsOf(event, "end")];
+    this.transcript.gaps.push({ startS, endS, code: textOf(event, "code"), why: textOf(event, "why") });
+  }
+
+  #advance(event) {
+    this.heardS = secondsOf(event, "heard") ?? this.heardS;
+    this.ofS = secondsOf(event, "duration") ?? 0;
+  }
+
+  #choose(event) {
+    const [number, count] = [countOf(event, "number"), Math.min(countOf(event, "count"), MOST_TRACKS)];
+    const texts = ["language", "title", "why"].map((name) => [name, textOf(event, name)]);
+    this.track = { number, count, ...Object.fromEntries(texts) };
   }
 
   /** What the engine lost is only told at the end. */
-  #end({ lost = [], no_speech: noSpeech }) {
+  #end(event) {
     const { gaps } = this.transcript;
-    for (const { start, end } of lost) {
-      const isTold = gaps.some((gap) => gap.startS <= start && (gap.endS ?? Infinity) >= end);
-      if (!isTold) gaps.push({ startS: start, endS: end, code: "lost" });
+    for (const [startS, endS] of partsOf(event, "lost", "start", "end")) {
+      const isTold = gaps.some((gap) => gap.startS <= startS && (gap.endS ?? Infinity) >= endS);
+      if (!isTold) gaps.push({ startS, endS, code: "lost" });
     }
     gaps.sort((one, other) => one.startS - other.startS);
-    this.noSpeech = noSpeech?.code ?? null;
+    const code = textOf(objectOf(event.no_speech), "code");
+    this.noSpeech = SILENCES.includes(code) ? code : null;
     this.transcript.durationS = this.ofS; // at the end the box tells how long the file really is
   }
 }

@@ -1,7 +1,7 @@
 /** A session that continues after a socket or a server breaks. */
 
 import { RATE_HZ } from "../audio/ring.js";
-import { secondsOf } from "./story.js";
+import { secondsOf } from "./fields.js";
 
 const PASSING = ["engine_unavailable", "internal", "processing_error", "server_busy", "server_stopping"];
 const ENDING = ["idle_timeout", "session_too_long"];
@@ -31,6 +31,7 @@ export class Session {
   keepS = 0;
   #url;
   #seen = 0;
+  #missingAfter = -1;
 
   /** url: of the WebSocket, such as wss://box:8443/v1/realtime. */
   constructor(url) {
@@ -76,6 +77,16 @@ export class Session {
   /** The message that acknowledges what was received; sent after the first commit, it only does that. */
   get acknowledgement() {
     return JSON.stringify({ type: "input_audio_buffer.commit", final: false, seen: this.#seen });
+  }
+
+  /**
+   * Whether messages before the event are missing, which resuming may bring. Said once for a place:
+   * if they are missing again, the server has them no more.
+   */
+  isAfterMissing(event) {
+    if (!this.token || (event.seq ?? 0) <= this.#seen + 1 || this.#missingAfter === this.#seen) return false;
+    this.#missingAfter = this.#seen;
+    return true;
   }
 
   /** Whether the event was not received before. */

@@ -1,6 +1,7 @@
 /** The transcript of a recording over several sessions, and where a new one must start. */
 
 import { RATE_HZ } from "../audio/ring.js";
+import { secondsOf } from "./fields.js";
 import { SLACK_SAMPLES, Stitch } from "./stitch.js";
 
 const DELTA_S = 0.08; // assumed for a delta without end_s, as from bare vLLM
@@ -9,12 +10,6 @@ const CHUNK_SAMPLES = 1_600;
 const UNSURE_SAMPLES = 480_000; // 30 s: an engine writes its words within this time
 const WORD_SAMPLES = 25_600; // 1.6 s: no word is longer
 const SAID_LETTERS = 500; // kept for the stitch to the next session
-
-/** A field of an event as a time in seconds; null if it is absent or not a time. */
-export function secondsOf(event, name) {
-  const value = event[name];
-  return typeof value === "number" && value >= 0 && value < 1e6 ? value : null;
-}
 
 /**
  * The transcript of the recording, each word once, over any number of sessions.

@@ -2,6 +2,7 @@
 
 import { RATE_HZ } from "../audio/ring.js";
 import { lookAtBox } from "./box.js";
+import { eventOf } from "./fields.js";
 import { lostOf, pauseMs, Session } from "./session.js";
 import { Story } from "./story.js";
 
@@ -15,6 +16,7 @@ const LONGEST_SILENT_MS = 64_000;
 const CONNECT_MS = 10_000;
 const TICK_MS = 500;
 const REFUSED_MS = 15_000; // between attempts that need somebody to do something first
+const GREETINGS = ["session.created", "session.resumed", "error"];
 const MOST_FAILURES = 3; // of the engine at the same place
 
 /**
@@ -135,7 +137,7 @@ export class Talk {
     if (this.state === "idle") this.#heardAtMs = this.#connectedAtMs;
     if (this.state !== "away") this.#change("connecting");
     const isMine = () => socket === this.#socket;
-    socket.onmessage = ({ data }) => isMine() && this.#take(JSON.parse(data));
+    socket.onmessage = ({ data }) => isMine() && this.#take(eventOf(data));
     socket.onclose = () => isMine() && this.#break();
     socket.onerror = socket.onclose;
   }
@@ -172,17 +174,20 @@ export class Talk {
     return Date.now() - (performance.now() - this.#heardAtMs);
   }
 
+  /** event: null if the message was none. */
   #take(event) {
-    this.#heardAtMs = performance.now();
-    if (this.#isGreeted) this.awaySinceMs = null;
+    if (!event) return;
     if (!this.#isGreeted) this.#greet(event);
-    else if (event.type === "error") this.#fail(this.#session.refused(event), event);
+    else if (event.type === "error") this.#refuse(event);
+    else if (this.#session.isAfterMissing(event)) this.#break();
     else if (this.#session.isNew(event)) this.#hear(event);
     if (this.#isGreeted) this.#pump();
   }
 
   #greet(event) {
-    const { safe } = this.#story;
+    if (!GREETINGS.includes(event.type)) return;
+    this.#heardAtMs = performance.now();
+    const { safe, sent } = this.#story;
     const place = Math.max(this.#place, this.#ring.start);
     try {
       if (!this.#session.greet(event, this.#story, place)) {
@@ -195,6 +200,7 @@ export class Talk {
       return;
     }
     if (event.type === "session.created") this.#begin(safe, place);
+    else this.#story.sent = Math.min(this.#story.sent, sent); // it has no more than it was sent
     this.#isGreeted = true;
     this.tentative = "";
     this.awaySinceMs = null;
@@ -242,6 +248,8 @@ export class Talk {
   }
 
   #hear(event) {
+    this.#heardAtMs = performance.now();
+    this.awaySinceMs = null;
     if (event.type === "session.stopping") this.#story.cut();
     if (event.type === "transcription.delta") this.#append(event);
     if (event.type === "transcription.done") this.#finish(event);
@@ -251,10 +259,17 @@ export class Talk {
   #append(event) {
     [this.#failures, this.#silences] = [0, 0];
     this.#told.said(this.#story.hear(event, performance.now() / 1000));
-    this.tentative = this.#story.isJoining ? "" : (event.tentative ?? "");
-    for (const [start, end] of lostOf(event, this.#story.base)) this.#told.lost(start, end, "lost");
+    this.tentative = this.#story.isJoining ? "" : event.tentative;
+    this.#lose(event);
     if (event.notice === "zeros") this.#told.noticed("zeros");
     this.#ring.forget(this.#place);
+  }
+
+  #lose(event) {
+    const { base, sent } = this.#story;
+    for (const [start, end] of lostOf(event, base)) {
+      if (start < sent) this.#told.lost(start, Math.min(end, sent), "lost");
+    }
   }
 
   /** An utterance ends: because it is over, or because the server had to end it. */
@@ -273,6 +288,12 @@ export class Talk {
     this.#ring.forget(this.#floor);
     if (this.#ring.end > this.#place) this.#connect();
     else this.#rest();
+  }
+
+  #refuse(event) {
+    this.#heardAtMs = performance.now();
+    this.awaySinceMs = null;
+    this.#fail(this.#session.refused(event), event);
   }
 
   /** The server tells an error, which ends the session. */

@@ -40,7 +40,7 @@ export function stateOf({ microphone, isListening, isMuted, hasBegun, talk, nowM
 
 function awayOf(talk, nowMs, isListening) {
   if (talk.awaySinceMs === null || nowMs - talk.awaySinceMs < AWAY_MS) return null;
-  const cause = CAUSES[talk.why] ?? "away";
+  const cause = Object.hasOwn(CAUSES, talk.why) ? CAUSES[talk.why] : "away";
   const link = cause === "locked" ? "/sign-in?next=/" : undefined;
   return { state: "away", key: `away.${cause}`, link, isListening };
 }
