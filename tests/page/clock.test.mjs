@@ -7,6 +7,7 @@ import { RATE_HZ, seeded } from "./made.mjs";
 
 const STARTED_MS = 1_764_330_000_000;
 const BLOCK = 1_600;
+const WAKING_S = 0.6; // a device is awake for so long without sound, before and after it sleeps
 const CALM = { seconds: 30, isCalm: true };
 
 /**
@@ -32,18 +33,25 @@ function deviceOf({ ppm, parts, jitterS, stallS, random, block = BLOCK }) {
   return { blocks, gaps };
 }
 
-/** A clock that has heard of the blocks, and of the pauses among the gaps. */
-function clockOf({ blocks, gaps }, block = BLOCK) {
+/**
+ * A clock that has heard of the blocks, and of the pauses among the gaps. sets: when the device's time of
+ * day was set, and by how much, [atS, byS][]. sleeps: the other clock stands still while it is locked.
+ */
+function clockOf({ blocks, gaps }, block = BLOCK, { sets = [], sleeps = false } = {}) {
   const clock = new Clock(STARTED_MS);
-  const ms = (seconds) => STARTED_MS + 1000 * seconds;
+  const sum = (numbers) => numbers.reduce((one, other) => one + other, 0);
+  const dayMs = (atS) => STARTED_MS + 1000 * (atS + sum(sets.filter(([setS]) => setS < atS).map(([, byS]) => byS)));
+  const locks = gaps.filter((gap) => sleeps && gap.code === "no_sound");
+  const asleepS = (atS) => sum(locks.filter(({ endS }) => endS < atS).map(({ startS, endS }) => endS - startS - WAKING_S));
+  const ms = (atS) => [dayMs(atS), 1000 * (atS - asleepS(atS))];
   const pauses = gaps.filter((gap) => gap.code === "paused");
   for (const { cameS } of blocks) {
     while (pauses.length && cameS > pauses[0].endS) {
       const pause = pauses.shift();
-      clock.paused(ms(Math.max(pause.startS, pause.cameS)));
-      clock.resumed(ms(pause.endS));
+      clock.paused(...ms(Math.max(pause.startS, pause.cameS)));
+      clock.resumed(...ms(pause.endS));
     }
-    clock.recorded(block, ms(cameS));
+    clock.recorded(block, ...ms(cameS));
   }
   return clock;
 }
@@ -52,8 +60,8 @@ function assertNear(actual, expected, within, what) {
   assert.ok(Math.abs(actual - expected) <= within, `${what}: ${actual} instead of ${expected}`);
 }
 
-function check(device, within, what, block = BLOCK) {
-  const clock = clockOf(device, block);
+function check(device, within, what, block = BLOCK, day = {}) {
+  const clock = clockOf(device, block, day);
   const codes = (gaps) => gaps.map((gap) => gap.code);
   const told = JSON.stringify([clock.gaps, device.gaps]);
   assert.deepEqual(codes(clock.gaps), codes(device.gaps), `${what}: ${told}`);
@@ -87,6 +95,25 @@ test("locks and pauses are marked where they were, with jitter and a device's cl
     const device = deviceOf({ ppm, parts: partsOf(random), jitterS: 0.1, random });
     check(device, 0.2, `seed ${seed}`);
   }
+});
+
+test("a clock that is set makes no gap, and hides none", () => {
+  for (let seed = 0; seed < 200; seed += 1) {
+    const random = seeded(3000 + seed);
+    const ppm = (random() - 0.5) * 200;
+    const device = deviceOf({ ppm, parts: partsOf(random), jitterS: 0.1, random });
+    const isApart = ({ cameS }) => device.gaps.every((gap) => cameS < gap.startS - 1 || cameS > gap.endS + 1);
+    const moments = device.blocks.slice(1).filter((block) => isApart(block) && random() < 0.01);
+    const sets = moments.map(({ cameS }) => [cameS - 0.001, (random() < 0.5 ? -1 : 1) * 3600 * random()]);
+    check(device, 0.3, `seed ${seed}`, BLOCK, { sets, sleeps: seed % 2 === 1 });
+  }
+});
+
+test("a clock that is set back while nothing comes hides no gap", () => {
+  const device = deviceOf({ ppm: 0, parts: [{ seconds: 20, lockedS: 60 }, { seconds: 20, pausedS: 60 }, CALM], jitterS: 0.1,
+    random: seeded(1) });
+  const sets = device.gaps.map(({ endS }) => [endS - 1, -3000]);
+  check(device, 0.2, "set back", BLOCK, { sets });
 });
 
 test("blocks that come late in a bunch are no gap", () => {

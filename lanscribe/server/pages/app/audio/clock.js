@@ -13,7 +13,27 @@ const LEAP_S = 1; // less is jitter, or drift
 const CALM_S = 1;
 const STALL_S = 0.75; // between blocks that come regularly
 const FALL_S = 0.1; // a delay that falls by more shows that a bunch still comes
+const RUNNING_S = 0.3; // since the last block; to fall asleep and to wake up takes a device longer
 const RECENT_S = 10; // the least delay of this time is the usual one: a device's clock drifts
+
+/**
+ * The time of day as it would be if nobody had set the clock. A clock that runs evenly may stand still
+ * while the device sleeps, so it is not enough alone: the time of day tells how long that was.
+ */
+class Day {
+  #nowMs = null;
+  #runMs = 0;
+  #setMs = 0; // by so much the clock was set forward
+
+  /** runMs: of the clock that runs evenly. blockRunMs: when the last block came; null: none comes now. */
+  at(nowMs, runMs, blockRunMs) {
+    const stepMs = this.#nowMs === null ? 0 : nowMs - this.#nowMs - (runMs - this.#runMs);
+    const isRunning = blockRunMs !== null && runMs - blockRunMs < 1000 * RUNNING_S;
+    if (stepMs < -1000 * LEAP_S || (stepMs > 1000 * LEAP_S && isRunning)) this.#setMs += stepMs;
+    [this.#nowMs, this.#runMs] = [nowMs, runMs];
+    return nowMs - this.#setMs;
+  }
+}
 
 /** The least delay of the last 10 to 20 s. */
 class Least {
@@ -86,11 +106,13 @@ function gapsBetween(startS, endS, pause) {
 
 /**
  * The clock of one transcript. Its times are seconds from `startedMs`, and run on while nothing is
- * recorded. `nowMs` is the time of day (Date.now(): other clocks stand still while a device
- * sleeps).
+ * recorded. `nowMs` is the time of day (Date.now()), `runMs` that of a clock which nobody sets, and
+ * which may stand still while the device sleeps (performance.now()).
  */
 export class Clock {
   #startedMs;
+  #day = new Day();
+  #cameRunMs = null;
   #samples = 0;
   #stretches = [];
   #cameS = 0;
@@ -101,8 +123,9 @@ export class Clock {
   }
 
   /** Notes that a block of so many samples has come now. */
-  recorded(samples, nowMs) {
-    const nowS = this.#secondsOf(nowMs);
+  recorded(samples, nowMs, runMs = nowMs) {
+    const nowS = this.#secondsOf(nowMs, runMs, this.#cameRunMs);
+    this.#cameRunMs = runMs;
     const first = this.#samples;
     this.#samples += samples;
     const delayS = nowS - this.#samples / RATE_HZ;
@@ -114,13 +137,15 @@ export class Clock {
   }
 
   /** Notes that the person pauses: what is not recorded from now on is no gap of the device. */
-  paused(nowMs) {
-    this.#pause ??= { startS: this.#secondsOf(nowMs), endS: null };
+  paused(nowMs, runMs = nowMs) {
+    const startS = this.#secondsOf(nowMs, runMs);
+    this.#pause ??= { startS, endS: null };
   }
 
   /** Notes that the person goes on. */
-  resumed(nowMs) {
-    if (this.#pause) this.#pause.endS = this.#secondsOf(nowMs);
+  resumed(nowMs, runMs = nowMs) {
+    const endS = this.#secondsOf(nowMs, runMs);
+    if (this.#pause) this.#pause.endS = endS;
   }
 
   /** The second of the transcript at which a sample was recorded. */
@@ -175,8 +200,8 @@ export class Clock {
     return beyond < 0 ? this.#stretches.length - 1 : Math.max(0, beyond - 1);
   }
 
-  #secondsOf(nowMs) {
-    return (nowMs - this.#startedMs) / 1000;
+  #secondsOf(nowMs, runMs, blockRunMs = null) {
+    return (this.#day.at(nowMs, runMs, blockRunMs) - this.#startedMs) / 1000;
   }
 }
 

@@ -32,26 +32,26 @@ export class Listening {
     } });
   }
 
-  /** Takes a block of sound, Int16Array, that has come now (Date.now()). */
-  record(samples, nowMs) {
-    this.#clock.recorded(samples.length, nowMs);
+  /** Takes a block of sound, Int16Array, that has come now (Date.now(), performance.now()). */
+  record(samples, nowMs, runMs = performance.now()) {
+    this.#clock.recorded(samples.length, nowMs, runMs);
     this.#ring.append(samples);
     this.talk.push();
   }
 
   /** The person pauses. */
-  pause(nowMs) {
+  pause(nowMs, runMs = performance.now()) {
     this.#isPaused = true;
-    this.#clock.paused(nowMs);
+    this.#clock.paused(nowMs, runMs);
     this.talk.end();
     this.tell();
   }
 
   /** The person has gone on, if there was a pause. */
-  resume(nowMs) {
+  resume(nowMs, runMs = performance.now()) {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#clock.resumed(nowMs);
+    this.#clock.resumed(nowMs, runMs);
     this.tell();
   }
 
