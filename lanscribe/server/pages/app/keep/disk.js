@@ -1,6 +1,7 @@
 /** Keeps rows in IndexedDB. */
 
 const NAME = "lanscribe";
+const CLOSED = ["AbortError", "InvalidStateError"]; // a connection whose data the browser erases
 const VERSION = 1;
 
 /** The rows of transcripts on the disk of this device. Each method rejects with what the browser says. */
@@ -63,9 +64,20 @@ export class Disk {
     });
   }
 
-  /** What `work(headers, parts)` returns, in one transaction that is on the disk. */
+  /** What `work(headers, parts)` returns; once more if the connection was closed meanwhile. */
   async #in(mode, work) {
-    const database = await this.#opened();
+    const opened = this.#opened();
+    try {
+      return await this.#once(await opened, mode, work);
+    } catch (error) {
+      if (!CLOSED.includes(error.name)) throw error;
+      if (this.#database === opened) this.#database = null; // it may not have been told yet
+      return this.#once(await this.#opened(), mode, work);
+    }
+  }
+
+  /** What `work(headers, parts)` returns, in one transaction that is on the disk. */
+  async #once(database, mode, work) {
     const transaction = database.transaction(["headers", "parts"], mode);
     const ended = new Promise((resolve, reject) => {
       transaction.oncomplete = resolve;
