@@ -11,7 +11,7 @@ export function titleOf({ title, startedMs, words = [], start = startOf(words) }
   if (title) return title;
   if (!start) return t("past.silent", { time: timeOfDay(startedMs) });
   const letters = [...start];
-  return letters.length <= LONGEST ? start : `${letters.slice(0, LONGEST).join("").replace(/\s\S*$/, "")}…`;
+  return letters.length <= LONGEST ? start : `${letters.slice(0, LONGEST).join("").replace(/[\s\p{Po}]+\S*$/u, "")}…`;
 }
 
 /** When, how long, and in which language. */

@@ -34,7 +34,9 @@ class Paragraph {
     this.startS = block.startS;
     this.text = document.createTextNode("");
     const time = h("time", {}, timeOf(transcript, block.startS));
-    this.root = h("p", { class: "said", dir: "auto" }, time, h("span", { class: "settled" }, this.text));
+    const settled = h("span", { class: "settled" }, this.text);
+    const lang = transcript.language || undefined;
+    this.root = h("p", { class: "said", dir: "auto", lang }, time, settled);
     this.show(transcript, block);
   }
 

@@ -75,13 +75,45 @@ function endsSegment(words, following) {
 function linesOf(words) {
   const line = inLine(words);
   if (widthOf(line) <= LINE_WIDTH || words.length === 1) return [line];
-  let best = null;
-  for (let cut = 1; cut < words.length; cut += 1) {
-    const lines = [inLine(words.slice(0, cut)), inLine(words.slice(cut))];
-    const width = Math.max(...lines.map(widthOf));
-    if (!best || width < best.width) best = { lines, width };
+  const cut = cutOf(line, words);
+  return [line.slice(0, cut), line.slice(cut).trimStart()];
+}
+
+/** Where to cut a line between two of its words so that the wider part is the least wide. */
+function cutOf(line, words) {
+  const widths = widthsOf(line);
+  let best = { cut: 0, width: Infinity };
+  for (const cut of endsOf(words).slice(0, -1)) {
+    const after = widths[line.length] - widths[cut] - (line[cut] === " " ? 1 : 0);
+    const width = Math.max(widths[cut], after);
+    if (width < best.width) best = { cut, width };
   }
-  return best.lines;
+  return best.cut;
+}
+
+/** The width of the first n units of a line, for each n. */
+function widthsOf(line) {
+  const widths = new Uint32Array(line.length + 1);
+  let at = 0;
+  for (const letter of line) {
+    widths.fill(widths[at] + widthOf(letter), at + 1, at + 1 + letter.length);
+    at += letter.length;
+  }
+  return widths;
+}
+
+/** Where each word ends in the line of them all (inLine), in units. */
+function endsOf(words) {
+  let end = 0;
+  let isApart = false;
+  return words.map(({ text }) => {
+    const said = inLine([{ text }]);
+    isApart ||= /^\s/.test(text);
+    if (!said) return end;
+    end += said.length + (isApart && end > 0 ? 1 : 0);
+    isApart = /\s$/.test(text);
+    return end;
+  });
 }
 
 /** When a segment is shown; WebVTT requires the end to be after the start. */

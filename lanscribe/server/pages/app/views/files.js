@@ -18,9 +18,10 @@ export class FilesView {
     this.input = h("input", { type: "file", multiple: true, hidden: true, onchange: () => this.#choose() });
     this.choose = h("button", { type: "button", class: "first", onclick: () => this.input.click() }, t("files.choose"));
     this.list = h("div", { class: "file-list" });
+    const drop = h("p", { class: "quiet by-mouse" }, t("files.drop"));
     const lead = h("p", { class: "quiet" }, t("files.lead"));
     root.append(h("h1", { id: "files-title" }, t("nav.files")),
-      h("div", { class: "drop" }, this.choose, this.input, lead), this.list);
+      h("div", { class: "drop" }, this.choose, this.input, drop, lead), this.list);
     this.#takeDrops();
     addEventListener("beforeunload", (event) => this.#running && event.preventDefault());
   }

@@ -216,9 +216,9 @@ export class LiveView {
     const lagS = this.#listening?.talk.lagS ?? 0;
     this.#lagS += (lagS - this.#lagS) / 2;
     const style = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
-    const isAway = this.state.dataset.state === "away";
-    if (isAway) put(this.lag, t("live.kept", { length: lengthOf(lagS) }));
-    else if (!this.#isListening) put(this.lag, "");
+    const { state } = this.state.dataset; // that the text is behind is said there
+    if (state === "away") put(this.lag, t("live.kept", { length: lengthOf(lagS) }));
+    else if (!this.#isListening || state === "behind") put(this.lag, "");
     else put(this.lag, t("live.lag", { s: this.#lagS.toLocaleString(locale(), style) }));
   }
 
@@ -239,10 +239,10 @@ export class LiveView {
     if (listening) this.#drawText(listening);
     this.#drawState();
     const hasWords = Boolean(listening?.transcript.words.length);
-    this.hint.hidden = Boolean(listening);
-    this.text.root.hidden = !listening;
+    this.hint.hidden = this.#hasBegun;
+    this.text.root.hidden = !this.#hasBegun;
     this.take.root.hidden = !hasWords || this.#isListening;
-    this.again.hidden = !listening || this.#isListening;
+    this.again.hidden = !this.#hasBegun || this.#isListening;
     this.meter.root.hidden = !this.#isListening;
     this.wakeLock.set(this.#isListening);
     const isSilent = this.#isMuted || this.#microphone.state === "gone";
@@ -270,7 +270,7 @@ export class LiveView {
       microphone: this.#microphone.state,
       isListening: this.#isListening,
       isMuted: this.#isMuted,
-      hasBegun: Boolean(this.#listening),
+      hasBegun: this.#hasBegun,
       talk,
       nowMs: Date.now(),
       wasBehind: this.state.dataset.state === "behind",
@@ -282,8 +282,13 @@ export class LiveView {
     put(this.word, t(`live.${key}`, values));
     this.#advise(t(`live.${key}.do`), link);
     this.#tellState(key);
-    put(this.record, t(this.#isListening ? "live.pause" : this.#listening ? "live.resume" : "live.listen"));
+    put(this.record, t(this.#isListening ? "live.pause" : this.#hasBegun ? "live.resume" : "live.listen"));
     this.record.dataset.icon = this.#isListening ? "pause" : "listen";
+  }
+
+  /** Whether there is something to read or to come: not if the microphone could not be had. */
+  get #hasBegun() {
+    return this.#isListening || this.#listening?.transcript.durationS > 0;
   }
 
   /** Whether all sound of late was silence to the last bit. */
@@ -316,7 +321,8 @@ export class LiveView {
 
   #save() {
     const transcript = this.#listening?.transcript;
-    if (!this.#isUnsaved || !transcript || !(transcript.words.length || transcript.isOpen)) return;
+    const isEmpty = !transcript?.words.length && !(transcript?.isOpen && transcript.durationS > 0);
+    if (!this.#isUnsaved || isEmpty) return;
     this.#isUnsaved = false;
     this.#app.store.put(transcript).catch(() => {}); // the store has told it
   }
