@@ -105,6 +105,13 @@ def test_delete_and_undo_in_the_list_keep_the_focus_in_place(past: ChromiumPage)
     assert past.run("async () => (await store.get('c')).words.length") == 6
 
 
+def test_the_last_one_comes_back_too(past: ChromiumPage) -> None:
+    past.run("async () => { await store.remove('a'); await store.remove('b'); }")
+    click(past, "Delete “Mill”")
+    click(past, "Undo")
+    past.do(past.tab.locator("a:focus", has_text="Mill").wait_for())
+
+
 def test_open_rename_and_delete_one(past: ChromiumPage) -> None:
     click(past, "Küche/Tee")
     past.do(past.tab.locator("h1:focus", has_text="Küche/Tee").wait_for())

@@ -174,7 +174,7 @@ export default {
   "settings.size": "Größe der Wörter",
   "settings.percent": "{size} %",
   "settings.sample": "So groß sind die Wörter eines Textes.",
-  "settings.times": "Zeiten neben den Absätzen zeigen",
+  "settings.times": "Zeiten über den Absätzen zeigen",
   "settings.language": "Sprache",
   "settings.language.label": "Sprache dieser Seite",
   "settings.language.auto": "Wie der Browser",

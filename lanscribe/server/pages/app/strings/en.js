@@ -174,7 +174,7 @@ export default {
   "settings.size": "Size of the words",
   "settings.percent": "{size} %",
   "settings.sample": "This is how large the words of a transcript are.",
-  "settings.times": "Show times beside the paragraphs",
+  "settings.times": "Show times above the paragraphs",
   "settings.language": "Language",
   "settings.language.label": "Language of this page",
   "settings.language.auto": "As the browser",
