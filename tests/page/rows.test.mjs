@@ -27,6 +27,11 @@ test("a transcript is the same after it was stored", () => {
   }
 });
 
+test("no letter of a word is lost, however long it is", () => {
+  const one = { ...transcriptWith(3), words: [wordAt(0), { ...wordAt(1), text: "\u8a9e".repeat(200_001) }, wordAt(2)] };
+  assert.deepEqual(transcriptOf(headerOf(one, undefined, NOW), partsOf(one.id, one.words)), one);
+});
+
 test("what grew at its end is stored as if it were written whole", () => {
   const growing = [[0, 1], [1, 5000], [PART_WORDS, PART_WORDS], [PART_WORDS, PART_WORDS + 1], [5000, 3]];
   for (const [before, after] of growing) {
@@ -64,6 +69,19 @@ test("every word has to be there, in the title or the text, in any case", () => 
   assert.equal(finder("ku\u0308che tee")(header, text).found, "Tee");
   assert.equal(finder("(wirklich?)")(header, text).found, "(Wirklich?)");
   assert.equal(finder("  ")(header, text).found, "");
+});
+
+test("a word is found in whatever form its accents are written", () => {
+  const forms = ["NFC", "NFD", "NFKC", "NFKD"];
+  for (const word of ["Müller", "Łódź", "Ångström", "Việt", "한국어", "がぎぐ", "Ζεύς"]) {
+    for (const [wanted, stored] of forms.flatMap((one) => forms.map((other) => [word.normalize(one), word.normalize(other)]))) {
+      for (const cased of [wanted, wanted.toUpperCase(), wanted.toLowerCase()]) {
+        assert.ok(finder(cased)({ title: `${stored}1.m4a` }, ""), `${cased} in the title ${stored}`);
+        assert.equal(finder(cased)({ title: "" }, ` a ${stored}.`).found.normalize(), word.normalize());
+      }
+    }
+  }
+  assert.equal(finder("muller")({ title: "Mu\u0308ller" }, ""), null);
 });
 
 test("an excerpt begins and ends at whole words", () => {

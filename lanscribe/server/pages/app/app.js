@@ -72,7 +72,7 @@ class App {
   #route(isAsked) {
     const place = location.hash.slice(1);
     const [name, ...rest] = place.split("/");
-    const shown = name in this.views ? name : "live";
+    const shown = Object.hasOwn(this.views, name) ? name : "live";
     if (this.#shown) this.#scrolled.set(this.#shown.place, scrollY);
     this.#show(shown);
     const showing = this.views[shown].show(rest.join("/"));

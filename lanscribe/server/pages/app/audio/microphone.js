@@ -5,14 +5,14 @@ const SILENT_MS = 2000; // without a block
 const STUCK_MS = 8000;
 const AGAIN_MS = 3000;
 const ALIASES = ["default", "communications"]; // Chromium lists a device under them once more
-const REASONS = {
-  NotAllowedError: "refused",
-  SecurityError: "refused",
-  NotFoundError: "none",
-  OverconstrainedError: "none",
-  NotReadableError: "taken",
-  AbortError: "taken",
-};
+const REASONS = new Map([
+  ["NotAllowedError", "refused"],
+  ["SecurityError", "refused"],
+  ["NotFoundError", "none"],
+  ["OverconstrainedError", "none"],
+  ["NotReadableError", "taken"],
+  ["AbortError", "taken"],
+]);
 
 /** Whether this page may have a microphone at all; browsers give it over https only. */
 export function hasMicrophone() {
@@ -88,7 +88,7 @@ export class Microphone {
       if (mine === this.#try) this.#connect(stream);
       else stopTracks(stream);
     } catch (error) {
-      const reason = REASONS[error.name] ?? "failed";
+      const reason = REASONS.get(error.name) ?? "failed";
       if (mine === this.#try) this.#change(isAgain && reason !== "refused" ? "gone" : reason);
     }
   }
@@ -149,7 +149,7 @@ export class Microphone {
       try {
         return await navigator.mediaDevices.getUserMedia({ audio: { ...audio, deviceId: { exact: id } } });
       } catch (error) {
-        if (REASONS[error.name] !== "none") throw error;
+        if (REASONS.get(error.name) !== "none") throw error;
         this.isOther = true;
       }
     }

@@ -4,7 +4,7 @@
  *
  *   Header { id, kind, title, startedMs, durationS, model, language, gaps, isOpen,
  *            savedMs, wordCount, start, isRenamed }     start: its first words
- *   Part   { id, part, text, lengths: Uint16Array, times: Uint32Array }
+ *   Part   { id, part, text, lengths: Uint32Array, times: Uint32Array }
  *            times: start and end of each word, in ms
  */
 
@@ -45,7 +45,7 @@ export function partsOf(id, words, first = 0) {
 }
 
 function packed(id, part, words) {
-  const lengths = Uint16Array.from(words, (word) => word.text.length);
+  const lengths = Uint32Array.from(words, (word) => word.text.length);
   const times = Uint32Array.from(words.flatMap((word) => [ms(word.startS), ms(word.endS)]));
   return { id, part, text: words.map((word) => word.text).join(""), lengths, times };
 }
@@ -82,13 +82,15 @@ export function newestFirst(one, other) {
 
 /**
  * A function (header, text) that tells whether each word of `wanted` is in the title or the text, in
- * any case of letters: null if not, else { before, found, after } of the first place in the text, all
- * "" if it is in the title only.
+ * any case of letters, and whether an accent is a letter's own or follows it (as macOS names files):
+ * null if not, else { before, found, after } of the first place in the text, all "" if it is in the
+ * title only.
  */
 export function finder(wanted) {
   const patterns = wanted.normalize().trim().split(/\s+/).map(patternOf);
-  return (header, text) => {
-    if (!patterns.every((one) => one.test(text) || one.test(header.title))) return null;
+  return (header, written) => {
+    const [title, text] = [header.title, written].map((one) => one.normalize());
+    if (!patterns.every((one) => one.test(text) || one.test(title))) return null;
     const matches = patterns.map((one) => one.exec(text)).filter(Boolean);
     return excerpt(text, matches.sort((one, other) => one.index - other.index)[0]);
   };

@@ -9,17 +9,17 @@ import { transcribe } from "../talk/upload.js";
 import { TakeAway } from "./take_away.js";
 import { timeOf, TranscriptView } from "./transcript_view.js";
 
-const WAITS = {
-  away: "away",
-  internal: "broke",
-  processing_error: "broke",
-  engine_unavailable: "loading",
-  server_stopping: "away",
-  server_busy: "busy",
-  upload_too_slow: "busy",
-  idle_timeout: "away",
-  too_many_guesses: "busy",
-};
+const WAITS = new Map([
+  ["away", "away"],
+  ["internal", "broke"],
+  ["processing_error", "broke"],
+  ["engine_unavailable", "loading"],
+  ["server_stopping", "away"],
+  ["server_busy", "busy"],
+  ["upload_too_slow", "busy"],
+  ["idle_timeout", "away"],
+  ["too_many_guesses", "busy"],
+]);
 const MOST_BREAKS = 5; // in the middle of one file, before a person has to ask again
 const LONGEST_WAIT_S = 15;
 const LONGEST_TITLE = 200;
@@ -69,7 +69,7 @@ export class FileJob {
       if (!error) return this.#finish();
       if (error.code === "cancelled") return this.#stopped();
       if (this.state === "hearing") breaks += 1;
-      if (!Object.hasOwn(WAITS, error.code) || breaks === MOST_BREAKS) return this.#fail(error);
+      if (!WAITS.has(error.code) || breaks === MOST_BREAKS) return this.#fail(error);
       await this.#hold(error, attempt);
       if (this.#stop.signal.aborted) return this.#stopped();
     }
@@ -206,7 +206,7 @@ export class FileJob {
 
   /** Wait until it is worth another attempt. */
   #hold({ code, retryAfterS }, attempt) {
-    this.#to("holding", `holding.${WAITS[code]}`);
+    this.#to("holding", `holding.${WAITS.get(code)}`);
     const backOffS = Math.min(LONGEST_WAIT_S, 2 ** Math.min(attempt, 5)) * (0.75 + Math.random() / 2);
     const ends = new AbortController();
     return new Promise((resolve) => {

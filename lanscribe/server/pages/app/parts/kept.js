@@ -5,7 +5,7 @@ import { Zip } from "../keep/zip.js";
 import { sizeOf } from "../strings/formats.js";
 import { counted, t } from "../strings/strings.js";
 import { confirmed } from "./confirm.js";
-import { apart, fileName } from "./names.js";
+import { apart, dayStamp, fileName } from "./names.js";
 import { save, written } from "./take_away.js";
 import { titleOf } from "./titles.js";
 
@@ -62,7 +62,7 @@ export class Kept {
     if (this.#all.getAttribute("aria-disabled")) return;
     this.#all.setAttribute("aria-disabled", "true");
     try {
-      save(await this.#packed(), t("past.archive", { day: new Date().toISOString().slice(0, 10) }));
+      save(await this.#packed(), t("past.archive", { day: dayStamp(new Date()) }));
       this.#say("");
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;

@@ -22,9 +22,10 @@ function sinceStart(seconds) {
 /** What a reader is told of a gap. */
 export function gapText(transcript, { startS, endS, code }) {
   const from = timeOf(transcript, startS, { exact: true });
-  const known = isText(`gap.${code}`) ? code : "other"; // a newer box may tell more
-  if (endS === null || endS === undefined) return t(`gap.${known}.open`, { from });
-  return t(`gap.${known}`, { from, to: timeOf(transcript, endS, { exact: true }) });
+  const isOpen = endS === null || endS === undefined;
+  const end = isOpen ? ".open" : "";
+  const known = isText(`gap.${code}${end}`) ? code : "other"; // a newer box may tell more
+  return t(`gap.${known}${end}`, { from, to: isOpen ? "" : timeOf(transcript, endS, { exact: true }) });
 }
 
 /** A paragraph; its text only grows. */

@@ -11,7 +11,7 @@ export const CODES = Object.keys(LANGUAGES);
 
 /** Speak the first of these languages (BCP 47) that is known, English if none is. */
 export function speak(...wanted) {
-  chosen = wanted.map((one) => one.split("-")[0].toLowerCase()).find((one) => one in LANGUAGES) ?? "en";
+  chosen = wanted.map((one) => one.split("-")[0].toLowerCase()).find((one) => CODES.includes(one)) ?? "en";
   document.documentElement.lang = chosen;
 }
 

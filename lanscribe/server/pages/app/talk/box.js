@@ -1,6 +1,7 @@
 /** What the box says of itself, so that a person learns why it does not transcribe. */
 
 const PATIENCE_MS = 5000;
+const STATES = new Map([[401, "locked"], [403, "refused"], [503, "loading"]]);
 
 /**
  * {state, engine, model, languages}. state: "ready"; "loading" (the engine); "busy" (all its sessions
@@ -26,7 +27,7 @@ export async function lookAtBox(get = fromBox) {
 }
 
 function stateOf(status) {
-  return { 401: "locked", 403: "refused", 503: "loading" }[status] ?? "away";
+  return STATES.get(status) ?? "away";
 }
 
 function fromBox(path) {

@@ -5,19 +5,19 @@ const CAUGHT_UP_S = 3; // until then it stays behind, so that the words do not f
 const PACE_MS = 120_000; // so often, at most, a change of pace is told
 const PACES = ["listening", "behind"];
 const AWAY_MS = 2500; // shorter breaks are not worth a word
-const CAUSES = {
-  loading: "loading",
-  engine_unavailable: "loading",
-  busy: "busy",
-  server_busy: "busy",
-  locked: "locked",
-  unauthorized: "locked",
-  too_many_guesses: "locked",
-  refused: "refused",
-  not_allowed: "refused",
-  processing_error: "failing",
-  internal: "failing",
-};
+const CAUSES = new Map([
+  ["loading", "loading"],
+  ["engine_unavailable", "loading"],
+  ["busy", "busy"],
+  ["server_busy", "busy"],
+  ["locked", "locked"],
+  ["unauthorized", "locked"],
+  ["too_many_guesses", "locked"],
+  ["refused", "refused"],
+  ["not_allowed", "refused"],
+  ["processing_error", "failing"],
+  ["internal", "failing"],
+]);
 /** States of the microphone that need the person to do something first. */
 export const STUCK = ["refused", "none", "taken", "failed"];
 
@@ -40,7 +40,7 @@ export function stateOf({ microphone, isListening, isMuted, hasBegun, talk, nowM
 
 function awayOf(talk, nowMs, isListening) {
   if (talk.awaySinceMs === null || nowMs - talk.awaySinceMs < AWAY_MS) return null;
-  const cause = Object.hasOwn(CAUSES, talk.why) ? CAUSES[talk.why] : "away";
+  const cause = CAUSES.get(talk.why) ?? "away";
   const link = cause === "locked" ? "/sign-in?next=/" : undefined;
   return { state: "away", key: `away.${cause}`, link, isListening };
 }
