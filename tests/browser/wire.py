@@ -1,8 +1,11 @@
 """The network between a browser and a box: a relay that falls silent, or cuts."""
 
 import asyncio
+import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +17,7 @@ class Wire:
         self.port = 0
         """Where browsers reach the target."""
         self._target_port = target_port
+        self._is_ending = False
         self._is_ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="wire")
 
@@ -28,7 +32,9 @@ class Wire:
         _error: BaseException | None,
         _where: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._ends.set)
+        self._is_ending = True
+        with suppress(ConnectionError):  # wakes the one who accepts, unless somebody else has
+            socket.create_connection(("127.0.0.1", self.port)).close()
         self._thread.join()
 
     def silence(self) -> None:
@@ -45,41 +51,41 @@ class Wire:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._ends, self._passes = asyncio.Event(), asyncio.Event()
+        self._passes = asyncio.Event()
         self._passes.set()
         self._connections: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._is_ready.set()
-        await self._ends.wait()
-        server.close()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            self.port = listener.getsockname()[1]
+            self._is_ready.set()
+            await self._accept(listener)
         self._cut()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        """Not asyncio's server: one that is closed while it accepts leaves a connection open."""
+        while True:
+            accepted, _ = await self._loop.sock_accept(listener)
+            if self._is_ending:
+                accepted.close()
+                return
+            task = asyncio.create_task(self._handle(accepted))
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+            task.add_done_callback(partial(_close, accepted))
 
     def _cut(self) -> None:
         for task in self._connections:
             task.cancel()
 
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._connections.add(task)
-        with suppress(asyncio.CancelledError):
-            await self._joined(reader, writer)
-        self._connections.discard(task)
-
-    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, accepted: socket.socket) -> None:
         """Join a connection with one to the target, until both directions have ended."""
-        writers = [writer]
-        try:
+        reader, writer = await asyncio.open_connection(sock=accepted)
+        with _aborted(writer), suppress(OSError):
             await self._passes.wait()
-            with suppress(OSError):
-                back, other = await asyncio.open_connection("127.0.0.1", self._target_port)
-                writers.append(other)
+            back, other = await asyncio.open_connection("127.0.0.1", self._target_port)
+            with _aborted(other):
                 await asyncio.gather(self._copy(reader, other), self._copy(back, writer))
-        finally:
-            for one in writers:
-                one.transport.abort()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on what comes, and its end."""
@@ -91,3 +97,16 @@ class Wire:
                 return
             writer.write(data)
             await writer.drain()
+
+
+@contextmanager
+def _aborted(writer: asyncio.StreamWriter) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        writer.transport.abort()
+
+
+def _close(accepted: socket.socket, _task: asyncio.Task[None]) -> None:
+    """Also if the task was cancelled before it ran."""
+    accepted.close()
