@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { Choices } from "./keep/choices.js";
 import { Store } from "./keep/store.js";
-import { Notices } from "./parts/notices.js";
+import { Notices, Troubles } from "./parts/notices.js";
 import { speak, t } from "./strings/strings.js";
 import { FilesView } from "./views/files.js";
 import { LiveView } from "./views/live.js";
@@ -24,7 +24,7 @@ class App {
     speak(...(language === "auto" ? navigator.languages : [language]));
     this.#look();
     this.#frame();
-    const warn = (reason) => this.notice(t(`kept.${reason}`), { stays: true });
+    const warn = (reason, isSo) => this.troubles.set(reason, isSo, t(`kept.${reason}`));
     this.store = new Store(refusable(() => indexedDB), warn);
     this.views = Object.fromEntries(
       Object.entries(VIEWS).map(([name, View]) => [name, new View(document.getElementById(name), this)]),
@@ -34,9 +34,9 @@ class App {
     this.#route(false);
   }
 
-  /** Say something in one line, for a while; with { stays: true } until it is closed. */
-  notice(text, how) {
-    this.notices.show(text, how);
+  /** Say something in one line, for a while. */
+  notice(text) {
+    this.notices.show(text);
   }
 
   /** Show a place: a view and what is in it, as "past/ID". */
@@ -60,6 +60,7 @@ class App {
       document.getElementById("main").focus();
     });
     this.notices = new Notices(document.getElementById("notices"));
+    this.troubles = new Troubles(document.getElementById("troubles"));
     this.links = Object.keys(VIEWS).map((name) =>
       h("a", { href: `#${name}`, "data-view": name }, h("span", {}, t(`nav.${name}`))),
     );

@@ -15,8 +15,13 @@ export class Store {
   #isPersistAsked = false;
   /** Whether what is kept is lost when the page is closed, because the browser refuses to keep anything. */
   isInMemory = false;
+  /** Whether there was no room for the words that were last to be kept. */
+  isFull = false;
 
-  /** factory: window.indexedDB or undefined. warn(reason): called with "refused" or "full". */
+  /**
+   * factory: window.indexedDB or undefined. warn(reason, isSo): called when a trouble, "refused" or
+   * "full", begins and when it is over.
+   */
   constructor(factory, warn) {
     this.#warn = warn;
     this.#rows = factory ? new Disk(factory) : new Memory();
@@ -39,6 +44,7 @@ export class Store {
       const first = firstChanged(before, words.length);
       return { header: headerOf(transcript, before, Date.now()), first, parts: partsOf(id, words, first) };
     });
+    this.#tellFull(false);
     if (!transcript.isOpen && words.length > 0) this.#askToPersist();
   }
 
@@ -96,7 +102,7 @@ export class Store {
     try {
       await this.#safely((one) => one.change(id, make));
     } catch (error) {
-      if (error.name === "QuotaExceededError") this.#warn("full");
+      if (error.name === "QuotaExceededError") this.#tellFull(true);
       throw error;
     }
     this.#changed(id);
@@ -120,7 +126,13 @@ export class Store {
 
   #refuse() {
     this.isInMemory = true;
-    this.#warn("refused");
+    this.#warn("refused", true);
+  }
+
+  #tellFull(isSo) {
+    if (this.isFull === isSo) return;
+    this.isFull = isSo;
+    this.#warn("full", isSo);
   }
 
   #changed(id) {

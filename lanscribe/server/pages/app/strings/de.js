@@ -28,6 +28,7 @@ export default {
   "live.resume": "Weiter",
   "live.new": "Neues Transkript",
   "live.drop": "{length} Ton sind noch nicht Text. Ein neues Transkript verwirft sie.",
+  "live.unkept": "Deine Worte werden in diesem Browser nicht aufbewahrt: Lade sie herunter, bevor du die Seite schließt.",
   "live.newest": "Zu den neuesten Worten",
   "live.languages": "{count} Sprachen",
   "live.lag": "{s} s zurück",

@@ -28,6 +28,7 @@ export default {
   "live.resume": "Go on",
   "live.new": "New transcript",
   "live.drop": "{length} of sound are not text yet. A new transcript drops them.",
+  "live.unkept": "Your words are not kept in this browser: download them before you close the page.",
   "live.newest": "To the newest words",
   "live.languages": "{count} languages",
   "live.lag": "{s} s behind",

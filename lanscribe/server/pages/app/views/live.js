@@ -34,6 +34,7 @@ export class LiveView {
   #interruptedAtMs = null;
   #lagS = 0;
   #isUnsaved = false;
+  #isUnkept = false; // there was no room for it
   #isDrawing = false;
   #shown = "";
   #telling = new Telling();
@@ -81,6 +82,7 @@ export class LiveView {
     this.word = h("p", { class: "word" });
     this.advice = h("p", { class: "advice small" });
     this.state = h("div", { class: "live-state" }, this.word, this.advice);
+    this.unkept = h("p", { class: "unkept quiet small" });
     this.told = h("div", { class: "unseen", role: "status" }); // not the seconds that run
     this.newest = h("button", { type: "button", class: "newest", hidden: true }, t("live.newest"));
     this.again = h("button", { type: "button", hidden: true, onclick: () => this.#begin() }, t("live.new"));
@@ -88,7 +90,7 @@ export class LiveView {
     this.take.root.hidden = true;
     this.tools = h("div", { class: "tools" }, this.again, this.take.root);
     this.bar = h("div", { class: "live-bar" },
-      this.newest, this.record, this.state, this.meter.root, this.told);
+      this.newest, this.record, this.state, this.meter.root, this.unkept, this.told);
     this.follower = new Follower(this.newest, { text: this.text.root, bar: this.bar });
     const title = h("h1", { id: "live-title", class: "unseen" }, t("nav.live"));
     this.root.append(title, this.hint, this.text.root, this.announcer.root, this.tools, this.box, this.bar);
@@ -106,6 +108,7 @@ export class LiveView {
   #watch() {
     setInterval(() => this.#look(), LOOK_MS);
     setInterval(() => this.#save(), SAVE_MS);
+    this.#app.store.watch((id) => this.#keepAgain(id));
     addEventListener("online", () => this.#listening?.talk.wake());
     addEventListener("pagehide", () => this.#save());
     document.addEventListener("visibilitychange", () => {
@@ -281,6 +284,8 @@ export class LiveView {
     const values = { time: timeOfDay(talk?.awaySinceMs ?? 0), length: lengthOf(talk?.lagS ?? 0) };
     put(this.word, t(`live.${key}`, values));
     this.#advise(t(`live.${key}.do`), link);
+    const { isInMemory, isFull } = this.#app.store;
+    put(this.unkept, isInMemory || isFull ? t("live.unkept") : "");
     this.#tellState(key);
     put(this.record, t(this.#isListening ? "live.pause" : this.#hasBegun ? "live.resume" : "live.listen"));
     this.record.dataset.icon = this.#isListening ? "pause" : "listen";
@@ -324,7 +329,14 @@ export class LiveView {
     const isEmpty = !transcript?.words.length && !(transcript?.isOpen && transcript.durationS > 0);
     if (!this.#isUnsaved || isEmpty) return;
     this.#isUnsaved = false;
-    this.#app.store.put(transcript).catch(() => {}); // the store has told it
+    this.#app.store.put(transcript).then(() => (this.#isUnkept = false), () => (this.#isUnkept = true));
+  }
+
+  /** Something was deleted, so that there may be room; but not this transcript, which stays away. */
+  #keepAgain(id) {
+    if (!this.#isUnkept || !this.#listening) return;
+    if (id === null || id === this.#listening.transcript.id) this.#isUnkept = false;
+    else this.#isUnsaved = true;
   }
 }
 
