@@ -260,8 +260,9 @@ async def _refuse(error: AuthError, scope: Scope, receive: Receive, send: Send) 
         await receive()
         await WebSocket(scope, receive, send).send_denial_response(response)
         return
-    if wants_page(HTTPConnection(scope)):
-        response = refusal_page(error, response, scope["path"])
+    asked = HTTPConnection(scope)
+    if wants_page(asked):
+        response = refusal_page(error, response, asked)
     await response(scope, receive, send)
 
 

@@ -29,7 +29,45 @@ MOST_BYTES = 2**12
 _MOST_FIELDS = 8
 _PLACE = re.compile(r"/(?!/)[!-\[\]-~]{0,499}|/")
 """A path on this server, whatever a browser makes of it: // and a backslash could name another."""
-_LEAD = "A browser that shows the key once, on the next page, is let in from then on."
+_GERMAN = re.compile(r"\s*de\b", re.IGNORECASE)
+"""An Accept-Language that asks for German first."""
+_KEY_WANTED = {
+    "en": (
+        "This box asks for its key",
+        "Enter it once, on the next page: this browser is let in from then on.",
+    ),
+    "de": (
+        "Diese Box fragt nach ihrem Schlüssel",
+        "Gib ihn einmal ein, auf der nächsten Seite: Ab dann wird dieser Browser eingelassen.",
+    ),
+}
+_REFUSALS = {
+    "not_allowed": {
+        "en": (
+            "You are not let in",
+            "Connect this device to the box's home network, and open the box's own address.",
+        ),
+        "de": (
+            "Du wirst nicht eingelassen",
+            "Verbinde dieses Gerät mit dem Heimnetz der Box, und öffne ihre eigene Adresse.",
+        ),
+    },
+    "too_many_guesses": {
+        "en": ("Too many wrong keys", "Wait a while, then enter the right one on the next page."),
+        "de": ("Zu viele falsche Schlüssel", "Warte eine Weile, dann gib den richtigen ein."),
+    },
+}
+"""Title and advice for people, by the code of the error; _KEY_WANTED for every other code."""
+_FORMS = {"en": "sign_in", "de": "sign_in.de"}
+_IN_GERMAN = {
+    "": "",
+    "This browser is signed in.": "Dieser Browser ist angemeldet.",
+    "Type the key first.": "Gib zuerst den Schlüssel ein.",
+    "That is not the key.": "Das ist nicht der Schlüssel.",
+    "Wait {s:.0f} s, then try again.": "Warte {s:.0f} s, dann versuch es noch einmal.",
+}
+"""What the form says."""
+_ACTIONS = {"en": "Enter the key", "de": "Schlüssel eingeben"}
 _COOKIE_RULES = "Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
@@ -73,14 +111,23 @@ def wants_page(connection: HTTPConnection) -> bool:
     return is_read and is_opening and "text/html" in connection.headers.get("accept", "")
 
 
-def refusal_page(error: AuthError, answer: Response, asked: str) -> Response:
+def refusal_page(error: AuthError, answer: Response, asked: HTTPConnection) -> Response:
     """A refusal for people, with the status and the headers of `answer`, that for programs.
 
-    asked: the path that was asked for, to which signing in leads back.
+    asked: the request; signing in leads back to its path.
     """
-    text = f"{_LEAD} What the server says to programs: {error.public_message}."
-    url = _sign_in_for(own_path(quote(asked, safe="/")))
-    said = note("You are not let in", text, url, answer.status_code)
+    lang = _language_of(asked)
+    title, advice = _REFUSALS.get(error.code, _KEY_WANTED)[lang]
+    said = page(
+        "refusal",
+        answer.status_code,
+        lang=lang,
+        title=title,
+        advice=advice,
+        action=_ACTIONS[lang],
+        url=_sign_in_for(own_path(quote(asked.scope["path"], safe="/"))),
+        told=error.public_message,
+    )
     for name, value in answer.headers.items():
         if name not in {"content-type", "content-length"}:
             said.headers[name] = value
@@ -116,28 +163,29 @@ class SignIn:
         body = await exchange.body(MOST_BYTES)
         answer = self._obstacle(request) or self._foreign(request)
         key, place = _field(body, "key").strip(), own_path(_field(body, "next"))
-        await exchange.respond(answer or self._admitted(key, place, exchange.address))
+        await exchange.respond(answer or self._admitted(exchange, key, place))
 
     def _form_for(self, request: Request) -> Response:
         place = own_path(request.query_params.get("next", ""))
         if has_pass(request, self._key_check, self._origins):
-            return _form(place, 200, "This browser is signed in.", "good")
-        return _form(place)
+            return _form(request, place, 200, "This browser is signed in.", "good")
+        return _form(request, place)
 
-    def _admitted(self, key: str, place: str, address: str) -> Response:
+    def _admitted(self, exchange: Exchange, key: str, place: str) -> Response:
         """The way in for whoever shows the key, on to a path of this server; else the form again.
 
         place: the path.
         """
+        request, address = exchange.request, exchange.address
         if not key:
-            return _form(place, 400, "Type the key first.")
+            return _form(request, place, 400, "Type the key first.")
         try:
             self._key_check.check([key], address)
         except AuthError as error:
             log.debug("%s could not sign in: %s", address, error.code)
             wait_s = error.retry_after_s or 0.0
-            why = f"Wait {wait_s:.0f} s, then try again." if wait_s else "That is not the key."
-            form = _form(place, error.kind.http_status, why)
+            why = "Wait {s:.0f} s, then try again." if wait_s else "That is not the key."
+            form = _form(request, place, error.kind.http_status, why, s=wait_s)
             if wait_s:
                 form.headers["Retry-After"] = f"{max(1, round(wait_s))}"
             return form
@@ -202,8 +250,22 @@ def _sign_in_for(asked: str) -> str:
     return "/sign-in" if asked == "/" else f"/sign-in?next={quote(asked, safe='/')}"
 
 
-def _form(place: str, status: int = 200, message: str = "", state: str = "bad") -> Response:
-    return page("sign_in", status, message=message, state=state, place=place)
+def _language_of(asked: HTTPConnection) -> str:
+    return "de" if _GERMAN.match(asked.headers.get("accept-language", "")) else "en"
+
+
+def _form(
+    asked: HTTPConnection,
+    place: str,
+    status: int = 200,
+    message: str = "",
+    state: str = "bad",
+    **values: float,
+) -> Response:
+    """The form in the language of the browser. values: those in `message`, one of _IN_GERMAN."""
+    lang = _language_of(asked)
+    said = (_IN_GERMAN[message] if lang == "de" else message).format(**values)
+    return page(_FORMS[lang], status, message=said, state=state, place=place)
 
 
 def _going_to(place: str, value: str, lifetime_s: int) -> Response:

@@ -157,7 +157,7 @@ def test_a_refusal_is_shown_and_not_kept(tab: ChromiumPage, start_box: StartBox)
     tab.run(KEPT)
     box.restart(auth={"mode": "key", "key": OTHER_KEY})
     assert opened(tab, box) == []
-    assert tab.run("() => document.title") == "You are not let in · lanscribe"
+    assert tab.run("() => document.title") == "This box asks for its key · lanscribe"
     box.stop()
     assert opened(tab, box) == VIEWS
 

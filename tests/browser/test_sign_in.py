@@ -90,6 +90,17 @@ def test_the_form_takes_the_key_and_its_cookie_opens_all(page: Page, box: Box) -
     assert box.answers(page) == SERVED
 
 
+def test_signing_in_leads_on_to_the_view_that_was_asked_for(page: Page, box: Box) -> None:
+    """Also after a wrong key."""
+    page.open(f"{box.url}/#past")
+    page.run("() => document.querySelector('main a').focus()")
+    assert page.submit("Enter") == "/sign-in"
+    assert page.submit(*"a-wrong-key-x", "Enter") == "/sign-in"
+    assert page.submit(*KEY, "Enter") == "/"
+    assert page.run("() => location.hash") == "#past"
+    assert page.run("() => document.getElementById('past').hidden") is False
+
+
 def test_a_wrong_key_is_told_and_opens_nothing(page: Page, box: Box) -> None:
     assert box.answers(page) == REFUSED
     assert page.submit(*"a-wrong-key-x", "Enter") == "/sign-in"

@@ -260,6 +260,38 @@ def test_a_browser_that_is_refused_gets_a_page_and_a_program_json(
     assert box.ask("/v1/models", "POST", peer, headers=BROWSER).json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("de", "Schlüssel"),
+        ("de-AT,en;q=0.8", "Schlüssel"),
+        ("en-GB,de;q=0.8", "Enter it once"),
+        ("den", "Enter it once"),
+        ("", "Enter it once"),
+    ],
+)
+def test_a_refusal_speaks_to_people_first_and_in_their_language(
+    box: Box, asked: str, said: str
+) -> None:
+    text = box.ask("/", headers={**BROWSER, "Accept-Language": asked}).text
+    assert said in text
+    assert f'lang="{"de" if said == "Schlüssel" else "en"}"' in text
+    assert text.index(said) < text.index('href="/sign-in"') < text.index("got no key")
+
+
+def test_the_form_speaks_german_to_who_asks_for_it(box: Box) -> None:
+    """Each field and each form is as in English, and so is what is told of a wrong key."""
+    german = {**OWN, "Accept-Language": "de"}
+    pages = [box.ask("/sign-in", headers={**BROWSER, **one}).text for one in ({}, german)]
+    for found in (r'action="[^"]*"', r'name="[^"]*"', "data-carry", r"serve.sh [^<]*"):
+        assert re.findall(found, pages[0]) == re.findall(found, pages[1])
+    assert "<h1>Anmelden</h1>" in pages[1]
+    told = [box.sign_in(key, **german).text for key in ("", *(f"wrong-{n}" for n in range(9)))]
+    assert "zuerst den Schlüssel" in told[0]
+    assert "nicht der Schlüssel" in told[1]
+    assert re.search(r"Warte \d+ s, dann", told[-1])
+
+
 def test_a_page_tells_who_guesses_how_long_to_wait(box: Box) -> None:
     for number in range(6):
         box.sign_in(f"wrong-{number}")
