@@ -13,21 +13,26 @@ NEWEST = "#live button.newest"
 LINE_PX = 30
 COVERED = """() => {
   const box = (one) => one.getBoundingClientRect();
-  const [newest, bar] = ["newest", "live-bar"].map((name) => box(document.querySelector(`#live .${name}`)));
-  const isOver = ({ top, bottom }) => top < Math.min(newest.bottom, bar.top) && bottom > newest.top;
+  const [newest, bar] = ["newest", "live-bar"].map((name) => {
+    return box(document.querySelector(`#live .${name}`));
+  });
+  const isOver = ({ top, bottom }) =>
+    top < Math.min(newest.bottom, bar.top) && bottom > newest.top;
   const buttons = [...document.querySelectorAll("#live .tools button")];
-  return buttons.filter((one) => one.checkVisibility() && isOver(box(one))).map((one) => one.textContent);
+  const covered = buttons.filter((one) => one.checkVisibility() && isOver(box(one)));
+  return covered.map((one) => one.textContent);
 }"""
 """The buttons at the same height as the one that leads to the newest words."""
 
 
 SEEN = """() => {
-  const box = (selector) => [...document.querySelectorAll(selector)].at(-1)?.getBoundingClientRect();
+  const last = (selector) => [...document.querySelectorAll(selector)].at(-1);
+  const box = (selector) => last(selector)?.getBoundingClientRect();
   const [bar, button, words] = ["#live .live-bar", "#live .record", "#live .said"].map(box);
   const isPressable = button.top >= 0 && button.bottom <= innerHeight;
   return { isPressable, y: scrollY, end: words?.bottom, room: bar.top };
 }"""
-"""Whether the button is in sight; where the newest words end, and where the bar begins below them."""
+"""Whether the button is in sight; where the newest words end, and where the bar below begins."""
 
 
 @pytest.fixture
