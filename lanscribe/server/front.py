@@ -21,7 +21,11 @@ def routes(trust: Trust | None) -> list[Route]:
 
     async def greet(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return await files.page.answer(request)
+            origins = trust.origins if trust else []
+            # older browsers do not take a WebSocket to where the page came from as 'self'
+            sockets = [origin.replace("https:", "wss:", 1) for origin in origins]
+            # never 304: a browser would keep the policy that it has, and with it other names
+            return files.page.whole(request, pages.policy(*origins, *sockets))
         url = trust and trust.https_url(request.url.hostname or "")
         https = f"https: {url}   how a phone comes to trust it: /trust\n" if url else ""
         return PlainTextResponse(_PATHS + https, headers=_HEADERS)

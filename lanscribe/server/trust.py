@@ -3,6 +3,7 @@
 import base64
 import json
 import plistlib
+import re
 import uuid
 from ipaddress import ip_address
 from typing import Protocol
@@ -34,6 +35,8 @@ OWN = (
     "Nothing has to be installed: this box shows the certificate that its owner chose (tls.cert and"
     " tls.key)."
 )
+_IN_POLICY = re.compile(r"[\w.-]+", re.ASCII)
+"""A host that a Content-Security-Policy can name: it has no form for an IPv6 address."""
 _GROUP_LETTERS = 12
 """Of a fingerprint as it is shown, AB:CD:EF:01 and a colon: eight such groups."""
 _FORM_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -88,6 +91,17 @@ class Trust:
         return f"https://{url_host(kept)}:{self._port}/"
 
     @property
+    def origins(self) -> list[str]:
+        """Where a page of this box asks whether the device trusts it, such as https://box:8443."""
+        return [f"https://{host}:{self._port}" for host in self._hosts]
+
+    @property
+    def _hosts(self) -> list[str]:
+        """The names that other devices have for this box, as far as a policy can allow them."""
+        names = [name for name in self._certificates.names if not _is_loopback(name)]
+        return [name for name in names if _IN_POLICY.fullmatch(name)]
+
+    @property
     def own_names(self) -> tuple[str, ...]:
         """What a certificate of the owner's calls this box; none in a certificate of its own.
 
@@ -120,16 +134,15 @@ class Trust:
         if authority is None:
             return pages.note("Nothing to install", OWN, url)
         shown = fingerprint(authority)
-        hosts = [url_host(name) for name in self._certificates.names if not _is_loopback(name)]
         values = {
             "name": common_name(authority),
             "file": file_name(authority),
             "url": url,
             "fingerprint": shown,
-            "hosts": json.dumps(hosts),
+            "hosts": json.dumps(self._hosts),
             "port": str(self._port),
         }
-        return pages.page("trust", 200, **values, **_groups(shown))
+        return pages.page("trust", 200, origins=self.origins, **values, **_groups(shown))
 
     async def _check(self, request: Request) -> Response:
         """What a page on another name of this box may read, if its browser trusts this one.

@@ -151,7 +151,7 @@ def test_the_page_escapes_whatever_the_certificate_is_called() -> None:
     assert NASTY in unescape(text)
     hosts = re.search(r'data-hosts="([^"]*)"', text)
     assert hosts
-    assert json.loads(unescape(hosts[1])) == ["192.168.1.20", "[fd00::20]", "box", "box.local"]
+    assert json.loads(unescape(hosts[1])) == ["192.168.1.20", "box", "box.local"]
 
 
 @pytest.mark.parametrize(
@@ -284,3 +284,26 @@ def test_a_certificate_that_names_no_box_is_told_from_none() -> None:
 def test_only_a_certificate_of_the_owner_names_this_box() -> None:
     assert BOX.own_names == NEW_BOX.own_names == ()
     assert OWN_BOX.own_names == NAMES
+
+
+def connections(answer: httpx.Response) -> list[str]:
+    """What the policy of a page lets it connect to."""
+    parts = answer.headers["content-security-policy"].split("; ")
+    (part,) = [part for part in parts if part.startswith("connect-src ")]
+    return part.split()[1:]
+
+
+@pytest.mark.parametrize("path", ["/", "/trust"])
+def test_a_page_connects_to_no_other_place_than_the_names_of_the_box(path: str) -> None:
+    names = ("192.168.1.20", "box.local", "127.0.0.1", "localhost", "fd00::1", "a;b *", "*.home")
+    trust = Trust(Shown(AUTHORITY, names), 8443)
+    allowed = ["'self'", "https://192.168.1.20:8443", "https://box.local:8443"]
+    sockets = [origin.replace("https", "wss") for origin in allowed[1:]]
+    expected = allowed + (sockets if path == "/" else [])
+    assert connections(get(path, trust, accept="text/html")) == expected
+
+
+@pytest.mark.parametrize("trust", [None, NEW_BOX, NAMELESS_BOX])
+def test_without_https_a_page_connects_only_to_where_it_came_from(trust: Trust | None) -> None:
+    for path in ("/", "/trust", "/pages/app/worker.js"):
+        assert connections(get(path, trust, accept="text/html")) == ["'self'"]

@@ -4,6 +4,7 @@ NAME.html is a whole document for string.Template. style.css, the modules and th
 served at /pages/; a page loads nothing else. app.html with what is in app/ is the page at /.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -16,23 +17,28 @@ from lanscribe.server.pages.files import Files
 _FOLDER = Path(__file__).parent
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
-    " connect-src 'self' https: wss:; worker-src 'self'; manifest-src 'self';"
+    " connect-src {}; worker-src 'self'; manifest-src 'self';"
     " media-src 'self' blob:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
 
 
-def page(name: str, /, status: int = 200, **values: str) -> HTMLResponse:
+def policy(*origins: str) -> dict[str, str]:
+    """The header by which a page connects only to where it came from, and to these origins."""
+    return {"Content-Security-Policy": _POLICY.format(" ".join(("'self'", *origins)))}
+
+
+def page(
+    name: str, /, status: int = 200, *, origins: Iterable[str] = (), **values: str
+) -> HTMLResponse:
     """The page of NAME.html; each value is escaped, for text and for quoted attributes alike.
 
-    Raises KeyError if the page has a place for a value that is not given.
+    origins: where it connects to, other than to where it came from. Raises KeyError if the page has
+    a place for a value that is not given.
     """
     text = _template(name).substitute({key: escape(value) for key, value in values.items()})
-    return HTMLResponse(text, status, {**_HEADERS, "Cache-Control": "no-store"})
+    headers = {**_HEADERS, **policy(*origins), "Cache-Control": "no-store"}
+    return HTMLResponse(text, status, headers)
 
 
 def note(title: str, text: str, url: str, status: int = 200) -> HTMLResponse:
@@ -47,4 +53,4 @@ def _template(name: str) -> Template:
 
 def files() -> Files:
     """The files of the pages, read now."""
-    return Files(_FOLDER, _HEADERS)
+    return Files(_FOLDER, {**_HEADERS, **policy()})

@@ -25,6 +25,7 @@ _WORKER = f"{_PLACE}app/worker.js"
 _NEEDED = {f"{_PLACE}{name}" for name in ("style.css", "icon.svg", "trust_check.js")}
 """What the page at / loads from outside its own folder."""
 _TAG_DIGITS = 32
+_REFUSES = re.compile(r"q\s*=\s*0+\.?0*")
 
 
 class File:
@@ -42,13 +43,19 @@ class File:
 
     async def answer(self, request: Request) -> Response:
         """The file, or 304 if the browser has the same; it asks each time, after an upgrade too."""
-        if self.tag in request.headers.get("if-none-match", ""):
+        known = request.headers.get("if-none-match", "")
+        if self.tag in known or known.strip() == "*":
             return Response(status_code=304, headers=self._headers)
+        return self.whole(request, {})
+
+    def whole(self, request: Request, headers: Mapping[str, str]) -> Response:
+        """The file with these headers instead of its own of the same names."""
+        headers = {**self._headers, **headers}
         if self._packed and _takes_gzip(request.headers.get("accept-encoding", "")):
             # other bytes for the same tag: it says no more than that they mean the same
             packed = {"Content-Encoding": "gzip", "ETag": f"W/{self.tag}"}
-            return Response(self._packed, 200, {**self._headers, **packed}, self._type)
-        return Response(self.content, 200, self._headers, self._type)
+            return Response(self._packed, 200, {**headers, **packed}, self._type)
+        return Response(self.content, 200, headers, self._type)
 
 
 class Files:
@@ -82,8 +89,12 @@ class Files:
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding names gzip, and not as what it refuses."""
-    return bool(re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", accepted))
+    """Whether an Accept-Encoding names gzip, and not as what it refuses (RFC 9110 12.5.3)."""
+    for choice in accepted.lower().split(","):
+        coding, *parameters = (part.strip() for part in choice.split(";"))
+        if coding in {"gzip", "x-gzip"}:
+            return not any(_REFUSES.fullmatch(parameter) for parameter in parameters)
+    return False
 
 
 def _is_kept(path: str) -> bool:

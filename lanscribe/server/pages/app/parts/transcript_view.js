@@ -3,6 +3,7 @@
 import { h } from "../dom.js";
 import { isText, locale, t } from "../strings/strings.js";
 import { paragraphsOf } from "../text/paragraphs.js";
+import { isEndless } from "../text/words.js";
 
 const OPEN_BLOCKS = 20; // so many of the last paragraphs and gaps may still change
 
@@ -28,6 +29,11 @@ export function gapText(transcript, { startS, endS, code }) {
   return t(`gap.${known}${end}`, { from, to: isOpen ? "" : timeOf(transcript, endS, { exact: true }) });
 }
 
+/** Let a text that is hard to break into lines be broken anywhere. */
+function markEndless(element, text) {
+  element.classList.toggle("endless", isEndless(text));
+}
+
 /** A paragraph; its text only grows. */
 class Paragraph {
   constructor(key, transcript, block) {
@@ -46,6 +52,7 @@ class Paragraph {
     if (text === before) return;
     if (text.startsWith(before)) this.text.appendData(text.slice(before.length));
     else this.text.data = text;
+    markEndless(this.text.parentNode, text);
   }
 }
 
@@ -73,6 +80,8 @@ export class TranscriptView {
   #blocks = []; // the last ones, that may still change
   #word = 0; // the index of their first word
   #fromS = -Infinity; // and where they begin
+  #lastWord = null;
+  #toldGaps = "";
   #isApart = false;
   #held = h("span", { class: "held", "aria-hidden": "true" });
   #tentative = h("span", { class: "tentative", "aria-hidden": "true" });
@@ -88,6 +97,7 @@ export class TranscriptView {
   set(transcript) {
     this.#blocks = [];
     [this.#word, this.#fromS, this.#isApart] = [0, -Infinity, false];
+    [this.#lastWord, this.#toldGaps] = [null, ""];
     this.#held.textContent = this.#tentative.textContent = "";
     this.root.replaceChildren(this.#tail);
     this.#placeTail();
@@ -98,6 +108,7 @@ export class TranscriptView {
   update(transcript) {
     const words = transcript.words.slice(this.#word);
     const gaps = transcript.gaps.filter((gap) => gap.startS >= this.#fromS);
+    if (this.#isShown(words, gaps)) return;
     this.#show(transcript, paragraphsOf({ ...transcript, words, gaps }));
     this.#close();
     this.#placeTail();
@@ -119,8 +130,19 @@ export class TranscriptView {
     this.root.classList.toggle("timeless", !isShown);
   }
 
+  /** Whether nothing was added since it was asked last: a word that grows is another one. */
+  #isShown(words, gaps) {
+    const [last, told] = [words.at(-1), JSON.stringify(gaps)];
+    const isSame = last === this.#lastWord && told === this.#toldGaps;
+    [this.#lastWord, this.#toldGaps] = [last, told];
+    return isSame;
+  }
+
   #tell(element, text) {
-    if (element.textContent !== text) element.textContent = text;
+    if (element.textContent !== text) {
+      element.textContent = text;
+      markEndless(element, text);
+    }
     this.#placeTail();
   }
 

@@ -2,6 +2,7 @@
 
 const WORD_S = 1; // the longest assumed length of a word if its beginning is unknown
 const UNSPACED = /^[\p{scx=Hiragana}\p{scx=Katakana}\p{Script=Han}\u3006]/u;
+const ENDLESS_LETTERS = 2000; // no paragraph of any script is so long
 const HALF_WIDTH = /^[\uff61-\uff9f]/;
 
 /**
@@ -23,6 +24,11 @@ export function addWord(words, text, startS, endS) {
   } else {
     words[words.length - 1] = { text: last.text + text, startS: Math.min(Math.max(startS, 0), endS), endS };
   }
+}
+
+/** Whether a word of the text is so long that to break it into lines takes a browser seconds. */
+export function isEndless(text) {
+  return text.length > ENDLESS_LETTERS && text.split(/\s+/).some((word) => word.length > ENDLESS_LETTERS);
 }
 
 /** The text of the words, without line breaks and with single spaces. */
