@@ -1,6 +1,7 @@
 """The view for files: chosen, dropped, refused, broken off, and heard again."""
 
 import base64
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +117,48 @@ def test_several_are_chosen_and_one_is_heard_after_the_other(
     ]
     assert {one["model"] for one in kept} == {"moonshine-base-en"}
     assert all(9.9 < one["durationS"] < 10.1 for one in kept)
+
+
+def event(name: str, **fields: Any) -> str:
+    return json.dumps({"type": f"transcript.{name}", **fields})
+
+
+DELTA, DONE = event("text.delta", delta=" aword", start=0, end=1), event("text.done")
+ANSWERS = {
+    "unknown code": (200, [DELTA, event("missing", start=1, end=2, code="new_code"), DONE], "done"),
+    "no event": (200, [DELTA, "{bad", "null", "[5]", DONE], "done"),
+    "no times": (200, [event("text.delta", delta=" aword"), event("progress"), DONE], "done"),
+    "wrong types": (
+        200,
+        [DELTA, event("missing", code=5), event("track", count=1e9), DONE],
+        "done",
+    ),
+    "odd end": (200, [DELTA, event("text.done", lost=[{}], no_speech={"code": "odd"})], "done"),
+    "odd silence": (200, [event("text.done", no_speech={"code": "odd"})], "done"),
+    "odd error": (200, [DELTA, '{"type":"error","error":{"code":"constructor"}}'], "failed"),
+    "odd sentence": (400, '{"error":{"code":"x","message":{"a":1}}}', "failed"),
+    "refused before the box": (413, "<h1>Too Large</h1>", "failed"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_whatever_the_answer_is_the_next_file_is_heard(
+    files: ChromiumPage, speech: Samples, name: str
+) -> None:
+    status, told, state = ANSWERS[name]
+    body = told if isinstance(told, str) else "".join(f"data: {one}\n\n" for one in told)
+
+    async def answer(route: Any) -> None:
+        await route.fulfill(status=status, content_type="text/event-stream", body=body)
+
+    files.do(files.tab.route("**/v1/audio/transcriptions", answer, times=1))
+    choose(files, ("odd.wav", KINDS["wav"](speech)), ("good.wav", KINDS["wav"](speech)))
+    odd, good = ended(files, state, "done")
+    assert odd["text"] in {"aword", ""}
+    assert odd["told"]
+    assert "undefined" not in odd["told"]
+    assert "NaN" not in files.run("() => document.getElementById('files').innerText")
+    assert words(good["text"]) == WORDS
 
 
 def test_files_are_dropped_on_any_view(files: ChromiumPage, speech: Samples) -> None:
