@@ -129,8 +129,13 @@ def box_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def shared_box(authority: Authority, box_folder: Path) -> Iterator[PageBox]:
-    """A box with the real engine; each test leaves it running, and its wire open."""
+def shared_box(
+    authority: Authority, box_folder: Path, fake_server: ServerHere
+) -> Iterator[PageBox]:
+    """A box with the real engine; each test leaves it running, and its wire open.
+
+    fake_server: begun before it, so it ends later, and then no process of either may be left.
+    """
     with page_box(authority, box_folder) as box:
         yield box
 
