@@ -28,7 +28,7 @@ export class Store {
     if (!factory) this.#refuse();
     if (typeof BroadcastChannel === "undefined") return;
     this.#channel = new BroadcastChannel("lanscribe.transcripts");
-    this.#channel.onmessage = ({ data }) => this.#tell(data);
+    this.#channel.onmessage = ({ data }) => this.#tell(data.id, data.isGone);
   }
 
   /** An id for a new transcript; crypto.randomUUID exists over https only. */
@@ -83,16 +83,19 @@ export class Store {
   /** Erase it; `put` what `get` told before to undo that. */
   async remove(id) {
     await this.#safely((one) => one.remove(id));
-    this.#changed(id);
+    this.#changed(id, true);
   }
 
   /** Erase all. */
   async clear() {
     await this.#safely((one) => one.clear());
-    this.#changed(null);
+    this.#changed(null, true);
   }
 
-  /** callback(id) after each change, of other tabs too; null: all are erased. Returns how to end it. */
+  /**
+   * callback(id, isGone) after each change, of other tabs too. isGone: it was erased, and all were if id is
+   * null. Returns how to end it.
+   */
   watch(callback) {
     this.#watchers.add(callback);
     return () => this.#watchers.delete(callback);
@@ -135,13 +138,13 @@ export class Store {
     this.#warn("full", isSo);
   }
 
-  #changed(id) {
-    this.#channel?.postMessage(id);
-    this.#tell(id);
+  #changed(id, isGone = false) {
+    this.#channel?.postMessage({ id, isGone });
+    this.#tell(id, isGone);
   }
 
-  #tell(id) {
-    for (const callback of this.#watchers) callback(id);
+  #tell(id, isGone) {
+    for (const callback of this.#watchers) callback(id, isGone);
   }
 
   /** Browsers erase what pages keep when the disk is full, unless asked; some ask the person. */

@@ -2,6 +2,7 @@
 
 import { hasMicrophone, Microphone } from "../audio/microphone.js";
 import { h } from "../dom.js";
+import { Saver } from "../keep/saver.js";
 import { Announcer } from "../parts/announcer.js";
 import { confirmed } from "../parts/confirm.js";
 import { Follower } from "../parts/follower.js";
@@ -13,6 +14,7 @@ import { WakeLock } from "../parts/wake_lock.js";
 import { lengthOf, timeOfDay } from "../strings/formats.js";
 import { locale, t } from "../strings/strings.js";
 import { lookAtBox } from "../talk/box.js";
+import { Finishing } from "../talk/finishing.js";
 import { Listening } from "../talk/listening.js";
 import { leadScanned } from "../talk/scanned.js";
 import { STUCK, stateOf, Telling } from "./live_state.js";
@@ -33,8 +35,8 @@ export class LiveView {
   #silentSamples = 0;
   #interruptedAtMs = null;
   #lagS = 0;
-  #isUnsaved = false;
-  #isUnkept = false; // there was no room for it
+  #saver = null;
+  #finishing = new Finishing();
   #isDrawing = false;
   #shown = "";
   #telling = new Telling();
@@ -108,16 +110,22 @@ export class LiveView {
   #watch() {
     setInterval(() => this.#look(), LOOK_MS);
     setInterval(() => this.#save(), SAVE_MS);
-    this.#app.store.watch((id) => this.#keepAgain(id));
-    addEventListener("online", () => this.#listening?.talk.wake());
+    this.#app.store.watch((id, isGone) => isGone && this.#erased(id));
+    addEventListener("online", () => this.#wake());
     addEventListener("pagehide", () => this.#save());
     document.addEventListener("visibilitychange", () => {
-      this.#listening?.talk.wake();
+      this.#wake();
       this.#changed();
     });
     addEventListener("beforeunload", (event) => {
-      if (this.#listening?.talk.lagS > KEPT_S) event.preventDefault();
+      const lagS = Math.max(this.#listening?.talk.lagS ?? 0, this.#finishing.lagS);
+      if (lagS > KEPT_S) event.preventDefault();
     });
+  }
+
+  #wake() {
+    this.#listening?.talk.wake();
+    this.#finishing.wake();
   }
 
   async #lookAtBox() {
@@ -171,28 +179,42 @@ export class LiveView {
     };
     this.text.set(transcript);
     const url = new URL("/v1/realtime", location.href.replace(/^http/, "ws")).href;
-    return new Listening({ transcript, url, told: {
+    const listening = new Listening({ transcript, url, told: {
       changed: () => this.#changed(),
-      said: (text) => this.announcer.feed(text),
+      said: (text) => listening === this.#listening && this.announcer.feed(text),
       noticed: () => {},
     } });
+    this.#saver = new Saver(this.#app.store, listening);
+    return listening;
   }
 
-  /** A new transcript; the one before is kept. */
+  /** A new transcript; the one before is written to its end beside it, and kept. */
   async #begin() {
-    const { talk, transcript } = this.#listening;
-    const text = t("live.drop", { length: lengthOf(talk.lagS) });
+    const { talk } = this.#listening;
+    const text = t("live.drop", { length: lengthOf(this.#finishing.lagS) });
     const question = { title: t("live.new"), text, yes: t("live.new") };
-    if (!talk.isSettled && talk.lagS > 0 && !(await confirmed(question))) return;
-    talk.close();
-    transcript.isOpen = false;
-    this.#isUnsaved = true;
-    this.#save();
+    if (this.#finishing.isFull && !(await confirmed(question))) return;
+    if (!talk.isSettled) this.#app.notice(t("live.finishing"));
     this.announcer.flush();
-    this.#listening = null;
+    this.#finishing.add(this.#saver);
+    this.#clear();
+    this.record.focus();
+  }
+
+  /** A transcript was deleted, here or in another tab, or all (null) were. */
+  #erased(id) {
+    this.#finishing.forget(id);
+    this.#saver?.forget(id);
+    if (!this.#saver?.isErased) return;
+    this.#listening.talk.close();
+    this.#clear();
+    if (this.#isListening) this.#listen();
+  }
+
+  #clear() {
+    this.#listening = this.#saver = null;
     this.text.set({ kind: "live", startedMs: 0, words: [], gaps: [] });
     this.#draw();
-    this.record.focus();
   }
 
   #record(samples) {
@@ -211,6 +233,7 @@ export class LiveView {
     const silentMs = performance.now() - this.#interruptedAtMs;
     if (isInterrupted && silentMs > INTERRUPTED_MS) this.#listening.talk.end();
     this.#listening?.tell();
+    this.#finishing.look();
     this.#drawLag();
     this.#changed();
   }
@@ -227,7 +250,6 @@ export class LiveView {
 
   /** Something has changed: show it once for all changes of a moment. */
   #changed() {
-    this.#isUnsaved = true;
     if (this.#isDrawing) return;
     this.#isDrawing = true;
     queueMicrotask(() => {
@@ -317,26 +339,13 @@ export class LiveView {
   /** A pause, and every word is text. */
   #settled() {
     this.announcer.flush();
-    if (this.#listening.transcript.isOpen) {
-      this.#listening.transcript.isOpen = false;
-      this.#isUnsaved = true;
-      this.#save();
-    }
+    this.#listening.transcript.isOpen = false;
+    this.#save();
   }
 
   #save() {
-    const transcript = this.#listening?.transcript;
-    const isEmpty = !transcript?.words.length && !(transcript?.isOpen && transcript.durationS > 0);
-    if (!this.#isUnsaved || isEmpty) return;
-    this.#isUnsaved = false;
-    this.#app.store.put(transcript).then(() => (this.#isUnkept = false), () => (this.#isUnkept = true));
-  }
-
-  /** Something was deleted, so that there may be room; but not this transcript, which stays away. */
-  #keepAgain(id) {
-    if (!this.#isUnkept || !this.#listening) return;
-    if (id === null || id === this.#listening.transcript.id) this.#isUnkept = false;
-    else this.#isUnsaved = true;
+    this.#finishing.save();
+    this.#saver?.save();
   }
 }
 
